@@ -1,0 +1,40 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [.swiftLanguageMode(.v6), .strictMemorySafety()]
+
+// Exclusivity is enforced statically everywhere and dynamically in debug builds and tests; see
+// ARCHITECTURE.md for what the dynamic check costs per request in a release.
+let engineSettings: [SwiftSetting] =
+  strict + [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))]
+
+let package = Package(
+  name: "portico",
+  products: [.executable(name: "portico", targets: ["Portico"])],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
+  ],
+  targets: [
+    .systemLibrary(name: "CLinux"),
+    .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
+    .systemLibrary(name: "CCares", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
+    .target(name: "HTTP", swiftSettings: strict),
+    .target(name: "Configuration", swiftSettings: strict),
+    .target(
+      name: "Engine",
+      dependencies: ["HTTP", "Configuration", "CLinux", "COpenSSL", "CPCRE2", "CCares"],
+      swiftSettings: engineSettings),
+    .executableTarget(
+      name: "Portico",
+      dependencies: [
+        "Engine", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: strict),
+    .testTarget(name: "HTTPTests", dependencies: ["HTTP"]),
+    .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
+    .testTarget(name: "EngineTests", dependencies: ["Engine"]),
+    .testTarget(name: "EndToEndTests"),
+    .testTarget(name: "TidyTests"),
+  ]
+)
