@@ -1,0 +1,275 @@
+// Linux system calls for Swift: each returns its value, or -errno, so that Swift never reads errno.
+#pragma once
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <grp.h>
+#include <limits.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <pwd.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/sendfile.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+// Swift's own view of the C library is made without _GNU_SOURCE, and two views of one struct can't
+// meet in a program: what that macro would have declared is declared here.
+extern int accept4(int, struct sockaddr *restrict, socklen_t *restrict, int);
+extern int memfd_create(const char *, unsigned);
+#ifndef O_TMPFILE
+#define O_TMPFILE (020000000 | O_DIRECTORY)
+#endif
+#ifndef MFD_CLOEXEC
+#define MFD_CLOEXEC 1U
+#endif
+
+#define PORTICO_CALL(expression) ({ int64_t r_ = (int64_t)(expression); r_ < 0 ? -(int64_t)errno : r_; })
+
+// --- epoll ---------------------------------------------------------------------------------------
+
+static inline int64_t linux_epoll_create(void) { return PORTICO_CALL(epoll_create1(EPOLL_CLOEXEC)); }
+
+static inline int64_t linux_epoll_add(int poller, int fd, uint32_t events, uint64_t data) {
+  struct epoll_event event = {.events = events, .data = {.u64 = data}};
+  return PORTICO_CALL(epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event));
+}
+static inline int64_t linux_epoll_modify(int poller, int fd, uint32_t events, uint64_t data) {
+  struct epoll_event event = {.events = events, .data = {.u64 = data}};
+  return PORTICO_CALL(epoll_ctl(poller, EPOLL_CTL_MOD, fd, &event));
+}
+static inline int64_t linux_epoll_remove(int poller, int fd) {
+  struct epoll_event event = {0};
+  return PORTICO_CALL(epoll_ctl(poller, EPOLL_CTL_DEL, fd, &event));
+}
+static inline int64_t linux_epoll_wait(int poller, struct epoll_event *events, int count, int ms) {
+  return PORTICO_CALL(epoll_wait(poller, events, count, ms));
+}
+static const uint32_t LINUX_EPOLL_IN = EPOLLIN, LINUX_EPOLL_OUT = EPOLLOUT, LINUX_EPOLL_ERR = EPOLLERR,
+                      LINUX_EPOLL_HUP = EPOLLHUP, LINUX_EPOLL_RDHUP = EPOLLRDHUP,
+                      LINUX_EPOLL_ET = EPOLLET, LINUX_EPOLL_EXCLUSIVE = EPOLLEXCLUSIVE;
+
+// --- sockets -------------------------------------------------------------------------------------
+
+static inline int64_t linux_socket(int family, int type, int protocol) {
+  return PORTICO_CALL(socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
+}
+static inline int64_t linux_stream_socket(int family) {
+  return PORTICO_CALL(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+}
+static inline int64_t linux_bind(int fd, const void *address, socklen_t length) {
+  return PORTICO_CALL(bind(fd, (const struct sockaddr *)address, length));
+}
+static inline int64_t linux_connect(int fd, const void *address, socklen_t length) {
+  return PORTICO_CALL(connect(fd, (const struct sockaddr *)address, length));
+}
+static inline int64_t linux_listen(int fd, int backlog) { return PORTICO_CALL(listen(fd, backlog)); }
+static inline int64_t linux_accept(int fd, void *address, socklen_t *length) {
+  return PORTICO_CALL(accept4(fd, (struct sockaddr *)address, length, SOCK_NONBLOCK | SOCK_CLOEXEC));
+}
+static inline int64_t linux_local_address(int fd, void *address, socklen_t *length) {
+  return PORTICO_CALL(getsockname(fd, (struct sockaddr *)address, length));
+}
+static inline int64_t linux_peer_address(int fd, void *address, socklen_t *length) {
+  return PORTICO_CALL(getpeername(fd, (struct sockaddr *)address, length));
+}
+static inline int64_t linux_recv(int fd, void *buffer, size_t count) {
+  return PORTICO_CALL(recv(fd, buffer, count, 0));
+}
+static inline int64_t linux_peek(int fd, void *buffer, size_t count) {
+  return PORTICO_CALL(recv(fd, buffer, count, MSG_PEEK | MSG_DONTWAIT));
+}
+static inline int64_t linux_send(int fd, const void *buffer, size_t count, int more) {
+  return PORTICO_CALL(send(fd, buffer, count, MSG_NOSIGNAL | (more ? MSG_MORE : 0)));
+}
+static inline int64_t linux_send_vector(int fd, struct iovec *vector, size_t count, int more) {
+  struct msghdr message = {.msg_iov = vector, .msg_iovlen = count};
+  return PORTICO_CALL(sendmsg(fd, &message, MSG_NOSIGNAL | (more ? MSG_MORE : 0)));
+}
+static inline int64_t linux_sendfile(int out, int in, int64_t *offset, size_t count) {
+  off_t position = *offset;
+  int64_t sent = PORTICO_CALL(sendfile(out, in, &position, count));
+  *offset = position;
+  return sent;
+}
+static inline int64_t linux_shutdown_write(int fd) { return PORTICO_CALL(shutdown(fd, SHUT_WR)); }
+static inline int64_t linux_shutdown_both(int fd) { return PORTICO_CALL(shutdown(fd, SHUT_RDWR)); }
+static inline int64_t linux_set_option(int fd, int level, int option, int value) {
+  return PORTICO_CALL(setsockopt(fd, level, option, &value, sizeof value));
+}
+static inline int64_t linux_get_option(int fd, int level, int option) {
+  int value = 0;
+  socklen_t length = sizeof value;
+  int64_t r = PORTICO_CALL(getsockopt(fd, level, option, &value, &length));
+  return r < 0 ? r : value;
+}
+static inline int64_t linux_reset_on_close(int fd) {
+  struct linger linger = {.l_onoff = 1, .l_linger = 0};
+  return PORTICO_CALL(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
+}
+static inline int64_t linux_tcp_info(int fd, struct tcp_info *info) {
+  socklen_t length = sizeof *info;
+  return PORTICO_CALL(getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &length));
+}
+static inline int64_t linux_socketpair(int type, int *pair) {
+  return PORTICO_CALL(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair));
+}
+
+// Sends `count` bytes with `fd_count` descriptors (SCM_RIGHTS) on a local socket.
+static inline int64_t linux_send_descriptors(int socket, const void *bytes, size_t count, const int *fds, size_t fd_count) {
+  union { struct cmsghdr align; char bytes[CMSG_SPACE(sizeof(int) * 253)]; } control;
+  struct iovec vector = {.iov_base = (void *)bytes, .iov_len = count};
+  struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+  if (fd_count > 253) return -EINVAL;
+  if (fd_count > 0) {
+    memset(&control, 0, sizeof control);
+    message.msg_control = control.bytes;
+    message.msg_controllen = CMSG_SPACE(sizeof(int) * fd_count);
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int) * fd_count);
+    memcpy(CMSG_DATA(header), fds, sizeof(int) * fd_count);
+  }
+  return PORTICO_CALL(sendmsg(socket, &message, MSG_NOSIGNAL));
+}
+// Receives up to `count` bytes and up to 253 descriptors; `*fd_count` says how many came.
+static inline int64_t linux_receive_descriptors(int socket, void *bytes, size_t count, int *fds, size_t *fd_count) {
+  union { struct cmsghdr align; char bytes[CMSG_SPACE(sizeof(int) * 253)]; } control;
+  struct iovec vector = {.iov_base = bytes, .iov_len = count};
+  struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control};
+  *fd_count = 0;
+  int64_t received = PORTICO_CALL(recvmsg(socket, &message, MSG_CMSG_CLOEXEC));
+  if (received < 0) return received;
+  for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
+      size_t n = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+      memcpy(fds + *fd_count, CMSG_DATA(header), n * sizeof(int));
+      *fd_count += n;
+    }
+  }
+  return received;
+}
+
+// --- files ---------------------------------------------------------------------------------------
+
+static inline int64_t linux_open(const char *path, int flags, unsigned mode) {
+  return PORTICO_CALL(open(path, flags | O_CLOEXEC, mode));
+}
+static inline int64_t linux_open_temporary(const char *folder) {
+  return PORTICO_CALL(open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+}
+static inline int64_t linux_close(int fd) { return PORTICO_CALL(close(fd)); }
+static inline int64_t linux_read(int fd, void *buffer, size_t count) { return PORTICO_CALL(read(fd, buffer, count)); }
+static inline int64_t linux_pread(int fd, void *buffer, size_t count, int64_t offset) {
+  return PORTICO_CALL(pread(fd, buffer, count, offset));
+}
+static inline int64_t linux_write(int fd, const void *buffer, size_t count) {
+  return PORTICO_CALL(write(fd, buffer, count));
+}
+static inline int64_t linux_pwrite(int fd, const void *buffer, size_t count, int64_t offset) {
+  return PORTICO_CALL(pwrite(fd, buffer, count, offset));
+}
+static inline int64_t linux_stat(const char *path, struct stat *result) { return PORTICO_CALL(stat(path, result)); }
+static inline int64_t linux_fstat(int fd, struct stat *result) { return PORTICO_CALL(fstat(fd, result)); }
+static inline int64_t linux_unlink(const char *path) { return PORTICO_CALL(unlink(path)); }
+static inline int64_t linux_rename(const char *from, const char *to) { return PORTICO_CALL(rename(from, to)); }
+static inline int64_t linux_mkdir(const char *path, unsigned mode) { return PORTICO_CALL(mkdir(path, mode)); }
+static inline int64_t linux_readlink(const char *path, char *buffer, size_t count) {
+  return PORTICO_CALL(readlink(path, buffer, count));
+}
+static inline int64_t linux_ftruncate(int fd, int64_t length) { return PORTICO_CALL(ftruncate(fd, length)); }
+static inline int64_t linux_memfd(const char *name) { return PORTICO_CALL(memfd_create(name, MFD_CLOEXEC)); }
+static inline int64_t linux_lseek(int fd, int64_t offset, int whence) { return PORTICO_CALL(lseek(fd, offset, whence)); }
+static inline int64_t linux_set_close_on_exec(int fd, int on) {
+  return PORTICO_CALL(fcntl(fd, F_SETFD, on ? FD_CLOEXEC : 0));
+}
+static inline int64_t linux_duplicate(int fd) { return PORTICO_CALL(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
+static inline int64_t linux_duplicate_onto(int fd, int target) { return PORTICO_CALL(dup2(fd, target)); }
+static inline int64_t linux_set_nonblocking(int fd) {
+  int flags = fcntl(fd, F_GETFL);
+  return flags < 0 ? -(int64_t)errno : PORTICO_CALL(fcntl(fd, F_SETFL, flags | O_NONBLOCK));
+}
+static inline int64_t linux_eventfd(void) { return PORTICO_CALL(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
+static inline int linux_is_directory(const struct stat *s) { return S_ISDIR(s->st_mode); }
+static inline int linux_is_regular(const struct stat *s) { return S_ISREG(s->st_mode); }
+
+// --- time, processes, signals --------------------------------------------------------------------
+
+static inline uint64_t linux_monotonic_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+  return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+static inline uint64_t linux_precise_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+static inline uint64_t linux_wall_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME_COARSE, &t);
+  return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+static inline int64_t linux_zone_offset_seconds(int64_t seconds) {
+  time_t t = (time_t)seconds;
+  struct tm local;
+  localtime_r(&t, &local);
+  return local.tm_gmtoff;
+}
+static inline int64_t linux_pid(void) { return getpid(); }
+static inline int64_t linux_kill(int pid, int signal) { return PORTICO_CALL(kill(pid, signal)); }
+static inline int64_t linux_wait_any(int *status) { return PORTICO_CALL(waitpid(-1, status, WNOHANG)); }
+static inline int linux_status_exited(int status) { return WIFEXITED(status); }
+static inline int linux_status_code(int status) { return WEXITSTATUS(status); }
+static inline int linux_status_signal(int status) { return WIFSIGNALED(status) ? WTERMSIG(status) : 0; }
+static inline int64_t linux_signalfd(const sigset_t *set) {
+  return PORTICO_CALL(signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+static inline void linux_ignore_signal(int signal_number) { signal(signal_number, SIG_IGN); }
+static inline int linux_error_text(int code, char *buffer, size_t count) {
+  return strerror_r(code, buffer, count);
+}
+static inline int64_t linux_fork(void) { return PORTICO_CALL(fork()); }
+static inline int64_t linux_execve(const char *path, char *const *arguments, char *const *environment) {
+  return PORTICO_CALL(execve(path, arguments, environment));
+}
+static inline char **linux_environment(void) { extern char **environ; return environ; }
+static inline int64_t linux_set_descriptor_limit(uint64_t count) {
+  struct rlimit limit = {.rlim_cur = count, .rlim_max = count};
+  struct rlimit old;
+  if (getrlimit(RLIMIT_NOFILE, &old) == 0 && old.rlim_max > count) limit.rlim_max = old.rlim_max;
+  return PORTICO_CALL(setrlimit(RLIMIT_NOFILE, &limit));
+}
+static inline int64_t linux_descriptor_limit(void) {
+  struct rlimit limit;
+  return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? (int64_t)limit.rlim_cur : 1024;
+}
+static inline int64_t linux_setgroups(const char *user, gid_t group) { return PORTICO_CALL(initgroups(user, group)); }
+static inline int64_t linux_setgid(gid_t group) { return PORTICO_CALL(setgid(group)); }
+static inline int64_t linux_setuid(uid_t user) { return PORTICO_CALL(setuid(user)); }
+static inline int64_t linux_geteuid(void) { return geteuid(); }
+static inline int64_t linux_processor_count(void) { return sysconf(_SC_NPROCESSORS_ONLN); }

@@ -1,0 +1,55 @@
+// Sockets and files without blocking: thin, named forms of the calls the data path makes.
+
+import CLinux
+import HTTP
+
+/// The calls on stream sockets and files that worker threads make.
+enum Socket {
+  /// Receives into `buffer`. Zero bytes from the kernel are `.end`.
+  @inline(__always)
+  static func receive(_ fd: Int32, into buffer: MutableBytes) -> IOResult {
+    unsafe IOResult(linux_recv(fd, buffer.unsafeBase, buffer.count), zeroIsEnd: true)
+  }
+
+  /// Sends `bytes`; `more` promises that another send follows at once (MSG_MORE).
+  @inline(__always)
+  static func send(_ fd: Int32, _ bytes: Bytes, more: Bool) -> IOResult {
+    unsafe IOResult(
+      linux_send(fd, bytes.unsafeBase, bytes.count, more ? 1 : 0), zeroIsEnd: false)
+  }
+
+  /// Sends file content from `offset`, which moves forward by what was sent.
+  /// `.end` means that the file ended before `count` bytes.
+  static func sendFile(_ fd: Int32, file: Int32, offset: inout Int64, count: Int) -> IOResult {
+    unsafe IOResult(linux_sendfile(fd, file, &offset, count), zeroIsEnd: true)
+  }
+
+  /// Starts connecting. nil when connected at once or under way.
+  static func connect(_ fd: Int32, to address: SocketAddress) -> SystemError? {
+    let result = unsafe address.withSockaddr { unsafe linux_connect(fd, $0, $1) }
+    if result >= 0 || result == -Int64(EINPROGRESS) { return nil }
+    return SystemError(code: Int32(-result))
+  }
+
+  /// The pending error of a socket (SO_ERROR), such as a refused connection.
+  static func pendingError(_ fd: Int32) -> SystemError? {
+    let value = linux_get_option(fd, SOL_SOCKET, SO_ERROR)
+    return value == 0 ? nil : SystemError(code: Int32(abs(value)))
+  }
+
+  /// Switches Nagle's algorithm off.
+  static func setNoDelay(_ fd: Int32) { _ = linux_set_option(fd, Int32(IPPROTO_TCP), TCP_NODELAY, 1) }
+
+  /// Makes close(2) send a reset instead of lingering in the kernel.
+  static func resetOnClose(_ fd: Int32) { _ = linux_reset_on_close(fd) }
+
+  /// The local address of a connected or bound socket.
+  static func localAddress(_ fd: Int32) -> SocketAddress {
+    var address = SocketAddress()
+    var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+    if unsafe linux_local_address(fd, &address.storage, &length) >= 0 { address.length = length }
+    return address
+  }
+
+  static func close(_ fd: Int32) { _ = linux_close(fd) }
+}

@@ -1,0 +1,1 @@
+// Keeps the target in the package until its first test.
