@@ -59,8 +59,11 @@ public struct ChunkedDecoder: BitwiseCopyable, Sendable {
   private var excessBytes = 0
   private var trailerBytes = 0
 
+  /// Whether LF alone ends a line; see `HeadLimits.allowBareLineFeed`.
+  private let allowBareLineFeed: Bool
+
   /// A decoder at the start of a body.
-  public init() {}
+  public init(allowBareLineFeed: Bool = false) { self.allowBareLineFeed = allowBareLineFeed }
 
   /// Whether the body is over.
   public var isFinished: Bool { state == .end }
@@ -87,6 +90,9 @@ public struct ChunkedDecoder: BitwiseCopyable, Sendable {
 
   /// Moves over one byte that isn't data.
   private mutating func advance(over byte: UInt8) -> ChunkedError? {
+    if byte == 0x0A, allowBareLineFeed, !isAfterCarriageReturn {
+      if let error = advance(over: 0x0D) { return error }
+    }
     switch state {
     case .size, .spaceAfterSize, .extensions, .sizeEnd: return advanceSizeLine(byte)
     case .dataCR:
@@ -97,6 +103,10 @@ public struct ChunkedDecoder: BitwiseCopyable, Sendable {
       return byte == 0x0A ? nil : .missingLineEnd
     default: return advanceTrailer(byte)
     }
+  }
+
+  private var isAfterCarriageReturn: Bool {
+    state == .sizeEnd || state == .dataLF || state == .lineEnd || state == .lastLF
   }
 
   private mutating func advanceSizeLine(_ byte: UInt8) -> ChunkedError? {
