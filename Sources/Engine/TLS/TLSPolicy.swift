@@ -1,0 +1,112 @@
+// What a configuration says about TLS, as plain values: the TLS layer makes contexts from them.
+//
+// PEM comes as bytes, never as a path to open: the bundle captured the files when the configuration
+// was validated. Paths are only for messages. Defaults are nginx's.
+
+import COpenSSL
+
+/// Versions of the protocol.
+struct TLSProtocols: OptionSet, Hashable {
+  let rawValue: UInt8
+
+  static let tls10 = TLSProtocols(rawValue: UInt8(PORTICO_TLS1_0))
+  static let tls11 = TLSProtocols(rawValue: UInt8(PORTICO_TLS1_1))
+  static let tls12 = TLSProtocols(rawValue: UInt8(PORTICO_TLS1_2))
+  static let tls13 = TLSProtocols(rawValue: UInt8(PORTICO_TLS1_3))
+  static let standard: TLSProtocols = [.tls12, .tls13]
+}
+
+/// A certificate with its chain, and its private key.
+struct TLSCertificateSource: Hashable {
+  var certificatePEM: [UInt8]
+  var keyPEM: [UInt8]
+  var certificatePath: String
+  var keyPath: String
+  /// Passwords to try on an encrypted key, in this order.
+  var passwords: [[UInt8]]
+
+  init(
+    certificatePEM: [UInt8], keyPEM: [UInt8], certificatePath: String, keyPath: String,
+    passwords: [[UInt8]] = []
+  ) {
+    self.certificatePEM = certificatePEM
+    self.keyPEM = keyPEM
+    self.certificatePath = certificatePath
+    self.keyPath = keyPath
+    self.passwords = passwords
+  }
+}
+
+/// Whether clients are asked for a certificate, as `ssl_verify_client` says it.
+enum TLSClientVerification: UInt8, Hashable {
+  case off, on, optional, optionalNoCA
+}
+
+/// Where a server keeps sessions that clients resume by id, as `ssl_session_cache` says it.
+///
+/// Each thread has its own: a client that comes back on another thread makes a full handshake.
+enum TLSSessionCache: Hashable {
+  /// Not at all, and clients are told so.
+  case off
+  /// Not at all, but clients are not told.
+  case none
+  /// So many sessions.
+  case builtin(sessionCount: Int)
+  /// As many sessions as nginx keeps in a zone of this size (about 4,000 a megabyte).
+  case shared(byteCount: Int)
+
+  /// OpenSSL's own default.
+  static let defaultSessionCount = 20_480
+}
+
+/// How a `server` block does TLS.
+struct TLSServerPolicy: Hashable {
+  /// RSA and ECDSA certificates together.
+  var certificates: [TLSCertificateSource] = []
+  var protocols: TLSProtocols = .standard
+  var ciphers = "HIGH:!aNULL:!MD5"
+  /// The cipher suites of TLS 1.3; nil for OpenSSL's own list.
+  var cipherSuites: String?
+  var preferServerCiphers = false
+  var confCommands: [TLSConfCommand] = []
+  var sessionTimeoutSeconds = 300
+  var sessionTickets = true
+  var sessionCache = TLSSessionCache.none
+  /// CA certificates that are trusted and named to clients (`ssl_client_certificate`).
+  var clientCAPEM: [UInt8] = []
+  /// CA certificates that are trusted and not named (`ssl_trusted_certificate`).
+  var trustedPEM: [UInt8] = []
+  var crlPEM: [UInt8] = []
+  var verifyClient = TLSClientVerification.off
+  var verifyDepth = 1
+  /// Application protocols, the preferred first; a client that offers none of them is refused.
+  var alpn: [String] = []
+  var earlyData = false
+  /// A list of groups separated by colons; nil ("auto") for OpenSSL's own.
+  var ecdhCurve: String?
+  var dhparamPEM: [UInt8] = []
+  /// Refuse every handshake (`ssl_reject_handshake`); such a policy needs no certificate.
+  var rejectHandshake = false
+}
+
+/// One `ssl_conf_command` or `proxy_ssl_conf_command`.
+struct TLSConfCommand: Hashable {
+  var name: String
+  var value: String
+}
+
+/// How connections to upstream servers do TLS (`proxy_ssl_…`).
+struct TLSClientOptions: Hashable {
+  /// The certificate to show to servers that ask for one.
+  var certificates: [TLSCertificateSource] = []
+  var protocols: TLSProtocols = .standard
+  var ciphers = "DEFAULT"
+  var cipherSuites: String?
+  var confCommands: [TLSConfCommand] = []
+  /// Refuse servers whose certificate is not trusted or not for the expected name.
+  var verify = false
+  var verifyDepth = 1
+  var trustedPEM: [UInt8] = []
+  var crlPEM: [UInt8] = []
+  var alpn: [String] = []
+}

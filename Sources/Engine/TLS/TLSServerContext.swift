@@ -1,0 +1,144 @@
+// The server side of TLS for one policy: an SSL_CTX, made by its owner when a client first asks for
+// it.
+//
+// A context belongs to one thread. Sessions that began with it keep it alive. The session id
+// context is a hash of certificates, verify mode and trusted CAs, and OpenSSL compares it for
+// tickets and for cached sessions alike: what one policy has issued is never resumed under another
+// (the class of CVE-2025-23419). The name that a client asks for is resolved in the ClientHello
+// callback, before versions, ciphers and tickets are looked at: see TLSNameResolver.
+
+import COpenSSL
+
+/// A configured SSL_CTX for accepting connections.
+@safe
+final class TLSServerContext {
+  let handle: OpaquePointer
+  let library: TLSLibrary
+  let ticketKeys: TLSTicketKeys
+  let verifyClient: TLSClientVerification
+  let earlyData: Bool
+  let rejectHandshake: Bool
+  let cipherSuites: String?
+  let ecdhCurve: String?
+  /// The application protocols in the form of the wire; empty when ALPN is not used.
+  let alpn: UnsafeMutableBufferPointer<UInt8>
+
+  /// Makes the SSL_CTX, parsing certificates and keys.
+  init(
+    policy: TLSServerPolicy, library: TLSLibrary, ticketKeys: TLSTicketKeys
+  ) throws(TLSConfigurationError) {
+    let setup = try TLSContextSetup(isServer: true, library: library)
+    let wire: [UInt8]
+    do throws(TLSConfigurationError) {
+      try Self.configure(setup, policy)
+      wire = try TLSContextSetup.wireForm(alpn: policy.alpn)
+    } catch {
+      unsafe SSL_CTX_free(setup.handle)
+      throw error
+    }
+    unsafe handle = setup.handle
+    self.library = library
+    self.ticketKeys = ticketKeys
+    verifyClient = policy.verifyClient
+    earlyData = policy.earlyData
+    rejectHandshake = policy.rejectHandshake
+    cipherSuites = policy.cipherSuites
+    ecdhCurve = policy.ecdhCurve
+    unsafe alpn = .allocate(capacity: wire.count)
+    _ = unsafe alpn.initialize(from: wire)
+    unsafe SSL_CTX_set_client_hello_cb(handle, onClientHello, nil)
+    unsafe SSL_CTX_set_tlsext_ticket_key_evp_cb(handle, onTicketKey)
+    if !wire.isEmpty { unsafe SSL_CTX_set_alpn_select_cb(handle, onApplicationProtocols, nil) }
+  }
+
+  deinit {
+    unsafe SSL_CTX_free(handle)
+    unsafe alpn.deallocate()
+  }
+
+  private static func configure(
+    _ setup: TLSContextSetup, _ policy: TLSServerPolicy
+  ) throws(TLSConfigurationError) {
+    let handle = unsafe setup.handle
+    setup.allow(policy.protocols)
+    try setup.use(ciphers: policy.ciphers, cipherSuites: policy.cipherSuites)
+    if policy.preferServerCiphers { unsafe portico_ctx_prefer_server_ciphers(handle) }
+    guard !policy.certificates.isEmpty || policy.rejectHandshake else {
+      throw TLSConfigurationError("no \"ssl_certificate\" is given for a TLS server")
+    }
+    for source in policy.certificates { try setup.use(source) }
+    if policy.verifyClient != .off {
+      unsafe portico_ctx_ask_for_certificate(handle, Int32(clamping: policy.verifyDepth))
+    }
+    try setup.trust(policy.clientCAPEM, named: true, directive: "ssl_client_certificate")
+    try setup.trust(policy.trustedPEM, named: false, directive: "ssl_trusted_certificate")
+    try setup.use(crlPEM: policy.crlPEM, directive: "ssl_crl")
+    try setup.use(curves: policy.ecdhCurve)
+    try setup.use(dhparamPEM: policy.dhparamPEM)
+    if policy.earlyData { unsafe SSL_CTX_set_max_early_data(handle, 16_384) }
+    try configureSessions(setup, policy)
+    try setup.apply(policy.confCommands)
+  }
+
+  private static func configureSessions(
+    _ setup: TLSContextSetup, _ policy: TLSServerPolicy
+  ) throws(TLSConfigurationError) {
+    let handle = unsafe setup.handle
+    unsafe SSL_CTX_set_timeout(handle, policy.sessionTimeoutSeconds)
+    var (mode, sessionCount) = (PORTICO_CACHE_ON, TLSSessionCache.defaultSessionCount)
+    switch policy.sessionCache {
+    case .off: mode = PORTICO_CACHE_OFF
+    case .none: (mode, sessionCount) = (PORTICO_CACHE_NONE, 1)
+    case .builtin(let count): sessionCount = count
+    case .shared(let byteCount): sessionCount = max(byteCount / 256, 1)
+    }
+    unsafe portico_ctx_set_server_cache(handle, Int32(mode), sessionCount)
+    if !policy.sessionTickets { unsafe portico_ctx_disable_tickets(handle) }
+    // Without tickets TLS 1.3 sends session ids in their place: none if no cache would know them.
+    let canResume = policy.sessionTickets || mode == PORTICO_CACHE_ON
+    unsafe SSL_CTX_set_num_tickets(handle, canResume ? 1 : 0)
+    let identity = sessionIdentity(policy)
+    var digest = [UInt8](repeating: 0, count: 32)
+    var count = digest.count
+    guard
+      unsafe EVP_Q_digest(
+        setup.library.handle, "SHA256", nil, identity, identity.count, &digest, &count) == 1,
+      unsafe SSL_CTX_set_session_id_context(handle, digest, UInt32(count)) == 1
+    else { throw TLSConfigurationError(openSSL: "cannot set the session id context") }
+  }
+
+  /// What two policies must share for a session of one to be resumed under the other. Each part has
+  /// its length in front, so that no two lists of parts read the same.
+  private static func sessionIdentity(_ policy: TLSServerPolicy) -> [UInt8] {
+    var identity: [UInt8] = [policy.verifyClient.rawValue]
+    var parts = policy.certificates.map(\.certificatePEM)
+    if policy.verifyClient != .off {
+      parts += [policy.clientCAPEM, policy.trustedPEM, policy.crlPEM]
+      parts.append(Array("\(policy.verifyDepth)".utf8))
+    }
+    for part in parts {
+      unsafe withUnsafeBytes(of: UInt64(part.count).bigEndian) {
+        unsafe identity.append(contentsOf: $0)
+      }
+      identity.append(contentsOf: part)
+    }
+    return identity
+  }
+}
+
+/// Picks the application protocol: ours in our order; RFC 7301 §3.2: none in common is fatal.
+private func onApplicationProtocols(
+  ssl: OpaquePointer?, out: UnsafeMutablePointer<UnsafePointer<UInt8>?>?,
+  outCount: UnsafeMutablePointer<UInt8>?, theirs: UnsafePointer<UInt8>?, count: UInt32,
+  _: UnsafeMutableRawPointer?
+) -> Int32 {
+  guard let session = unsafe TLSSession.owner(of: ssl), let context = session.serverContext,
+    let out = unsafe out
+  else { return SSL_TLSEXT_ERR_ALERT_FATAL }
+  let ours = unsafe context.alpn
+  var chosen: UnsafeMutablePointer<UInt8>?
+  let status = unsafe SSL_select_next_proto(
+    &chosen, outCount, ours.baseAddress, UInt32(ours.count), theirs, count)
+  unsafe out.pointee = UnsafePointer(chosen)
+  return status == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL
+}

@@ -1,0 +1,107 @@
+// What a session can tell about itself: the values of nginx's $ssl_… variables that aren't about
+// the client's certificate (those are in TLSPeerCertificate).
+//
+// Names of protocols, ciphers and groups are OpenSSL's own constant strings: views, never copies.
+
+import COpenSSL
+import HTTP
+
+extension TLSSession {
+  /// "TLSv1.3": `$ssl_protocol`.
+  var protocolName: Bytes { unsafe constant(SSL_get_version(ssl)) }
+
+  /// `$ssl_cipher`; empty before the handshake is done.
+  var cipherName: Bytes {
+    guard let cipher = unsafe SSL_get_current_cipher(ssl) else { return Bytes() }
+    return unsafe constant(SSL_CIPHER_get_name(cipher))
+  }
+
+  /// `$ssl_curve`, the key exchange group; empty when there was no such exchange.
+  var curve: Bytes { unsafe constant(portico_ssl_curve(ssl)) }
+
+  /// `$ssl_session_reused`.
+  var isResumed: Bool { unsafe SSL_session_reused(ssl) == 1 }
+
+  /// `$ssl_alpn_protocol`; empty when none was agreed. Lives as long as the session.
+  var alpnProtocol: Bytes {
+    var bytes: UnsafePointer<UInt8>?
+    var count: UInt32 = 0
+    unsafe SSL_get0_alpn_selected(ssl, &bytes, &count)
+    guard let bytes = unsafe bytes else { return Bytes() }
+    return unsafe Bytes(base: bytes, count: Int(count))
+  }
+
+  /// `$ssl_session_id` in hexadecimal; empty when the session has none.
+  var sessionID: [UInt8] {
+    guard let session = unsafe SSL_get_session(ssl) else { return [] }
+    var count: UInt32 = 0
+    guard let bytes = unsafe SSL_SESSION_get_id(session, &count) else { return [] }
+    return unsafe hexadecimal(UnsafeBufferPointer(start: bytes, count: Int(count)))
+  }
+
+  /// `$ssl_client_verify`: NONE, SUCCESS or FAILED:reason.
+  var clientVerify: [UInt8] {
+    guard hasPeerCertificate else { return Array("NONE".utf8) }
+    guard verifyResult != 0 else { return Array("SUCCESS".utf8) }
+    return Array("FAILED:\(verifyResultText)".utf8)
+  }
+
+  /// What `ssl_verify_client` makes of the client's certificate, for answering 400.
+  enum ClientVerdict {
+    case accepted
+    /// A certificate is required, and none was sent (nginx's 496).
+    case missing
+    /// The certificate sent is not good enough (nginx's 495); `verifyResultText` says why.
+    case refused
+  }
+
+  /// The verdict under the policy in force.
+  var clientVerdict: ClientVerdict {
+    switch serverContext?.verifyClient ?? .off {
+    case .off: return .accepted
+    case .on where !hasPeerCertificate: return .missing
+    case .on, .optional: return !hasPeerCertificate || verifyResult == 0 ? .accepted : .refused
+    case .optionalNoCA:
+      // Who issued it is the application's business; that it has expired, say, is not.
+      return !hasPeerCertificate || verifyResult == 0 || portico_is_unknown_ca(verifyResult) != 0
+        ? .accepted : .refused
+    }
+  }
+
+  /// OpenSSL's X509_V_ERR code for the peer's certificate; 0 is good (or there is none).
+  var verifyResult: Int { unsafe SSL_get_verify_result(ssl) }
+
+  /// The words for `verifyResult`.
+  var verifyResultText: String {
+    guard let text = unsafe X509_verify_cert_error_string(verifyResult) else { return "unknown" }
+    return unsafe String(cString: text)
+  }
+
+  /// The peer sent a certificate, or the resumed session remembers one.
+  var hasPeerCertificate: Bool { unsafe SSL_get0_peer_certificate(ssl) != nil }
+
+  /// The peer's certificate; nil when it sent none.
+  var peerCertificate: TLSPeerCertificate? {
+    guard let certificate = unsafe SSL_get0_peer_certificate(ssl) else { return nil }
+    return unsafe TLSPeerCertificate(certificate)
+  }
+
+  private func constant(_ text: UnsafePointer<CChar>?) -> Bytes {
+    guard let text = unsafe text else { return Bytes() }
+    let base = unsafe UnsafeRawPointer(text).assumingMemoryBound(to: UInt8.self)
+    return unsafe Bytes(base: base, count: strlen(text))
+  }
+}
+
+/// Lower-case hexadecimal digits.
+func hexadecimal(_ bytes: UnsafeBufferPointer<UInt8>) -> [UInt8] {
+  let digits: StaticString = "0123456789abcdef"
+  var text: [UInt8] = []
+  text.reserveCapacity(bytes.count * 2)
+  for index in bytes.indices {
+    let byte = unsafe bytes[index]
+    unsafe text.append(digits.utf8Start[Int(byte >> 4)])
+    unsafe text.append(digits.utf8Start[Int(byte & 15)])
+  }
+  return text
+}
