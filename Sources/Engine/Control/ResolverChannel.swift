@@ -1,0 +1,192 @@
+// One set of DNS servers, asked through c-ares. The library makes its own sockets and says which
+// events it wants; the control loop polls them and hands the events back. Used by Resolver only; all
+// of the library's unsafe interface is in this file.
+
+import CCares
+import CLinux
+import HTTP
+
+/// What a lookup gave.
+enum LookupResult: Sendable, Equatable {
+  /// Addresses, with port 0, and for how long they hold.
+  case addresses([SocketAddress], timeToLive: Milliseconds)
+  case failed(LookupFailure)
+}
+
+/// Why a name has no addresses.
+enum LookupFailure: Error, Sendable, Equatable {
+  /// The name doesn't exist, or has no address of the families asked for.
+  case notFound
+  /// No server answered in time.
+  case timedOut
+  /// Servers answered that they can't, or nonsense; the library's words.
+  case serverFailure(String)
+
+  /// For log lines.
+  var text: String {
+    switch self {
+    case .notFound: "host not found"
+    case .timedOut: "no answer from DNS in time"
+    case .serverFailure(let text): text
+    }
+  }
+}
+
+/// A channel of c-ares. Lives on the control thread.
+@safe
+final class ResolverChannel {
+  // Bound: addresses taken of one answer.
+  private static let addressLimit = 512
+  // A lost packet costs a second; 1 + 2 + 4 + 8 seconds in all before a name counts as failed.
+  private static let firstTimeout: Milliseconds = 1_000
+  private static let tryCount: Int32 = 4
+
+  private var channel: ares_channel?
+  private let poller: Poller
+  private let number: Int
+  private var watched: Set<Int32> = []
+  /// Lookups that are under way.
+  private(set) var pendingCount = 0
+  private var finished: [(lookup: Int, result: LookupResult)] = []
+
+  /// A channel that asks `settings.servers`, or as the system does if nil. Events of its sockets
+  /// come as handles of kind `.resolver` whose generation is `number`.
+  init?(_ settings: ResolverSettings?, poller: Poller, number: Int) {
+    self.poller = poller
+    self.number = number
+    _ = Self.library
+    let status = unsafe cares_open(
+      &channel, settings == nil ? 0 : 1, Int32(Self.firstTimeout), Self.tryCount,
+      { argument, socket, wantsRead, wantsWrite in
+        guard let argument = unsafe argument else { return }
+        // Safety: the channel is closed before its owner lets go of this object.
+        let channel = unsafe Unmanaged<ResolverChannel>.fromOpaque(argument).takeUnretainedValue()
+        channel.watch(socket, read: wantsRead != 0, write: wantsWrite != 0)
+      }, Unmanaged.passUnretained(self).toOpaque())
+    guard status == ARES_SUCCESS else { return nil }
+    if let settings {
+      let list = settings.servers.map(\.description).joined(separator: ",")
+      guard unsafe ares_set_servers_ports_csv(channel, list) == ARES_SUCCESS else {
+        close()
+        return nil
+      }
+    }
+  }
+
+  /// Must come before the object goes; lookups under way end as failed.
+  func close() {
+    guard let channel = unsafe channel else { return }
+    unsafe self.channel = nil
+    unsafe ares_destroy(channel)
+    for socket in watched { poller.remove(socket) }
+    watched = []
+  }
+
+  /// Starts to look `name` up; the result comes with `takeFinished`, perhaps at once.
+  func lookUp(_ name: String, family: Int32, lookup: Int) {
+    pendingCount += 1
+    let box = unsafe Unmanaged.passRetained(Lookup(channel: self, number: lookup))
+    unsafe cares_look_up(
+      channel, name, family,
+      { argument, status, _, answer in
+        guard let argument = unsafe argument else { return }
+        let lookup = unsafe Unmanaged<Lookup>.fromOpaque(argument).takeRetainedValue()
+        let result = unsafe ResolverChannel.read(status, answer)
+        if let answer = unsafe answer { unsafe ares_freeaddrinfo(answer) }
+        lookup.channel.pendingCount -= 1
+        lookup.channel.finished.append((lookup.number, result))
+      }, box.toOpaque())
+  }
+
+  /// The results since the last call.
+  func takeFinished() -> [(lookup: Int, result: LookupResult)] {
+    let taken = finished
+    finished = []
+    return taken
+  }
+
+  /// Hands an event of one of its sockets to the library.
+  func onEvent(_ socket: Int32, _ readiness: Readiness) {
+    let isReadable = !readiness.isDisjoint(with: [.readable, .broken])
+    let isWritable = !readiness.isDisjoint(with: [.writable, .broken])
+    unsafe ares_process_fd(channel, isReadable ? socket : -1, isWritable ? socket : -1)
+  }
+
+  /// Lets the library repeat or give up what took too long.
+  func onTimeout() { unsafe ares_process_fd(channel, -1, -1) }
+
+  /// Milliseconds until `onTimeout` is due; nil if nothing is under way.
+  var timeout: Milliseconds? {
+    let timeout = unsafe cares_timeout_ms(channel)
+    return pendingCount == 0 || timeout < 0 ? nil : Int(timeout)
+  }
+
+  private func watch(_ socket: Int32, read: Bool, write: Bool) {
+    if !read && !write {
+      if watched.remove(socket) != nil { poller.remove(socket) }
+      return
+    }
+    let isNew = watched.insert(socket).inserted
+    let handle = Handle(.resolver, slot: Int(socket), generation: UInt32(number))
+    poller.set(socket, handle, read: read, write: write, isNew: isNew)
+  }
+
+  private static func read(
+    _ status: Int32, _ answer: UnsafeMutablePointer<ares_addrinfo>?
+  ) -> LookupResult {
+    guard status == ARES_SUCCESS, let answer = unsafe answer else {
+      return .failed(unsafe failure(status))
+    }
+    var addresses: [SocketAddress] = []
+    var seconds = Int32.max
+    var alias = unsafe answer.pointee.cnames
+    while let entry = unsafe alias {
+      seconds = unsafe min(seconds, entry.pointee.ttl)
+      unsafe alias = entry.pointee.next
+    }
+    var node = unsafe answer.pointee.nodes
+    while let entry = unsafe node, addresses.count < addressLimit {
+      seconds = unsafe min(seconds, entry.pointee.ai_ttl)
+      if let address = unsafe address(entry.pointee), !addresses.contains(address) {
+        addresses.append(address)
+      }
+      unsafe node = entry.pointee.ai_next
+    }
+    if addresses.isEmpty { return .failed(.notFound) }
+    return .addresses(addresses, timeToLive: Int(max(0, seconds)) * 1_000)
+  }
+
+  private static func address(_ node: ares_addrinfo_node) -> SocketAddress? {
+    guard let sockaddr = unsafe UnsafeRawPointer(node.ai_addr) else { return nil }
+    // sockaddr_in holds its address at byte 4, sockaddr_in6 at byte 8.
+    let (offset, count) =
+      switch unsafe node.ai_family {
+      case AF_INET: (4, 4)
+      case AF_INET6: (8, 16)
+      default: (0, 0)
+      }
+    guard count > 0, unsafe Int(node.ai_addrlen) >= offset + count else { return nil }
+    let bytes = unsafe UnsafeRawBufferPointer(start: sockaddr + offset, count: count)
+    return unsafe SocketAddress(bytes: Array(bytes), port: 0)
+  }
+
+  private static func failure(_ status: Int32) -> LookupFailure {
+    switch status {
+    case ARES_ENOTFOUND, ARES_ENODATA, ARES_EBADNAME: .notFound
+    case ARES_ETIMEOUT: .timedOut
+    default: .serverFailure(unsafe String(cString: ares_strerror(status)).lowercased())
+    }
+  }
+
+  private static let library = ares_library_init(ARES_LIB_INIT_ALL)
+
+  /// What the library carries from a lookup to its answer.
+  private final class Lookup {
+    let channel: ResolverChannel
+    let number: Int
+    init(channel: ResolverChannel, number: Int) {
+      self.channel = channel
+      self.number = number
+    }
+  }
+}

@@ -1,0 +1,120 @@
+// Choosing a server for a request, and learning from how it went. The order is nginx's, to the
+// request: primary servers, then backups, each by the group's method. Two things are ours: what
+// active health checks say counts, and when every server is out, the one that may be back soonest is
+// tried before the client gets a 502.
+
+/// How a request to a server ended, as far as the server is to blame.
+enum PeerOutcome: BitwiseCopyable {
+  /// It answered.
+  case success
+  /// It failed: refused, timed out, broke off, or answered what `proxy_next_upstream` calls an error.
+  case failure
+  /// Nothing was learnt, such as when the client went away.
+  case neutral
+}
+
+extension UpstreamGroup {
+  /// Chooses a server that is not in `tried`, adds it there, and counts the request in. What is
+  /// chosen must be given to `release(_:_:now:)` once. Nil: there is nobody to ask.
+  func choose(_ tried: inout TriedSet, now: Milliseconds) -> Peer? {
+    if isSingle { return chooseOnly(&tried, now: now) }
+    // Bound: a choice is repeated only if another thread took the last place or the trial between
+    // looking and taking.
+    for _ in 0..<4 {
+      if let index = primary.pick(settings.method, tried, now: now) {
+        if primary.seats[index].claim(now: now) { return primary.take(index, &tried) }
+      } else if let index = backup.pick(settings.method, tried, now: now) {
+        if backup.seats[index].claim(now: now) { return backup.take(index, &tried) }
+      } else {
+        break
+      }
+    }
+    return chooseLastResort(&tried, now: now)
+  }
+
+  /// Counts a request to `peer` out, and lets its outcome count.
+  ///
+  /// Returns true if the server is out from now on, for a line in the log.
+  @discardableResult
+  func release(_ peer: Peer, _ outcome: PeerOutcome, now: Milliseconds) -> Bool {
+    peer.state.leave()
+    switch outcome {
+    case .neutral:
+      return false
+    case .success:
+      peer.state.recordSuccess()
+      return false
+    case .failure:
+      let fails = peer.state.recordFailure(now: now)
+      if isSingle {
+        // Without an alternative a server is never out.
+        peer.state.clearFails()
+        return false
+      }
+      let maxFails = peer.server.maxFails
+      if maxFails > 0 {
+        if peer.isBackup { backup.penalise(peer.slot) } else { primary.penalise(peer.slot) }
+      }
+      return maxFails > 0 && fails >= maxFails
+    }
+  }
+
+  /// The only server of a group: failures don't matter, there is nobody else.
+  private func chooseOnly(_ tried: inout TriedSet, now: Milliseconds) -> Peer? {
+    let tier = primary.seats.isEmpty ? backup : primary
+    let seat = tier.seats[0]
+    if seat.isDown || tried.contains(seat.slot) || seat.state.health == .unchecked { return nil }
+    guard seat.state.enter(limit: seat.maxConnections) else { return nil }
+    return tier.take(0, &tried)
+  }
+
+  /// The server that may be back soonest, though it is out. Servers that are `down`, full or waiting
+  /// for their first mandatory check stay out; a server whose checks fail comes after those that
+  /// only failed requests.
+  private func chooseLastResort(_ tried: inout TriedSet, now: Milliseconds) -> Peer? {
+    var best: (tier: Tier, index: Int, moment: Milliseconds)?
+    for tier in [primary, backup] {
+      for (index, seat) in tier.seats.enumerated() {
+        if seat.isDown || tried.contains(seat.slot) || !seat.hasRoom { continue }
+        if seat.state.health == .unchecked { continue }
+        var moment = seat.state.checkedAt + seat.failTimeout
+        if seat.state.health == .unhealthy { moment += .max / 2 }
+        if best == nil || moment < best!.moment { best = (tier, index, moment) }
+      }
+    }
+    guard let best else { return nil }
+    let seat = best.tier.seats[best.index]
+    guard seat.state.enter(limit: seat.maxConnections) else { return nil }
+    seat.state.claimEarlyTrial(now: now)
+    return best.tier.take(best.index, &tried)
+  }
+}
+
+extension UpstreamGroup.Tier {
+  /// The index of the server whose turn it is, or nil if none may be asked.
+  @inline(__always)
+  mutating func pick(
+    _ method: UpstreamSettings.Method, _ tried: borrowing TriedSet, now: Milliseconds
+  ) -> Int? {
+    if seats.isEmpty { return nil }
+    return switch method {
+    case .roundRobin: pickByTurns(tried, now: now)
+    case .leastConnections: pickLeastBusy(tried, now: now)
+    }
+  }
+
+  /// The peer at `index`, which is from here on tried.
+  @inline(__always)
+  func take(_ index: Int, _ tried: inout TriedSet) -> Peer {
+    tried.insert(seats[index].slot)
+    return peers[index]
+  }
+
+  /// Lowers the weight of the server in `slot` after a failure.
+  mutating func penalise(_ slot: Int) {
+    guard let index = seats.firstIndex(where: { $0.slot == slot }) else { return }
+    let seat = seats[index]
+    let lowered = seat.effectiveWeight - seat.weight / seat.maxFails
+    seats[index].effectiveWeight = max(0, lowered)
+  }
+}

@@ -1,0 +1,168 @@
+// What all threads know of one server: raw atomics in a block of their own, so that workers who count
+// requests to one server do not slow down those who talk to its neighbour.
+//
+//   0        8       16         24         32       40         48         56          128
+//   | active | fails | failedAt | checkedAt | health | requests | failures | latency  | padding
+//
+// Blocks are handed out by PeerRegistry and are never freed while the process lives, so that a worker
+// that still runs an old plan can't touch foreign memory. All orderings are relaxed: each field is a
+// count or a moment by itself, and none of them publishes other memory.
+
+import Synchronization
+
+/// What active health checks say of a server.
+enum PeerHealth: Int, BitwiseCopyable {
+  /// Its checks pass, or it has none.
+  case healthy = 0
+  /// Its checks fail.
+  case unhealthy = 1
+  /// Its checks are mandatory and it has not passed one yet.
+  case unchecked = 2
+}
+
+/// The shared state of one server; copying it copies a pointer. Any thread may call it.
+///
+/// - Safety: listed in ARCHITECTURE.md among what is shared by threads. The block outlives every
+///   copy, and all access is atomic.
+@safe
+struct PeerState: @unchecked Sendable, BitwiseCopyable, Equatable {
+  private struct Block: ~Copyable {
+    let active = Atomic<Int>(0)
+    let fails = Atomic<Int>(0)
+    let failedAt = Atomic<Int>(0)
+    let checkedAt = Atomic<Int>(0)
+    let health = Atomic<Int>(0)
+    let requests = Atomic<Int>(0)
+    let failures = Atomic<Int>(0)
+    let latency = Atomic<Int>(0)
+  }
+
+  /// Two lines of 64 bytes, because the processor fetches lines in pairs.
+  private static let blockByteCount = 128
+
+  private let block: UnsafeMutablePointer<Block>
+
+  /// A new block; for `PeerRegistry` and tests, since it is never freed.
+  init() {
+    let memory = UnsafeMutableRawPointer.allocate(
+      byteCount: Self.blockByteCount, alignment: Self.blockByteCount)
+    unsafe block = memory.bindMemory(to: Block.self, capacity: 1)
+    unsafe block.initialize(to: Block())
+  }
+
+  static func == (a: PeerState, b: PeerState) -> Bool { unsafe a.block == b.block }
+
+  // MARK: Requests in flight
+
+  /// Requests in flight over all workers.
+  @inline(__always)
+  var active: Int { unsafe block.pointee.active.load(ordering: .relaxed) }
+
+  /// Requests that were sent to the server since the process began.
+  var requests: Int { unsafe block.pointee.requests.load(ordering: .relaxed) }
+
+  /// Requests of those that failed.
+  var failures: Int { unsafe block.pointee.failures.load(ordering: .relaxed) }
+
+  /// Counts a request in, unless `limit` (0: none) of them are in flight.
+  @inline(__always)
+  func enter(limit: Int) -> Bool {
+    let before = unsafe block.pointee.active.wrappingAdd(1, ordering: .relaxed).oldValue
+    if limit > 0 && before >= limit {
+      leave()
+      return false
+    }
+    unsafe block.pointee.requests.wrappingAdd(1, ordering: .relaxed)
+    return true
+  }
+
+  /// Counts a request out.
+  @inline(__always)
+  func leave() { unsafe block.pointee.active.wrappingSubtract(1, ordering: .relaxed) }
+
+  // MARK: Passive failures
+
+  /// Failures that count against `max_fails`.
+  @inline(__always)
+  var fails: Int { unsafe block.pointee.fails.load(ordering: .relaxed) }
+
+  /// When the server was last tried after failures, or last failed.
+  @inline(__always)
+  var checkedAt: Milliseconds { unsafe block.pointee.checkedAt.load(ordering: .relaxed) }
+
+  /// Counts a failure and gives their number.
+  func recordFailure(now: Milliseconds) -> Int {
+    unsafe block.pointee.failures.wrappingAdd(1, ordering: .relaxed)
+    unsafe block.pointee.failedAt.store(now, ordering: .relaxed)
+    unsafe block.pointee.checkedAt.store(now, ordering: .relaxed)
+    return unsafe block.pointee.fails.wrappingAdd(1, ordering: .relaxed).newValue
+  }
+
+  /// Notes a success: failures are forgotten if the server was tried since the last of them.
+  @inline(__always)
+  func recordSuccess() {
+    if fails == 0 { return }
+    let failedAt = unsafe block.pointee.failedAt.load(ordering: .relaxed)
+    if failedAt < checkedAt { clearFails() }
+  }
+
+  /// Forgets the failures that count against `max_fails`.
+  func clearFails() { unsafe block.pointee.fails.store(0, ordering: .relaxed) }
+
+  /// Whether failures keep the server out at the moment.
+  @inline(__always)
+  func isFailed(maxFails: Int, failTimeout: Milliseconds, now: Milliseconds) -> Bool {
+    maxFails > 0 && fails >= maxFails && now - checkedAt <= failTimeout
+  }
+
+  /// Claims the one trial that a server with failures gets in each `failTimeout`. False if the
+  /// server is out and another thread has it. Servers without failures need no claim.
+  @inline(__always)
+  func claimTrial(maxFails: Int, failTimeout: Milliseconds, now: Milliseconds) -> Bool {
+    let fails = self.fails
+    if fails == 0 { return true }
+    let checked = checkedAt
+    if now - checked <= failTimeout { return maxFails == 0 || fails < maxFails }
+    let claim = unsafe block.pointee.checkedAt.compareExchange(
+      expected: checked, desired: now, ordering: .relaxed)
+    return claim.exchanged || maxFails == 0 || fails < maxFails
+  }
+
+  /// Claims a trial before its time; a success then brings the server back.
+  func claimEarlyTrial(now: Milliseconds) {
+    let failedAt = unsafe block.pointee.failedAt.load(ordering: .relaxed)
+    unsafe block.pointee.checkedAt.store(max(now, failedAt + 1), ordering: .relaxed)
+  }
+
+  // MARK: Health and latency
+
+  /// What active checks say; written by the control thread only.
+  @inline(__always)
+  var health: PeerHealth {
+    get { PeerHealth(rawValue: unsafe block.pointee.health.load(ordering: .relaxed)) ?? .healthy }
+    nonmutating set { unsafe block.pointee.health.store(newValue.rawValue, ordering: .relaxed) }
+  }
+
+  /// A moving average of response times, in microseconds; 0 before the first.
+  var latencyMicroseconds: Int { unsafe block.pointee.latency.load(ordering: .relaxed) }
+
+  /// Moves the average an eighth of the way to `microseconds`. Threads that do so at the same time
+  /// may lose one sample, which an average can bear.
+  func recordLatency(microseconds: Int) {
+    let former = latencyMicroseconds
+    let next = former == 0 ? microseconds : former + (microseconds - former) / 8
+    unsafe block.pointee.latency.store(next, ordering: .relaxed)
+  }
+
+  /// Makes the block as new; for `PeerRegistry`, when nobody uses it.
+  func reset() {
+    unsafe block.pointee.active.store(0, ordering: .relaxed)
+    clearFails()
+    unsafe block.pointee.failedAt.store(0, ordering: .relaxed)
+    unsafe block.pointee.checkedAt.store(0, ordering: .relaxed)
+    health = .healthy
+    unsafe block.pointee.requests.store(0, ordering: .relaxed)
+    unsafe block.pointee.failures.store(0, ordering: .relaxed)
+    unsafe block.pointee.latency.store(0, ordering: .relaxed)
+  }
+}

@@ -1,0 +1,120 @@
+// The servers of one upstream in one worker: who is in, whose turn it is. Made with the plan; the
+// control thread sends new lists of servers when DNS answers change. Servers that stay keep their
+// turn, their weight after failures and their connections; the shared state of each is in PeerState.
+
+/// The servers of one upstream in one worker.
+final class UpstreamGroup {
+  /// The primary servers, or the backups. `seats[i]` belongs to `peers[i]`.
+  struct Tier {
+    var peers: [Peer] = []
+    var seats: [Seat] = []
+  }
+
+  let settings: UpstreamSettings
+  var primary = Tier()
+  var backup = Tier()
+  /// Whether there is one server and nobody else: it is then never out because of failures.
+  private(set) var isSingle = false
+  /// How many servers an exchange may try: those that are not `down`.
+  private(set) var tryCount = 0
+
+  /// A group of `servers`. Those that `former` had too, with the same weight, keep their turn.
+  init(
+    _ settings: UpstreamSettings, servers: [ResolvedServer], former: UpstreamGroup? = nil
+  ) {
+    self.settings = settings
+    update(servers)
+    if let former { adoptTurns(of: former) }
+  }
+
+  /// All servers, in the order of the configuration, backups last.
+  var peers: [Peer] { primary.peers + backup.peers }
+
+  var isEmpty: Bool { primary.peers.isEmpty && backup.peers.isEmpty }
+
+  /// Replaces the servers by `servers` and returns those that left: their idle connections are of
+  /// no more use. O(servers).
+  @discardableResult
+  func update(_ servers: [ResolvedServer]) -> [Peer] {
+    var known: [PeerKey: (peer: Peer, seat: Seat)] = [:]
+    var takenSlots = TriedSet()
+    let wanted = Set(servers.map(PeerKey.init))
+    var departed: [Peer] = []
+    for tier in [primary, backup] {
+      for (peer, seat) in zip(tier.peers, tier.seats) {
+        let key = PeerKey(peer)
+        if wanted.contains(key) {
+          known[key] = (peer, seat)
+          takenSlots.insert(peer.slot)
+        } else {
+          peer.leaveGroup()
+          departed.append(peer)
+        }
+      }
+    }
+    primary = Tier()
+    backup = Tier()
+    var nextSlot = 0
+    for resolved in servers where resolved.serverIndex < settings.servers.count {
+      if let (peer, seat) = known[PeerKey(resolved)] {
+        add(peer, seat)
+        continue
+      }
+      while takenSlots.contains(nextSlot) { nextSlot += 1 }
+      takenSlots.insert(nextSlot)
+      let server = settings.servers[resolved.serverIndex]
+      let peer = Peer(resolved, server: server, slot: nextSlot)
+      add(peer, Seat(peer))
+    }
+    isSingle = primary.peers.count + backup.peers.count == 1
+    tryCount = peers.count { !$0.server.isDown }
+    return departed
+  }
+
+  private func add(_ peer: Peer, _ seat: Seat) {
+    if peer.isBackup {
+      backup.peers.append(peer)
+      backup.seats.append(seat)
+    } else {
+      primary.peers.append(peer)
+      primary.seats.append(seat)
+    }
+  }
+
+  private func adoptTurns(of former: UpstreamGroup) {
+    var turns: [SocketAddress: Seat] = [:]
+    for tier in [former.primary, former.backup] {
+      for (peer, seat) in zip(tier.peers, tier.seats) { turns[peer.address] = seat }
+    }
+    primary.adopt(turns)
+    backup.adopt(turns)
+  }
+}
+
+extension UpstreamGroup.Tier {
+  fileprivate mutating func adopt(_ turns: [SocketAddress: Seat]) {
+    for index in seats.indices {
+      guard let seat = turns[peers[index].address], seat.weight == seats[index].weight else {
+        continue
+      }
+      seats[index].currentWeight = seat.currentWeight
+      seats[index].effectiveWeight = seat.effectiveWeight
+    }
+  }
+}
+
+/// What makes a server the same one before and after an update.
+private struct PeerKey: Hashable {
+  let serverIndex: Int
+  let address: SocketAddress
+
+  init(_ resolved: ResolvedServer) {
+    serverIndex = resolved.serverIndex
+    address = resolved.address
+  }
+
+  init(_ peer: Peer) {
+    serverIndex = peer.serverIndex
+    address = peer.address
+  }
+}
