@@ -135,7 +135,7 @@ final class ResolverChannel {
     _ status: Int32, _ answer: UnsafeMutablePointer<ares_addrinfo>?
   ) -> LookupResult {
     guard status == ARES_SUCCESS, let answer = unsafe answer else {
-      return .failed(unsafe failure(status))
+      return .failed(failure(status))
     }
     var addresses: [SocketAddress] = []
     var seconds = Int32.max

@@ -29,7 +29,7 @@ struct Thread: @unchecked Sendable {
   }
 
   /// Waits until the thread has ended. To be called once.
-  func join() { unsafe pthread_join(thread, nil) }
+  func join() { pthread_join(thread, nil) }
 
   /// Names the calling thread. What fails here only costs the name.
   private static func name(_ name: String) {

@@ -10,8 +10,6 @@ final class Peer {
   let state: PeerState
   /// The line of the configuration that it stems from.
   let server: UpstreamServerSettings
-  /// Which of the upstream's servers that line is.
-  let serverIndex: Int
   /// A small number that no other server of the group has as long as this one is in it.
   let slot: Int
   /// False from when DNS no longer names it: its connections are not to be kept.
@@ -19,11 +17,10 @@ final class Peer {
 
   private let text: Buffer
 
-  init(_ resolved: ResolvedServer, server: UpstreamServerSettings, slot: Int) {
+  init(_ resolved: ResolvedServer, slot: Int) {
     address = resolved.address
     state = resolved.state
-    serverIndex = resolved.serverIndex
-    self.server = server
+    server = resolved.server
     self.slot = slot
     let description = Array(address.description.utf8)
     text = Buffer(capacity: max(1, description.count))

@@ -7,8 +7,8 @@ import Synchronization
 
 /// A server of an upstream as of now: a line of the configuration, one address of it, its state.
 struct ResolvedServer: Sendable {
-  /// Which of the upstream's `servers` this is an address of.
-  let serverIndex: Int
+  /// The line of the configuration that this is an address of.
+  let server: UpstreamServerSettings
   let address: SocketAddress
   let state: PeerState
 }
@@ -57,9 +57,9 @@ final class PeerRegistry: Sendable {
   func servers(of upstream: UpstreamSettings) -> [ResolvedServer] {
     contents.withLock { contents in
       var result: [ResolvedServer] = []
-      Self.forEachServer(of: upstream, in: contents) { index, address, key in
-        result.append(
-          ResolvedServer(serverIndex: index, address: address, state: Self.state(key, in: &contents)))
+      for (server, address, key) in Self.servers(of: upstream, in: contents) {
+        let state = Self.state(key, in: &contents)
+        result.append(ResolvedServer(server: server, address: address, state: state))
       }
       return result
     }
@@ -90,7 +90,7 @@ final class PeerRegistry: Sendable {
       var used: Set<Key> = []
       var names: Set<Name> = []
       for upstream in upstreams {
-        Self.forEachServer(of: upstream, in: contents) { _, _, key in used.insert(key) }
+        for (_, _, key) in Self.servers(of: upstream, in: contents) { used.insert(key) }
         for server in upstream.servers {
           names.insert(Name(upstream: upstream.name, host: server.host))
         }
@@ -121,11 +121,12 @@ final class PeerRegistry: Sendable {
     return state
   }
 
-  private static func forEachServer(
-    of upstream: UpstreamSettings, in contents: Contents, _ body: (Int, SocketAddress, Key) -> Void
-  ) {
+  private static func servers(
+    of upstream: UpstreamSettings, in contents: Contents
+  ) -> [(UpstreamServerSettings, SocketAddress, Key)] {
+    var result: [(UpstreamServerSettings, SocketAddress, Key)] = []
     var occurrences: [String: Int] = [:]
-    for (index, server) in upstream.servers.enumerated() {
+    for server in upstream.servers {
       let addresses =
         switch server.host {
         case .address(let address): [address]
@@ -135,8 +136,10 @@ final class PeerRegistry: Sendable {
         let text = address.description
         let occurrence = occurrences[text, default: 0]
         occurrences[text] = occurrence + 1
-        body(index, address, Key(upstream: upstream.name, address: text, occurrence: occurrence))
+        let key = Key(upstream: upstream.name, address: text, occurrence: occurrence)
+        result.append((server, address, key))
       }
     }
+    return result
   }
 }

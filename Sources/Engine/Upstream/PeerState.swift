@@ -50,6 +50,10 @@ struct PeerState: @unchecked Sendable, BitwiseCopyable, Equatable {
     unsafe block.initialize(to: Block())
   }
 
+  /// Names the block; the same for all copies.
+  typealias ID = UInt
+  var id: ID { unsafe UInt(bitPattern: block) }
+
   static func == (a: PeerState, b: PeerState) -> Bool { unsafe a.block == b.block }
 
   // MARK: Requests in flight

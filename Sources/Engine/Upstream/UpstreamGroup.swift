@@ -36,38 +36,36 @@ final class UpstreamGroup {
   /// no more use. O(servers).
   @discardableResult
   func update(_ servers: [ResolvedServer]) -> [Peer] {
-    var known: [PeerKey: (peer: Peer, seat: Seat)] = [:]
-    var takenSlots = TriedSet()
-    let wanted = Set(servers.map(PeerKey.init))
-    var departed: [Peer] = []
+    var known: [PeerState.ID: (peer: Peer, seat: Seat)] = [:]
     for tier in [primary, backup] {
-      for (peer, seat) in zip(tier.peers, tier.seats) {
-        let key = PeerKey(peer)
-        if wanted.contains(key) {
-          known[key] = (peer, seat)
-          takenSlots.insert(peer.slot)
-        } else {
-          peer.leaveGroup()
-          departed.append(peer)
-        }
-      }
+      for (peer, seat) in zip(tier.peers, tier.seats) { known[peer.state.id] = (peer, seat) }
     }
     primary = Tier()
     backup = Tier()
+    var takenSlots = TriedSet()
+    for resolved in servers {
+      // A state belongs to one address in one upstream; a server whose line changed is a new one.
+      guard let (peer, _) = known[resolved.state.id], peer.server == resolved.server else {
+        continue
+      }
+      takenSlots.insert(peer.slot)
+    }
     var nextSlot = 0
-    for resolved in servers where resolved.serverIndex < settings.servers.count {
-      if let (peer, seat) = known[PeerKey(resolved)] {
+    for resolved in servers {
+      if let (peer, seat) = known[resolved.state.id], peer.server == resolved.server {
+        known[resolved.state.id] = nil
         add(peer, seat)
         continue
       }
       while takenSlots.contains(nextSlot) { nextSlot += 1 }
       takenSlots.insert(nextSlot)
-      let server = settings.servers[resolved.serverIndex]
-      let peer = Peer(resolved, server: server, slot: nextSlot)
+      let peer = Peer(resolved, slot: nextSlot)
       add(peer, Seat(peer))
     }
     isSingle = primary.peers.count + backup.peers.count == 1
     tryCount = peers.count { !$0.server.isDown }
+    let departed = known.values.map(\.peer)
+    for peer in departed { peer.leaveGroup() }
     return departed
   }
 
@@ -82,9 +80,9 @@ final class UpstreamGroup {
   }
 
   private func adoptTurns(of former: UpstreamGroup) {
-    var turns: [SocketAddress: Seat] = [:]
+    var turns: [PeerState.ID: Seat] = [:]
     for tier in [former.primary, former.backup] {
-      for (peer, seat) in zip(tier.peers, tier.seats) { turns[peer.address] = seat }
+      for seat in tier.seats { turns[seat.state.id] = seat }
     }
     primary.adopt(turns)
     backup.adopt(turns)
@@ -92,29 +90,13 @@ final class UpstreamGroup {
 }
 
 extension UpstreamGroup.Tier {
-  fileprivate mutating func adopt(_ turns: [SocketAddress: Seat]) {
+  fileprivate mutating func adopt(_ turns: [PeerState.ID: Seat]) {
     for index in seats.indices {
-      guard let seat = turns[peers[index].address], seat.weight == seats[index].weight else {
+      guard let seat = turns[seats[index].state.id], seat.weight == seats[index].weight else {
         continue
       }
       seats[index].currentWeight = seat.currentWeight
       seats[index].effectiveWeight = seat.effectiveWeight
     }
-  }
-}
-
-/// What makes a server the same one before and after an update.
-private struct PeerKey: Hashable {
-  let serverIndex: Int
-  let address: SocketAddress
-
-  init(_ resolved: ResolvedServer) {
-    serverIndex = resolved.serverIndex
-    address = resolved.address
-  }
-
-  init(_ peer: Peer) {
-    serverIndex = peer.serverIndex
-    address = peer.address
   }
 }

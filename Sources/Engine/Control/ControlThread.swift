@@ -1,0 +1,125 @@
+// The control thread as others see it: what it is told, what it tells, how it starts and stops. It
+// owns what must be done once for all workers: DNS, active health checks, states of servers. Workers
+// and the supervisor's side post messages; answers go to a sink, which posts them to workers.
+
+import CLinux
+import Synchronization
+
+/// What the control thread is told.
+enum ControlMessage: Sendable {
+  /// The configuration, at start and after each reload.
+  case configure(ControlPlan, number: Int)
+  /// A worker needs a name resolved.
+  case resolve(ResolveRequest)
+  /// The servers of each upstream with names are to be sent again, such as after plans changed.
+  case announce
+  /// Something is to be done on the control thread.
+  case perform(@Sendable () -> Void)
+  /// The thread is to end.
+  case stop
+}
+
+/// What of the configuration concerns the control thread.
+struct ControlPlan: Sendable {
+  var upstreams: [UpstreamSettings] = []
+}
+
+/// How urgent a line of the control thread is, in nginx's words.
+enum ControlLogLevel: String, Sendable {
+  case info, notice, warn, error
+}
+
+/// Where the control thread's news go. Called on the control thread.
+protocol ControlSink: Sendable {
+  /// The servers of an upstream have changed, all of them as of now.
+  func peers(upstream: String, servers: [ResolvedServer])
+  /// The answer to a `ResolveRequest`; addresses have port 0.
+  func resolved(_ request: ResolveRequest, _ result: LookupResult)
+  /// A line for the error log.
+  func log(_ level: ControlLogLevel, _ text: String)
+}
+
+/// The control thread. All its functions may be called from any thread.
+final class ControlThread: Sendable {
+  /// The states of all servers, and what names were last resolved to.
+  let registry: PeerRegistry
+  private let mailbox: Mailbox<ControlMessage>
+  private let progress: ControlProgress
+  private let thread: Thread
+
+  /// Starts the thread. Its news go to `sink`.
+  init(registry: PeerRegistry, sink: any ControlSink) throws(SystemError) {
+    let mailbox = try Mailbox<ControlMessage>()
+    let progress = try ControlProgress()
+    self.registry = registry
+    self.mailbox = mailbox
+    self.progress = progress
+    // The descriptors of the loop are made here, so that a lack of them is an error of the start.
+    let core = Handover(try ControlCore())
+    let started = Thread.start("control") {
+      let loop = ControlLoop(core.value, mailbox, registry, sink, progress)
+      loop.run()
+    }
+    guard let started else { throw SystemError(code: EAGAIN) }
+    thread = started
+  }
+
+  /// Posts a message; messages are handled in order.
+  func post(_ message: ControlMessage) { mailbox.post(message) }
+
+  /// Tells the configuration. Servers, names and checks that are in the former one too go on
+  /// undisturbed.
+  func configure(_ plan: ControlPlan) {
+    mailbox.post(.configure(plan, number: progress.nextNumber()))
+  }
+
+  /// Waits until each name of the last configuration was resolved or has failed to be; false if that
+  /// takes longer than `timeout`. Then `registry.servers(of:)` is as good as it gets for a start.
+  func waitUntilResolved(timeout: Milliseconds) -> Bool { progress.wait(timeout) }
+
+  /// Ends the thread and waits for it. To be called once.
+  func stop() {
+    mailbox.post(.stop)
+    thread.join()
+  }
+}
+
+/// How far the control thread is with configurations: those who start wait for it.
+final class ControlProgress: Sendable {
+  private let told = Atomic<Int>(0)
+  private let resolved = Atomic<Int>(0)
+  private let wakeDescriptor: Int32
+
+  init() throws(SystemError) { wakeDescriptor = Int32(try check(linux_eventfd())) }
+
+  deinit { _ = linux_close(wakeDescriptor) }
+
+  /// The number of the next configuration.
+  func nextNumber() -> Int { told.wrappingAdd(1, ordering: .relaxed).newValue }
+
+  /// The names of configuration `number` have their first answers.
+  func reach(_ number: Int) {
+    if resolved.load(ordering: .relaxed) >= number { return }
+    resolved.store(number, ordering: .releasing)
+    var one: UInt64 = 1
+    _ = unsafe linux_write(wakeDescriptor, &one, 8)
+  }
+
+  /// Waits until the last configuration was reached, at most `timeout` milliseconds.
+  func wait(_ timeout: Milliseconds) -> Bool {
+    guard let poller = try? Poller() else { return false }
+    guard (try? poller.addReader(wakeDescriptor, .none, exclusive: false)) != nil else {
+      return false
+    }
+    let number = told.load(ordering: .relaxed)
+    let deadline = Clock.monotonic + timeout
+    while resolved.load(ordering: .acquiring) < number {
+      let rest = deadline - Clock.monotonic
+      if rest <= 0 { return false }
+      poller.wait(rest, { _, _ in }, woken: {})
+      var count: UInt64 = 0
+      _ = unsafe linux_read(wakeDescriptor, &count, 8)
+    }
+    return true
+  }
+}

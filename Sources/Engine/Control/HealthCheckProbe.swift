@@ -1,0 +1,95 @@
+// One check of one server, from connect to verdict: a connection of its own that is closed behind the
+// answer. Runs on the control loop; HealthChecks owns it, feeds it events and watches its deadline.
+//
+//   connecting ──► (tcp: passed)
+//        └──► sending ──► receiving ──► verdict
+
+import CLinux
+import HTTP
+
+/// A check under way.
+final class HealthProbe {
+  private enum Phase { case connecting, sending, receiving }
+
+  private let fd: Int32
+  private let settings: HealthCheckSettings
+  private let request: Buffer
+  private var answer: HealthAnswer
+  private var phase = Phase.connecting
+
+  private init(_ fd: Int32, _ settings: HealthCheckSettings, host: String) {
+    self.fd = fd
+    self.settings = settings
+    let text =
+      "GET \(settings.uri) HTTP/1.1\r\nHost: \(host)\r\nUser-Agent: portico-health-check\r\n"
+      + "Accept: */*\r\nConnection: close\r\n\r\n"
+    request = Buffer(capacity: text.utf8.count)
+    for byte in text.utf8 { request.append(byte) }
+    answer = HealthAnswer(match: settings.match)
+  }
+
+  deinit { Socket.close(fd) }
+
+  /// Begins a check; events for it come with `handle`. Either a probe or its verdict.
+  static func start(
+    _ address: SocketAddress, _ settings: HealthCheckSettings, host: String, _ poller: Poller,
+    _ handle: Handle
+  ) -> Result<HealthProbe, HealthProbeEnd> {
+    let socket = linux_stream_socket(address.family)
+    if socket < 0 {
+      let error = SystemError(code: Int32(-socket))
+      return .failure(HealthProbeEnd(.undecided("no socket \(error.logText)")))
+    }
+    let probe = HealthProbe(Int32(socket), settings, host: host)
+    if let error = Socket.connect(probe.fd, to: address) {
+      return .failure(HealthProbeEnd(.failed(error.text.lowercased())))
+    }
+    do {
+      // A connection that is there already is reported as an event, too.
+      try poller.add(probe.fd, handle)
+    } catch {
+      return .failure(HealthProbeEnd(.undecided("epoll \(error.logText)")))
+    }
+    return .success(probe)
+  }
+
+  /// Goes on as far as an event allows. Nil: it isn't over.
+  func onEvent(_ readiness: Readiness) -> HealthVerdict? {
+    if phase == .connecting {
+      if readiness.isDisjoint(with: [.writable, .broken]) { return nil }
+      if let error = Socket.pendingError(fd) { return .failed(error.text.lowercased()) }
+      if settings.effectiveKind == .tcp { return .passed("connected") }
+      phase = .sending
+    }
+    if phase == .sending {
+      switch Socket.send(fd, request.unread, more: false) {
+      case .wouldBlock: return nil
+      case .end: break
+      case .failed(let error): return .failed(error.text.lowercased())
+      case .bytes(let count):
+        request.consume(count)
+        // What didn't fit goes with the next event: the buffer of a new socket is larger.
+        if !request.isEmpty { return nil }
+        phase = .receiving
+      }
+    }
+    return answer.receive(fd)
+  }
+
+  /// What to say when the time is up.
+  var lateness: HealthVerdict {
+    let seconds = settings.effectiveTimeout
+    let time = seconds % 1_000 == 0 ? "\(seconds / 1_000) s" : "\(seconds) ms"
+    return switch phase {
+    case .connecting: .failed("no connection within \(time)")
+    case .sending: .failed("the request could not be sent within \(time)")
+    case .receiving: .failed("no complete answer within \(time)")
+    }
+  }
+}
+
+/// A check that was over before it began.
+struct HealthProbeEnd: Error {
+  let verdict: HealthVerdict
+  init(_ verdict: HealthVerdict) { self.verdict = verdict }
+}
