@@ -61,6 +61,9 @@ struct NamePatterns {
     return exact.insert(pattern, value: value)
   }
 
+  /// The number of exactly this name, or nil.
+  func findExact(_ name: Bytes) -> Int? { exact.find(name) }
+
   /// The number of the pattern that wins for `name`, or nil.
   func find(_ name: Bytes) -> Int? {
     if let value = exact.find(name) { return value }
