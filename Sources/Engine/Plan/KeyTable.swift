@@ -26,7 +26,7 @@ struct KeyTable {
   /// The number that `key` was inserted with, or nil. O(1).
   func find(_ key: Bytes) -> Int? {
     guard count > 0 else { return nil }
-    let index = slot(of: key, hash: Self.hash(key))
+    let index = slot(of: key, hash: key.hash64IgnoringCase)
     let value = slots[index].value
     return value < 0 ? nil : Int(value)
   }
@@ -38,7 +38,7 @@ struct KeyTable {
   mutating func insert(_ key: Bytes, value: Int) -> Bool {
     precondition(value >= 0)
     if slots.count < 2 * (count + 1) { grow() }
-    let hash = Self.hash(key)
+    let hash = key.hash64IgnoringCase
     let index = slot(of: key, hash: hash)
     guard slots[index].value < 0 else { return false }
     slots[index] = Slot(hash: hash, key: store.append(key), value: Int32(value))
@@ -49,7 +49,7 @@ struct KeyTable {
   /// Gives a key that is in the table another number.
   mutating func replace(_ key: Bytes, value: Int) {
     guard count > 0 else { return }
-    let index = slot(of: key, hash: Self.hash(key))
+    let index = slot(of: key, hash: key.hash64IgnoringCase)
     if slots[index].value >= 0 { slots[index].value = Int32(value) }
   }
 
@@ -58,7 +58,7 @@ struct KeyTable {
     let mask = slots.count - 1
     var index = Int(truncatingIfNeeded: hash) & mask
     while slots[index].value >= 0 {
-      if slots[index].hash == hash && Self.equal(slots[index].key, key) { return index }
+      if slots[index].hash == hash && slots[index].key.equalsIgnoringCase(key) { return index }
       index = (index + 1) & mask
     }
     return index
@@ -74,25 +74,5 @@ struct KeyTable {
       while slots[index].value >= 0 { index = (index + 1) & mask }
       slots[index] = each
     }
-  }
-
-  @inline(__always)
-  private static func lowercased(_ byte: UInt8) -> UInt8 {
-    byte &- UInt8(ascii: "A") < 26 ? byte | 0x20 : byte
-  }
-
-  /// FNV-1a of the bytes in lower case, with its bits mixed once more: the table uses the low ones.
-  private static func hash(_ key: Bytes) -> UInt64 {
-    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    for index in 0..<key.count { hash = (hash ^ UInt64(lowercased(key[index]))) &* 0x100_0000_01b3 }
-    return hash ^ (hash >> 32)
-  }
-
-  private static func equal(_ one: Bytes, _ other: Bytes) -> Bool {
-    guard one.count == other.count else { return false }
-    for index in 0..<one.count where lowercased(one[index]) != lowercased(other[index]) {
-      return false
-    }
-    return true
   }
 }

@@ -110,7 +110,7 @@ final class LocationTree<Value> {
 
   /// The location `@name`; `name` begins with the @.
   func named(_ name: Bytes) -> Value? {
-    named.first { Self.compare($0.name, name) == 0 }?.value
+    named.first { $0.name == name }?.value
   }
 
   /// The location that `path` belongs to. If a regular expression decided, its groups are in
@@ -188,13 +188,13 @@ extension LocationTree {
     var high = entries.count
     while low < high {
       let middle = (low + high) >> 1
-      let order = Self.compare(entries[middle].path, path)
+      let order = entries[middle].path.compare(path)
       if order == 0 { return middle }
       if order < 0 { low = middle + 1 } else { high = middle }
     }
     var index = low - 1
     while index >= 0 {
-      if entries[index].prefix >= 0 && Self.hasPrefix(path, entries[index].path) { return index }
+      if entries[index].prefix >= 0 && path.hasPrefix(entries[index].path) { return index }
       index = Int(entries[index].parent)
     }
     return nil
@@ -207,7 +207,7 @@ extension LocationTree {
     while low < high {
       let middle = (low + high) >> 1
       let entry = entries[Int(redirecting[middle])]
-      let order = Self.compare(entry.path.prefix(entry.path.count - 1), path)
+      let order = entry.path.prefix(entry.path.count - 1).compare(path)
       if order == 0 {
         return locations[Int(entry.exact >= 0 ? entry.exact : entry.prefix)].value
       }
@@ -215,34 +215,22 @@ extension LocationTree {
     }
     return nil
   }
-
-  private static func compare(_ one: Bytes, _ other: Bytes) -> Int {
-    let shared = min(one.count, other.count)
-    for index in 0..<shared where one[index] != other[index] {
-      return one[index] < other[index] ? -1 : 1
-    }
-    return one.count - other.count
-  }
-
-  private static func hasPrefix(_ path: Bytes, _ prefix: Bytes) -> Bool {
-    path.count >= prefix.count && compare(path.prefix(prefix.count), prefix) == 0
-  }
 }
 
 // MARK: - Sorting
 
 extension LocationTree {
   private func sortEntries() {
-    entries.sort { Self.compare($0.path, $1.path) < 0 }
+    entries.sort { $0.path.compare($1.path) < 0 }
     var merged: [Entry] = []
     merged.reserveCapacity(entries.count)
     // The chain of prefix locations that the paths at hand begin with, longest last.
     var chain: [Int] = []
     for entry in entries {
-      if let last = merged.last, Self.compare(last.path, entry.path) == 0 {
+      if let last = merged.last, last.path == entry.path {
         join(entry, into: &merged[merged.count - 1])
       } else {
-        while let top = chain.last, !Self.hasPrefix(entry.path, merged[top].path) {
+        while let top = chain.last, !entry.path.hasPrefix(merged[top].path) {
           chain.removeLast()
         }
         merged.append(entry)
@@ -263,7 +251,7 @@ extension LocationTree {
     redirecting.sort {
       let one = entries[Int($0)].path
       let other = entries[Int($1)].path
-      return Self.compare(one.prefix(one.count - 1), other.prefix(other.count - 1)) < 0
+      return one.prefix(one.count - 1).compare(other.prefix(other.count - 1)) < 0
     }
     written = []
     isPrepared = true

@@ -30,7 +30,7 @@ struct MediaTypes {
   /// returned so that the configuration can warn.
   @discardableResult
   mutating func insert(_ fileExtension: String, type: String) -> Bytes? {
-    let index = types.firstIndex { known in type.withBytes { Self.equal(known, $0) } }
+    let index = types.firstIndex { known in type.withBytes { known == $0 } }
     let value = index ?? types.count
     if index == nil { types.append(store.append(type)) }
     return fileExtension.withBytes { key in
@@ -61,11 +61,5 @@ struct MediaTypes {
       index -= 1
     }
     return nil
-  }
-
-  private static func equal(_ one: Bytes, _ other: Bytes) -> Bool {
-    guard one.count == other.count else { return false }
-    for index in 0..<one.count where one[index] != other[index] { return false }
-    return true
   }
 }
