@@ -1,0 +1,48 @@
+"""Memory per idle keep-alive connection: N connections, each having done one proxied request.
+
+The figure is the growth of the server's proportional set size, divided by N. The server is a fresh one
+that has answered one wave of requests before, so that what it allocates once is not counted.
+"""
+
+import socket
+import ssl
+import time
+
+from . import process
+
+REQUEST = b"GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n"
+WARM_UP = 50
+
+
+def measure(peer, connections, tls):
+    """Bytes per idle connection of `peer`, which must be freshly started."""
+    context = ssl.create_default_context() if tls else None
+    if context:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    for client in [open_one(peer, context) for _ in range(WARM_UP)]:
+        client.close()
+    time.sleep(0.5)
+    before = process.pss_bytes(peer.process.pid)
+    clients = [open_one(peer, context) for _ in range(connections)]
+    try:
+        time.sleep(0.5)
+        return (process.pss_bytes(peer.process.pid) - before) / connections
+    finally:
+        for client in clients:
+            client.close()
+
+
+def open_one(peer, context):
+    """A connection that has had one request answered and stays open."""
+    port = peer.https if context else peer.http
+    client = socket.create_connection(("127.0.0.1", port), timeout=10)
+    if context:
+        client = context.wrap_socket(client, server_hostname="localhost")
+    client.sendall(REQUEST)
+    received = b""
+    while not received.endswith(b"application\n"):
+        piece = client.recv(4096)
+        if not piece:
+            raise process.Failure("idle: the connection was closed")
+        received += piece
+    return client

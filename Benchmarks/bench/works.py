@@ -1,0 +1,109 @@
+"""CPU per request: the works that a load generator drives, and how one run of one is measured.
+
+The figure is the CPU time (user + system) of all processes of the server under test, used during the
+run, divided by the requests done. It does not depend on how fast the load generator is, so that the
+generator and the upstream may share the second processor of a small machine.
+"""
+
+import re
+import subprocess
+import time
+
+from . import process
+
+
+class Work:
+    """One row of the table: what is asked, how often at a time, and what nginx's ratio should be."""
+
+    def __init__(self, name, title, path, bar, **options):
+        self.name, self.title, self.path, self.bar = name, title, path, bar
+        self.connections = options.get("connections", 64)
+        self.tls = options.get("tls", False)
+        self.handshakes = options.get("handshakes", False)
+        self.body_bytes = options.get("body_bytes", 0)
+        self.unable = options.get("unable", ())
+
+
+WORKS = [
+    Work("small", "small proxied request, keep-alive, 64 connections", "/small", 0.85),
+    Work("body", "100 KiB proxied response, 16 connections", "/body", 0.60, connections=16),
+    Work("tls", "small proxied request, TLS 1.3 keep-alive, 64 connections", "/small", 0.92,
+         tls=True),
+    Work("handshake", "TLS 1.3 full handshake, P-256", "/nothing", 1.00, tls=True,
+         handshakes=True),
+    Work("static", "static file 1 KiB, open_file_cache on, 64 connections", "/files/1k.txt", 0.80,
+         unable=("haproxy",)),
+    Work("large", "static file 64 MiB, 4 connections", "/files/64m", 1.00, connections=4,
+         body_bytes=64 << 20, unable=("haproxy",)),
+]
+
+# Connections that h2load opens at once when it measures handshakes; each makes one request.
+HANDSHAKES_AT_ONCE = 400
+
+
+class Run:
+    """The outcome of one run: microseconds of CPU per request, requests a second, errors seen."""
+
+    def __init__(self, cpu, requests, seconds, errors):
+        self.microseconds = cpu * 1e6 / max(requests, 1e-9)
+        self.rate, self.errors = requests / seconds, errors
+
+
+def measure(work, peer, seconds):
+    """Drives `peer` with `work` for about `seconds` and returns a Run."""
+    load = handshake_load if work.handshakes else wrk_load
+    load(work, peer, 0.3)
+    before, started = process.cpu_seconds(peer.process.pid), time.monotonic()
+    requests, errors = load(work, peer, seconds)
+    elapsed = time.monotonic() - started
+    used = process.cpu_seconds(peer.process.pid) - before
+    if requests <= 0:
+        raise process.Failure(f"{work.name}: no request was answered")
+    return Run(used, requests, elapsed, errors)
+
+
+def wrk_load(work, peer, seconds):
+    """Requests done (for large bodies: bytes read in units of one body) and errors, by wrk."""
+    scheme, port = ("https", peer.https) if work.tls else ("http", peer.http)
+    output = load_generator(
+        ["wrk", "-t1", f"-c{work.connections}", f"-d{max(1, round(seconds))}s", "--timeout", "20s",
+         f"{scheme}://localhost:{port}{work.path}"])
+    requests = int(number(r"(\d+) requests in", output))
+    errors = int(number(r"Non-2xx or 3xx responses: (\d+)", output))
+    errors += sum(int(n) for n in re.findall(r"(?:connect|read|write) (\d+)", output))
+    if work.body_bytes:
+        amount, unit = re.search(r"requests in \S+, ([\d.]+)(\w+) read", output).groups()
+        units = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
+        return float(amount) * units[unit] / work.body_bytes, errors
+    return requests, errors
+
+
+def handshake_load(work, peer, seconds):
+    """Connections made, each with a full handshake and one request, and errors, by h2load."""
+    done = errors = 0
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        output = load_generator(
+            ["h2load", "--h1", "--groups=P-256", f"-n{HANDSHAKES_AT_ONCE}",
+             f"-c{HANDSHAKES_AT_ONCE}", f"https://localhost:{peer.https}{work.path}"])
+        if "TLSv1.3" not in output:
+            raise process.Failure("handshake: TLS 1.3 was not negotiated")
+        succeeded = int(number(r"(\d+) succeeded", output))
+        done += succeeded
+        errors += HANDSHAKES_AT_ONCE - succeeded
+    return done, errors
+
+
+def load_generator(command):
+    _, others = process.processors()
+    cpus = ",".join(str(cpu) for cpu in others)
+    result = subprocess.run(
+        ["taskset", "-c", cpus] + command, capture_output=True, text=True, timeout=300)
+    if result.returncode != 0:
+        raise process.Failure(f"{command[0]}: {(result.stderr or result.stdout).strip()[-300:]}")
+    return result.stdout
+
+
+def number(pattern, text):
+    match = re.search(pattern, text)
+    return match.group(1) if match else 0
