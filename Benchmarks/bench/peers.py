@@ -104,11 +104,8 @@ CADDY = """
     protocols h1
   }}
 }}
-http://localhost:{http}, https://localhost:{https} {{
+(site) {{
   bind 127.0.0.1
-  tls {folder}/leaf.pem {folder}/leaf.key {{
-    protocols tls1.3
-  }}
   handle /nothing {{
     respond 204
   }}
@@ -118,6 +115,15 @@ http://localhost:{http}, https://localhost:{https} {{
   }}
   handle {{
     reverse_proxy 127.0.0.1:{upstream}
+  }}
+}}
+http://localhost:{http} {{
+  import site
+}}
+https://localhost:{https} {{
+  import site
+  tls {folder}/leaf.pem {folder}/leaf.key {{
+    protocols tls1.3
   }}
 }}
 """
