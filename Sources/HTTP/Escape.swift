@@ -14,7 +14,7 @@ public enum EscapeKind: UInt8, BitwiseCopyable, CaseIterable, Sendable {
   case uriComponent
   /// A link in a page: space " # % ' < > \ ^ ` { | }
   case html
-  /// A Refresh value: space " ' < > \ ^ ` { } ~
+  /// A Refresh value: space " ' < > \ ^ ` { | ~
   case refresh
 }
 
