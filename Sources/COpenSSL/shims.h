@@ -242,6 +242,8 @@ static inline int64_t portico_monotonic_seconds(void) {
   return now.tv_sec;
 }
 
+static inline int64_t portico_unix_seconds(void) { return (int64_t)time(NULL); }
+
 // --- Certificates --------------------------------------------------------------------------------
 
 static inline size_t portico_bio_bytes(BIO *memory, const uint8_t **bytes) {
@@ -249,6 +251,10 @@ static inline size_t portico_bio_bytes(BIO *memory, const uint8_t **bytes) {
   long count = BIO_get_mem_data(memory, &start);
   *bytes = (const uint8_t *)start;
   return count > 0 ? (size_t)count : 0;
+}
+
+static inline int portico_name_count(const STACK_OF(X509_NAME) *names) {
+  return names == NULL ? 0 : sk_X509_NAME_num(names);
 }
 
 static inline int portico_name_print(BIO *out, const X509_NAME *name) {
