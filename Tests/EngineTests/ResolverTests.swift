@@ -1,0 +1,267 @@
+// Names: a DNS server on loopback answers, the control thread follows what it says.
+
+import CLinux
+import Synchronization
+import Testing
+
+@testable import Engine
+
+/// A DNS server on loopback that answers A queries from a table; AAAA queries have no answer.
+final class FakeDNS: Sendable {
+  struct Zone {
+    var addresses: [String: [String]] = [:]
+    var timeToLive: UInt32 = 60
+    var isSilent = false
+    var queries = 0
+  }
+
+  let zone = Mutex(Zone())
+  let address: SocketAddress
+  private let fd: Int32
+
+  init() throws {
+    fd = Int32(try check(linux_socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)))
+    let any = SocketAddress(literal: "127.0.0.1", port: 0)!
+    let fd = fd
+    _ = try check(any.withSockaddr { unsafe linux_bind(fd, $0, $1) })
+    address = Socket.localAddress(fd)
+    _ = Thread.start("fake-dns") { [self] in serve() }
+  }
+
+  func set(_ name: String, _ addresses: [String]?, timeToLive: UInt32 = 60) {
+    zone.withLock {
+      $0.addresses[name] = addresses
+      $0.timeToLive = timeToLive
+    }
+  }
+
+  var queries: Int { zone.withLock { $0.queries } }
+
+  private func serve() {
+    var buffer = [UInt8](repeating: 0, count: 1_500)
+    let poller = try! Poller()
+    try! poller.addReader(fd, .none, exclusive: false)
+    while true {
+      poller.wait(-1, { _, _ in }, woken: {})
+      var from = sockaddr_storage()
+      var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+      let count = unsafe withUnsafeMutablePointer(to: &from) { pointer in
+        unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+          unsafe recvfrom(fd, &buffer, buffer.count, 0, $0, &length)
+        }
+      }
+      guard count > 12, let answer = answer(Array(buffer.prefix(count))) else { continue }
+      _ = unsafe withUnsafePointer(to: from) { pointer in
+        unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+          unsafe sendto(fd, answer, answer.count, 0, $0, length)
+        }
+      }
+    }
+  }
+
+  private func answer(_ query: [UInt8]) -> [UInt8]? {
+    var labels: [String] = []
+    var at = 12
+    while query[at] != 0 {
+      let end = at + 1 + Int(query[at])
+      labels.append(String(decoding: query[(at + 1)..<end], as: UTF8.self))
+      at = end
+    }
+    let isA = query[at + 2] == 1
+    let (found, timeToLive, isSilent) = zone.withLock { zone in
+      zone.queries += isA ? 1 : 0
+      return (zone.addresses[labels.joined(separator: ".")], zone.timeToLive, zone.isSilent)
+    }
+    if isSilent { return nil }
+    let records = isA ? found ?? [] : []
+    var reply = Array(query[0..<2]) + [0x81, found == nil ? 0x83 : 0x80, 0, 1]
+    reply += [0, UInt8(records.count), 0, 0, 0, 0] + query[12..<(at + 5)]
+    for record in records {
+      reply += [0xc0, 12, 0, 1, 0, 1]
+      reply += (0..<4).map { UInt8(truncatingIfNeeded: timeToLive >> (24 - 8 * $0)) }
+      reply += [0, 4] + record.split(separator: ".").map { UInt8($0)! }
+    }
+    return reply
+  }
+}
+
+/// Collects what the control thread tells.
+final class SinkLog: ControlSink {
+  struct Contents {
+    var peers: [(String, [String])] = []
+    var answers: [(UInt64, LookupResult)] = []
+    var lines: [String] = []
+  }
+
+  let contents = Mutex(Contents())
+
+  func peers(upstream: String, servers: [ResolvedServer]) {
+    contents.withLock { $0.peers.append((upstream, servers.map(\.address.description))) }
+  }
+  func resolved(_ request: ResolveRequest, _ result: LookupResult) {
+    contents.withLock { $0.answers.append((request.token, result)) }
+  }
+  func log(_ level: ControlLogLevel, _ text: String) {
+    contents.withLock { $0.lines.append("[\(level.rawValue)] \(text)") }
+  }
+
+  var lines: [String] { contents.withLock { $0.lines } }
+  var lastPeers: [String]? { contents.withLock { $0.peers.last?.1 } }
+  func answer(_ token: UInt64) -> LookupResult? {
+    contents.withLock { $0.answers.last { $0.0 == token }?.1 }
+  }
+  func hasLine(_ part: String) -> Bool { lines.contains { $0.contains(part) } }
+}
+
+/// Waits until `condition` holds, at most `timeout`.
+func eventually(_ timeout: Milliseconds = 10_000, _ condition: () -> Bool) -> Bool {
+  let deadline = Clock.monotonic + timeout
+  while !condition() {
+    if Clock.monotonic > deadline { return false }
+    usleep(5_000)
+  }
+  return true
+}
+
+/// A control thread with its sink; ends with the test.
+final class ControlBench {
+  let sink = SinkLog()
+  let registry = PeerRegistry()
+  let control: ControlThread
+
+  init() throws { control = try ControlThread(registry: registry, sink: sink) }
+  deinit { control.stop() }
+}
+
+struct ResolverTests {
+  private func upstream(_ dns: FakeDNS, validity: Milliseconds? = nil) -> UpstreamSettings {
+    var settings = UpstreamSettings(
+      name: "u", servers: [UpstreamServerSettings(.name("app.test", port: 8080))])
+    settings.resolver = ResolverSettings(servers: [dns.address])
+    settings.resolver?.validity = validity
+    return settings
+  }
+
+  @Test func resolvesNamesBeforeTheStart() throws {
+    let dns = try FakeDNS()
+    dns.set("app.test", ["10.1.0.1", "10.1.0.2"])
+    let bench = try ControlBench()
+    let settings = upstream(dns)
+    bench.control.configure(ControlPlan(upstreams: [settings]))
+    #expect(bench.control.waitUntilResolved(timeout: 5_000))
+    #expect(
+      bench.registry.servers(of: settings).map(\.address.description)
+        == ["10.1.0.1:8080", "10.1.0.2:8080"])
+    #expect(bench.sink.lastPeers == ["10.1.0.1:8080", "10.1.0.2:8080"])
+  }
+
+  @Test func followsAChangeWhenTheTimeToLiveHasPassed() throws {
+    let dns = try FakeDNS()
+    dns.set("app.test", ["10.1.0.1", "10.1.0.2"], timeToLive: 1)
+    let bench = try ControlBench()
+    let settings = upstream(dns)
+    bench.control.configure(ControlPlan(upstreams: [settings]))
+    #expect(bench.control.waitUntilResolved(timeout: 5_000))
+    let state = bench.registry.servers(of: settings)[1].state
+    dns.set("app.test", ["10.1.0.3", "10.1.0.2"], timeToLive: 1)
+    #expect(eventually { bench.sink.lastPeers == ["10.1.0.2:8080", "10.1.0.3:8080"] })
+    #expect(bench.registry.servers(of: settings)[0].state == state)
+    #expect(bench.sink.hasLine("is at 10.1.0.2, 10.1.0.3, was 10.1.0.1, 10.1.0.2"))
+  }
+
+  @Test func keepsTheLastAnswerWhenDNSFails() throws {
+    let dns = try FakeDNS()
+    dns.set("app.test", ["10.1.0.1"])
+    let bench = try ControlBench()
+    let settings = upstream(dns, validity: 100)
+    bench.control.configure(ControlPlan(upstreams: [settings]))
+    #expect(bench.control.waitUntilResolved(timeout: 5_000))
+    dns.set("app.test", nil)
+    #expect(eventually { bench.sink.hasLine("host not found; its last addresses are kept") })
+    #expect(bench.registry.servers(of: settings).count == 1)
+    dns.set("app.test", ["10.1.0.9"])
+    #expect(eventually { bench.sink.lastPeers == ["10.1.0.9:8080"] })
+  }
+
+  @Test func startsWithoutANameThatDoesNotResolve() throws {
+    let dns = try FakeDNS()
+    let bench = try ControlBench()
+    let settings = upstream(dns)
+    bench.control.configure(ControlPlan(upstreams: [settings]))
+    #expect(bench.control.waitUntilResolved(timeout: 5_000))
+    #expect(bench.registry.servers(of: settings).isEmpty)
+    #expect(bench.sink.lines.count { $0.contains("it has no servers until it can be") } == 1)
+    dns.set("app.test", ["10.1.0.1"])
+    #expect(eventually { bench.sink.lastPeers == ["10.1.0.1:8080"] })
+  }
+
+  @Test func doesNotWaitForDNSForEver() throws {
+    let dns = try FakeDNS()
+    dns.zone.withLock { $0.isSilent = true }
+    let bench = try ControlBench()
+    bench.control.configure(ControlPlan(upstreams: [upstream(dns)]))
+    #expect(!bench.control.waitUntilResolved(timeout: 100))
+  }
+
+  @Test func resolvesForRequestsAndKeepsAnswers() throws {
+    let dns = try FakeDNS()
+    dns.set("run.test", ["10.2.0.1"])
+    let bench = try ControlBench()
+    let resolver = ResolverSettings(servers: [dns.address])
+    func ask(_ name: String, _ token: UInt64) -> LookupResult? {
+      bench.control.post(
+        .resolve(ResolveRequest(name: name, resolver: resolver, token: token, worker: 3)))
+      _ = eventually { bench.sink.answer(token) != nil }
+      return bench.sink.answer(token)
+    }
+    let expected = [SocketAddress(literal: "10.2.0.1", port: 0)!]
+    for token in 1...3 {
+      guard case .addresses(let found, _) = ask("run.test", UInt64(token)) else {
+        Issue.record("no answer")
+        return
+      }
+      #expect(found == expected)
+    }
+    #expect(dns.queries == 1)
+    #expect(ask("none.test", 10) == .failed(.notFound))
+    guard case .addresses(let literal, _) = ask("::1", 11) else {
+      Issue.record("a literal is its own answer")
+      return
+    }
+    #expect(literal.map(\.host) == ["::1"])
+  }
+
+  @Test func tellsARequestWhenItsTimeIsUp() throws {
+    let dns = try FakeDNS()
+    dns.zone.withLock { $0.isSilent = true }
+    let bench = try ControlBench()
+    var resolver = ResolverSettings(servers: [dns.address])
+    resolver.timeout = 100
+    bench.control.post(
+      .resolve(ResolveRequest(name: "slow.test", resolver: resolver, token: 1, worker: 0)))
+    #expect(eventually { bench.sink.answer(1) == .failed(.timedOut) })
+  }
+
+  @Test func readsTheHostsFileWithoutAResolver() throws {
+    let bench = try ControlBench()
+    let settings = UpstreamSettings(
+      name: "u", servers: [UpstreamServerSettings(.name("localhost", port: 80))])
+    bench.control.configure(ControlPlan(upstreams: [settings]))
+    #expect(bench.control.waitUntilResolved(timeout: 5_000))
+    let hosts = bench.registry.servers(of: settings).map(\.address.host)
+    #expect(hosts.contains("127.0.0.1") || hosts.contains("::1"))
+  }
+
+  @Test func forgetsNamesThatLeftTheConfiguration() throws {
+    let dns = try FakeDNS()
+    dns.set("app.test", ["10.1.0.1"], timeToLive: 1)
+    let bench = try ControlBench()
+    bench.control.configure(ControlPlan(upstreams: [upstream(dns)]))
+    #expect(bench.control.waitUntilResolved(timeout: 5_000))
+    bench.control.configure(ControlPlan())
+    #expect(bench.control.waitUntilResolved(timeout: 5_000))
+    let before = dns.queries
+    usleep(1_300_000)
+    #expect(dns.queries == before)
+  }
+}
