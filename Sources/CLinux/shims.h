@@ -40,6 +40,7 @@
 // meet in a program: what that macro would have declared is declared here.
 extern int accept4(int, struct sockaddr *restrict, socklen_t *restrict, int);
 extern int memfd_create(const char *, unsigned);
+extern long syscall(long, ...);
 #ifndef O_TMPFILE
 #define O_TMPFILE (020000000 | O_DIRECTORY)
 #endif
@@ -241,6 +242,7 @@ static inline int64_t linux_zone_offset_seconds(int64_t seconds) {
   return local.tm_gmtoff;
 }
 static inline int64_t linux_pid(void) { return getpid(); }
+static inline int64_t linux_tid(void) { return syscall(SYS_gettid); }
 static inline int64_t linux_kill(int pid, int signal) { return PORTICO_CALL(kill(pid, signal)); }
 static inline int64_t linux_wait_any(int *status) { return PORTICO_CALL(waitpid(-1, status, WNOHANG)); }
 static inline int linux_status_exited(int status) { return WIFEXITED(status); }

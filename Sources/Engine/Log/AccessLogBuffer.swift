@@ -1,0 +1,82 @@
+// One access log of one worker: lines gathered and written together (`buffer=`, `flush=`), or each
+// at once.
+//
+// Each worker has its own buffer of a file and writes whole lines to a descriptor in append mode, so
+// that workers need no lock and their lines don't mix. A line that can't be written is lost and
+// counted; the error log says so once a minute for as long as it lasts.
+
+import HTTP
+
+/// The lines on their way to one file.
+final class AccessLogBuffer {
+  /// How many lines could not be written.
+  private(set) var lostLineCount = 0
+  /// When `flush` is due, or nil: nothing is waiting, or no time was set.
+  private(set) var flushDeadline: Milliseconds?
+
+  private let fd: Int32
+  private let path: String
+  private let buffer: Buffer?
+  private let flushInterval: Milliseconds?
+  private let errors: ErrorLog
+  private var reportedLineCount = 0
+  private var nextReport = Milliseconds.min
+  /// A line was cut off in the file; the next begins on its own.
+  private var isTorn = false
+
+  // Bound: how often the error log hears of lost lines.
+  private static let reportInterval: Milliseconds = 60_000
+
+  /// A log that gathers up to `bufferBytes` (0: writes each line at once) for at most
+  /// `flushInterval`.
+  init(
+    fd: Int32, path: String, bufferBytes: Int, flushInterval: Milliseconds?, errors: ErrorLog
+  ) {
+    self.fd = fd
+    self.path = path
+    self.flushInterval = flushInterval
+    self.errors = errors
+    buffer = bufferBytes > 0 ? Buffer(capacity: bufferBytes) : nil
+  }
+
+  /// Adds a line, which ends in "\n".
+  func append(_ line: Bytes, now: Milliseconds) {
+    guard let buffer else { return write(line, now: now) }
+    if line.count > buffer.room { flush(now: now) }
+    guard line.count <= buffer.capacity else { return write(line, now: now) }
+    if buffer.isEmpty, let flushInterval { flushDeadline = now + flushInterval }
+    buffer.append(line)
+  }
+
+  /// Writes what was gathered if its time has come.
+  func flushIfDue(now: Milliseconds) {
+    if let flushDeadline, flushDeadline <= now { flush(now: now) }
+  }
+
+  /// Writes what was gathered.
+  func flush(now: Milliseconds) {
+    flushDeadline = nil
+    guard let buffer, !buffer.isEmpty else { return }
+    write(buffer.unread, now: now)
+    buffer.reset()
+  }
+
+  private func write(_ lines: Bytes, now: Milliseconds) {
+    if isTorn && LogOutput.write(Bytes("\n"), to: fd) == 1 { isTorn = false }
+    let written = isTorn ? 0 : LogOutput.write(lines, to: fd)
+    guard written < lines.count else { return }
+    if written > 0 && lines[written - 1] != UInt8(ascii: "\n") { isTorn = true }
+    for index in written..<lines.count where lines[index] == UInt8(ascii: "\n") {
+      lostLineCount += 1
+    }
+    report(now: now)
+  }
+
+  private func report(now: Milliseconds) {
+    guard now >= nextReport else { return }
+    nextReport = now + Self.reportInterval
+    let lost = lostLineCount - reportedLineCount
+    reportedLineCount = lostLineCount
+    errors.write(.alert, "\(lost) lines of \"\(path)\" were lost, it can't be written")
+  }
+}
