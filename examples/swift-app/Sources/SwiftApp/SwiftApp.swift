@@ -37,7 +37,8 @@ struct SwiftApp {
     router.get("/ping") { _, _ in "\(instance)\n" }
     router.get("/healthz") { _, _ in "ok\n" }
     router.get("/slow") { request, _ in
-      guard let wait = request.uri.queryParameters.get("ms", as: Int.self), 0...60_000 ~= wait else {
+      let wait = request.uri.queryParameters.get("ms", as: Int.self) ?? -1
+      guard 0...60_000 ~= wait else {
         throw HTTPError(.badRequest, message: "?ms= must be between 0 and 60000")
       }
       try await Task.sleep(for: .milliseconds(wait))
