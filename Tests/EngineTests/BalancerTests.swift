@@ -118,7 +118,11 @@ struct BalancerTests {
   }
 
   @Test func lowersTheWeightOfAServerThatFailedAndLetsItRecover() {
-    let bench = BalancerBench([{ $0.weight = 1 }, { $0.weight = 4; $0.maxFails = 2 }])
+    let heavy: BalancerBench.Change = {
+      $0.weight = 4
+      $0.maxFails = 2
+    }
+    let bench = BalancerBench([{ $0.weight = 1 }, heavy])
     #expect(bench.requests(1, broken: "b") == "ba")
     #expect(bench.group.primary.seats[1].effectiveWeight == 2)
     _ = bench.requests(2)

@@ -20,13 +20,16 @@ final class FakeServer: Sendable {
   let requests = Mutex<[String]>([])
   private let listener: Int32
 
-  init(_ answer: String = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") throws {
+  init(
+    _ answer: String = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    host: String = "127.0.0.1"
+  ) throws {
     behaviour = Mutex(.answer(answer))
     listener = Int32(try check(linux_stream_socket(AF_INET)))
-    let any = SocketAddress(literal: "127.0.0.1", port: 0)!
+    let any = SocketAddress(literal: host, port: 0)!
     let listener = listener
     _ = try check(any.withSockaddr { unsafe linux_bind(listener, $0, $1) })
-    _ = try check(linux_listen(listener, 64))
+    _ = try check(linux_listen(listener, 1_024))
     address = Socket.localAddress(listener)
     _ = Thread.start("fake-server") { [self] in serve() }
   }
@@ -103,13 +106,14 @@ struct HealthCheckTests {
     #expect(eventually { state.health == .unhealthy })
     let name = server.address.description
     let subject = "health check of \(name) in upstream \"api\""
-    #expect(
-      eventually { bench.sink.hasLine("[warn] \(subject) failed: 503 Service Unavailable (3 of 3)") })
+    let failure = "\(subject) failed: 503 Service Unavailable (3 of 3)"
+    #expect(eventually { bench.sink.hasLine("[warn] \(failure)") })
     #expect(bench.sink.hasLine("(1 of 3)"))
     _ = state.recordFailure(now: Clock.monotonic)
     server.answer("HTTP/1.1 204 No Content\r\n\r\n")
     #expect(eventually { state.health == .healthy })
-    #expect(eventually { bench.sink.hasLine("[notice] \(subject) passed: 204 No Content (2 of 2)") })
+    let pass = "\(subject) passed: 204 No Content (2 of 2)"
+    #expect(eventually { bench.sink.hasLine("[notice] \(pass)") })
     #expect(state.fails == 0)
   }
 
@@ -175,6 +179,34 @@ struct HealthCheckTests {
     #expect(states(bench, settings)[0].health == .healthy)
     server.stop()
     #expect(eventually { states(bench, settings)[0].health == .unhealthy })
+  }
+
+  @Test func connectsOnlyWhereTLSIsSpokenAndSaysSo() throws {
+    let server = try FakeServer("garbage")
+    let settings = upstream([server]) { $0.usesTLS = true }
+    let bench = try ControlBench()
+    for _ in 0..<3 { bench.control.configure(ControlPlan(upstreams: [settings])) }
+    #expect(bench.control.waitUntilResolved(timeout: 5_000))
+    #expect(bench.sink.lines.count { $0.contains("\"api\" only connect: over TLS") } == 1)
+    usleep(200_000)
+    #expect(states(bench, settings)[0].health == .healthy)
+  }
+
+  @Test func checksMoreServersThanItMayAskAtOnce() throws {
+    let server = try FakeServer(host: "0.0.0.0")
+    let port = server.address.port
+    var settings = upstream([]) { $0.interval = 10_000 }
+    settings.servers = (0..<600).map {
+      let address = "127.1.\($0 / 250).\($0 % 250 + 1)"
+      return UpstreamServerSettings(.address(SocketAddress(literal: address, port: port)!))
+    }
+    settings.healthCheck?.isMandatory = true
+    let bench = try ControlBench()
+    bench.control.configure(ControlPlan(upstreams: [settings]))
+    #expect(bench.control.waitUntilResolved(timeout: 5_000))
+    let states = states(bench, settings)
+    #expect(eventually { states.allSatisfy { $0.health == .healthy } })
+    #expect(server.requestCount == 600)
   }
 
   @Test func holdsBackServersUntilTheFirstMandatoryCheckPasses() throws {

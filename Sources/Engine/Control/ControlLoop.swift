@@ -1,6 +1,6 @@
 // The loop of the control thread: messages, events, deadlines. It hands each to the part that it is
-// meant for (Resolver, ResolverNames, HealthChecks) and carries news between them: a name that moved
-// changes who is checked and what workers are told.
+// meant for (Resolver, ResolverNames, HealthChecks) and carries news between them: a name that
+// moved changes who is checked and what workers are told.
 
 /// The control thread's loop; all of it runs on that thread.
 final class ControlLoop {

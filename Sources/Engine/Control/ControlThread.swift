@@ -1,6 +1,7 @@
 // The control thread as others see it: what it is told, what it tells, how it starts and stops. It
-// owns what must be done once for all workers: DNS, active health checks, states of servers. Workers
-// and the supervisor's side post messages; answers go to a sink, which posts them to workers.
+// owns what must be done once for all workers: DNS, active health checks, states of servers.
+// Workers and the supervisor's side post messages; answers go to a sink, which posts them to
+// workers.
 
 import CLinux
 import Synchronization
@@ -73,8 +74,9 @@ final class ControlThread: Sendable {
     mailbox.post(.configure(plan, number: progress.nextNumber()))
   }
 
-  /// Waits until each name of the last configuration was resolved or has failed to be; false if that
-  /// takes longer than `timeout`. Then `registry.servers(of:)` is as good as it gets for a start.
+  /// Waits until each name of the last configuration was resolved or has failed to be; false if
+  /// that takes longer than `timeout`. Then `registry.servers(of:)` is as good as it gets for a
+  /// start.
   func waitUntilResolved(timeout: Milliseconds) -> Bool { progress.wait(timeout) }
 
   /// Ends the thread and waits for it. To be called once.

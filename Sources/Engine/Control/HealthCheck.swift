@@ -1,6 +1,6 @@
 // The checks of one server over time: when the next is due, how many failed or passed in a row, and
-// what that makes of the server. A change is written to the shared state, where all workers see it with
-// their next choice, and to the log.
+// what that makes of the server. A change is written to the shared state, where all workers see it
+// with their next choice, and to the log.
 //
 //   unchecked ──(a pass)──► healthy ──(`fails` failures in a row)──► unhealthy
 //   (mandatory)                ▲                                        │
@@ -105,7 +105,8 @@ final class HealthCheck {
   private func recordFailure(_ reason: String) -> (level: ControlLogLevel, text: String)? {
     passesInARow = 0
     failsInARow += 1
-    let line = "\(subject) failed: \(reason) (\(min(failsInARow, settings.fails)) of \(settings.fails))"
+    let count = "\(min(failsInARow, settings.fails)) of \(settings.fails)"
+    let line = "\(subject) failed: \(reason) (\(count))"
     defer { lastReason = reason }
     if health == .healthy && failsInARow >= settings.fails {
       health = .unhealthy

@@ -1,5 +1,6 @@
-// The answer to a health check: received up to a bound, parsed as strictly as any upstream's response,
-// held against a `match` block. An answer that is half or garbage is a failure with its own reason.
+// The answer to a health check: received up to a bound, parsed as strictly as any upstream's
+// response, held against a `match` block. An answer that is half or garbage is a failure with its
+// own reason.
 
 import HTTP
 

@@ -1,5 +1,6 @@
-// One check of one server, from connect to verdict: a connection of its own that is closed behind the
-// answer. Runs on the control loop; HealthChecks owns it, feeds it events and watches its deadline.
+// One check of one server, from connect to verdict: a connection of its own that is closed behind
+// the answer. Runs on the control loop; HealthChecks owns it, feeds it events and watches its
+// deadline.
 //
 //   connecting ──► (tcp: passed)
 //        └──► sending ──► receiving ──► verdict

@@ -1,21 +1,18 @@
-// All active health checks: which servers are checked, when each is due, which probes are under way.
-// Runs on the control thread, once for all workers. After a reload, checks whose settings are the same
-// go on with their schedule and what they know; so a reload can't bring a sick server back.
+// All active health checks: which servers are checked, when each is due, which probes are under
+// way. Runs on the control thread, once for all workers. After a reload, checks whose settings are
+// the same go on with their schedule and what they know; so a reload can't bring a sick server
+// back.
 
 /// The active health checks of all upstreams.
 final class HealthChecks {
   // Bound: probes under way, each of which holds a descriptor and 64 KiB.
   private static let probeLimit = 256
 
-  private struct Key: Hashable {
-    let upstream: String
-    let address: SocketAddress
-  }
-
   private let core: ControlCore
   private let sink: any ControlSink
   private var checks: [Int: HealthCheck] = [:]
-  private var numbers: [Key: Int] = [:]
+  /// The number of each check, by upstream and address.
+  private var numbers: [String: [SocketAddress: Int]] = [:]
   private var next = 1
   private var queue: [Int] = []
   private var probeCount = 0
@@ -38,12 +35,12 @@ final class HealthChecks {
   func add(_ upstream: UpstreamSettings, _ servers: [ResolvedServer]) {
     configured.insert(upstream.name)
     if let settings = upstream.healthCheck, settings.usesTLS, settings.kind == .http {
-      let known = checks.values.contains { $0.upstream == upstream.name && $0.settings == settings }
-      if !known {
+      let known = numbers[upstream.name]?.values.first.flatMap { checks[$0] }
+      if known?.settings != settings {
         sink.log(
           .warn,
-          "health checks of upstream \"\(upstream.displayName)\" only connect: over TLS, \"uri\" and "
-            + "\"match\" are not asked for")
+          "health checks of upstream \"\(upstream.displayName)\" only connect: over TLS, "
+            + "\"uri\" and \"match\" are not looked at")
       }
     }
     update(upstream, servers)
@@ -51,7 +48,10 @@ final class HealthChecks {
 
   /// Ends a configuration.
   func end() {
-    for (key, number) in numbers where !configured.contains(key.upstream) { remove(key, number) }
+    for (name, numbers) in numbers where !configured.contains(name) {
+      for number in numbers.values { remove(number) }
+      self.numbers[name] = nil
+    }
   }
 
   /// Follows a change of an upstream's servers.
@@ -62,8 +62,9 @@ final class HealthChecks {
         wanted[server.address, default: []].append(server)
       }
     }
-    for (key, number) in numbers where key.upstream == upstream.name {
-      if wanted[key.address] == nil { remove(key, number) }
+    for (address, number) in numbers[upstream.name] ?? [:] where wanted[address] == nil {
+      remove(number)
+      numbers[upstream.name]?[address] = nil
     }
     guard let settings = upstream.healthCheck else { return }
     // In the order of the configuration, so that first checks begin in that order.
@@ -76,8 +77,8 @@ final class HealthChecks {
   private func follow(
     _ servers: [ResolvedServer], _ upstream: UpstreamSettings, _ settings: HealthCheckSettings
   ) {
-    let key = Key(upstream: upstream.name, address: servers[0].address)
-    let former = numbers[key].flatMap { checks[$0] }
+    let address = servers[0].address
+    let former = numbers[upstream.name]?[address].flatMap { checks[$0] }
     if let former, former.settings == settings {
       former.displayName = upstream.displayName
       former.states = servers.map(\.state)
@@ -93,7 +94,7 @@ final class HealthChecks {
     let check = HealthCheck(next, of: servers, in: upstream, settings, core.wheel.makeEntry())
     next += 1
     checks[check.number] = check
-    numbers[key] = check.number
+    numbers[upstream.name, default: [:]][address] = check.number
     if settings.isMandatory && !(settings.isPersistent && former != nil) {
       check.requireFirstPass()
     } else {
@@ -102,8 +103,8 @@ final class HealthChecks {
     arm(check, at: core.now + delay(settings))
   }
 
-  private func remove(_ key: Key, _ number: Int) {
-    numbers[key] = nil
+  /// Ends a check for good; the caller forgets its number.
+  private func remove(_ number: Int) {
     guard let check = checks.removeValue(forKey: number) else { return }
     stop(check)
     core.wheel.removeEntry(check.timer)
@@ -166,8 +167,8 @@ final class HealthChecks {
     stop(check)
     conclude(check, verdict)
     while probeCount < Self.probeLimit, !queue.isEmpty {
-      guard let waiting = checks[queue.removeFirst()], case .queued = waiting.phase else { continue }
-      start(waiting)
+      let waiting = checks[queue.removeFirst()]
+      if let waiting, case .queued = waiting.phase { start(waiting) }
     }
   }
 

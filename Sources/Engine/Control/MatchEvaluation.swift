@@ -1,5 +1,5 @@
-// Holding an answer against a `match` block: all conditions must hold, in the order written; the first
-// that doesn't is the reason in the log.
+// Holding an answer against a `match` block: all conditions must hold, in the order written; the
+// first that doesn't is the reason in the log.
 
 import HTTP
 
@@ -40,7 +40,9 @@ extension MatchSettings.Condition {
   var text: String {
     switch self {
     case .status(let ranges, let isNegated):
-      let list = ranges.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }
+      let list = ranges.map { range in
+        range.count == 1 ? "\(range.lowerBound)" : "\(range.lowerBound)-\(range.upperBound)"
+      }
       return (["status"] + (isNegated ? ["!"] : []) + list).joined(separator: " ")
     case .body(let pattern, let isNegated):
       return "body \(isNegated ? "!~" : "~") \(pattern.text)"

@@ -29,7 +29,8 @@ struct ResolveRequest: Sendable, Equatable {
 final class Resolver {
   // Bound: names whose answers are kept; names may come from clients.
   private static let cacheLimit = 10_000
-  // Bound: lookups under way; more fail at once.
+  // Bound: lookups under way; more for requests fail at once, while names of the configuration are
+  // as many as they are.
   private static let pendingLimit = 1_000
   /// How long an answer holds at least and at most, whatever DNS says.
   static let shortestHold: Milliseconds = 1_000
@@ -92,7 +93,7 @@ final class Resolver {
     let deadline = loop.now + (resolver?.timeout ?? 30_000)
     if let number = lookupNumbers[question] {
       lookups[number]?.askers.append((asker, deadline))
-    } else if lookups.count >= Self.pendingLimit {
+    } else if case .request = asker, lookups.count >= Self.pendingLimit {
       answers.append((asker, .failed(.serverFailure("too many names are being resolved"))))
     } else if let (number, channel) = channel(for: resolver) {
       let lookup = nextLookup

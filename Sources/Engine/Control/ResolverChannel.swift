@@ -1,6 +1,6 @@
 // One set of DNS servers, asked through c-ares. The library makes its own sockets and says which
-// events it wants; the control loop polls them and hands the events back. Used by Resolver only; all
-// of the library's unsafe interface is in this file.
+// events it wants; the control loop polls them and hands the events back. Used by Resolver only;
+// all of the library's unsafe interface is in this file.
 
 import CCares
 import CLinux

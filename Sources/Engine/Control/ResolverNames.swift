@@ -1,6 +1,6 @@
-// Names in `server` lines, followed for as long as they are configured: resolved at start, again when
-// their TTL has passed, and with growing pauses when DNS doesn't answer. The last good answer holds
-// until there is a better one. Runs on the control thread.
+// Names in `server` lines, followed for as long as they are configured: resolved at start, again
+// when their TTL has passed, and with growing pauses when DNS doesn't answer. The last good answer
+// holds until there is a better one. Runs on the control thread.
 //
 //   waiting ──(timer)──► asking ──(answer)──► waiting, for the TTL
 //                          └────(failure)───► waiting, 1 s, 2 s, 4 s … 30 s
@@ -36,8 +36,11 @@ final class ResolverNames {
   private var watches: [Int: Watch] = [:]
   private var numbers: [Key: Int] = [:]
   private var next = 1
+  private var unansweredCount = 0
 
-  init(_ loop: ControlCore, _ resolver: Resolver, _ registry: PeerRegistry, _ sink: any ControlSink) {
+  init(
+    _ loop: ControlCore, _ resolver: Resolver, _ registry: PeerRegistry, _ sink: any ControlSink
+  ) {
     self.loop = loop
     self.resolver = resolver
     self.registry = registry
@@ -45,7 +48,7 @@ final class ResolverNames {
   }
 
   /// Whether each name has been resolved, or has failed to be, at least once.
-  var areAnswered: Bool { watches.values.allSatisfy(\.isAnswered) }
+  var areAnswered: Bool { unansweredCount == 0 }
 
   /// Follows the names of `upstreams` and no others. Names that were followed go on as they were.
   func configure(_ upstreams: [UpstreamSettings]) {
@@ -63,13 +66,16 @@ final class ResolverNames {
           key: key, name: name, port: port, displayName: upstream.displayName,
           timer: loop.wheel.makeEntry())
         numbers[key] = next
+        unansweredCount += 1
         ask(next)
         next += 1
       }
     }
     for (key, number) in numbers where !wanted.contains(key) {
-      if let watch = watches.removeValue(forKey: number) { loop.wheel.removeEntry(watch.timer) }
       numbers[key] = nil
+      guard let watch = watches.removeValue(forKey: number) else { continue }
+      loop.wheel.removeEntry(watch.timer)
+      if !watch.isAnswered { unansweredCount -= 1 }
     }
   }
 
@@ -80,6 +86,7 @@ final class ResolverNames {
   func onAnswer(_ number: Int, _ result: LookupResult) -> String? {
     guard var watch = watches[number], watch.isAsking else { return nil }
     watch.isAsking = false
+    if !watch.isAnswered { unansweredCount -= 1 }
     watch.isAnswered = true
     var changed: String?
     switch result {

@@ -1,13 +1,14 @@
 // Choosing a server for a request, and learning from how it went. The order is nginx's, to the
 // request: primary servers, then backups, each by the group's method. Two things are ours: what
-// active health checks say counts, and when every server is out, the one that may be back soonest is
-// tried before the client gets a 502.
+// active health checks say counts, and when every server is out, the one that may be back soonest
+// is tried before the client gets a 502.
 
 /// How a request to a server ended, as far as the server is to blame.
 enum PeerOutcome: BitwiseCopyable {
   /// It answered.
   case success
-  /// It failed: refused, timed out, broke off, or answered what `proxy_next_upstream` calls an error.
+  /// It failed: refused, timed out, broke off, or answered what `proxy_next_upstream` calls an
+  /// error.
   case failure
   /// Nothing was learnt, such as when the client went away.
   case neutral
@@ -68,9 +69,9 @@ extension UpstreamGroup {
     return tier.take(0, &tried)
   }
 
-  /// The server that may be back soonest, though it is out. Servers that are `down`, full or waiting
-  /// for their first mandatory check stay out; a server whose checks fail comes after those that
-  /// only failed requests.
+  /// The server that may be back soonest, though it is out. Servers that are `down`, full or
+  /// waiting for their first mandatory check stay out; a server whose checks fail comes after those
+  /// that only failed requests.
   private func chooseLastResort(_ tried: inout TriedSet, now: Milliseconds) -> Peer? {
     var best: (tier: Tier, index: Int, moment: Milliseconds)?
     for tier in [primary, backup] {

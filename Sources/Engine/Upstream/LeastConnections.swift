@@ -1,6 +1,6 @@
-// The server with the fewest requests in flight over all workers, relative to its weight. Servers that
-// are equally busy take turns by smooth weighted round robin, so that an idle group spreads its
-// requests instead of asking the first server each time. O(servers).
+// The server with the fewest requests in flight over all workers, relative to its weight. Servers
+// that are equally busy take turns by smooth weighted round robin, so that an idle group spreads
+// its requests instead of asking the first server each time. O(servers).
 
 extension UpstreamGroup.Tier {
   /// The index of the eligible server with the fewest requests for its weight.

@@ -1,7 +1,7 @@
-// Where the shared states of servers live between plans: found by upstream and address, so that what
-// is known of a server survives a reload. Also what DNS last said, so that whoever compiles a plan
-// begins with the servers of the moment. One a process; used by the control thread and by whoever
-// builds plans, never on the data path.
+// Where the shared states of servers live between plans: found by upstream and address, so that
+// what is known of a server survives a reload. Also what DNS last said, so that whoever compiles a
+// plan begins with the servers of the moment. One a process; used by the control thread and by
+// whoever builds plans, never on the data path.
 
 import Synchronization
 

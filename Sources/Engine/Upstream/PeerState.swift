@@ -1,12 +1,12 @@
-// What all threads know of one server: raw atomics in a block of their own, so that workers who count
-// requests to one server do not slow down those who talk to its neighbour.
+// What all threads know of one server: raw atomics in a block of their own, so that workers who
+// count requests to one server do not slow down those who talk to its neighbour.
 //
 //   0        8       16         24         32       40         48         56          128
 //   | active | fails | failedAt | checkedAt | health | requests | failures | latency  | padding
 //
-// Blocks are handed out by PeerRegistry and are never freed while the process lives, so that a worker
-// that still runs an old plan can't touch foreign memory. All orderings are relaxed: each field is a
-// count or a moment by itself, and none of them publishes other memory.
+// Blocks are handed out by PeerRegistry and are never freed while the process lives, so that a
+// worker that still runs an old plan can't touch foreign memory. All orderings are relaxed: each
+// field is a count or a moment by itself, and none of them publishes other memory.
 
 import Synchronization
 

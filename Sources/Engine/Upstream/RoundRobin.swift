@@ -1,7 +1,7 @@
-// Smooth weighted round robin. At each choice every server gains its weight, the one that is furthest
-// ahead is chosen and falls back by the sum of all weights: with weights 5, 1, 1 the order is
-// a a b a c a a. A server that failed weighs less for a while; `effectiveWeight` recovers by one a
-// choice. O(servers).
+// Smooth weighted round robin. At each choice every server gains its weight, the one that is
+// furthest ahead is chosen and falls back by the sum of all weights: with weights 5, 1, 1 the order
+// is a a b a c a a. A server that failed weighs less for a while; `effectiveWeight` recovers by one
+// a choice. O(servers).
 
 extension UpstreamGroup.Tier {
   /// The index of the eligible server whose turn it is; moves the turns on.

@@ -1,6 +1,7 @@
 // The servers of one upstream in one worker: who is in, whose turn it is. Made with the plan; the
 // control thread sends new lists of servers when DNS answers change. Servers that stay keep their
-// turn, their weight after failures and their connections; the shared state of each is in PeerState.
+// turn, their weight after failures and their connections; the shared state of each is in
+// PeerState.
 
 /// The servers of one upstream in one worker.
 final class UpstreamGroup {

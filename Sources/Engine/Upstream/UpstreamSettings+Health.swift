@@ -1,6 +1,7 @@
-// What the configuration says about active health checks: `health_check` and the `match` blocks that
-// it names, in the syntax of NGINX Plus. Filled by the plan builder, carried out by the control
-// thread. Equal settings before and after a reload mean that a running check goes on undisturbed.
+// What the configuration says about active health checks: `health_check` and the `match` blocks
+// that it names, in the syntax of NGINX Plus. Filled by the plan builder, carried out by the
+// control thread. Equal settings before and after a reload mean that a running check goes on
+// undisturbed.
 
 import HTTP
 
