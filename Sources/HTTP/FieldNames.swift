@@ -35,4 +35,10 @@ public struct FieldNames: BitwiseCopyable, Equatable, Sendable {
     let bit: UInt64 = 1 &<< UInt64(name.rawValue & 63)
     if name.rawValue < 64 { low |= bit } else { high |= bit }
   }
+
+  /// Takes `name` out.
+  public mutating func remove(_ name: FieldName) {
+    let bit: UInt64 = 1 &<< UInt64(name.rawValue & 63)
+    if name.rawValue < 64 { low &= ~bit } else { high &= ~bit }
+  }
 }

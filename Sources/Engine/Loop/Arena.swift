@@ -43,6 +43,13 @@ struct Arena {
     }
   }
 
+  /// A copy of `bytes`.
+  mutating func copy(_ bytes: [UInt8]) -> Bytes {
+    let room = allocate(bytes.count)
+    for (index, byte) in bytes.enumerated() { room[index] = byte }
+    return room.readOnly
+  }
+
   /// Decimal digits of `number`.
   mutating func decimal(_ number: Int) -> Bytes {
     let room = allocate(20)

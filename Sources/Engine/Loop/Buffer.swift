@@ -39,6 +39,10 @@ final class Buffer {
   @inline(__always)
   var contents: Bytes { unsafe Bytes(base: base, count: end) }
 
+  /// The unread bytes, for changing them in place.
+  @inline(__always)
+  var unreadMutable: MutableBytes { whole.slice(start, end) }
+
   /// The free room; what was written there becomes unread bytes by `produced(_:)`.
   @inline(__always)
   var free: MutableBytes { unsafe MutableBytes(base: base + end, count: capacity - end) }
@@ -99,6 +103,14 @@ final class Buffer {
     precondition(bytes.count <= start)
     whole.copy(bytes, at: start - bytes.count)
     start -= bytes.count
+  }
+
+  /// Writes the size line of a chunk before the unread bytes, into headroom that was reserved.
+  func prependChunkHeader(_ size: Int) {
+    let scratch = whole.slice(0, start)
+    let count = ChunkedEncoder.writeHeader(size: size, into: scratch)
+    whole.copy(scratch.readOnly.prefix(count), at: start - count)
+    start -= count
   }
 
   /// Appends `bytes`, which must fit.

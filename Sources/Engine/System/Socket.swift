@@ -51,5 +51,13 @@ enum Socket {
     return address
   }
 
+  /// Reads file content at `offset`.
+  static func read(_ fd: Int32, into buffer: MutableBytes, at offset: Int64) -> IOResult {
+    unsafe IOResult(linux_pread(fd, buffer.unsafeBase, buffer.count, offset), zeroIsEnd: true)
+  }
+
   static func close(_ fd: Int32) { _ = linux_close(fd) }
 }
+
+/// A new non-blocking stream socket, or -errno.
+func linuxStreamSocket(_ family: Int32) -> Int64 { linux_stream_socket(family) }

@@ -16,6 +16,8 @@ final class UpstreamGroup {
   var backup = Tier()
   /// Whether there is one server and nobody else: it is then never out because of failures.
   private(set) var isSingle = false
+  /// The kept connections of this group's servers; set by the worker that uses the group.
+  var idle: IdleConnections?
   /// How many servers an exchange may try: those that are not `down`.
   private(set) var tryCount = 0
 

@@ -1,0 +1,192 @@
+// A client's connection: socket, TLS, what waits to be sent, one deadline. What its bytes mean is
+// the protocol's affair (H1Connection).
+//
+//   accepted ─► (peeking ─► handshaking) ─► open ─► closed
+
+import CLinux
+import HTTP
+
+/// One connection of a client.
+final class ClientConnection {
+  enum Phase { case peeking, handshaking, open, closed }
+
+  unowned let core: WorkerCore
+  let loop: Loop
+  let timer: TimerWheel.ID
+  private(set) var handle = Handle.none
+  private(set) var phase = Phase.closed
+  var transport = Transport()
+  var output = OutputQueue()
+  let facts = ConnectionFacts()
+  private(set) var address: AddressPlan
+  private(set) lazy var http = H1Connection(self)
+  /// The client spoke plain HTTP on a port that wants TLS.
+  private(set) var isPlainOnTLS = false
+  /// Where to look the address plan up again after a reload.
+  private var listen: ListenPlan
+  private var plan: Plan
+
+  init(core: WorkerCore) {
+    self.core = core
+    loop = core.loop
+    timer = core.loop.makeTimer()
+    plan = core.plan
+    listen = plan.listens[0]
+    address = listen.addresses[0]
+  }
+
+  /// Begins a life with an accepted socket.
+  func open(_ fd: Int32, _ handle: Handle, _ peer: SocketAddress, on listen: ListenPlan) {
+    self.handle = handle
+    self.listen = listen
+    plan = core.plan
+    facts.peerAddress = peer
+    facts.peerText.removeAll(keepingCapacity: true)
+    facts.fd = fd
+    facts.serial = core.nextSerial()
+    facts.requestCount = 0
+    facts.openedAt = loop.now
+    facts.tls = nil
+    isPlainOnTLS = false
+    // A socket that was just accepted often has its request already: EPOLLIN would say so at once.
+    transport.open(fd, readable: true, writable: true)
+    if listen.addresses.count > 1 || listen.settings.address.isWildcard {
+      facts.localAddress = Socket.localAddress(fd)
+    } else {
+      facts.localAddress = listen.settings.address
+    }
+    address = listen.address(for: facts.localAddress)
+    http.open()
+    if address.isTLS {
+      phase = .peeking
+      loop.setTimer(timer, after: address.handshakeTimeout, for: handle)
+      peek()
+    } else {
+      phase = .open
+      loop.setTimer(timer, after: address.defaultSite.settings.headerTimeout, for: handle)
+      http.onReadable()
+    }
+  }
+
+  /// Takes the plan that holds at the moment: called when a request begins.
+  func refreshPlan() {
+    guard plan !== core.plan else { return }
+    plan = core.plan
+    guard let listen = plan.listen(for: listen.settings.address) else { return }
+    self.listen = listen
+    address = listen.address(for: facts.localAddress)
+  }
+
+  // --- events -------------------------------------------------------------------------------------
+
+  func onEvent(_ readiness: Readiness) {
+    transport.note(readiness)
+    switch phase {
+    case .peeking: peek()
+    case .handshaking: handshake()
+    case .open:
+      if !output.isEmpty && transport.isWritable { flush() }
+      if phase == .open && transport.isReadable { http.onReadable() }
+    case .closed: break
+    }
+  }
+
+  /// Goes on after others had a turn.
+  func onResume() {
+    guard phase == .open else { return }
+    if !output.isEmpty { flush() }
+    if phase == .open { http.onResume() }
+  }
+
+  func onTimeout() {
+    switch phase {
+    case .peeking, .handshaking:
+      core.errorLog.write(
+        .info, "client timed out while SSL handshaking, client: \(facts.peerAddress.host)",
+        connection: facts.serial)
+      close()
+    case .open: http.onTimeout()
+    case .closed: break
+    }
+  }
+
+  // --- TLS ----------------------------------------------------------------------------------------
+
+  /// Looks at the first byte: a TLS record begins with 22; anything else is answered in plain.
+  private func peek() {
+    guard transport.isReadable else { return }
+    var byte: UInt8 = 0
+    switch unsafe IOResult(linux_peek(transport.fd, &byte, 1), zeroIsEnd: true) {
+    case .bytes:
+      if byte & 0x80 != 0 || byte == 0x16 { return startTLS() }
+      isPlainOnTLS = true
+      phase = .open
+      http.onReadable()
+    case .wouldBlock: transport.noteEmpty()
+    case .end, .failed: close()
+    }
+  }
+
+  private func startTLS() {
+    guard let context = address.tlsContext(core.tlsLibrary, core.errorLog),
+      let session = TLSSession(server: context, fd: transport.fd, resolver: address.resolver)
+    else { return close() }
+    transport.start(session)
+    facts.tls = session
+    phase = .handshaking
+    handshake()
+  }
+
+  private func handshake() {
+    guard let tls = facts.tls else { return close() }
+    switch tls.handshake() {
+    case .bytes:
+      phase = .open
+      loop.setTimer(timer, after: address.defaultSite.settings.headerTimeout, for: handle)
+      http.onReadable()
+    case .wantRead, .wantWrite: break
+    case .closed:
+      core.errorLog.write(
+        .info, "peer closed connection in SSL handshake while SSL handshaking, client: \(facts.peerAddress.host)",
+        connection: facts.serial)
+      close()
+    case .failed(let failure):
+      core.errorLog.write(
+        .info, "SSL_do_handshake() failed (\(failure.reason)) while SSL handshaking, client: \(facts.peerAddress.host)",
+        connection: facts.serial)
+      close()
+    }
+  }
+
+  // --- sending ------------------------------------------------------------------------------------
+
+  /// Hands queued bytes to the kernel, as many as it takes, and tells the protocol.
+  func flush() {
+    guard phase == .open else { return }
+    switch output.flush(&transport, loop.pool) {
+    case .bytes: http.onFlushed()
+    case .wouldBlock: http.onBlocked()
+    case .end:
+      core.errorLog.write(
+        .alert, "a file was truncated while it was sent, client: \(facts.peerAddress.host)",
+        connection: facts.serial)
+      http.onBroken()
+    case .failed: http.onBroken()
+    }
+  }
+
+  // --- the end ------------------------------------------------------------------------------------
+
+  /// Closes at once. `reset`: the client must see that something is missing.
+  func close(reset: Bool = false) {
+    guard phase != .closed else { return }
+    phase = .closed
+    http.release()
+    output.removeAll(loop.pool)
+    transport.close(reset: reset)
+    facts.tls = nil
+    facts.fd = -1
+    loop.clearTimer(timer)
+    core.clientClosed(handle)
+  }
+}

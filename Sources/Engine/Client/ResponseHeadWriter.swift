@@ -1,0 +1,91 @@
+// An `OutgoingHead` in the form of HTTP/1.1 (RFC 9112 §4), in nginx's order of fields.
+
+import HTTP
+
+/// Writes the head of one response.
+struct ResponseHeadWriter {
+  private let exchange: Exchange
+  /// Whether the body goes out in chunks.
+  let isChunked: Bool
+  /// Whether only the end of the connection ends the body.
+  let endsByClose: Bool
+
+  init(_ exchange: Exchange, keepsAlive: Bool, requestCount: Int) {
+    self.exchange = exchange
+    let head = exchange.response
+    let isOpenEnded = head.contentLength == nil && head.hasBody && !head.isUpgrade
+    let mayChunk =
+      exchange.request.minorVersion >= 1
+      && exchange.location.settings.core.value.chunkedTransferEncoding
+    isChunked = isOpenEnded && mayChunk
+    endsByClose = isOpenEnded && !mayChunk
+  }
+
+  /// The head in a buffer with room behind it for a small body.
+  func write(keepsAlive: Bool, pool: BufferPool) -> Buffer {
+    let head = exchange.response
+    var size = 640 + (head.reason?.count ?? 0) + (head.contentType?.count ?? 0)
+    for field in head.fields { size += field.name.count + field.value.count + 4 }
+    let buffer = pool.take(atLeast: size)
+    writeStatusLine(head, buffer)
+    line(Bytes("Server: "), head.server ?? Bytes("portico"), buffer)
+    line(Bytes("Date: "), head.date ?? exchange.core.clock.httpDate, buffer)
+    if let type = head.contentType, !type.isEmpty { line(Bytes("Content-Type: "), type, buffer) }
+    if let length = head.contentLength, head.status != 204, !head.isUpgrade {
+      buffer.append(Bytes("Content-Length: "))
+      buffer.produced(writeDecimal(length, into: buffer.free))
+      buffer.append(Bytes("\r\n"))
+    }
+    if isChunked { buffer.append(Bytes("Transfer-Encoding: chunked\r\n")) }
+    if let modified = head.lastModified, head.first(.lastModified) == nil {
+      buffer.append(Bytes("Last-Modified: "))
+      HTTPDate.write(modified, into: buffer.free)
+      buffer.produced(29)
+      buffer.append(Bytes("\r\n"))
+    }
+    writeConnection(keepsAlive, head, buffer)
+    for field in head.fields {
+      buffer.append(field.name)
+      buffer.append(Bytes(": "))
+      buffer.append(field.value)
+      buffer.append(Bytes("\r\n"))
+    }
+    if head.acceptsRanges && head.status == 200 { buffer.append(Bytes("Accept-Ranges: bytes\r\n")) }
+    buffer.append(Bytes("\r\n"))
+    return buffer
+  }
+
+  private func writeStatusLine(_ head: OutgoingHead, _ buffer: Buffer) {
+    if head.reason == nil, let line = StatusCode.statusLine(head.status) {
+      buffer.append(line)
+      return
+    }
+    buffer.append(Bytes("HTTP/1.1 "))
+    buffer.produced(writeDecimal(head.status, into: buffer.free))
+    buffer.append(UInt8(ascii: " "))
+    buffer.append(head.reason ?? StatusCode.reason(head.status))
+    buffer.append(Bytes("\r\n"))
+  }
+
+  private func writeConnection(_ keepsAlive: Bool, _ head: OutgoingHead, _ buffer: Buffer) {
+    if head.isUpgrade {
+      buffer.append(Bytes("Connection: upgrade\r\n"))
+    } else if !keepsAlive {
+      buffer.append(Bytes("Connection: close\r\n"))
+    } else {
+      buffer.append(Bytes("Connection: keep-alive\r\n"))
+      if let seconds = exchange.location.settings.core.value.keepaliveHeaderSeconds {
+        buffer.append(Bytes("Keep-Alive: timeout="))
+        buffer.produced(writeDecimal(seconds, into: buffer.free))
+        buffer.append(Bytes("\r\n"))
+      }
+    }
+  }
+
+  @inline(__always)
+  private func line(_ name: Bytes, _ value: Bytes, _ buffer: Buffer) {
+    buffer.append(name)
+    buffer.append(value)
+    buffer.append(Bytes("\r\n"))
+  }
+}

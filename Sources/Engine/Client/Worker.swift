@@ -1,0 +1,276 @@
+// One worker thread: its loop, its listeners, its connections, its plan. Events arrive here and go
+// to what their handle names.
+//
+//   Worker.run ─► Loop.turn ─► dispatch(handle) ─► listener │ client │ upstream │ mailbox
+
+import CLinux
+import HTTP
+
+/// What other threads tell a worker.
+enum WorkerMessage: Sendable {
+  /// A new configuration, with all listeners that it has.
+  case plan(Handover<Plan>, listeners: [ListenerSocket], logs: [String: Int32])
+  /// Finish what is under way, accept nothing, end; after `deadlineMs` at the latest.
+  case drain(deadlineMs: Int?)
+  /// End at once.
+  case stop
+  /// The servers of an upstream have changed.
+  case peers(upstream: String, servers: [ResolvedServer])
+  /// A name that an exchange waits for.
+  case resolved(exchange: UInt64, name: String, addresses: [SocketAddress], problem: String?)
+  /// Write out buffered log lines.
+  case flushLogs
+}
+
+/// A bound socket, and what it is to be used for.
+struct ListenerSocket: Sendable {
+  let settings: ListenSettings
+  let fd: Int32
+}
+
+/// What the workers of a process share, all of it safe to share.
+struct WorkerShared: Sendable {
+  var errorLog: ErrorLog
+  var registry: PeerRegistry
+  var control: (any ControlPort)?
+  var hostName: String
+  /// Gets plans that no worker uses any more, to free them off the loop.
+  var retire: @Sendable (Handover<Plan>) -> Void
+}
+
+/// One worker thread.
+final class Worker {
+  let core: WorkerCore
+  let mailbox: Mailbox<WorkerMessage>
+  private let loop: Loop
+  private let shared: WorkerShared
+  private var listeners: [Listener] = []
+  private var clients = Slab<ClientConnection>(kind: .client)
+  private var isRunning = true
+  private var acceptPausedUntil: Milliseconds = 0
+  private let housekeeping: TimerWheel.ID
+  private let drainTimer: TimerWheel.ID
+  private static let housekeepingHandle = Handle(.logs, slot: 0)
+  private static let drainHandle = Handle(.control, slot: 0)
+
+  init(
+    index: Int, plan: Plan, listeners sockets: [ListenerSocket], logs: [String: Int32],
+    shared: WorkerShared,
+    mailbox: Mailbox<WorkerMessage>
+  ) throws(SystemError) {
+    loop = try Loop()
+    self.shared = shared
+    self.mailbox = mailbox
+    core = WorkerCore(
+      loop: loop, index: index, plan: plan, errorLog: shared.errorLog, registry: shared.registry,
+      control: shared.control, hostName: shared.hostName)
+    housekeeping = loop.makeTimer()
+    drainTimer = loop.makeTimer()
+    try loop.poller.addReader(mailbox.wakeDescriptor, Handle(.mailbox, slot: 0), exclusive: false)
+    core.clientClosed = { [unowned self] handle in self.clientClosed(handle) }
+    core.install(plan, logs: logs)
+    setListeners(sockets)
+  }
+
+  /// Turns the loop until the worker is stopped or drained.
+  func run() {
+    loop.setTimer(housekeeping, after: 1000, for: Self.housekeepingHandle)
+    while isRunning {
+      loop.turn(
+        dispatch: { dispatch($0, $1) }, resume: { resume($0) }, fire: { fire($0) })
+      if core.isDraining && clients.count == 0 { break }
+    }
+    core.accessLogs.flush(now: loop.now)
+    clients.forEach { $0.close() }
+    core.upstreams.closeIdle()
+  }
+
+  // --- events -------------------------------------------------------------------------------------
+
+  @inline(__always)
+  private func dispatch(_ handle: Handle, _ readiness: Readiness) {
+    switch handle.kind {
+    case .client: clients.object(handle)?.onEvent(readiness)
+    case .upstream:
+      guard let connection = core.upstreams.connection(handle) else { return }
+      if connection.state == .idle {
+        core.upstreams.onIdleEvent(connection, readiness)
+      } else {
+        core.exchanges.object(connection.exchange)?.onUpstreamEvent(connection, readiness)
+      }
+    case .listener: accept(handle.slot)
+    case .mailbox: receiveMessages()
+    default: break
+    }
+  }
+
+  private func resume(_ handle: Handle) {
+    switch handle.kind {
+    case .client: clients.object(handle)?.onResume()
+    case .upstream:
+      guard let connection = core.upstreams.connection(handle) else { return }
+      core.exchanges.object(connection.exchange)?.onUpstreamEvent(connection, [])
+    case .listener: accept(handle.slot)
+    default: break
+    }
+  }
+
+  private func fire(_ handle: Handle) {
+    switch handle.kind {
+    case .client: clients.object(handle)?.onTimeout()
+    case .upstream:
+      guard let connection = core.upstreams.connection(handle) else { return }
+      if connection.state == .idle {
+        core.upstreams.close(connection)
+      } else {
+        core.exchanges.object(connection.exchange)?.onUpstreamTimeout(connection)
+      }
+    case .logs:
+      core.accessLogs.flushDue(now: loop.now)
+      loop.setTimer(housekeeping, after: 1000, for: Self.housekeepingHandle)
+    case .listener: resumeAccepting()
+    case .control: isRunning = false
+    default: break
+    }
+  }
+
+  private func receiveMessages() {
+    for message in mailbox.takeAll() {
+      switch message {
+      case .plan(let plan, let sockets, let logs): install(plan.value, sockets, logs)
+      case .drain(let deadline): drain(deadline)
+      case .stop: isRunning = false
+      case .peers(let upstream, let servers): core.plan.groups[upstream]?.update(servers)
+      case .resolved(let exchange, let name, let addresses, let problem):
+        guard let exchange = core.exchanges.object(Handle(raw: exchange)) else { continue }
+        exchange.onResolved(name, addresses, problem)
+        exchange.stream.flush()
+      case .flushLogs: core.accessLogs.flush(now: loop.now)
+      }
+    }
+  }
+
+  // --- plans --------------------------------------------------------------------------------------
+
+  private func install(_ plan: Plan, _ sockets: [ListenerSocket], _ logs: [String: Int32]) {
+    let former = core.plan
+    core.install(plan, logs: logs)
+    setListeners(sockets)
+    shared.retire(Handover(former))
+  }
+
+  /// Takes new listeners in, keeps those that stay, lets go of the others.
+  private func setListeners(_ sockets: [ListenerSocket]) {
+    for listener in listeners where !sockets.contains(where: { $0.fd == listener.fd }) {
+      loop.poller.remove(listener.fd)
+      listener.isOpen = false
+    }
+    for socket in sockets {
+      guard let listen = core.plan.listen(for: socket.settings.address) else { continue }
+      if let known = listeners.first(where: { $0.isOpen && $0.fd == socket.fd }) {
+        known.listen = listen
+        continue
+      }
+      let listener = Listener(fd: socket.fd, listen: listen)
+      listeners.append(listener)
+      let handle = Handle(.listener, slot: listeners.count - 1)
+      do throws(SystemError) {
+        try loop.poller.addReader(socket.fd, handle, exclusive: true)
+      } catch {
+        core.errorLog.write(.emerg, "epoll_ctl() failed \(error.logText) for a listening socket")
+      }
+    }
+  }
+
+  /// The listen plan that `address` belongs to in the current plan.
+  func listen(for address: SocketAddress) -> ListenPlan? { core.plan.listen(for: address) }
+
+  // --- accepting ----------------------------------------------------------------------------------
+
+  private func accept(_ slot: Int) {
+    guard slot < listeners.count, listeners[slot].isOpen, !core.isDraining,
+      loop.now >= acceptPausedUntil
+    else { return }
+    let listener = listeners[slot]
+    // Bound: connections taken per event, so that accepting doesn't starve those that are open.
+    let limit = core.plan.main.acceptsMany ? 64 : 8
+    for _ in 0..<limit {
+      guard core.hasFreeConnection else { return pauseAccepting("worker_connections are not enough", slot) }
+      var peer = SocketAddress()
+      var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+      let result = unsafe linux_accept(listener.fd, &peer.storage, &length)
+      if result < 0 {
+        let error = SystemError(code: Int32(-result))
+        if error.code == EMFILE || error.code == ENFILE || error.code == ENOMEM || error.code == ENOBUFS {
+          pauseAccepting("accept4() failed \(error.logText)", slot)
+        }
+        return
+      }
+      peer.length = length
+      open(Int32(result), peer, listener.listen)
+    }
+  }
+
+  private func open(_ fd: Int32, _ peer: SocketAddress, _ listen: ListenPlan) {
+    if !peer.isUnix { Socket.setNoDelay(fd) }
+    let core = core
+    let (client, handle) = clients.take { ClientConnection(core: core) }
+    do throws(SystemError) {
+      try loop.poller.add(fd, handle)
+    } catch {
+      Socket.close(fd)
+      clients.giveBack(handle)
+      return
+    }
+    core.clientCount += 1
+    client.open(fd, handle, peer, on: listen)
+  }
+
+  /// No descriptor or connection is left: waits a little instead of spinning.
+  private func pauseAccepting(_ reason: String, _ slot: Int) {
+    acceptPausedUntil = loop.now + 500
+    core.errorLog.write(.alert, "\(reason), accepting pauses for 500 ms")
+    for listener in listeners where listener.isOpen { loop.poller.remove(listener.fd) }
+    loop.setTimer(core.acceptTimer, after: 500, for: Handle(.listener, slot: slot))
+  }
+
+  private func resumeAccepting() {
+    acceptPausedUntil = 0
+    for (slot, listener) in listeners.enumerated() where listener.isOpen && !core.isDraining {
+      try? loop.poller.addReader(listener.fd, Handle(.listener, slot: slot), exclusive: true)
+    }
+  }
+
+  private func clientClosed(_ handle: Handle) {
+    clients.giveBack(handle)
+    core.clientCount -= 1
+  }
+
+  // --- the end ------------------------------------------------------------------------------------
+
+  private func drain(_ deadline: Int?) {
+    core.isDraining = true
+    for listener in listeners where listener.isOpen {
+      loop.poller.remove(listener.fd)
+      listener.isOpen = false
+    }
+    clients.forEach { client in
+      if client.phase != .open || client.http.isIdle { client.close() }
+    }
+    core.upstreams.closeIdle()
+    core.accessLogs.flush(now: loop.now)
+    if let deadline { loop.setTimer(drainTimer, after: deadline, for: Self.drainHandle) }
+  }
+}
+
+/// A listening socket of one worker.
+final class Listener {
+  let fd: Int32
+  var listen: ListenPlan
+  var isOpen = true
+
+  init(fd: Int32, listen: ListenPlan) {
+    self.fd = fd
+    self.listen = listen
+  }
+}

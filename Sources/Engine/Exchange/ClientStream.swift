@@ -1,0 +1,65 @@
+// What an exchange knows of its client: something that takes a response and gives a request body.
+// An HTTP/1 connection is one, an HTTP/2 stream will be one, a subrequest too.
+
+import HTTP
+
+/// The client side of one exchange.
+///
+/// A class with overridden methods, since the data path allows no existentials; each method says
+/// what an override must do.
+class ClientStream {
+  /// How many bytes of the response wait in memory for the client to take them.
+  var queuedByteCount: Int { 0 }
+  /// How many bytes of the response were handed to the kernel.
+  var sentByteCount: Int { 0 }
+
+  /// Writes `exchange.response` as a head. Called once per exchange, after interim responses.
+  func sendHead(_ exchange: Exchange) { preconditionFailure("abstract") }
+  /// Sends an interim response (100, 103).
+  func sendInterim(_ exchange: Exchange, _ status: Int) {}
+  /// Queues body bytes and takes the buffer over.
+  func sendBody(_ buffer: Buffer) { preconditionFailure("abstract") }
+  /// Queues body bytes that live until the exchange finishes.
+  func sendBody(_ bytes: Bytes) { preconditionFailure("abstract") }
+  /// Queues a piece of a file.
+  func sendBody(_ file: OpenFile, offset: Int64, count: Int) { preconditionFailure("abstract") }
+  /// Says that the body is complete; the exchange finishes when all of it is sent.
+  func endBody() { preconditionFailure("abstract") }
+  /// Hands queued bytes to the kernel, as many as it takes.
+  func flush() { preconditionFailure("abstract") }
+  /// Moves body bytes of the request to the free room of `buffer`.
+  func readBody(into buffer: Buffer) -> BodyRead { .complete }
+  /// Breaks the response off such that the client can't take it for complete.
+  func abort() { preconditionFailure("abstract") }
+  /// Turns the connection into a tunnel once the head is sent; `readBody` gives raw bytes then.
+  func startTunnel() {}
+  /// Waits at most `timeout` for the client to send (a body) or to take bytes.
+  func setDeadline(_ timeout: Milliseconds) {}
+  /// What the transport knows: TLS session, addresses.
+  var connection: ConnectionFacts { preconditionFailure("abstract") }
+}
+
+/// The outcome of asking for request body bytes.
+enum BodyRead: BitwiseCopyable {
+  /// This many bytes were moved.
+  case bytes(Int)
+  /// Nothing waits now; `Exchange.onBodyReadable` follows.
+  case wouldBlock
+  /// The body ended (the tunnel's peer closed its side).
+  case complete
+  /// The client is gone or sent something malformed: answer with this status, 0 for gone.
+  case failed(Int)
+}
+
+/// What variables and policies want to know of a client's connection.
+final class ConnectionFacts {
+  var peerAddress = SocketAddress()
+  var localAddress = SocketAddress()
+  /// The textual client address, computed when first asked for.
+  var peerText: [UInt8] = []
+  var serial: UInt64 = 0
+  var requestCount = 0
+  var openedAt: Milliseconds = 0
+  var tls: TLSSession?
+  var fd: Int32 = -1
+}

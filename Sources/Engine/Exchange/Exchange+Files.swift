@@ -1,0 +1,216 @@
+// Static files: root and alias, index, directory redirects, ranges
+// (https://nginx.org/en/docs/http/ngx_http_core_module.html#root, RFC 9110 §14).
+
+import CLinux
+import HTTP
+
+extension Exchange {
+  enum FileKind { case file, directory }
+
+  /// Answers with the file that the path names.
+  func serveFile() {
+    if uri.hasSuffix(Bytes("/")) { return serveIndex() }
+    guard method == .get || method == .head else { return fail(405) }
+    let path = filePath(for: uri, in: location)
+    let settings = location.settings.core.value
+    switch core.fileCaches[settings.fileCache].open(path: path, policy: settings.filePolicy, now: loop.now) {
+    case .directory:
+      let target = concatenate(uri, Bytes("/"))
+      redirect(301, toPath: target)
+    case .failed(let error): failFile(error, path)
+    case .file(let file): send(file, settings)
+    }
+  }
+
+  private func failFile(_ error: SystemError, _ path: Bytes) {
+    switch error.code {
+    case ENOENT, ENOTDIR, ENAMETOOLONG:
+      if location.settings.core.value.logsNotFound {
+        log(.error, "open() \"\(path.string)\" failed \(error.logText)")
+      }
+      fail(404)
+    case EACCES, EPERM, ELOOP:
+      log(.error, "open() \"\(path.string)\" failed \(error.logText)")
+      fail(403)
+    case EMFILE, ENFILE:
+      log(.crit, "open() \"\(path.string)\" failed \(error.logText)")
+      fail(503)
+    default:
+      log(.crit, "open() \"\(path.string)\" failed \(error.logText)")
+      fail(500)
+    }
+  }
+
+  /// `index`: the first file that exists answers; the last word may be an absolute path.
+  private func serveIndex() {
+    for name in location.settings.core.value.index {
+      let file = evaluate(name)
+      if file.hasPrefix(Bytes("/")) { return redirectInternally(to: file, arguments: nil) }
+      let candidate = concatenate(uri, file)
+      if fileKind(filePath(for: candidate, in: location)) == .file {
+        return redirectInternally(to: candidate, arguments: nil)
+      }
+    }
+    let folder = filePath(for: uri, in: location)
+    guard fileKind(folder) == .directory else {
+      if location.settings.core.value.logsNotFound {
+        log(.error, "\"\(folder.string)\" is not found (2: No such file or directory)")
+      }
+      return fail(404)
+    }
+    guard method == .get || method == .head else { return fail(405) }
+    log(.error, "directory index of \"\(folder.string)\" is forbidden")
+    fail(403)
+  }
+
+  /// The path in the file system for `path`, by the location's root or alias.
+  func filePath(for path: Bytes, in location: Location) -> Bytes {
+    let settings = location.settings.core.value
+    if let alias = settings.alias {
+      let base = absolutePath(evaluate(alias))
+      if location.isRegex { return base }
+      return path.hasPrefix(location.prefix)
+        ? concatenate(base, path.dropping(location.prefix.count)) : concatenate(base, path)
+    }
+    return concatenate(absolutePath(evaluate(settings.root)), path)
+  }
+
+  /// A relative path of the configuration stands below the prefix.
+  func absolutePath(_ path: Bytes) -> Bytes {
+    path.hasPrefix(Bytes("/")) ? path : concatenate(plan.prefix, path)
+  }
+
+  /// What is at `path`, or nil if nothing is (or may be looked at).
+  func fileKind(_ path: Bytes) -> FileKind? {
+    let settings = location.settings.core.value
+    switch core.fileCaches[settings.fileCache].test(path: path, policy: settings.filePolicy, now: loop.now) {
+    case .file: return .file
+    case .directory: return .directory
+    case .failed: return nil
+    }
+  }
+
+  func isExecutable(_ path: Bytes) -> Bool { core.fileCaches.isExecutable(path) }
+
+  /// The media type of a path, by its extension.
+  func mediaType(of path: Bytes) -> Bytes {
+    let settings = location.settings.core.value
+    return settings.types.type(forPath: path) ?? settings.defaultType
+  }
+
+  private func send(_ file: CachedFile, _ settings: CoreSettings) {
+    response.status = 200
+    response.contentLength = file.size
+    response.lastModified = file.modified
+    response.contentType = mediaType(of: uri)
+    response.acceptsRanges = settings.maxRanges > 0
+    if settings.etag { response.add(Bytes("ETag"), file.etag, .etag) }
+    use(file)
+    if let range = field(.range), settings.maxRanges > 0, method == .get || isHead, errorStatus == 0 {
+      if applyRange(range, file, settings) { return }
+    }
+    startResponse()
+    if let page = preconditionPage {
+      sendBody(page)
+    } else if response.status == 304 {
+    } else if let content = file.content {
+      sendBody(content)
+    } else {
+      sendBody(file, offset: 0, count: file.size)
+    }
+    completeResponse()
+  }
+
+  // --- ranges -------------------------------------------------------------------------------------
+
+  /// Answers 206 or 416; false when the whole file is to be sent.
+  private func applyRange(_ value: Bytes, _ file: CachedFile, _ settings: CoreSettings) -> Bool {
+    if let condition = field(.ifRange), !ifRangeHolds(condition, file) { return false }
+    // A conditional request that ends in 304 or 412 has no ranges.
+    if field(.ifModifiedSince) != nil || field(.ifNoneMatch) != nil
+      || field(.ifUnmodifiedSince) != nil || field(.ifMatch) != nil
+    {
+      guard precondition(modified: file.modified, etag: settings.etag ? file.etag : nil) == .holds
+      else { return false }
+    }
+    var ranges: [ByteRange] = []
+    switch ByteRanges.parse(value, size: file.size, maxRanges: settings.maxRanges, into: &ranges) {
+    case .ignore: return false
+    case .unsatisfiable:
+      response.reset()
+      response.add(
+        Bytes("Content-Range"), concatenate(Bytes("bytes */"), arena.decimal(file.size)),
+        .contentRange)
+      answerUnsatisfiable()
+      return true
+    case .ranges:
+      if ranges.count == 1 {
+        sendSingle(ranges[0], file)
+      } else {
+        sendMultiple(ranges, file)
+      }
+      return true
+    }
+  }
+
+  private func answerUnsatisfiable() {
+    let page = ErrorPageText.make(416, &arena)
+    response.status = 416
+    response.contentType = Bytes("text/html")
+    response.contentLength = page.count
+    startResponse()
+    sendBody(page)
+    completeResponse()
+  }
+
+  private func ifRangeHolds(_ condition: Bytes, _ file: CachedFile) -> Bool {
+    if condition.hasSuffix(Bytes("\"")) {
+      return location.settings.core.value.etag && condition == file.etag
+    }
+    return HTTPDate.parse(condition) == file.modified
+  }
+
+  private func contentRange(_ range: ByteRange, _ size: Int) -> Bytes {
+    let span = concatenate(arena.decimal(range.start), Bytes("-"), arena.decimal(range.end - 1))
+    return concatenate(
+      concatenate(Bytes("bytes "), span), Bytes("/"), arena.decimal(size))
+  }
+
+  private func sendSingle(_ range: ByteRange, _ file: CachedFile) {
+    response.status = 206
+    response.contentLength = range.end - range.start
+    response.add(Bytes("Content-Range"), contentRange(range, file.size), .contentRange)
+    startResponse()
+    send(range, of: file)
+    completeResponse()
+  }
+
+  private func sendMultiple(_ ranges: [ByteRange], _ file: CachedFile) {
+    let parts = Multipart(
+      mediaType: response.contentType ?? Bytes(), size: file.size, number: core.nextSerial())
+    response.status = 206
+    response.contentType = written(Multipart.contentTypeCapacity, parts.writeContentType)
+    response.contentLength = parts.totalLength(of: ranges)
+    startResponse()
+    for range in ranges {
+      sendBody(written(parts.partHeadCapacity) { parts.writePartHead(range, into: $0) })
+      send(range, of: file)
+    }
+    sendBody(written(Multipart.endCapacity, parts.writeEnd))
+    completeResponse()
+  }
+
+  /// What `write` puts into room of the arena.
+  private func written(_ capacity: Int, _ write: (MutableBytes) -> Int) -> Bytes {
+    let room = arena.allocate(capacity)
+    return room.readOnly.prefix(write(room))
+  }
+
+  private func send(_ range: ByteRange, of file: CachedFile) {
+    if let content = file.content {
+      sendBody(content.slice(range.start, range.end))
+    } else {
+      sendBody(file, offset: Int64(range.start), count: range.end - range.start)
+    }
+  }
+}

@@ -1,0 +1,176 @@
+// Header filters: what add_header, expires and conditional requests do to a response head.
+// (https://nginx.org/en/docs/http/ngx_http_headers_module.html, RFC 9110 §13)
+
+import Configuration
+import HTTP
+
+extension Exchange {
+  /// Completes `response` by the location's rules; called once, just before the head is sent.
+  func applyHeaders() {
+    let settings = location.settings.headers.value
+    if response.status == 200, errorStatus == 0, response.lastModified != nil {
+      applyPreconditions()
+    }
+    if case .off = settings.expires {} else if isListed(response.status) { addExpiry(settings.expires) }
+    for field in settings.added where field.always || isListed(response.status) {
+      let value = evaluate(field.value)
+      guard !value.isEmpty else { continue }
+      add(field.name, value)
+    }
+    if errorStatus != 0 && isErrorPage && response.status == 200 && errorStatus != 200 {
+      response.status = errorStatus
+    }
+  }
+
+  /// The statuses that `add_header` without `always` and `expires` hold for.
+  private func isListed(_ status: Int) -> Bool {
+    switch isErrorPage && errorStatus != 0 ? errorStatus : status {
+    case 200, 201, 204, 206, 301, 302, 303, 304, 307, 308: true
+    default: false
+    }
+  }
+
+  private func add(_ name: Bytes, _ value: Bytes) {
+    let token = FieldName.lookup(name)
+    switch token {
+    case .lastModified:
+      response.lastModified = nil
+      response.remove(.lastModified)
+    case .etag: response.remove(.etag)
+    default: break
+    }
+    response.add(name, value, token)
+  }
+
+  private func addExpiry(_ expires: Expires) {
+    response.remove(.expires)
+    response.remove(.cacheControl)
+    switch expires {
+    case .off: break
+    case .epoch:
+      response.add(Bytes("Expires"), Bytes("Thu, 01 Jan 1970 00:00:01 GMT"), .expires)
+      response.add(Bytes("Cache-Control"), Bytes("no-cache"), .cacheControl)
+    case .max:
+      response.add(Bytes("Expires"), Bytes("Thu, 31 Dec 2037 23:55:55 GMT"), .expires)
+      response.add(Bytes("Cache-Control"), Bytes("max-age=315360000"), .cacheControl)
+    case .after(let seconds, let modified):
+      let now = loop.wallTime / 1000
+      if seconds == 0 && !modified {
+        addExpiry(at: now, maxAge: 0)
+      } else if modified, let last = response.lastModified {
+        addExpiry(at: last + seconds, maxAge: last + seconds - now)
+      } else {
+        addExpiry(at: now + seconds, maxAge: seconds)
+      }
+    case .daily(let seconds):
+      let now = loop.wallTime / 1000
+      var moment = now - now % 86_400 + seconds
+      if moment <= now { moment += 86_400 }
+      addExpiry(at: moment, maxAge: moment - now)
+    case .variable(let template):
+      if let parsed = ExpiresValue.parse(evaluate(template).string) { addExpiry(parsed) }
+    }
+  }
+
+  private func addExpiry(at moment: Int, maxAge: Int) {
+    let date = arena.allocate(29)
+    HTTPDate.write(moment, into: date)
+    response.add(Bytes("Expires"), date.readOnly, .expires)
+    let control =
+      maxAge < 0
+      ? Bytes("no-cache") : concatenate(Bytes("max-age="), arena.decimal(maxAge))
+    response.add(Bytes("Cache-Control"), control, .cacheControl)
+  }
+
+  // --- conditional requests -----------------------------------------------------------------------
+
+  /// RFC 9110 §13.2.2, in nginx's order: If-Unmodified-Since and If-Match give 412,
+  /// If-Modified-Since and If-None-Match give 304.
+  private func applyPreconditions() {
+    guard let modified = response.lastModified else { return }
+    switch precondition(modified: modified, etag: response.first(.etag)) {
+    case .holds: break
+    case .failed: becomePreconditionFailed()
+    case .notModified:
+      response.status = 304
+      response.contentLength = nil
+      response.contentType = nil
+      response.hasBody = false
+      response.acceptsRanges = false
+    }
+  }
+
+  enum Precondition { case holds, notModified, failed }
+
+  /// What the request's conditions say of a representation.
+  func precondition(modified: Int, etag: Bytes?) -> Precondition {
+    if let since = field(.ifUnmodifiedSince), let moment = HTTPDate.parse(since), moment < modified {
+      return .failed
+    }
+    if let list = field(.ifMatch), !EntityTag.list(list, holds: etag, .strong) { return .failed }
+    let since = field(.ifModifiedSince)
+    let none = field(.ifNoneMatch)
+    guard since != nil || none != nil else { return .holds }
+    if let since, isModified(modified, since: since) { return .holds }
+    if let none, !EntityTag.list(none, holds: etag, .weak) { return .holds }
+    return .notModified
+  }
+
+  private func isModified(_ modified: Int, since: Bytes) -> Bool {
+    let rule = location.settings.core.value.ifModifiedSince
+    if rule == .off { return true }
+    guard let moment = HTTPDate.parse(since) else { return true }
+    if moment == modified { return false }
+    return rule == .exact || moment < modified
+  }
+
+  private func becomePreconditionFailed() {
+    response.status = 412
+    response.contentType = Bytes("text/html")
+    response.lastModified = nil
+    response.remove(.etag)
+    let page = ErrorPageText.make(412, &arena)
+    response.contentLength = page.count
+    response.acceptsRanges = false
+    preconditionPage = page
+  }
+
+  /// The value of the first field of the request with that name.
+  @inline(__always)
+  func field(_ token: FieldName) -> Bytes? {
+    request.first(token)?.value.of(headBytes)
+  }
+}
+
+/// The words that `expires` takes.
+enum ExpiresValue {
+  /// nil if `text` is none of them.
+  static func parse(_ text: String) -> Expires? {
+    switch text {
+    case "off", "": return .off
+    case "epoch": return .epoch
+    case "max": return .max
+    default:
+      var rest = Substring(text)
+      if rest.hasPrefix("@") {
+        guard let seconds = seconds(String(rest.dropFirst())), seconds <= 86_400 else {
+          return nil
+        }
+        return .daily(seconds)
+      }
+      var modified = false
+      if rest.hasPrefix("modified ") {
+        modified = true
+        rest = rest.dropFirst(9)
+      }
+      let isNegative = rest.hasPrefix("-")
+      if isNegative || rest.hasPrefix("+") { rest = rest.dropFirst() }
+      guard let seconds = seconds(String(rest)) else { return nil }
+      return .after(isNegative ? -seconds : seconds, modified: modified)
+    }
+  }
+
+  private static func seconds(_ text: String) -> Int? {
+    try? Value.seconds(text, of: "expires")
+  }
+}

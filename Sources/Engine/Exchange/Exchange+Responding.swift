@@ -1,0 +1,204 @@
+// Sending a response: header filters, the head, the body, the end. Errors and redirects with their
+// small pages. Everything that answers a request goes through `startResponse`.
+
+import HTTP
+
+extension Exchange {
+  /// Completes the head by the location's rules and hands it to the stream. May be called once.
+  func startResponse() {
+    assert(!didSendHead)
+    didSendHead = true
+    if isHead || response.status == 204 || response.status == 304 { response.hasBody = false }
+    applyHeaders()
+    stream.sendHead(self)
+  }
+
+  func sendBody(_ bytes: Bytes) {
+    guard !bytes.isEmpty, response.hasBody else { return }
+    bodyByteCount += bytes.count
+    stream.sendBody(bytes)
+  }
+
+  func sendBody(_ buffer: Buffer) {
+    guard !buffer.isEmpty, response.hasBody else { return loop.pool.giveBack(buffer) }
+    bodyByteCount += buffer.count
+    stream.sendBody(buffer)
+  }
+
+  func sendBody(_ file: OpenFile, offset: Int64, count: Int) {
+    guard count > 0, response.hasBody else { return }
+    bodyByteCount += count
+    stream.sendBody(file, offset: offset, count: count)
+  }
+
+  /// Says that the response is complete; the stream finishes the exchange when it is sent.
+  func completeResponse() {
+    state = .sending
+    stream.endBody()
+  }
+
+  /// Breaks off: before the head by an error page, behind it by closing without a proper end.
+  func breakOff(_ status: Int) {
+    if didSendHead {
+      keepAlive = false
+      state = .sending
+      stream.abort()
+    } else {
+      fail(status)
+    }
+  }
+
+  // --- errors -------------------------------------------------------------------------------------
+
+  /// Answers with an error: the location's `error_page`, or a small page of ours.
+  func fail(_ status: Int) {
+    cancelUpstream()
+    if didSendHead { return breakOff(status) }
+    response.reset()
+    if closesConnection(status) { keepAlive = false }
+    if status == 499 || status == 444 {
+      response.status = status
+      keepAlive = false
+      return stream.abort()
+    }
+    if let page = errorPage(for: status) { return show(page, for: status) }
+    errorStatus = status
+    response.status = status
+    sendErrorPage(status)
+  }
+
+  /// Errors after which nobody knows where the next request begins.
+  private func closesConnection(_ status: Int) -> Bool {
+    switch status {
+    case 400, 413, 414, 494, 495, 496, 497, 500, 501, 505, 408: true
+    default: false
+    }
+  }
+
+  /// The `error_page` for `status`, unless an error page already failed.
+  func errorPage(for status: Int) -> ErrorPage? {
+    let core = location.settings.core.value
+    guard !isErrorPage || core.recursiveErrorPages else { return nil }
+    for page in core.errorPages where page.statuses.contains(status) { return page }
+    return nil
+  }
+
+  private func show(_ page: ErrorPage, for status: Int) {
+    isErrorPage = true
+    errorStatus = page.responseStatus ?? status
+    let target = evaluate(page.target)
+    if let name = page.named {
+      method = method == .head ? .head : method
+      return redirectInternally(toNamed: name)
+    }
+    if target.hasPrefix(Bytes("/")) {
+      if method != .head {
+        method = .get
+        methodName = Bytes("GET")
+      }
+      let (path, query) = splitQuery(target)
+      return redirectInternally(to: path, arguments: query)
+    }
+    // Another site's URL: the client goes there itself.
+    let redirectStatus = [301, 302, 303, 307, 308].contains(errorStatus) ? errorStatus : 302
+    errorStatus = 0
+    redirect(redirectStatus, to: target)
+  }
+
+  private func sendErrorPage(_ status: Int) {
+    let shown = status == 494 || status == 495 || status == 496 || status == 497 ? 400 : status
+    response.status = shown
+    let page = ErrorPageText.make(status, &arena)
+    if status == 401 || status == 416 { response.acceptsRanges = false }
+    response.contentType = Bytes("text/html")
+    response.contentLength = page.count
+    startResponse()
+    sendBody(page)
+    completeResponse()
+  }
+
+  // --- redirects ----------------------------------------------------------------------------------
+
+  /// Redirects to a path of this site.
+  func redirect(_ status: Int, toPath path: Bytes) {
+    var target = escape(path, .uri)
+    if !arguments.isEmpty { target = concatenate(target, Bytes("?"), arguments) }
+    redirect(status, to: absoluteURL(target))
+  }
+
+  /// Redirects to `target`, a URL or a path.
+  func redirect(_ status: Int, to target: Bytes) {
+    if errorPage(for: status) != nil { return fail(status) }
+    response.status = status
+    response.add(Bytes("Location"), target, .location)
+    let page = ErrorPageText.make(status, &arena)
+    response.contentType = Bytes("text/html")
+    response.contentLength = page.count
+    startResponse()
+    sendBody(page)
+    completeResponse()
+  }
+
+  /// `path` with scheme, host and port in front, as `absolute_redirect`, `port_in_redirect` and
+  /// `server_name_in_redirect` say.
+  func absoluteURL(_ path: Bytes) -> Bytes {
+    let core = location.settings.core.value
+    guard core.absoluteRedirect, path.hasPrefix(Bytes("/")) else { return path }
+    let isTLS = connection.tls != nil
+    let name = core.serverNameInRedirect ? site.primaryName : hostWithoutPort
+    let host = name.isEmpty ? site.primaryName : name
+    let scheme = isTLS ? Bytes("https://") : Bytes("http://")
+    let port = Int(connection.localAddress.port)
+    if !core.portInRedirect || port == 0 || port == (isTLS ? 443 : 80) {
+      return concatenate(scheme, host, path)
+    }
+    let authority = concatenate(host, Bytes(":"), arena.decimal(port))
+    return concatenate(scheme, authority, path)
+  }
+}
+
+/// The small pages that stand for errors and redirects.
+enum ErrorPageText {
+  /// A complete HTML page that names the status and nothing of the server's inside.
+  static func make(_ status: Int, _ arena: inout Arena) -> Bytes {
+    let (number, words) = title(status, &arena)
+    let pieces = [
+      Bytes("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>"), number, words,
+      Bytes(
+        """
+        </title>
+        <style>body{font:16px/1.5 system-ui,sans-serif;margin:20vh auto;max-width:32em;\
+        text-align:center;color:#333}h1{font-weight:500}</style></head>
+        <body><h1>
+        """), number,
+      words, Bytes("</h1><p>portico</p></body></html>\n"),
+    ]
+    var count = 0
+    for piece in pieces { count += piece.count }
+    let room = arena.allocate(count)
+    count = 0
+    for piece in pieces {
+      room.copy(piece, at: count)
+      count += piece.count
+    }
+    return room.readOnly
+  }
+
+  /// "404" and " Not Found".
+  private static func title(_ status: Int, _ arena: inout Arena) -> (Bytes, Bytes) {
+    let words: Bytes
+    switch status {
+    case 494: words = Bytes(" Request Header Or Cookie Too Large")
+    case 495: words = Bytes(" The SSL certificate error")
+    case 496: words = Bytes(" No required SSL certificate was sent")
+    case 497: words = Bytes(" The plain HTTP request was sent to HTTPS port")
+    default:
+      let reason = StatusCode.reason(status)
+      let room = arena.allocate(reason.count + 1)
+      room[0] = UInt8(ascii: " ")
+      room.copy(reason, at: 1)
+      words = room.readOnly
+    }
+    return (arena.decimal(status >= 494 && status <= 497 ? 400 : status), words)
+  }
+}

@@ -1,0 +1,157 @@
+// Running the rewrite directives of a block: set, if, rewrite, return, break
+// (https://nginx.org/en/docs/http/ngx_http_rewrite_module.html).
+
+import CLinux
+import HTTP
+
+extension Exchange {
+  /// Runs `program`. False: the request was answered and nothing more is to be done.
+  func run(_ program: RewriteProgram) -> Bool {
+    var index = 0
+    while index < program.steps.count {
+      switch program.steps[index] {
+      case .set(let variable, let template): assign(variable, evaluate(template))
+      case .break: return true
+      case .enter(let inner): location = inner
+      case .unless(let condition, let target):
+        if !holds(condition) {
+          index = target
+          continue
+        }
+      case .return(let status, let text):
+        respondReturn(status, text)
+        return false
+      case .rewrite(let rule):
+        switch apply(rule) {
+        case .notMatched, .goOn: break
+        case .stop: return true
+        case .answered: return false
+        }
+      }
+      index += 1
+    }
+    return true
+  }
+
+  func assign(_ variable: Variable, _ value: Bytes) {
+    switch variable {
+    case .slot(let slot): values[slot] = value
+    case .builtin(.args): arguments = value
+    default: break
+    }
+  }
+
+  func bindCaptures(_ bound: BoundRegex) {
+    for binding in bound.bindings {
+      values[binding.slot] = captures.capture(binding.group) ?? Bytes()
+    }
+  }
+
+  private func holds(_ condition: RewriteProgram.Condition) -> Bool {
+    switch condition {
+    case .isTrue(let template):
+      let value = evaluate(template)
+      return !value.isEmpty && value != Bytes("0")
+    case .equals(let left, let right, let negated):
+      return (evaluate(left) == evaluate(right)) != negated
+    case .matches(let template, let bound, let negated):
+      let matched = bound.regex.match(evaluate(template), into: &captures)
+      if matched { bindCaptures(bound) }
+      return matched != negated
+    case .file(let test, let template, let negated):
+      return check(test, evaluate(template)) != negated
+    }
+  }
+
+  private func check(_ test: RewriteProgram.FileTest, _ path: Bytes) -> Bool {
+    guard let kind = fileKind(absolutePath(path)) else { return false }
+    switch test {
+    case .file: return kind == .file
+    case .directory: return kind == .directory
+    case .exists: return true
+    case .executable: return kind == .file && isExecutable(absolutePath(path))
+    }
+  }
+
+  private enum RewriteOutcome { case notMatched, goOn, stop, answered }
+
+  private func apply(_ rule: RewriteRule) -> RewriteOutcome {
+    guard rule.regex.regex.match(uri, into: &captures) else { return .notMatched }
+    bindCaptures(rule.regex)
+    let isExternal = rule.flag == .redirect || rule.flag == .permanent
+    var result = evaluate(rule.replacement, escapingCaptures: isExternal || rule.hasArguments)
+    var query = arguments
+    if rule.hasArguments || !rule.keepsArguments {
+      let (path, own) = splitQuery(result)
+      result = path
+      query = own ?? Bytes()
+      if rule.keepsArguments && !arguments.isEmpty {
+        query = query.isEmpty ? arguments : concatenate(query, Bytes("&"), arguments)
+      }
+    }
+    if isExternal || hasScheme(result) {
+      let status = rule.flag == .permanent ? 301 : 302
+      let target = query.isEmpty ? result : concatenate(result, Bytes("?"), query)
+      if hasScheme(result) {
+        redirect(status, to: target)
+      } else {
+        redirect(status, to: absoluteURL(target))
+      }
+      return .answered
+    }
+    guard result.hasPrefix(Bytes("/")) || !result.isEmpty else {
+      log(.error, "the rewritten URI has a zero length")
+      fail(500)
+      return .answered
+    }
+    uri = result
+    uriIsOriginal = false
+    arguments = query
+    switch rule.flag {
+    case .last:
+      uriWasChanged = true
+      return .stop
+    case .break:
+      uriWasChanged = false
+      return .stop
+    default:
+      uriWasChanged = true
+      return .goOn
+    }
+  }
+
+  private func hasScheme(_ target: Bytes) -> Bool {
+    target.hasPrefix(Bytes("http://")) || target.hasPrefix(Bytes("https://"))
+  }
+
+  /// `return`: 444 closes without an answer, redirects take a URL, other codes a text.
+  private func respondReturn(_ status: Int, _ text: Template?) {
+    if status == 444 {
+      keepAlive = false
+      response.status = 444
+      return stream.abort()
+    }
+    switch status {
+    case 301, 302, 303, 307, 308:
+      let target = text.map { evaluate($0) } ?? Bytes()
+      redirect(status, to: target.hasPrefix(Bytes("/")) ? absoluteURL(target) : target)
+    default:
+      guard let text else { return status >= 400 ? fail(status) : respond(status, Bytes()) }
+      let bytes = evaluate(text)
+      if status >= 400 && errorPage(for: status) != nil { return fail(status) }
+      respond(status, bytes)
+    }
+  }
+
+  /// Answers with a fixed body of the location's type.
+  func respond(_ status: Int, _ bytes: Bytes) {
+    response.status = status
+    response.contentLength = bytes.count
+    if response.contentType == nil && status != 204 {
+      response.contentType = mediaType(of: uri)
+    }
+    startResponse()
+    if response.hasBody { sendBody(bytes) }
+    completeResponse()
+  }
+}

@@ -1,0 +1,222 @@
+// From a request head to what will answer it: site, server-level rewrites, location, its rewrites,
+// access limits, try_files, content. An internal redirect starts again at the location.
+
+import CLinux
+import HTTP
+
+extension Exchange {
+  /// Begins work on a request whose head was read and found sound.
+  func begin() {
+    state = .working
+    applyMethod()
+    selectSite()
+    guard normalizeTarget() else { return fail(400) }
+    if let program = site.program {
+      guard run(program) else { return }
+    }
+    route()
+  }
+
+  private func applyMethod() {
+    method = request.method
+    methodName = request.methodName.of(headBytes)
+    requestTarget = request.target.of(headBytes)
+  }
+
+  /// Chooses the site by host name, and refuses what TLS did not allow for it (421).
+  private func selectSite() {
+    guard !address.hasOneSite || !host.isEmpty else { return }
+    let name = hostWithoutPort
+    if let match = address.names.find(name, captures: &captures) {
+      site = match.value
+      if let regex = match.regexMatched { bindServerName(regex) }
+    } else {
+      site = address.defaultSite
+    }
+    location = site.root
+  }
+
+  private func bindServerName(_ regex: Regex) {
+    guard let bound = plan.serverNameBindings[ObjectIdentifier(regex)] else { return }
+    bindCaptures(bound)
+  }
+
+  /// The Host without its port, without a trailing dot.
+  var hostWithoutPort: Bytes {
+    var name = host
+    if name.count > 0 && name[0] == UInt8(ascii: "[") {
+      if let end = name.firstIndex(of: UInt8(ascii: "]")) { name = name.prefix(end + 1) }
+    } else if let colon = name.firstIndex(of: UInt8(ascii: ":")) {
+      name = name.prefix(colon)
+    }
+    if name.count > 1 && name[name.count - 1] == UInt8(ascii: ".") {
+      name = name.prefix(name.count - 1)
+    }
+    return name
+  }
+
+  /// Decodes and normalises the path once; every rule and the upstream see the result.
+  private func normalizeTarget() -> Bool {
+    arguments = request.query?.of(headBytes) ?? Bytes()
+    let path = request.path.of(headBytes)
+    if request.form == .asterisk {
+      guard method == .options else { return false }
+      uri = Bytes("*")
+      return true
+    }
+    if path.isEmpty {
+      uri = Bytes("/")
+      return true
+    }
+    if !TargetPath.needsNormalizing(path) {
+      uri = path
+      return true
+    }
+    let room = arena.allocate(path.count)
+    guard
+      let count = try? TargetPath.normalize(
+        path, mergeSlashes: site.settings.mergeSlashes, into: room)
+    else { return false }
+    uri = room.readOnly.prefix(count)
+    return true
+  }
+
+  /// Finds the location of `uri` and lets it answer.
+  func route() {
+    while true {
+      guard findLocation() else { return }
+      let before = uri
+      if let program = location.program {
+        guard run(program) else { return }
+        if uriWasChanged {
+          uriWasChanged = false
+          redirectsLeft -= 1
+          guard redirectsLeft > 0 else {
+            log(.error, "rewrite or internal redirection cycle while processing \"\(before.string)\"")
+            return fail(500)
+          }
+          continue
+        }
+      }
+      return answer()
+    }
+  }
+
+  private func findLocation() -> Bool {
+    location = site.root
+    guard site.hasLocations else { return true }
+    switch site.locations.find(path: uri, captures: &captures) {
+    case .none: break
+    case .found(let found):
+      location = found
+      if let bound = found.binding { bindCaptures(bound) }
+    case .redirect:
+      let target = arena.allocate(uri.count + 1)
+      target.copy(uri, at: 0)
+      target[uri.count] = UInt8(ascii: "/")
+      redirect(301, toPath: target.readOnly)
+      return false
+    }
+    if location.settings.core.value.isInternal && !isInternal {
+      fail(404)
+      return false
+    }
+    return true
+  }
+
+  /// Applies limits, then lets the location's content answer.
+  func answer() {
+    let core = location.settings.core.value
+    if case .length(let length) = body.framing, core.maxBodyBytes > 0, length > core.maxBodyBytes,
+      body.phase == .untouched
+    {
+      log(.error, "client intended to send too large body: \(length) bytes")
+      keepAlive = false
+      return fail(413)
+    }
+    if !core.tryFiles.isEmpty {
+      guard tryFiles(core) else { return }
+    }
+    if let pass = location.settings.proxy.value.pass { return proxy(pass) }
+    serveFile()
+  }
+
+  /// Takes the request elsewhere, as `error_page`, `try_files` and `index` do.
+  func redirectInternally(to path: Bytes, arguments: Bytes?) {
+    redirectsLeft -= 1
+    guard redirectsLeft > 0 else {
+      log(.error, "rewrite or internal redirection cycle while internally redirecting to \"\(path.string)\"")
+      return fail(500)
+    }
+    isInternal = true
+    uriIsOriginal = false
+    uri = path
+    if let arguments { self.arguments = arguments }
+    uriWasChanged = false
+    route()
+  }
+
+  /// Takes the request to a named location.
+  func redirectInternally(toNamed name: String) {
+    redirectsLeft -= 1
+    guard redirectsLeft > 0 else {
+      log(.error, "rewrite or internal redirection cycle while redirect to named location \"@\(name)\"")
+      return fail(500)
+    }
+    guard let target = site.named[name] else {
+      log(.error, "could not find named location \"@\(name)\"")
+      return fail(500)
+    }
+    isInternal = true
+    location = target
+    uriWasChanged = false
+    if let program = location.program {
+      guard run(program) else { return }
+      if uriWasChanged {
+        uriWasChanged = false
+        return route()
+      }
+    }
+    answer()
+  }
+
+  /// `try_files`: the first path that exists becomes the request's; false when the request was
+  /// taken elsewhere or answered.
+  private func tryFiles(_ core: CoreSettings) -> Bool {
+    let count = core.tryFiles.count
+    for index in 0..<count {
+      let candidate = evaluate(core.tryFiles[index])
+      let isLast = index == count - 1 && core.tryFilesStatus == nil
+      if isLast {
+        if candidate.hasPrefix(Bytes("@")) {
+          redirectInternally(toNamed: candidate.dropping(1).string)
+        } else {
+          let (path, query) = splitQuery(candidate)
+          redirectInternally(to: path, arguments: query ?? Bytes())
+        }
+        return false
+      }
+      let wantsFolder = candidate.hasSuffix(Bytes("/"))
+      let path = filePath(for: candidate, in: location)
+      guard let kind = fileKind(path) else { continue }
+      if wantsFolder == (kind == .directory) {
+        uriIsOriginal = false
+        uri = location.settings.core.value.alias == nil || location.isRegex
+          ? candidate : joinAlias(candidate)
+        return true
+      }
+    }
+    fail(core.tryFilesStatus ?? 404)
+    return false
+  }
+
+  /// With `alias`, try_files names paths below the location.
+  private func joinAlias(_ candidate: Bytes) -> Bytes {
+    candidate.hasPrefix(location.prefix) ? candidate : concatenate(location.prefix, candidate)
+  }
+
+  func splitQuery(_ target: Bytes) -> (path: Bytes, query: Bytes?) {
+    guard let mark = target.firstIndex(of: UInt8(ascii: "?")) else { return (target, nil) }
+    return (target.prefix(mark), target.dropping(mark + 1))
+  }
+}

@@ -1,0 +1,38 @@
+// The `$ssl_…` variables (https://nginx.org/en/docs/http/ngx_http_ssl_module.html#variables).
+
+import HTTP
+
+extension Exchange {
+  func tlsValue(_ name: Builtin) -> Bytes? {
+    guard let tls = connection.tls else { return nil }
+    switch name {
+    case .ssl_protocol: return tls.protocolName
+    case .ssl_cipher: return tls.cipherName
+    case .ssl_curve: return tls.curve
+    case .ssl_session_id: return arena.copy(tls.sessionID)
+    case .ssl_session_reused: return tls.isResumed ? Bytes("r") : Bytes(".")
+    case .ssl_server_name: return tls.serverName.isEmpty ? nil : tls.serverName
+    case .ssl_early_data: return tls.isEarlyData ? Bytes("1") : Bytes()
+    case .ssl_alpn_protocol: return tls.alpnProtocol
+    case .ssl_client_verify: return arena.copy(tls.clientVerify)
+    default: return certificateValue(name, tls)
+    }
+  }
+
+  private func certificateValue(_ name: Builtin, _ tls: TLSSession) -> Bytes? {
+    guard let certificate = tls.peerCertificate else { return nil }
+    switch name {
+    case .ssl_client_cert: return arena.copy(certificate.tabbedPEM)
+    case .ssl_client_raw_cert: return arena.copy(certificate.pem)
+    case .ssl_client_escaped_cert: return arena.copy(certificate.escapedPEM)
+    case .ssl_client_s_dn: return arena.copy(certificate.subject)
+    case .ssl_client_i_dn: return arena.copy(certificate.issuer)
+    case .ssl_client_serial: return arena.copy(certificate.serial)
+    case .ssl_client_fingerprint: return arena.copy(certificate.fingerprint)
+    case .ssl_client_v_start: return arena.copy(certificate.validFrom)
+    case .ssl_client_v_end: return arena.copy(certificate.validUntil)
+    case .ssl_client_v_remain: return arena.decimal(Int(certificate.remainingDays(now: Int64(loop.wallTime / 1000))))
+    default: return nil
+    }
+  }
+}

@@ -1,0 +1,392 @@
+// What an upstream answers, on its way to the client: the head checked and filtered, the body
+// passed on as fast as the client takes it, spooled to a file if responses are buffered.
+
+import HTTP
+
+extension Exchange {
+  /// Receives as much of the response as the client side can take.
+  func receive() {
+    // Bound: reads per event; a fast upstream gives others their turn after that.
+    for _ in 0..<16 {
+      guard let connection = attempt.connection else { return }
+      if attempt.phase == .receivingBody && !canTakeBody {
+        loop.clearTimer(connection.timer)
+        return
+      }
+      if attempt.input == nil { attempt.input = loop.pool.take(.large) }
+      guard let input = attempt.input else { return }
+      if input.room == 0 { return failTry(.invalidHeader, "too big header while reading response header from") }
+      switch connection.transport.receive(into: input.free) {
+      case .bytes(let count):
+        input.produced(count)
+        attempt.didReceive = true
+        attempt.bytesReceived += count
+        upstreamLog.update { $0.bytesReceived += count }
+        guard consume() else { return }
+      case .wouldBlock:
+        if input.isEmpty {
+          loop.pool.giveBack(input)
+          attempt.input = nil
+        }
+        let timeout = location.settings.proxy.value.readTimeout
+        if isRequestSent { loop.setTimer(connection.timer, after: timeout, for: connection.handle) }
+        return
+      case .end: return upstreamClosed()
+      case .failed(let error):
+        return failTry(.error, "recv() failed \(error.logText) while \(phaseText)")
+      }
+    }
+    if let connection = attempt.connection { loop.yield(connection.handle) }
+  }
+
+  private var phaseText: String {
+    attempt.phase == .receivingBody ? "reading" : "reading response header from"
+  }
+
+  /// Uses what stands in the input buffer. False when the try is over or has to wait.
+  private func consume() -> Bool {
+    if attempt.phase == .receivingBody { return passBody() }
+    guard let input = attempt.input else { return false }
+    switch attempt.parser.parse(input.unread, into: &attempt.head) {
+    case .incomplete:
+      if input.count >= location.settings.proxy.value.bufferBytes {
+        failTry(.invalidHeader, "too big header while reading response header from")
+        return false
+      }
+      return true
+    case .failed:
+      failTry(.invalidHeader, "upstream sent invalid header while reading response header from")
+      return false
+    case .complete:
+      if attempt.head.length > location.settings.proxy.value.bufferBytes {
+        failTry(.invalidHeader, "too big header while reading response header from")
+        return false
+      }
+      return acceptHead(input)
+    }
+  }
+
+  private func acceptHead(_ input: Buffer) -> Bool {
+    let length = attempt.head.length
+    attempt.headBytes = arena.copy(input.unread.prefix(length))
+    input.skip(length)
+    do throws(FramingError) {
+      attempt.framing = UpstreamFraming(
+        try Framing.response(attempt.head, attempt.headBytes, requestMethod: method))
+    } catch {
+      failTry(.invalidHeader, "upstream sent a response of uncertain length while reading response header from")
+      return false
+    }
+    if attempt.framing.isInterim && !attempt.framing.isUpgrade { return skipInterim() }
+    if attempt.framing.isUpgrade && !requestedUpgrade {
+      failTry(.invalidHeader, "upstream switched protocols unasked while reading response header from")
+      return false
+    }
+    let status = attempt.head.statusCode
+    upstreamLog.update {
+      $0.status = status
+      $0.headerTime = loop.now - attempt.triedAt
+    }
+    if let peer = attempt.peer { peer.state.recordLatency(microseconds: (loop.now - attempt.triedAt) * 1000) }
+    if shouldTryElsewhere(status) {
+      failTry(.status(status), "upstream answered \(status) while reading response header from")
+      return false
+    }
+    return respondFromUpstream(status)
+  }
+
+  /// 1xx: skipped, within reason.
+  private func skipInterim() -> Bool {
+    attempt.interimCount += 1
+    // Bound: interim responses before a final one; more is an attack or a broken server.
+    guard attempt.interimCount <= 16 else {
+      failTry(.invalidHeader, "upstream sent too many interim responses while reading response header from")
+      return false
+    }
+    attempt.head.reset()
+    attempt.parser.reset()
+    attempt.input?.compact()
+    return attempt.input?.isEmpty == true ? true : consume()
+  }
+
+  private func shouldTryElsewhere(_ status: Int) -> Bool {
+    guard status >= 400 else { return false }
+    let settings = location.settings.proxy.value
+    guard let flag = NextUpstream.flag(of: status), settings.nextUpstream.contains(flag) else {
+      return false
+    }
+    guard let group = attempt.group, attempt.tryCount < group.tryCount else { return false }
+    return (method.isIdempotent || settings.nextUpstream.contains(.nonIdempotent))
+      && !attempt.consumedBody
+      && (settings.nextUpstreamTries == 0 || attempt.tryCount < settings.nextUpstreamTries)
+  }
+
+  /// Builds the client's response head and goes on with the body.
+  private func respondFromUpstream(_ status: Int) -> Bool {
+    let settings = location.settings.proxy.value
+    if let target = upstreamField(.xAccelRedirect), !target.isEmpty {
+      return acceptInternalRedirect(target)
+    }
+    if settings.interceptsErrors && status >= 300 && errorPage(for: status) != nil {
+      endTry(.success, mayKeep: false)
+      fail(status)
+      return false
+    }
+    response.status = status
+    let reason = attempt.head.reason.of(attempt.headBytes)
+    if reason != StatusCode.reason(status) { response.reason = reason }
+    copyFields(settings)
+    switch attempt.framing.body {
+    case .none:
+      response.contentLength = declaredLength
+      attempt.isBodyComplete = true
+    case .length(let length):
+      response.contentLength = length
+      attempt.remaining = length
+      attempt.isBodyComplete = length == 0
+    case .chunked, .untilClose: response.contentLength = nil
+    }
+    if status == 101 { return startTunnel() }
+    startResponse()
+    attempt.phase = .receivingBody
+    return passBody()
+  }
+
+  /// The Content-Length of a response to HEAD, which has no body to count.
+  private var declaredLength: Int? {
+    guard isHead || attempt.head.statusCode == 304 else {
+      return attempt.head.statusCode == 204 ? nil : 0
+    }
+    return upstreamField(.contentLength)?.decimal
+  }
+
+  func upstreamField(_ token: FieldName) -> Bytes? {
+    attempt.head.first(token)?.value.of(attempt.headBytes)
+  }
+
+  private func acceptInternalRedirect(_ target: Bytes) -> Bool {
+    let copy = arena.copy(target)
+    endTry(.success, mayKeep: false)
+    if copy.hasPrefix(Bytes("@")) {
+      redirectInternally(toNamed: copy.dropping(1).string)
+    } else {
+      let (path, query) = splitQuery(copy)
+      if method != .head {
+        method = .get
+        methodName = Bytes("GET")
+      }
+      redirectInternally(to: path, arguments: query)
+    }
+    return false
+  }
+
+  /// Copies the fields that concern the client.
+  private func copyFields(_ settings: ProxySettings) {
+    let bytes = attempt.headBytes
+    for entry in attempt.head.fields {
+      let token = entry.token
+      if settings.hiddenTokens.contains(token) { continue }
+      let value = entry.value.of(bytes)
+      switch token {
+      case .contentType: response.contentType = value
+      case .date: response.date = value
+      case .server: response.server = value
+      case .lastModified:
+        response.lastModified = HTTPDate.parse(value)
+        response.add(entry.name.of(bytes), value, token)
+      case .location, .refresh:
+        response.add(entry.name.of(bytes), rewriteRedirect(value, token, settings), token)
+      case .other:
+        let name = entry.name.of(bytes)
+        if !isHidden(name, settings) { response.add(name, value, token) }
+      default: response.add(entry.name.of(bytes), value, token)
+      }
+    }
+  }
+
+  private func isHidden(_ name: Bytes, _ settings: ProxySettings) -> Bool {
+    for hidden in settings.hiddenFields where name.equalsIgnoringCase(hidden) { return true }
+    return attempt.framing.namesFields && upstreamConnectionNames(name)
+  }
+
+  private func upstreamConnectionNames(_ name: Bytes) -> Bool {
+    for entry in attempt.head.fields where entry.token == .connection {
+      if HeaderList.contains(name, in: entry.value.of(attempt.headBytes)) { return true }
+    }
+    return false
+  }
+
+  // --- body ---------------------------------------------------------------------------------------
+
+  /// Whether more of the body may be read from the upstream.
+  private var canTakeBody: Bool {
+    let settings = location.settings.proxy.value
+    if stream.queuedByteCount < settings.memoryLimit && attempt.spool == nil { return true }
+    guard settings.buffering, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {
+      return false
+    }
+    return (attempt.spool?.size ?? 0) < settings.maxTemporaryFileBytes
+  }
+
+  /// Passes the body bytes in the input buffer on. False when the try is over.
+  private func passBody() -> Bool {
+    if let input = attempt.input {
+      if input.isEmpty {
+        loop.pool.giveBack(input)
+        attempt.input = nil
+      } else {
+        switch attempt.framing.body {
+        case .none: attempt.framing.keepAlive = false
+        case .length: passCounted(input)
+        case .chunked: guard passChunked(input) else { return false }
+        case .untilClose: deliver(input)
+        }
+      }
+    }
+    if attempt.isBodyComplete {
+      completeFromUpstream()
+      return false
+    }
+    return true
+  }
+
+  private func passCounted(_ input: Buffer) {
+    if input.count > attempt.remaining {
+      log(.warn, "upstream sent more data than specified in \"Content-Length\" header")
+      attempt.framing.keepAlive = false
+      input.truncate(attempt.remaining)
+    }
+    attempt.remaining -= input.count
+    attempt.isBodyComplete = attempt.remaining == 0
+    deliver(input)
+  }
+
+  /// Takes chunk framing off in place: the first piece stays where it is, the others move up to it.
+  private func passChunked(_ input: Buffer) -> Bool {
+    let bytes = input.unread
+    let whole = input.unreadMutable
+    var position = 0
+    var first = -1
+    var end = 0
+    loop: while position < bytes.count || first < 0 {
+      switch attempt.decoder.next(bytes.dropping(position)) {
+      case .data(let start, let count, let consumed):
+        if first < 0 {
+          first = position + start
+          end = first + count
+        } else {
+          whole.copy(bytes.slice(position + start, position + start + count), at: end)
+          end += count
+        }
+        position += consumed
+      case .needMore(let consumed):
+        position += consumed
+        break loop
+      case .end(let consumed):
+        position += consumed
+        attempt.isBodyComplete = true
+        if position < bytes.count { attempt.framing.keepAlive = false }
+        break loop
+      case .failed:
+        failTry(.error, "upstream sent invalid chunked response while reading")
+        return false
+      }
+    }
+    if first < 0 {
+      attempt.input = nil
+      loop.pool.giveBack(input)
+      return true
+    }
+    input.truncate(end)
+    input.skip(first)
+    deliver(input)
+    return true
+  }
+
+  /// Hands a buffer of body bytes to the client side, or to the spool behind it.
+  private func deliver(_ input: Buffer) {
+    attempt.input = nil
+    upstreamLog.update { $0.responseLength += input.count }
+    let settings = location.settings.proxy.value
+    if attempt.spool != nil || stream.queuedByteCount >= settings.memoryLimit {
+      if spool(input, settings) { return }
+    }
+    sendBody(input)
+    if !settings.buffering { stream.flush() }
+  }
+
+  private func spool(_ input: Buffer, _ settings: ProxySettings) -> Bool {
+    guard settings.buffering, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {
+      return false
+    }
+    do throws(SystemError) {
+      if attempt.spool == nil {
+        attempt.spool = try TemporaryFile.make(in: plan.path(settings.temporaryPath))
+        attempt.spoolSent = 0
+        log(.warn, "an upstream response is buffered to a temporary file")
+      }
+      try attempt.spool?.append(input.unread)
+    } catch {
+      log(.crit, "writing a response to a temporary file failed \(error.logText)")
+      attempt.isSpoolBroken = true
+      return false
+    }
+    loop.pool.giveBack(input)
+    return true
+  }
+
+  /// The client took bytes: sends what was spooled, reads on.
+  func onClientWritable() {
+    switch state {
+    case .tunneling: pumpTunnel()
+    case .attempting, .sending:
+      drainSpool()
+      if attempt.phase == .receivingBody, attempt.connection?.transport.isReadable == true { receive() }
+    default: break
+    }
+  }
+
+  private func drainSpool() {
+    guard let spool = attempt.spool, stream.queuedByteCount < 1 << 16 else { return }
+    let unsent = spool.size - attempt.spoolSent
+    if unsent > 0 {
+      sendBody(spool, offset: Int64(attempt.spoolSent), count: unsent)
+      attempt.spoolSent = spool.size
+    }
+    if attempt.phase == .none {
+      attempt.spool = nil
+      completeResponse()
+    } else if stream.queuedByteCount == 0 {
+      attempt.spool = nil
+      attempt.spoolSent = 0
+    }
+  }
+
+  /// The upstream closed: the end of a body without length, an error otherwise.
+  private func upstreamClosed() {
+    if attempt.phase == .receivingBody {
+      if case .untilClose = attempt.framing.body {
+        attempt.framing.keepAlive = false
+        attempt.isBodyComplete = true
+        return completeFromUpstream()
+      }
+      return failTry(.error, "upstream prematurely closed connection while reading")
+    }
+    failTry(
+      attempt.didReceive ? .error : .error,
+      "upstream prematurely closed connection while reading response header from")
+  }
+
+  private func completeFromUpstream() {
+    upstreamLog.update { $0.responseTime = loop.now - attempt.triedAt }
+    endTry(.success, mayKeep: true)
+    if let request = attempt.request { loop.pool.giveBack(request) }
+    attempt.request = nil
+    if attempt.spool == nil {
+      completeResponse()
+    } else {
+      state = .sending
+      drainSpool()
+    }
+  }
+}

@@ -1,0 +1,58 @@
+// TLS towards upstreams: which context, which name, what is verified
+// (https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_ssl_verify).
+
+import HTTP
+
+extension Exchange {
+  /// What a kept connection must have been opened with to serve this exchange.
+  var upstreamTLSKey: UpstreamConnection.TLSKey {
+    guard proxyIsTLS, let tls = location.upstreamTLS else { return UpstreamConnection.TLSKey() }
+    return UpstreamConnection.TLSKey(
+      context: ObjectIdentifier(tls), name: Array(upstreamServerName.string.utf8))
+  }
+
+  /// `proxy_ssl_name`, by default the host of proxy_pass.
+  private var upstreamServerName: Bytes {
+    let name = location.settings.upstreamTLS.value.name.map { evaluate($0) } ?? proxyHost
+    if name.hasPrefix(Bytes("[")) { return name }
+    guard let colon = name.lastIndex(of: UInt8(ascii: ":")) else { return name }
+    return name.prefix(colon)
+  }
+
+  func makeUpstreamSession(_ fd: Int32) -> TLSSession? {
+    guard let tls = location.upstreamTLS else { return nil }
+    let settings = location.settings.upstreamTLS.value
+    do throws(TLSConfigurationError) {
+      let context = try tls.context(core.tlsLibrary)
+      let name = upstreamServerName.string
+      let isAddress =
+        SocketAddress(literal: name, port: 0) != nil || name.hasPrefix("[") || name.isEmpty
+      let resumption = settings.reusesSessions ? tls.resumptions[name] : nil
+      return TLSSession(
+        client: context, fd: fd,
+        serverName: settings.sendsServerName && !isAddress ? name : nil,
+        verifyName: settings.verifies ? name : nil, resuming: resumption)
+    } catch {
+      log(.error, "\(error.message)")
+      return nil
+    }
+  }
+
+  /// What is wrong with the upstream's certificate, or nil.
+  func upstreamCertificateProblem(_ tls: TLSSession) -> String? {
+    guard location.settings.upstreamTLS.value.verifies else { return nil }
+    guard tls.hasPeerCertificate else { return "upstream sent no SSL certificate" }
+    guard tls.verifyResult == 0 else {
+      return "upstream SSL certificate verify error: (\(tls.verifyResult):\(tls.verifyResultText))"
+    }
+    return nil
+  }
+
+  /// Keeps the session that the upstream gave us for the next connection.
+  func rememberUpstreamSession() {
+    guard let tls = attempt.connection?.transport.tls, let resumption = tls.resumption,
+      location.settings.upstreamTLS.value.reusesSessions
+    else { return }
+    location.upstreamTLS?.remember(resumption, name: upstreamServerName.string)
+  }
+}

@@ -1,0 +1,230 @@
+// One request and its response, whoever asks and whatever answers.
+//
+//   start ─► receive head ─► begin ─► route ─► (read body) ─► perform ─► respond ─► finish
+//                              ▲                   │
+//                              └── error_page, try_files, rewrite: an internal redirect
+//
+// The client side is a `ClientStream`; the source of the response is a fixed answer, a file or an
+// upstream attempt. `finish` is the only way out: log line, counters, slot back.
+
+import HTTP
+
+/// One request and its response.
+final class Exchange {
+  enum State {
+    case idle
+    /// The client stream is reading the head.
+    case receiving
+    /// Between begin and the first byte of the response.
+    case working
+    /// The request body is being buffered; `perform` follows.
+    case readingBody
+    /// A name is being resolved; `onResolved` follows.
+    case resolving
+    /// An attempt at an upstream is under way.
+    case attempting
+    /// The response is complete as far as we are concerned; the stream sends the rest.
+    case sending
+    /// Bytes flow both ways, uninterpreted.
+    case tunneling
+  }
+
+  unowned let core: WorkerCore
+  let loop: Loop
+  private(set) var handle = Handle.none
+  private(set) var stream = ClientStream()
+  var state = State.idle
+
+  // What holds for this request.
+  private(set) var plan: Plan
+  var address: AddressPlan
+  var site: Site
+  var location: Location
+
+  // The request. `headBytes` is what `request` is a table of.
+  var request = RequestHead()
+  var headBytes = Bytes()
+  var isHead: Bool { method == .head }
+  var method = Method.get
+  var methodName = Bytes()
+  /// The normalised path, which every rule looks at.
+  var uri = Bytes()
+  var arguments = Bytes()
+  var host = Bytes()
+  /// What the client sent as target.
+  var requestTarget = Bytes()
+  /// Whether `uri` was changed since the request line was read.
+  var uriWasChanged = false
+  var isInternal = false
+  /// Bound: internal redirects of one request (nginx has the same limit), a loop ends with a 500.
+  var redirectsLeft = 10
+  var startedAt: Milliseconds = 0
+  var startedWall: Milliseconds = 0
+  var keepAlive = true
+  var requestedUpgrade = false
+  var body = RequestBody()
+
+  // Scratch.
+  var arena: Arena
+  var values: [Bytes?] = []
+  var captures = CaptureSet()
+  var requestID: Bytes?
+  /// The file that is being sent: in use until the exchange finishes.
+  var openFile: CachedFile?
+  /// The page of a 412, made while headers were filtered.
+  var preconditionPage: Bytes?
+
+  // The response.
+  var response = OutgoingHead()
+  var didSendHead = false
+  var isErrorPage = false
+  /// The status of the error that an error page stands for.
+  var errorStatus = 0
+  /// Body bytes given to the stream.
+  var bodyByteCount = 0
+  var limitRate = 0
+
+  // The upstream side.
+  var attempt = Attempt()
+  var upstreamLog = UpstreamLog()
+  var proxyHost = Bytes()
+  var proxyPort = Bytes()
+  var proxyURI: Bytes?
+  /// The URI of proxy_pass was computed and replaces the whole target.
+  var proxyURIIsComplete = false
+  var proxyIsTLS = false
+  var resolvingPort: UInt16 = 0
+  /// The length of the upstream request's head, without a body behind it.
+  var upstreamHeadLength = 0
+  /// Connection names fields that end here.
+  var connectionNamesFields = false
+  /// Bytes of the response's head.
+  var headByteCount = 0
+  /// Whether the path is still the one of the request line.
+  var uriIsOriginal = true
+
+  init(core: WorkerCore) {
+    self.core = core
+    loop = core.loop
+    plan = core.plan
+    address = plan.listens[0].addresses[0]
+    site = address.defaultSite
+    location = site.root
+    arena = Arena(pool: core.loop.pool)
+  }
+
+  /// Begins a life: called when the first byte of a request is there.
+  func start(handle: Handle, stream: ClientStream) {
+    self.handle = handle
+    self.stream = stream
+    state = .receiving
+    plan = core.plan
+    startedAt = loop.now
+    startedWall = loop.wallTime
+    if values.count != plan.slotCount {
+      values = [Bytes?](repeating: nil, count: plan.slotCount)
+    }
+  }
+
+  /// Sets what holds before the request is known.
+  func enter(_ address: AddressPlan, _ site: Site) {
+    self.address = address
+    self.site = site
+    location = site.root
+  }
+
+  /// The facts of the client's connection.
+  var connection: ConnectionFacts { stream.connection }
+
+  /// The only way out: the stream calls it when the response is sent, or can't be.
+  func finish() {
+    guard state != .idle else { return }
+    cancelUpstream()
+    core.accessLogs.write(self)
+    state = .idle
+    reset()
+    core.exchanges.giveBack(handle)
+    handle = .none
+  }
+
+  private func reset() {
+    request.reset()
+    headBytes = Bytes()
+    uri = Bytes()
+    arguments = Bytes()
+    host = Bytes()
+    requestTarget = Bytes()
+    uriWasChanged = false
+    isInternal = false
+    redirectsLeft = 10
+    requestedUpgrade = false
+    keepAlive = true
+    body.reset(loop.pool)
+    for index in values.indices { values[index] = nil }
+    captures.removeAll()
+    requestID = nil
+    if let openFile { openFile.release() }
+    openFile = nil
+    preconditionPage = nil
+    proxyHost = Bytes()
+    proxyPort = Bytes()
+    proxyURI = nil
+    proxyURIIsComplete = false
+    proxyIsTLS = false
+    connectionNamesFields = false
+    headByteCount = 0
+    uriIsOriginal = true
+    response.reset()
+    didSendHead = false
+    isErrorPage = false
+    errorStatus = 0
+    bodyByteCount = 0
+    limitRate = 0
+    method = .get
+    upstreamLog.reset()
+    arena.reset()
+  }
+
+  /// Where this exchange's messages go.
+  private var errorLog: ErrorLog {
+    guard let settings = location.settings.log.value.errorLogs else { return core.errorLog }
+    return core.errorLog(for: settings)
+  }
+
+  /// Takes what the framing of the request says.
+  func accept(_ framing: RequestFraming) {
+    body.framing = framing.body
+    body.expectsContinue = framing.expectsContinue
+    keepAlive = framing.keepAlive
+    requestedUpgrade = framing.upgrade
+    connectionNamesFields = framing.namesFields
+    host = framing.host.of(headBytes)
+  }
+
+  /// A line in the error log, with what was being done.
+  func log(_ level: LogLevel, _ message: @autoclosure () -> String) {
+    guard errorLog.takes(level) else { return }
+    var line = message() + ", client: \(clientText), server: \(site.primaryName.string)"
+    if !headBytes.isEmpty {
+      line += ", request: \"\(requestLine.string)\""
+    }
+    if attempt.isActive, let peer = attempt.peerName { line += ", upstream: \"\(peer)\"" }
+    if !host.isEmpty { line += ", host: \"\(host.string)\"" }
+    errorLog.write(level, line, connection: connection.serial)
+  }
+
+  var clientText: String { connection.peerAddress.host }
+
+  /// Gives the file in use back, if there is one, and takes another.
+  func use(_ file: CachedFile) {
+    openFile?.release()
+    openFile = file
+  }
+
+  /// The request line as sent.
+  var requestLine: Bytes {
+    var end = 0
+    while end < headBytes.count && headBytes[end] != 13 && headBytes[end] != 10 { end += 1 }
+    return headBytes.prefix(end)
+  }
+}

@@ -1,0 +1,62 @@
+// A response head before it takes the form of a protocol: a status and fields whose bytes live until
+// the exchange finishes. HTTP/1 writes it as lines, HTTP/2 as a header block.
+
+import HTTP
+
+/// A field of a response.
+struct OutgoingField: BitwiseCopyable {
+  var name: Bytes
+  var value: Bytes
+  var token: FieldName
+}
+
+/// The head of the response of an exchange.
+struct OutgoingHead {
+  var status = 0
+  /// A reason phrase other than the standard one, as an upstream sent it.
+  var reason: Bytes?
+  /// The number of bytes in the body; nil: unknown before its end.
+  var contentLength: Int?
+  var contentType: Bytes?
+  /// Unix seconds.
+  var lastModified: Int?
+  /// Whether a body may follow (not for HEAD, 204, 304).
+  var hasBody = true
+  /// Whether byte ranges of the body make sense.
+  var acceptsRanges = false
+  /// Whether this switches protocols (101).
+  var isUpgrade = false
+  /// The Date field of the upstream, if it is passed on.
+  var date: Bytes?
+  var server: Bytes?
+  private(set) var fields: [OutgoingField] = []
+
+  init() { fields.reserveCapacity(32) }
+
+  mutating func reset() {
+    status = 0
+    reason = nil
+    contentLength = nil
+    contentType = nil
+    lastModified = nil
+    hasBody = true
+    acceptsRanges = false
+    isUpgrade = false
+    date = nil
+    server = nil
+    fields.removeAll(keepingCapacity: true)
+  }
+
+  @inline(__always)
+  mutating func add(_ name: Bytes, _ value: Bytes, _ token: FieldName = .other) {
+    fields.append(OutgoingField(name: name, value: value, token: token))
+  }
+
+  /// Removes every field of that name.
+  mutating func remove(_ token: FieldName) { fields.removeAll { $0.token == token } }
+
+  func first(_ token: FieldName) -> Bytes? {
+    for field in fields where field.token == token { return field.value }
+    return nil
+  }
+}

@@ -1,0 +1,47 @@
+// The body of a request on its way to an upstream: kept whole (memory, then a temporary file) when
+// requests are buffered, so that it can be sent again to another server; passed through otherwise.
+
+import HTTP
+
+/// The request body of one exchange.
+struct RequestBody {
+  enum Phase {
+    /// There is none, or nobody asked for it yet.
+    case untouched
+    /// Being read to its end before it is used.
+    case buffering
+    /// Complete, in memory or in a file.
+    case buffered
+    /// Passed on piece by piece.
+    case streaming
+    /// Passed on to its end.
+    case streamed
+  }
+
+  var phase = Phase.untouched
+  var framing = BodyFraming.none
+  /// Bytes of body read from the client.
+  var receivedCount = 0
+  var memory: Buffer?
+  var file: TemporaryFile?
+  /// Whether the client waits for "100 Continue".
+  var expectsContinue = false
+
+  var hasBody: Bool {
+    if case .none = framing { return false }
+    return true
+  }
+
+  /// Bytes that stand ready to be sent, in the file and in memory.
+  var bufferedCount: Int { (file?.size ?? 0) + (memory?.count ?? 0) }
+
+  mutating func reset(_ pool: BufferPool) {
+    if let memory { pool.giveBack(memory) }
+    memory = nil
+    file = nil
+    phase = .untouched
+    framing = .none
+    receivedCount = 0
+    expectsContinue = false
+  }
+}

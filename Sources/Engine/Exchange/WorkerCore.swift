@@ -1,0 +1,131 @@
+// What the exchanges of one worker share, besides its loop: slabs, kept connections, files, logs.
+
+import HTTP
+
+/// The state of one worker thread that outlives connections and plans.
+final class WorkerCore {
+  let loop: Loop
+  let index: Int
+  let clock: LogClock
+  var fileCaches = FileCaches()
+  let errorLog: ErrorLog
+  let registry: PeerRegistry
+  private let control: (any ControlPort)?
+  private(set) var plan: Plan
+  var exchanges = Slab<Exchange>(kind: .exchange)
+  var upstreams: UpstreamPool
+  var accessLogs: AccessLogs
+  /// Groups for computed destinations.
+  var adHocGroups: [String: UpstreamGroup] = [:]
+  /// OpenSSL's state of this thread.
+  let tlsLibrary: TLSLibrary
+  var isDraining = false
+  /// Open client connections.
+  var clientCount = 0
+  let hostName: Bytes
+  let acceptTimer: TimerWheel.ID
+  /// Takes the slot of a closed connection back.
+  var clientClosed: (Handle) -> Void = { _ in }
+  private let store = ByteStore()
+  private var errorLogs: [[ErrorLogSettings]: ErrorLog] = [:]
+  private var serial: UInt64
+
+  init(
+    loop: Loop, index: Int, plan: Plan, errorLog: ErrorLog, registry: PeerRegistry, control: (any ControlPort)?, hostName: String
+  ) {
+    self.loop = loop
+    self.index = index
+    self.plan = plan
+    self.errorLog = errorLog
+    self.registry = registry
+    self.control = control
+    clock = LogClock(wallMs: loop.wallTime)
+    upstreams = UpstreamPool(loop: loop)
+    accessLogs = AccessLogs(files: [:], errorLog: errorLog)
+    tlsLibrary = TLSLibrary()
+    self.hostName = store.append(hostName)
+    acceptTimer = loop.makeTimer()
+    serial = 0
+  }
+
+  /// Lets `plan` hold for whatever begins from here on.
+  func install(_ plan: Plan, logs: [String: Int32]) {
+    accessLogs.files = logs
+    errorLogs = [:]
+    for (name, group) in plan.groups {
+      group.idle = upstreams.idleConnections(
+        name, limit: group.settings.keepalive.connectionCount)
+    }
+    for listen in plan.listens {
+      for address in listen.addresses where address.isTLS {
+        address.resolver = SiteNameResolver(address, tlsLibrary, errorLog)
+      }
+    }
+    self.plan = plan
+  }
+
+  /// The error log of a block that has its own.
+  func errorLog(for settings: [ErrorLogSettings]) -> ErrorLog {
+    if let known = errorLogs[settings] { return known }
+    let log = ErrorLog(
+      settings.prefix(ErrorLog.capacity).compactMap { entry in
+        accessLogs.files[entry.path].map { ErrorLog.Target(fd: $0, level: entry.level) }
+      })
+    errorLogs[settings] = log
+    return log
+  }
+
+  /// Takes an exchange for `stream`.
+  func takeExchange(_ stream: ClientStream) -> Exchange {
+    let (exchange, handle) = exchanges.take { Exchange(core: self) }
+    clock.update(wallMs: loop.wallTime)
+    exchange.start(handle: handle, stream: stream)
+    return exchange
+  }
+
+  /// Numbers connections for logs and `$connection`; unique over all workers.
+  func nextSerial() -> UInt64 {
+    serial += 1
+    return serial * 256 + UInt64(index & 255)
+  }
+
+  /// Whether `worker_connections` allows another connection.
+  var hasFreeConnection: Bool { clientCount + upstreams.count < plan.main.workerConnections }
+
+  /// Asks the control thread to resolve `name`; the exchange hears of it by `onResolved`.
+  func resolve(_ name: String, _ settings: ResolverSettings, _ exchange: Handle) {
+    control?.resolve(name, settings, token: exchange.raw, worker: index)
+  }
+}
+
+/// The way from a worker to the control thread.
+protocol ControlPort: Sendable {
+  /// Asks for the addresses of `name`; the worker gets `WorkerMessage.resolved` with `token`.
+  func resolve(_ name: String, _ settings: ResolverSettings, token: UInt64, worker: Int)
+}
+
+/// The file caches of a worker: one for each `open_file_cache`, and one that keeps nothing.
+struct FileCaches {
+  private let pool = CachedFilePool()
+  private let none: OpenFileCache
+  private var caches: [FileCacheSettings: OpenFileCache] = [:]
+
+  init() { none = OpenFileCache(max: 0, inactive: 0, pool: pool) }
+
+  subscript(settings: FileCacheSettings?) -> OpenFileCache {
+    mutating get {
+      guard let settings else { return none }
+      if let cache = caches[settings] { return cache }
+      let cache = OpenFileCache(
+        max: settings.maxEntries, inactive: settings.inactive, pool: pool)
+      caches[settings] = cache
+      return cache
+    }
+  }
+
+  /// Whether the file at `path` may be executed by somebody.
+  func isExecutable(_ path: Bytes) -> Bool {
+    guard case .success(let status) = pool.status(path) else { return false }
+    return status.isExecutable
+  }
+}

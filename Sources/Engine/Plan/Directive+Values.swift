@@ -1,0 +1,80 @@
+// Arguments of directives as values, with refusals that quote the word and say what is allowed.
+
+import Configuration
+
+extension Directive {
+  /// Argument `index` as text.
+  func text(_ index: Int) -> String { arguments[index].text }
+
+  func flag(_ index: Int) throws(Refusal) -> Bool {
+    switch text(index).lowercased() {
+    case "on": return true
+    case "off": return false
+    default: throw Refusal("\"\(name.text)\" must be \"on\" or \"off\", not \"\(text(index))\"", argument: index)
+    }
+  }
+
+  /// Milliseconds.
+  func time(_ index: Int) throws(Refusal) -> Int { try time(text(index), index) }
+
+  func time(_ word: String, _ index: Int) throws(Refusal) -> Int {
+    do throws(ValueError) {
+      return try Value.milliseconds(word, of: name.text)
+    } catch {
+      throw Refusal(error.message, argument: index)
+    }
+  }
+
+  /// Bytes.
+  func size(_ index: Int) throws(Refusal) -> Int { try size(text(index), index) }
+
+  func size(_ word: String, _ index: Int) throws(Refusal) -> Int {
+    do throws(ValueError) {
+      return try Value.offset(word, of: name.text)
+    } catch {
+      throw Refusal(error.message, argument: index)
+    }
+  }
+
+  func number(_ index: Int, _ range: ClosedRange<Int>) throws(Refusal) -> Int {
+    try number(text(index), index, range)
+  }
+
+  func number(_ word: String, _ index: Int, _ range: ClosedRange<Int>) throws(Refusal) -> Int {
+    guard let value = Int(word), range.contains(value), !word.hasPrefix("+") else {
+      let allowed =
+        range.upperBound == .max
+        ? "a whole number from \(range.lowerBound)"
+        : "between \(range.lowerBound) and \(range.upperBound)"
+      throw Refusal("\"\(name.text)\" must be \(allowed), not \"\(word)\"", argument: index)
+    }
+    return value
+  }
+
+  func choice<Choice: RawRepresentable & CaseIterable>(_ index: Int) throws(Refusal) -> Choice
+  where Choice.RawValue == String {
+    if let choice = Choice(rawValue: text(index)) { return choice }
+    let allowed = Choice.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ", ")
+    throw Refusal("\"\(name.text)\" must be one of \(allowed), not \"\(text(index))\"", argument: index)
+  }
+
+  /// The value of a parameter `key=value`, or nil if argument `index` is not that parameter.
+  func parameter(_ key: String, _ index: Int) -> String? {
+    let word = text(index)
+    guard word.hasPrefix(key + "=") else { return nil }
+    return String(word.dropFirst(key.count + 1))
+  }
+
+  /// Refuses argument `index` as a parameter nobody knows.
+  func unknownParameter(_ index: Int, _ allowed: [String]) -> Refusal {
+    let word = text(index)
+    let key = String(word.prefix { $0 != "=" })
+    var message = "\"\(name.text)\" has no parameter \"\(word)\""
+    if let nearest = nearestName(to: key, among: allowed.map { String($0.prefix { $0 != "=" }) }) {
+      message += "; did you mean \"\(nearest)\"?"
+    } else {
+      message += "; it knows \(allowed.joined(separator: ", "))"
+    }
+    return Refusal(message, argument: index)
+  }
+}

@@ -1,0 +1,76 @@
+// Directives outside http, and in events
+// (https://nginx.org/en/docs/ngx_core_module.html).
+
+import CLinux
+import Configuration
+
+extension Row {
+  static let mainRows: [Row] = [
+    Row("user", .main, 1...2, "The user, and group, that worker processes run as.", standard: "nobody") {
+      scope, directive throws(Refusal) in
+      scope.main.user = directive.text(0)
+      if directive.arguments.count > 1 { scope.main.group = directive.text(1) }
+    },
+    .flag("daemon", .main, \.main.isDaemon, "off", "Whether to go to the background; off unlike nginx's, since containers and systemd want that."),
+    .flag("master_process", .main, \.main.hasMasterProcess, "on", "Whether a supervisor watches over the worker process."),
+    Row("worker_processes", .main, 1...1, "The number of worker threads; `auto`: one a processor.", standard: "1") {
+      scope, directive throws(Refusal) in
+      scope.main.workerProcesses =
+        directive.text(0) == "auto" ? nil : try directive.number(0, 1...1024)
+    },
+    Row("worker_rlimit_nofile", .main, 1...1, "The limit of open descriptors of worker processes.") {
+      scope, directive throws(Refusal) in
+      scope.main.descriptorLimit = try directive.number(0, 16...(1 << 30))
+    },
+    Row("worker_shutdown_timeout", .main, 1...1, "How long a graceful stop waits for connections.") {
+      scope, directive throws(Refusal) in
+      scope.main.shutdownTimeoutMs = try directive.time(0)
+    },
+    .text("pid", .main, \.main.pidPath, "logs/portico.pid", "The file that holds the supervisor's process id."),
+    Row("error_log", [.main, .http, .server, .location], 1...2, "A file, or `stderr`, for messages of at least the given level.", standard: "logs/error.log error") {
+      scope, directive throws(Refusal) in
+      let entry = try errorLog(directive)
+      if scope.context == .main {
+        if scope.isFirst(directive) { scope.main.errorLogs = [] }
+        scope.main.errorLogs.append(entry)
+      } else {
+        if scope.isFirst(directive) { scope.location.log.value.errorLogs = [] }
+        scope.location.log.value.errorLogs?.append(entry)
+        scope.builder.logPaths.append(entry.path)
+      }
+    }.repeatable(),
+    .noEffect("env_file", .main, 1...1, "A file of NAME=VALUE lines behind `${env:NAME}`; read before the rest."),
+    Row("events", .main, 0...0, "Settings of connection processing.") { scope, directive throws(Refusal) in
+      let events = Scope(.events, scope.builder, parent: scope)
+      scope.builder.process(directive.block ?? [], events)
+    }.block(),
+    Row("http", .main, 0...0, "Everything about HTTP.") { scope, directive throws(Refusal) in
+      let inner = Scope(.http, scope.builder, parent: scope)
+      scope.builder.setStandardAccessLog(inner)
+      scope.builder.process(directive.block ?? [], inner)
+    }.block().at(.block),
+    .number("worker_connections", .events, 1...(1 << 24), \.main.workerConnections, "512", "Connections of one worker thread, to clients and to upstreams together."),
+    .flag("multi_accept", .events, \.main.acceptsMany, "off", "Whether a worker takes many new connections at a time."),
+    Row("use", .events, 1...1, "The method of waiting for events; here always epoll.", standard: "epoll") {
+      scope, directive throws(Refusal) in
+      guard directive.text(0) == "epoll" else {
+        throw Refusal("\"use\" must be \"epoll\", not \"\(directive.text(0))\"", argument: 0)
+      }
+    },
+    .noEffect("accept_mutex", .events, 1...1, "Accepted for nginx's sake: EPOLLEXCLUSIVE does its work."),
+    .noEffect("accept_mutex_delay", .events, 1...1, "Accepted for nginx's sake: EPOLLEXCLUSIVE does its work."),
+  ]
+
+  private static func errorLog(_ directive: Directive) throws(Refusal) -> ErrorLogSettings {
+    let path = directive.text(0)
+    if path.hasPrefix("syslog:") || path.hasPrefix("memory:") {
+      throw Refusal("\"error_log\" to \"\(path)\" is not supported; name a file or \"stderr\"", argument: 0)
+    }
+    guard directive.arguments.count > 1 else { return ErrorLogSettings(path: path, level: .error) }
+    guard let level = LogLevel(name: directive.text(1)) else {
+      let names = LogLevel.allCases.map { "\"\($0.name)\"" }.joined(separator: ", ")
+      throw Refusal("a log level must be one of \(names), not \"\(directive.text(1))\"", argument: 1)
+    }
+    return ErrorLogSettings(path: path, level: level)
+  }
+}

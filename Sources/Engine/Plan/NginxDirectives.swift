@@ -1,0 +1,22 @@
+// What to say about directives of nginx that are not implemented: users should learn at once whether
+// a word is misspelt or missing here.
+
+/// Directives of nginx that configurations often have and that are refused with a reason.
+enum NginxDirectives {
+  private static let notes: [String: String] = [
+    "http2": "HTTP/2 is not supported by this version",
+    "http3": "HTTP/3 is not supported",
+    "gzip": "compression is not supported by this version",
+    "brotli": "compression is not supported by this version",
+    "load_module": "modules cannot be loaded: everything is built in",
+    "fastcgi_pass": "FastCGI is not supported; proxy HTTP instead",
+    "uwsgi_pass": "uwsgi is not supported; proxy HTTP instead",
+    "scgi_pass": "SCGI is not supported; proxy HTTP instead",
+    "stream": "stream proxying is not supported by this version",
+    "mail": "mail proxying is not supported",
+    "proxy_cache": "caching is not supported by this version",
+  ]
+
+  /// A message about `name`, or nil if nothing is to be said.
+  static func note(_ name: String) -> String? { notes[name].map { "\"\(name)\": \($0)" } }
+}

@@ -1,0 +1,188 @@
+// A plan is one compiled configuration for one worker thread: everything the data path looks at,
+// built on another thread, handed over whole, never changed afterwards.
+//
+//   Plan ── listens ── AddressPlan ── sites by name ── Site ── locations ── Location ── settings
+//        ├─ upstream groups, maps, log files
+//        └─ text: the bytes of every literal
+
+import Configuration
+import HTTP
+
+/// One compiled configuration.
+final class Plan {
+  let text: ByteStore
+  var main = MainSettings()
+  var listens: [ListenPlan] = []
+  var upstreams: [UpstreamSettings] = []
+  var groups: [String: UpstreamGroup] = [:]
+  /// What each variable slot is: nil where only `set` or a capture assigns it.
+  var maps: [MapVariable?] = []
+  var slotCount = 0
+  /// Every log file that a location writes to.
+  var logPaths: [String] = []
+  /// Folders for temporary files.
+  var temporaryPaths: [String] = []
+  var serverNameBindings: [ObjectIdentifier: BoundRegex] = [:]
+  /// What relative paths of logs and temporary files begin with; ends in a slash.
+  let prefix: Bytes
+  let paths: PlanPaths
+
+  init(text: ByteStore, paths: PlanPaths) {
+    self.text = text
+    self.paths = paths
+    prefix = text.append(paths.prefix)
+  }
+
+  /// `path` below the prefix, unless it is absolute.
+  func path(_ path: String) -> String { path.hasPrefix("/") ? path : paths.prefix + path }
+
+  /// The plan of the socket that is bound to `address`.
+  func listen(for address: SocketAddress) -> ListenPlan? {
+    listens.first { $0.settings.address == address }
+  }
+}
+
+/// A socket to listen on, with the sites of each address that it accepts for.
+final class ListenPlan {
+  let settings: ListenSettings
+  /// Sites by local address: a wildcard socket may serve several (`listen 80`, `listen 10.0.0.1:80`).
+  var addresses: [AddressPlan] = []
+
+  init(settings: ListenSettings) { self.settings = settings }
+
+  /// The sites for a connection to `local`: an exact address before the wildcard.
+  func address(for local: SocketAddress) -> AddressPlan {
+    if addresses.count == 1 { return addresses[0] }
+    for each in addresses where !each.address.isWildcard && each.address == local { return each }
+    for each in addresses where each.address.isWildcard { return each }
+    return addresses[0]
+  }
+}
+
+/// The sites of one address and port.
+final class AddressPlan {
+  let address: SocketAddress
+  var isTLS = false
+  var speaksHTTP2 = false
+  var names = ServerNames<Site>()
+  var defaultSite: Site
+  var sites: [Site] = []
+  /// Whether every request goes to the default site, whatever its Host.
+  var hasOneSite = true
+  /// Chooses certificates by server name; nil on plain addresses.
+  var resolver: TLSNameResolver?
+
+  init(address: SocketAddress, defaultSite: Site) {
+    self.address = address
+    self.defaultSite = defaultSite
+  }
+}
+
+/// One `server` block.
+final class Site {
+  var settings: ServerSettings
+  /// Settings of the server level, for requests that failed before a location was found.
+  let root: Location
+  var locations = LocationTree<Location>()
+  var named: [String: Location] = [:]
+  var hasLocations = false
+  /// The first `server_name`, for `$server_name` and redirects.
+  var primaryName: Bytes
+  /// Rewrite directives of the server level.
+  var program: RewriteProgram?
+  var tls: SiteTLS?
+
+  init(settings: ServerSettings, root: Location, primaryName: Bytes) {
+    self.settings = settings
+    self.root = root
+    self.primaryName = primaryName
+  }
+}
+
+/// One `location`, or the implicit one of an `if`.
+final class Location {
+  var settings: LocationSettings
+  /// The path as written; what `alias` and a `proxy_pass` URI replace.
+  var prefix: Bytes
+  var isRegex = false
+  var isNamed = false
+  var program: RewriteProgram?
+  /// Named groups of the location's expression.
+  var binding: BoundRegex?
+  /// TLS towards upstreams, if `proxy_pass` wants it.
+  var upstreamTLS: UpstreamTLS?
+
+  init(settings: LocationSettings, prefix: Bytes) {
+    self.settings = settings
+    self.prefix = prefix
+  }
+}
+
+/// A variable that a `map` block computes.
+final class MapVariable {
+  let source: Template
+  var table: MapTable<Template>
+  var defaultValue: Template
+  let isVolatile: Bool
+
+  init(source: Template, table: MapTable<Template>, defaultValue: Template, isVolatile: Bool) {
+    self.source = source
+    self.table = table
+    self.defaultValue = defaultValue
+    self.isVolatile = isVolatile
+  }
+}
+
+/// A regular expression with the variables that its named groups assign.
+struct BoundRegex {
+  let regex: Regex
+  /// Pairs of group number and variable slot.
+  let bindings: [(group: Int, slot: Int)]
+}
+
+/// Rewrite directives of a block in the order in which they stand, jumps resolved.
+final class RewriteProgram {
+  enum Step {
+    case set(Variable, Template)
+    case rewrite(RewriteRule)
+    case `return`(status: Int, text: Template?)
+    case `break`
+    /// Goes on at `target` unless the condition holds.
+    case unless(Condition, target: Int)
+    /// Takes the settings of an `if` block.
+    case enter(Location)
+  }
+
+  enum Condition {
+    case isTrue(Template)
+    case equals(Template, Template, negated: Bool)
+    case matches(Template, BoundRegex, negated: Bool)
+    case file(FileTest, Template, negated: Bool)
+  }
+
+  enum FileTest: Character { case file = "f", directory = "d", exists = "e", executable = "x" }
+
+  var steps: [Step] = []
+}
+
+/// One `rewrite`.
+final class RewriteRule {
+  enum Flag: String, CaseIterable { case none, last, `break`, redirect, permanent }
+
+  let regex: BoundRegex
+  let replacement: Template
+  let flag: Flag
+  /// The replacement brought its own arguments, and whether the request's follow them.
+  let hasArguments: Bool
+  let keepsArguments: Bool
+
+  init(
+    regex: BoundRegex, replacement: Template, flag: Flag, hasArguments: Bool, keepsArguments: Bool
+  ) {
+    self.regex = regex
+    self.replacement = replacement
+    self.flag = flag
+    self.hasArguments = hasArguments
+    self.keepsArguments = keepsArguments
+  }
+}

@@ -1,0 +1,332 @@
+// The end of compiling: what follows from settings (`settle`), and how servers share sockets.
+
+import CLinux
+import Configuration
+import HTTP
+
+extension PlanBuilder {
+  /// Computes what follows from a block's settings; called before its rewrite directives and nested
+  /// blocks are read.
+  func settle(_ scope: Scope) {
+    let isChanged = scope.parent.map { !$0.location.proxy.isSame(as: scope.location.proxy) } ?? true
+    if isChanged || scope.context == .http { settleProxy(&scope.location.proxy.value) }
+    if scope.context == .location || scope.context == .locationIf, let place = scope.place {
+      settleUpstreamTLS(scope, place)
+    }
+  }
+
+  private func settleProxy(_ proxy: inout ProxySettings) {
+    var dropped = FieldNames()
+    for token in [
+      FieldName.connection, .keepAlive, .proxyConnection, .te, .transferEncoding, .upgrade, .host,
+      .contentLength, .expect, .trailer, .http2Settings, .proxy,
+    ] { dropped.insert(token) }
+    proxy.setsHost = false
+    proxy.setsConnection = false
+    proxy.setsUpgrade = false
+    proxy.closesUpstream = false
+    for field in proxy.setFields {
+      let token = FieldName.lookup(field.name)
+      if token != .other { dropped.insert(token) }
+      switch token {
+      case .host: proxy.setsHost = true
+      case .connection:
+        proxy.setsConnection = true
+        if let literal = field.value.literal { proxy.closesUpstream = literal.equalsIgnoringCase(Bytes("close")) }
+      case .upgrade: proxy.setsUpgrade = true
+      default: break
+      }
+    }
+    if proxy.forwarded {
+      for token in [FieldName.xForwardedFor, .xForwardedProto, .xForwardedHost, .xRealIP, .forwarded] {
+        dropped.insert(token)
+      }
+    }
+    if !proxy.passesRequestBody { dropped.insert(.contentType) }
+    proxy.droppedRequestFields = dropped
+    settleHidden(&proxy)
+    proxy.memoryLimit = max(proxy.bufferCount * proxy.bufferUnitBytes, 8 << 10)
+  }
+
+  /// nginx's list of fields that are not passed on, changed by proxy_hide_header, proxy_pass_header.
+  private func settleHidden(_ proxy: inout ProxySettings) {
+    var hidden = FieldNames()
+    for token in [FieldName.date, .server, .xAccelRedirect, .xAccelExpires, .xAccelBuffering, .xAccelCharset, .xAccelLimitRate] {
+      hidden.insert(token)
+    }
+    for name in proxy.hiddenFields {
+      let token = FieldName.lookup(name)
+      if token != .other { hidden.insert(token) }
+    }
+    for name in proxy.passedFields { hidden.remove(FieldName.lookup(name)) }
+    // Never passed: they belong to the connection, or are written anew.
+    for token in [FieldName.connection, .keepAlive, .proxyConnection, .transferEncoding, .contentLength, .trailer] {
+      hidden.insert(token)
+    }
+    proxy.hiddenTokens = hidden
+  }
+
+  private func settleUpstreamTLS(_ scope: Scope, _ place: Location) {
+    guard let pass = scope.location.proxy.value.pass else { return }
+    if case .upstream = pass.destination, !pass.isTLS { return }
+    let settings = scope.location.upstreamTLS.value
+    var options = TLSClientOptions()
+    options.ciphers = settings.ciphers
+    options.protocols = TLSProtocols(names: settings.protocols)
+    options.verify = settings.verifies
+    options.verifyDepth = settings.verifyDepth
+    do throws(Refusal) {
+      if let path = settings.trustedCertificatePath { options.trustedPEM = try read(path, nil) }
+      if let path = settings.crlPath { options.crlPEM = try read(path, nil) }
+    } catch {
+      diagnostics.error(error.message, at: currentWord!)
+    }
+    if settings.verifies && settings.trustedCertificatePath == nil {
+      diagnostics.error("\"proxy_ssl_verify\" needs \"proxy_ssl_trusted_certificate\"", at: currentWord!)
+    }
+    place.upstreamTLS = UpstreamTLS(options: options)
+  }
+
+  /// nginx's default: every request is logged, in the combined format.
+  func setStandardAccessLog(_ scope: Scope) {
+    let text =
+      "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent "
+      + "\"$http_referer\" \"$http_user_agent\""
+    guard let template = try? template(text, nil) else { return }
+    let format = LogFormat(template: template, escape: .default)
+    formats["combined"] = format
+    scope.location.log.value.accessLogs = [AccessLogSettings(path: "logs/access.log", format: format)]
+    logPaths.append("logs/access.log")
+  }
+
+  // --- the plan -----------------------------------------------------------------------------------
+
+  /// Joins everything that was read.
+  func finish() -> Plan {
+    let plan = Plan(text: store, paths: surroundings.paths)
+    attachLocationChecks()
+    plan.main = main
+    plan.maps = maps
+    plan.slotCount = maps.count
+    plan.serverNameBindings = serverNameBindings
+    plan.upstreams = upstreamOrder.compactMap { upstreams[$0] }
+    for settings in plan.upstreams {
+      plan.groups[settings.name] = UpstreamGroup(
+        settings, servers: surroundings.registry.servers(of: settings))
+    }
+    for reference in references {
+      reference.group = plan.groups[reference.name] ?? plan.groups[hostOnly(reference.name)]
+    }
+    listen(plan)
+    plan.serverNameBindings = serverNameBindings
+    plan.logPaths = Array(Set(logPaths)).sorted()
+    plan.temporaryPaths = temporaryPaths.sorted()
+    return plan
+  }
+
+  private func hostOnly(_ authority: String) -> String { HostPort(authority, defaultPort: 80)?.host ?? authority }
+
+  /// `health_check` in a location belongs to the upstream that the location passes to.
+  private func attachLocationChecks() {
+    for (scope, settings, word) in locationChecks {
+      guard let pass = scope.location.proxy.value.pass, case .upstream(let reference) = pass.destination,
+        upstreams[reference.name] != nil
+      else {
+        diagnostics.error("\"health_check\" in a location needs a \"proxy_pass\" to an upstream", at: word)
+        continue
+      }
+      upstreams[reference.name]?.healthCheck = settings
+      upstreams[reference.name]?.healthCheck?.usesTLS = pass.isTLS
+    }
+  }
+
+  private func listen(_ plan: Plan) {
+    var byAddress: [SocketAddress: AddressPlan] = [:]
+    var order: [(settings: ListenSettings, address: AddressPlan, isBound: Bool)] = []
+    var defaults: Set<SocketAddress> = []
+    for draft in sites {
+      guard let site = draft.site else { continue }
+      site.tls = siteTLS(draft)
+      for listen in listens(of: draft) {
+        let key = listen.settings.address
+        if let known = byAddress[key] {
+          add(draft, site, listen, to: known, &defaults)
+          merge(listen, into: &order, known)
+        } else {
+          let address = AddressPlan(address: key, defaultSite: site)
+          byAddress[key] = address
+          order.append((listen.settings, address, listen.setsSocket))
+          add(draft, site, listen, to: address, &defaults)
+        }
+      }
+    }
+    for address in byAddress.values where address.isTLS { checkTLS(address) }
+    join(order, plan)
+  }
+
+  private func listens(of draft: SiteDraft) -> [ListenDraft] {
+    if !draft.listens.isEmpty { return draft.listens }
+    let port: UInt16 = linux_geteuid() == 0 ? 80 : 8000
+    guard let address = SocketAddress(literal: "0.0.0.0", port: port) else { return [] }
+    return [ListenDraft(settings: ListenSettings(address: address), word: draft.word)]
+  }
+
+  private func merge(
+    _ listen: ListenDraft, into order: inout [(settings: ListenSettings, address: AddressPlan, isBound: Bool)],
+    _ address: AddressPlan
+  ) {
+    guard listen.setsSocket, let index = order.firstIndex(where: { $0.address === address }) else { return }
+    if order[index].isBound {
+      diagnostics.error("duplicate listen options for \(listen.settings.address.description)", at: listen.word)
+    }
+    order[index].settings = listen.settings
+    order[index].isBound = true
+  }
+
+  private func add(
+    _ draft: SiteDraft, _ site: Site, _ listen: ListenDraft, to address: AddressPlan,
+    _ defaults: inout Set<SocketAddress>
+  ) {
+    if address.sites.contains(where: { $0 === site }) {
+      diagnostics.error("a duplicate listen \(listen.settings.address.description)", at: listen.word)
+      return
+    }
+    if listen.isDefault {
+      if !defaults.insert(address.address).inserted {
+        diagnostics.error("a duplicate default server for \(address.address.description)", at: listen.word)
+      }
+      address.defaultSite = site
+    }
+    if listen.isTLS { address.isTLS = true }
+    address.sites.append(site)
+    let names = draft.names.isEmpty ? [("", listen.word)] : draft.names.map { ($0.text, $0.word) }
+    for (name, word) in names { insert(name, word, site, address) }
+    address.hasOneSite = address.sites.count == 1 && !hasRegexName(draft)
+  }
+
+  private func hasRegexName(_ draft: SiteDraft) -> Bool { draft.names.contains { $0.text.hasPrefix("~") } }
+
+  private func insert(_ name: String, _ word: Word, _ site: Site, _ address: AddressPlan) {
+    if name.hasPrefix("~") {
+      do throws(Refusal) {
+        let bound = try regex(String(name.dropFirst()), caseless: true, nil)
+        serverNameBindings[ObjectIdentifier(bound.regex)] = bound
+        address.names.insert(bound.regex, site)
+      } catch {
+        diagnostics.error(error.message, at: word)
+      }
+      return
+    }
+    let name = name.lowercased()
+    guard ServerNames<Site>.isValid(store.append(name)) else {
+      diagnostics.error("server name \"\(name)\" is invalid", at: word)
+      return
+    }
+    if !address.names.insert(name, site) {
+      diagnostics.warn("conflicting server name \"\(name)\" on \(address.address.description), ignored", at: word)
+    }
+  }
+
+  /// Addresses that a wildcard of the same port covers share its socket, as in nginx.
+  private func join(
+    _ order: [(settings: ListenSettings, address: AddressPlan, isBound: Bool)], _ plan: Plan
+  ) {
+    func wildcard(_ address: SocketAddress) -> Int? {
+      order.firstIndex {
+        $0.settings.address.isWildcard && $0.settings.address.port == address.port
+          && $0.settings.address.family == address.family
+      }
+    }
+    var plans: [Int: ListenPlan] = [:]
+    for (index, entry) in order.enumerated() {
+      let address = entry.settings.address
+      if !address.isUnix, !address.isWildcard, !entry.isBound, let owner = wildcard(address) {
+        let shared = plans[owner] ?? ListenPlan(settings: order[owner].settings)
+        plans[owner] = shared
+        shared.addresses.append(entry.address)
+      } else {
+        let own = plans[index] ?? ListenPlan(settings: entry.settings)
+        plans[index] = own
+        own.addresses.append(entry.address)
+      }
+    }
+    plan.listens = plans.keys.sorted().compactMap { plans[$0] }
+  }
+
+  // --- TLS ----------------------------------------------------------------------------------------
+
+  private func siteTLS(_ draft: SiteDraft) -> SiteTLS? {
+    guard let settings = draft.site?.settings.tls.value else { return nil }
+    if settings.certificatePaths.isEmpty && !settings.rejectsHandshake { return nil }
+    do throws(Refusal) {
+      let policy = try TLSPolicyBuilder(self, settings).make(draft.word)
+      return SiteTLS(policy: policy, ticketKeys: try surroundings.ticketKeys.keys(for: settings, self))
+    } catch {
+      diagnostics.error(error.message, at: draft.word)
+      return nil
+    }
+  }
+
+  private func checkTLS(_ address: AddressPlan) {
+    guard address.defaultSite.tls == nil else { return }
+    if let draft = sites.first(where: { $0.site === address.defaultSite }) {
+      diagnostics.error(
+        "no \"ssl_certificate\" is defined for the \"listen … ssl\" directive on \(address.address.description)",
+        at: draft.listens.first?.word ?? draft.word)
+    }
+  }
+}
+
+/// From the `ssl_` settings of a server to a policy, reading the files that they name.
+struct TLSPolicyBuilder {
+  private let builder: PlanBuilder
+  private let settings: TLSSettings
+
+  init(_ builder: PlanBuilder, _ settings: TLSSettings) {
+    self.builder = builder
+    self.settings = settings
+  }
+
+  func make(_ word: Word) throws(Refusal) -> TLSServerPolicy {
+    var policy = TLSServerPolicy()
+    guard settings.certificatePaths.count == settings.keyPaths.count else {
+      throw Refusal(
+        "\(settings.certificatePaths.count) \"ssl_certificate\" and \(settings.keyPaths.count) \"ssl_certificate_key\": each certificate needs its key")
+    }
+    let passwords = try settings.passwordPath.map { (path) throws(Refusal) in
+      try builder.read(path, nil).split(separator: UInt8(ascii: "\n")).map { Array($0) }
+    } ?? []
+    for (certificate, key) in zip(settings.certificatePaths, settings.keyPaths) {
+      let source = TLSCertificateSource(
+        certificatePEM: try builder.read(certificate, nil), keyPEM: try builder.read(key, nil),
+        certificatePath: certificate, keyPath: key, passwords: passwords)
+      builder.check(source, word)
+      policy.certificates.append(source)
+    }
+    policy.protocols = TLSProtocols(names: settings.protocols)
+    policy.ciphers = settings.ciphers
+    policy.preferServerCiphers = settings.prefersServerCiphers
+    policy.confCommands = settings.confCommands.map { TLSConfCommand(name: $0.0, value: $0.1) }
+    policy.sessionTimeoutSeconds = settings.sessionTimeoutSeconds
+    policy.sessionTickets = settings.usesTickets
+    policy.sessionCache = settings.sessionCache
+    if let path = settings.clientCertificatePath { policy.clientCAPEM = try builder.read(path, nil) }
+    if let path = settings.trustedCertificatePath { policy.trustedPEM = try builder.read(path, nil) }
+    if let path = settings.crlPath { policy.crlPEM = try builder.read(path, nil) }
+    if let path = settings.dhparamPath { policy.dhparamPEM = try builder.read(path, nil) }
+    policy.ecdhCurve = settings.curves
+    policy.verifyDepth = settings.verifyDepth
+    policy.alpn = ["http/1.1"]
+    policy.rejectHandshake = settings.rejectsHandshake
+    switch settings.verify {
+    case .off: policy.verifyClient = .off
+    case .on: policy.verifyClient = .on
+    case .optional: policy.verifyClient = .optional
+    case .optional_no_ca: policy.verifyClient = .optionalNoCA
+    }
+    if settings.verify == .on || settings.verify == .optional, policy.clientCAPEM.isEmpty {
+      throw Refusal("\"ssl_verify_client\" needs \"ssl_client_certificate\"")
+    }
+    return policy
+  }
+}

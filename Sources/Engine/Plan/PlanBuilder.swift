@@ -1,0 +1,268 @@
+// Compiles a configuration tree into a plan: finds each directive's row, checks where it stands and
+// what it is given, applies settings before nested blocks, joins listens and sites at the end. All
+// errors are collected; a plan comes out only if there are none.
+
+import Configuration
+import HTTP
+
+/// Where relative paths of a configuration begin.
+struct PlanPaths: Sendable {
+  /// Of logs, pid and temporary files; ends in a slash.
+  var prefix: String
+  /// Of included files and certificates; ends in a slash.
+  var confFolder: String
+}
+
+/// What plans of one process share and what outlives them.
+struct PlanSurroundings {
+  var paths: PlanPaths
+  var registry: PeerRegistry
+  var ticketKeys: TLSTicketKeyRing
+  /// Whether to look into certificates (at `-t` and when the supervisor validates).
+  var checksCertificates = false
+}
+
+/// Builds one plan.
+final class PlanBuilder {
+  let store = ByteStore()
+  let files: any FileProvider
+  let surroundings: PlanSurroundings
+  var diagnostics: Diagnostics
+  var main = MainSettings()
+  var sites: [SiteDraft] = []
+  var upstreams: [String: UpstreamSettings] = [:]
+  var upstreamOrder: [String] = []
+  var references: [UpstreamReference] = []
+  var formats: [String: LogFormat] = [:]
+  var matches: [String: MatchSettings] = [:]
+  var logPaths: [String] = []
+  var temporaryPaths: Set<String> = []
+  var serverNameBindings: [ObjectIdentifier: BoundRegex] = [:]
+  /// Variables by name; the slot's map if a block computes it.
+  var slots: [String: Int] = [:]
+  var maps: [MapVariable?] = []
+  var definedSlots: Set<Int> = []
+  var pendingNames: [(name: String, word: Word?)] = []
+  var currentWord: Word?
+  var locationChecks: [(Scope, HealthCheckSettings, Word)] = []
+  var defaultTypes: MediaTypes?
+  /// Each file is read from the provider once.
+  private var fileCache: [String: [UInt8]] = [:]
+  private var checkedCertificates: Set<String> = []
+  private lazy var library = TLSLibrary()
+
+  init(files: any FileProvider, surroundings: PlanSurroundings, diagnostics: Diagnostics) {
+    self.files = files
+    self.surroundings = surroundings
+    self.diagnostics = diagnostics
+  }
+
+  /// Compiles `tree`; nil if `diagnostics` holds errors.
+  static func build(
+    _ tree: ConfigurationTree, files: any FileProvider, surroundings: PlanSurroundings,
+    diagnostics: inout Diagnostics
+  ) -> Plan? {
+    let builder = PlanBuilder(files: files, surroundings: surroundings, diagnostics: diagnostics)
+    let plan = builder.run(tree)
+    diagnostics = builder.diagnostics
+    return diagnostics.hasErrors ? nil : plan
+  }
+
+  private func run(_ tree: ConfigurationTree) -> Plan {
+    let scope = Scope(.main, self, parent: nil)
+    process(tree.directives, scope)
+    checkPendingVariables()
+    return finish()
+  }
+
+  // --- walking ------------------------------------------------------------------------------------
+
+  /// Applies the directives of a block, stage by stage.
+  func process(_ directives: [Directive], _ scope: Scope) {
+    var known: [(Row, Directive)] = []
+    known.reserveCapacity(directives.count)
+    var stages = 0
+    for directive in directives {
+      guard let row = row(for: directive, scope) else { continue }
+      guard check(directive, row, scope) else { continue }
+      known.append((row, directive))
+      stages |= 1 << row.stage.rawValue
+    }
+    for stage in [Row.Stage.definition, .setting, .program, .block]
+    {
+      if stage == .program { settle(scope) }
+      guard stages & (1 << stage.rawValue) != 0 else { continue }
+      for (row, directive) in known where row.stage == stage { apply(row, directive, scope) }
+    }
+  }
+
+  private func row(for directive: Directive, _ scope: Scope) -> Row? {
+    let name = directive.name.text
+    guard let rows = Row.byName[name] else {
+      let candidates = Row.all.filter { !$0.contexts.isDisjoint(with: scope.context) }.map(\.name)
+      var message = "\"\(name)\" is not a directive here"
+      if let nearest = nearestName(to: name, among: candidates) {
+        message += "; did you mean \"\(nearest)\"?"
+      } else if let known = NginxDirectives.note(name) {
+        message = known
+      }
+      diagnostics.error(message, at: directive.name)
+      return nil
+    }
+    if let row = rows.first(where: { !$0.contexts.isDisjoint(with: scope.context) }) { return row }
+    let places = rows.reduce(into: Contexts()) { $0.formUnion($1.contexts) }.names
+    diagnostics.error(
+      "\"\(name)\" is not allowed here; it may stand in \(places.joined(separator: ", "))",
+      at: directive.name)
+    return nil
+  }
+
+  private func check(_ directive: Directive, _ row: Row, _ scope: Scope) -> Bool {
+    let count = directive.arguments.count
+    if !row.arguments.contains(count) {
+      diagnostics.error(
+        "\"\(row.name)\" takes \(argumentCount(row.arguments)), not \(count)", at: directive.name)
+      return false
+    }
+    if row.isBlock != (directive.block != nil) {
+      diagnostics.error(
+        row.isBlock
+          ? "\"\(row.name)\" needs a block: \"{ … }\" instead of \";\""
+          : "\"\(row.name)\" takes no block; end it with \";\"", at: directive.name)
+      return false
+    }
+    if !row.isRepeatable && !row.isBlock, let first = scope.seen[row.name]?.first {
+      diagnostics.error(
+        "\"\(row.name)\" directive is duplicate", at: directive.name,
+        notes: [Diagnostic.Note("it stands here first", at: first)])
+      return false
+    }
+    if scope.seen[row.name] == nil { scope.seen[row.name] = (directive.name, 0) }
+    return true
+  }
+
+  private func argumentCount(_ range: ClosedRange<Int>) -> String {
+    if range.lowerBound == range.upperBound {
+      return range.lowerBound == 1 ? "1 argument" : "\(range.lowerBound) arguments"
+    }
+    if range.upperBound >= 1000 {
+      return "at least \(range.lowerBound) argument\(range.lowerBound == 1 ? "" : "s")"
+    }
+    return "\(range.lowerBound) to \(range.upperBound) arguments"
+  }
+
+  private func apply(_ row: Row, _ directive: Directive, _ scope: Scope) {
+    if row.isRepeatable { scope.seen[row.name]?.count += 1 }
+    currentWord = directive.name
+    do throws(Refusal) {
+      try row.apply(scope, directive)
+    } catch {
+      let word = error.argument.map { directive.arguments[min($0, directive.arguments.count - 1)] }
+      diagnostics.error(error.message, at: word ?? directive.name)
+    }
+  }
+
+  // --- names --------------------------------------------------------------------------------------
+
+  /// The slot of the variable called `name`; assigned by whoever defines it.
+  func slot(_ name: String) -> Int {
+    if let slot = slots[name] { return slot }
+    let slot = maps.count
+    maps.append(nil)
+    slots[name] = slot
+    return slot
+  }
+
+  /// The slot of a variable that is defined here.
+  func define(_ name: String) -> Int {
+    let slot = slot(name)
+    definedSlots.insert(slot)
+    return slot
+  }
+
+  private func checkPendingVariables() {
+    for (name, word) in pendingNames {
+      guard let slot = slots[name], !definedSlots.contains(slot) else { continue }
+      var message = "unknown \"\(name)\" variable"
+      let candidates = Array(slots.keys.filter { definedSlots.contains(slots[$0]!) }) + Builtin.allCases.map(\.rawValue)
+      if let nearest = nearestName(to: name, among: candidates) {
+        message += "; did you mean \"$\(nearest)\"?"
+      }
+      if let word { diagnostics.error(message, at: word) } else { diagnostics.error(message, at: nil) }
+      definedSlots.insert(slot)
+    }
+  }
+
+  /// Compiles a word with variables.
+  func template(_ text: String, _ argument: Int?) throws(Refusal) -> Template {
+    let parts: [TemplatePart]
+    do { parts = try splitTemplate(text) } catch { throw Refusal(error.message, argument: argument) }
+    var compiled: [Template.Part] = []
+    compiled.reserveCapacity(parts.count)
+    for part in parts {
+      switch part {
+      case .literal(let text): compiled.append(.literal(store.append(text)))
+      case .capture(let group): compiled.append(.capture(group))
+      case .variable(let name): compiled.append(.variable(variable(name)))
+      }
+    }
+    return Template(parts: compiled)
+  }
+
+  /// What computes the variable called `name`.
+  func variable(_ name: String) -> Variable {
+    let name = name.lowercased()
+    if let builtin = Builtin(rawValue: name) { return .builtin(builtin) }
+    for (prefix, family) in Self.families where name.hasPrefix(prefix) && name.count > prefix.count {
+      return .member(family, store.append(String(name.dropFirst(prefix.count))))
+    }
+    pendingNames.append((name, currentWord))
+    return .slot(slot(name))
+  }
+
+  private static let families: [(String, Variable.Family)] = [
+    ("arg_", .argument), ("cookie_", .cookie), ("http_", .requestField),
+    ("sent_http_", .sentField), ("sent_trailer_", .sentTrailer),
+    ("upstream_http_", .upstreamField), ("upstream_cookie_", .upstreamCookie),
+    ("upstream_trailer_", .upstreamTrailer),
+  ]
+
+  /// Compiles a regular expression; named groups become variables.
+  func regex(_ pattern: String, caseless: Bool, _ argument: Int?) throws(Refusal) -> BoundRegex {
+    do throws(RegexError) {
+      let regex = try Regex(pattern: pattern, caseless: caseless)
+      return BoundRegex(
+        regex: regex, bindings: regex.names.map { (group: $0.group, slot: define($0.name.lowercased())) })
+    } catch {
+      throw Refusal("\(error.message)", argument: argument)
+    }
+  }
+
+  // --- files --------------------------------------------------------------------------------------
+
+  /// The bytes of a file that the configuration names, relative to the configuration's folder.
+  func read(_ path: String, _ argument: Int?) throws(Refusal) -> [UInt8] {
+    let full = path.hasPrefix("/") ? path : surroundings.paths.confFolder + path
+    if let bytes = fileCache[full] { return bytes }
+    do throws(FileError) {
+      let bytes = try files.read(full)
+      fileCache[full] = bytes
+      return bytes
+    } catch {
+      throw Refusal("cannot read \"\(full)\": \(error.reason)", argument: argument)
+    }
+  }
+
+  /// Looks into a certificate once, for `-t`.
+  func check(_ source: TLSCertificateSource, _ word: Word) {
+    guard surroundings.checksCertificates,
+      checkedCertificates.insert(source.certificatePath + "|" + source.keyPath).inserted
+    else { return }
+    for problem in TLSCheck.certificate(source, now: Int64(Clock.wall / 1000), library: library) {
+      switch problem.severity {
+      case .error: diagnostics.error(problem.message, at: word)
+      case .warning: diagnostics.warn(problem.message, at: word)
+      }
+    }
+  }
+}

@@ -1,0 +1,163 @@
+// Directives of ngx_http_proxy_module, and `proxy_forwarded`, which is ours
+// (https://nginx.org/en/docs/http/ngx_http_proxy_module.html).
+
+import Configuration
+import HTTP
+
+extension Row {
+  static let proxyRows: [Row] = [
+    Row("proxy_pass", [.location, .locationIf], 1...1, "The upstream that answers: protocol, address, and optionally a URI that replaces the location.") {
+      scope, directive throws(Refusal) in
+      scope.location.proxy.value.pass = try proxyPass(scope, directive)
+    },
+    Row("proxy_set_header", .httpServerLocation, 2...2, "A field of upstream requests; an empty value removes it.") {
+      scope, directive throws(Refusal) in
+      if scope.isFirst(directive) {
+        let hidden = scope.location.proxy.value.setFields.map { $0.name.string }
+        if !hidden.isEmpty && scope.context != .http {
+          scope.warn("this \"proxy_set_header\" hides those inherited from outside: \(hidden.joined(separator: ", "))", directive.name)
+        }
+        scope.location.proxy.value.setFields = []
+      }
+      scope.location.proxy.value.setFields.append(
+        AddedHeader(name: try fieldName(scope, directive, 0), value: try scope.template(directive, 1), always: true))
+    }.repeatable(),
+    Row("proxy_hide_header", .httpServerLocation, 1...1, "A field of responses that is not passed on.") { scope, directive throws(Refusal) in
+      if scope.isFirst(directive) { scope.location.proxy.value.hiddenFields = [] }
+      scope.location.proxy.value.hiddenFields.append(try fieldName(scope, directive, 0))
+    }.repeatable(),
+    Row("proxy_pass_header", .httpServerLocation, 1...1, "A field of responses that is passed on although it usually isn't.") { scope, directive throws(Refusal) in
+      if scope.isFirst(directive) { scope.location.proxy.value.passedFields = [] }
+      scope.location.proxy.value.passedFields.append(try fieldName(scope, directive, 0))
+    }.repeatable(),
+    .flag("proxy_forwarded", .httpServerLocation, \.location.proxy.value.forwarded, "off", "Sets X-Forwarded-For, -Proto, -Host, X-Real-IP and Forwarded, and drops what the client sent under these names."),
+    Row("proxy_http_version", .httpServerLocation, 1...1, "The version spoken to upstreams.", standard: "1.1") { scope, directive throws(Refusal) in
+      switch directive.text(0) {
+      case "1.0": scope.location.proxy.value.httpMinorVersion = 0
+      case "1.1": scope.location.proxy.value.httpMinorVersion = 1
+      default: throw Refusal("\"proxy_http_version\" must be \"1.0\" or \"1.1\", not \"\(directive.text(0))\"", argument: 0)
+      }
+    },
+    Row("proxy_method", .httpServerLocation, 1...1, "The method of upstream requests.") { scope, directive throws(Refusal) in
+      scope.location.proxy.value.method = try scope.template(directive, 0)
+    },
+    Row("proxy_set_body", .httpServerLocation, 1...1, "The body of upstream requests.") { scope, directive throws(Refusal) in
+      scope.location.proxy.value.body = try scope.template(directive, 0)
+    },
+    .flag("proxy_pass_request_headers", .httpServerLocation, \.location.proxy.value.passesRequestHeaders, "on", "Whether the client's fields are passed."),
+    .flag("proxy_pass_request_body", .httpServerLocation, \.location.proxy.value.passesRequestBody, "on", "Whether the client's body is passed."),
+    .flag("proxy_ignore_client_abort", .httpServerLocation, \.location.proxy.value.ignoresClientAbort, "off", "Whether an upstream request goes on after its client left."),
+    .flag("proxy_intercept_errors", .httpServerLocation, \.location.proxy.value.interceptsErrors, "off", "Whether error_page applies to upstream responses."),
+    .flag("proxy_request_buffering", .httpServerLocation, \.location.proxy.value.requestBuffering, "on", "Whether a request body is read whole before it is passed."),
+    // --- buffering --------------------------------------------------------------------------------
+    .flag("proxy_buffering", .httpServerLocation, \.location.proxy.value.buffering, "on", "Whether responses are read ahead of a slow client."),
+    .size("proxy_buffer_size", .httpServerLocation, \.location.proxy.value.bufferBytes, "64k", "The largest response head; larger than nginx's 4k or 8k, since a head too big is a 502."),
+    Row("proxy_buffers", .httpServerLocation, 2...2, "Number and size of buffers: how much of a response waits in memory.", standard: "8 8k") { scope, directive throws(Refusal) in
+      scope.location.proxy.value.bufferCount = try directive.number(0, 2...65536)
+      scope.location.proxy.value.bufferUnitBytes = try directive.size(1)
+    },
+    Row("proxy_busy_buffers_size", .httpServerLocation, 1...1, "Accepted for nginx's sake: what waits in memory is sent as soon as the client takes it.") { scope, directive throws(Refusal) in
+      scope.location.proxy.value.busyBytes = try directive.size(0)
+    },
+    .size("proxy_max_temp_file_size", .httpServerLocation, \.location.proxy.value.maxTemporaryFileBytes, "1024m", "How much of a response may wait in a file; 0: none."),
+    .noEffect("proxy_temp_file_write_size", .httpServerLocation, 1...1, "Accepted for nginx's sake: what was read at a time is written at a time."),
+    Row("proxy_temp_path", .httpServerLocation, 1...4, "The folder for responses that wait in files.", standard: "proxy_temp") { scope, directive throws(Refusal) in
+      scope.location.proxy.value.temporaryPath = directive.text(0)
+    },
+    // --- time -------------------------------------------------------------------------------------
+    .time("proxy_connect_timeout", .httpServerLocation, \.location.proxy.value.connectTimeout, "60s", "How long connecting may take."),
+    .time("proxy_read_timeout", .httpServerLocation, \.location.proxy.value.readTimeout, "60s", "How long a server may send nothing."),
+    .time("proxy_send_timeout", .httpServerLocation, \.location.proxy.value.sendTimeout, "60s", "How long a server may take nothing."),
+    // --- retries ----------------------------------------------------------------------------------
+    Row("proxy_next_upstream", .httpServerLocation, 1...14, "In which cases the next server is asked.", standard: "error timeout") { scope, directive throws(Refusal) in
+      var set = NextUpstream()
+      for index in directive.arguments.indices {
+        guard let flag = nextUpstreamFlags[directive.text(index)] else {
+          throw directive.unknownParameter(index, nextUpstreamFlags.keys.sorted())
+        }
+        set.formUnion(flag)
+      }
+      if directive.arguments.contains(where: { $0.text == "off" }) { set = NextUpstream() }
+      scope.location.proxy.value.nextUpstream = set
+    },
+    .number("proxy_next_upstream_tries", .httpServerLocation, 0...1000, \.location.proxy.value.nextUpstreamTries, "0", "How many servers may be asked; 0: all."),
+    .time("proxy_next_upstream_timeout", .httpServerLocation, \.location.proxy.value.nextUpstreamTimeout, "0", "How long other servers may be asked; 0: no limit."),
+    Row("proxy_redirect", .httpServerLocation, 1...2, "How Location and Refresh of responses are rewritten.", standard: "default") { scope, directive throws(Refusal) in
+      if scope.isFirst(directive) { scope.location.proxy.value.redirects = [] }
+      if directive.arguments.count == 1 {
+        switch directive.text(0) {
+        case "off": scope.location.proxy.value.redirects = []
+        case "default": scope.location.proxy.value.redirects.append(.standard)
+        default: throw Refusal("\"proxy_redirect\" takes \"off\", \"default\", or what to replace and by what", argument: 0)
+        }
+        return
+      }
+      let pattern = directive.text(0)
+      let replacement = try scope.template(directive, 1)
+      if pattern.hasPrefix("~") {
+        let caseless = pattern.hasPrefix("~*")
+        let bound = try scope.builder.regex(String(pattern.dropFirst(caseless ? 2 : 1)), caseless: caseless, 0)
+        scope.location.proxy.value.redirects.append(.regex(bound.regex, replacement))
+      } else {
+        scope.location.proxy.value.redirects.append(.prefix(try scope.template(directive, 0), replacement))
+      }
+    }.repeatable(),
+    // --- TLS --------------------------------------------------------------------------------------
+    .template("proxy_ssl_name", .httpServerLocation, \.location.upstreamTLS.value.name, "The name that an upstream's certificate is for, and that SNI sends."),
+    .flag("proxy_ssl_server_name", .httpServerLocation, \.location.upstreamTLS.value.sendsServerName, "off", "Whether the name is sent by SNI."),
+    .flag("proxy_ssl_verify", .httpServerLocation, \.location.upstreamTLS.value.verifies, "off", "Whether the upstream's certificate is verified."),
+    .number("proxy_ssl_verify_depth", .httpServerLocation, 0...100, \.location.upstreamTLS.value.verifyDepth, "1", "The longest chain of certificates that is verified."),
+    .optionalText("proxy_ssl_trusted_certificate", .httpServerLocation, \.location.upstreamTLS.value.trustedCertificatePath, "The CA certificates that upstreams are verified by."),
+    .flag("proxy_ssl_session_reuse", .httpServerLocation, \.location.upstreamTLS.value.reusesSessions, "on", "Whether TLS sessions are resumed."),
+    .text("proxy_ssl_ciphers", .httpServerLocation, \.location.upstreamTLS.value.ciphers, "DEFAULT", "The ciphers offered to upstreams."),
+    Row("proxy_ssl_protocols", .httpServerLocation, 1...6, "The TLS versions spoken to upstreams.", standard: "TLSv1.2 TLSv1.3") { scope, directive throws(Refusal) in
+      scope.location.upstreamTLS.value.protocols = try protocols(directive)
+    },
+  ]
+
+  private static let nextUpstreamFlags: [String: NextUpstream] = [
+    "error": .error, "timeout": .timeout, "invalid_header": .invalidHeader, "http_500": .http500,
+    "http_502": .http502, "http_503": .http503, "http_504": .http504, "http_403": .http403,
+    "http_404": .http404, "http_429": .http429, "non_idempotent": .nonIdempotent,
+    "updating": [], "off": [],
+  ]
+
+  private static func proxyPass(_ scope: Scope, _ directive: Directive) throws(Refusal) -> ProxyPass {
+    let text = directive.text(0)
+    if text.contains("$") {
+      return ProxyPass(
+        destination: .variable(try scope.template(directive, 0)), isTLS: false, uri: nil,
+        host: Bytes(), port: Bytes(), url: Bytes())
+    }
+    let isTLS = text.hasPrefix("https://")
+    guard isTLS || text.hasPrefix("http://") else {
+      throw Refusal("invalid URL prefix in \"\(text)\"; it begins with \"http://\" or \"https://\"", argument: 0)
+    }
+    let (authority, uri) = splitURL(String(text.dropFirst(isTLS ? 8 : 7)))
+    guard let target = HostPort(authority, defaultPort: isTLS ? 443 : 80) else {
+      throw Refusal("invalid host or port in \"\(text)\"", argument: 0)
+    }
+    if uri != nil, let place = scope.place, place.isRegex || place.isNamed || scope.context == .locationIf {
+      throw Refusal(
+        "\"proxy_pass\" cannot have a URI part in a location given by a regular expression, in a named location, or inside \"if\"",
+        argument: 0)
+    }
+    let reference = scope.builder.reference(authority, target)
+    let name = authority.hasPrefix("unix:") ? "localhost" : authority
+    return ProxyPass(
+      destination: .upstream(reference), isTLS: isTLS, uri: uri.map { scope.bytes($0) },
+      host: scope.bytes(name), port: scope.bytes(String(target.port)), url: scope.bytes(text))
+  }
+
+  /// Authority and URI of what follows "http://"; a Unix socket's path ends at its colon.
+  private static func splitURL(_ rest: String) -> (String, String?) {
+    if rest.hasPrefix("unix:") {
+      let path = rest.dropFirst(5)
+      guard let colon = path.firstIndex(of: ":") else { return (rest, nil) }
+      let uri = String(path[path.index(after: colon)...])
+      return ("unix:" + path[..<colon], uri.isEmpty ? nil : uri)
+    }
+    guard let slash = rest.firstIndex(where: { $0 == "/" || $0 == "?" }) else { return (rest, nil) }
+    return (String(rest[..<slash]), String(rest[slash...]))
+  }
+}

@@ -1,0 +1,203 @@
+// Directive rows: one line a directive. A row names the directive, where it may stand, how many
+// arguments it takes and which setting it writes; inheritance, duplicates, diagnostics and the
+// reference in docs/directives.md follow from that.
+//
+// Rows stand with the feature that they configure (`Name+Directives.swift`); `Row.all` joins them.
+
+import Configuration
+
+/// Where a directive may stand.
+struct Contexts: OptionSet, Hashable {
+  let rawValue: Int
+  static let main = Contexts(rawValue: 1)
+  static let events = Contexts(rawValue: 2)
+  static let http = Contexts(rawValue: 4)
+  static let server = Contexts(rawValue: 8)
+  static let location = Contexts(rawValue: 16)
+  /// `if` inside `server`.
+  static let serverIf = Contexts(rawValue: 32)
+  /// `if` inside `location`.
+  static let locationIf = Contexts(rawValue: 64)
+  static let upstream = Contexts(rawValue: 128)
+
+  static let httpServer: Contexts = [.http, .server]
+  static let httpServerLocation: Contexts = [.http, .server, .location]
+  static let anyHTTP: Contexts = [.http, .server, .location, .locationIf]
+  static let rewrite: Contexts = [.server, .location, .serverIf, .locationIf]
+
+  /// nginx's names, for diagnostics and the reference.
+  var names: [String] {
+    let all: [(Contexts, String)] = [
+      (.main, "main"), (.events, "events"), (.http, "http"), (.server, "server"),
+      (.location, "location"), (.serverIf, "if in server"), (.locationIf, "if in location"),
+      (.upstream, "upstream"),
+    ]
+    return all.filter { contains($0.0) }.map(\.1)
+  }
+}
+
+/// Why a directive is refused.
+struct Refusal: Error {
+  let message: String
+  /// The argument to point at; nil: the directive's name.
+  var argument: Int?
+
+  init(_ message: String, argument: Int? = nil) {
+    self.message = message
+    self.argument = argument
+  }
+}
+
+/// One directive: its form and what it sets.
+struct Row: @unchecked Sendable {
+  /// When a directive of a block takes effect, relative to the others of that block.
+  enum Stage: Int {
+    /// What others refer to by name: maps, formats, upstreams.
+    case definition
+    /// What nested blocks inherit.
+    case setting
+    /// Rewrite directives, in the order in which they stand.
+    case program
+    /// Blocks that inherit.
+    case block
+  }
+
+  typealias Apply = (Scope, Directive) throws(Refusal) -> Void
+
+  let name: String
+  let contexts: Contexts
+  let arguments: ClosedRange<Int>
+  var isBlock = false
+  /// Several of them in one block add up (or the feature says what happens).
+  var isRepeatable = false
+  var stage = Stage.setting
+  /// The default, as the reference shows it.
+  var standard: String?
+  let summary: String
+  let apply: Apply
+
+  init(
+    _ name: String, _ contexts: Contexts, _ arguments: ClosedRange<Int>, _ summary: String,
+    standard: String? = nil, apply: @escaping Apply
+  ) {
+    self.name = name
+    self.contexts = contexts
+    self.arguments = arguments
+    self.summary = summary
+    self.standard = standard
+    self.apply = apply
+  }
+
+  /// The same row, allowed several times in a block.
+  func repeatable() -> Row {
+    var row = self
+    row.isRepeatable = true
+    return row
+  }
+
+  /// The same row, at another stage.
+  func at(_ stage: Stage) -> Row {
+    var row = self
+    row.stage = stage
+    return row
+  }
+
+  /// The same row, with a block.
+  func block() -> Row {
+    var row = self
+    row.isBlock = true
+    return row
+  }
+}
+
+// --- rows that write one value ------------------------------------------------------------------
+
+extension Row {
+  /// `on` or `off`.
+  static func flag(
+    _ name: String, _ contexts: Contexts, _ path: ReferenceWritableKeyPath<Scope, Bool>,
+    _ standard: String, _ summary: String
+  ) -> Row {
+    Row(name, contexts, 1...1, summary, standard: standard) { scope, directive throws(Refusal) in
+      scope[keyPath: path] = try directive.flag(0)
+    }
+  }
+
+  /// A span of time, in milliseconds.
+  static func time(
+    _ name: String, _ contexts: Contexts, _ path: ReferenceWritableKeyPath<Scope, Int>,
+    _ standard: String, _ summary: String
+  ) -> Row {
+    Row(name, contexts, 1...1, summary, standard: standard) { scope, directive throws(Refusal) in
+      scope[keyPath: path] = try directive.time(0)
+    }
+  }
+
+  /// A number of bytes.
+  static func size(
+    _ name: String, _ contexts: Contexts, _ path: ReferenceWritableKeyPath<Scope, Int>,
+    _ standard: String, _ summary: String
+  ) -> Row {
+    Row(name, contexts, 1...1, summary, standard: standard) { scope, directive throws(Refusal) in
+      scope[keyPath: path] = try directive.size(0)
+    }
+  }
+
+  /// A whole number.
+  static func number(
+    _ name: String, _ contexts: Contexts, _ range: ClosedRange<Int>,
+    _ path: ReferenceWritableKeyPath<Scope, Int>, _ standard: String, _ summary: String
+  ) -> Row {
+    Row(name, contexts, 1...1, summary, standard: standard) { scope, directive throws(Refusal) in
+      scope[keyPath: path] = try directive.number(0, range)
+    }
+  }
+
+  /// One of a few words.
+  static func choice<Choice: RawRepresentable & CaseIterable>(
+    _ name: String, _ contexts: Contexts, _ path: ReferenceWritableKeyPath<Scope, Choice>,
+    _ standard: String, _ summary: String
+  ) -> Row where Choice.RawValue == String {
+    Row(name, contexts, 1...1, summary, standard: standard) { scope, directive throws(Refusal) in
+      scope[keyPath: path] = try directive.choice(0)
+    }
+  }
+
+  /// Any word.
+  static func text(
+    _ name: String, _ contexts: Contexts, _ path: ReferenceWritableKeyPath<Scope, String>,
+    _ standard: String, _ summary: String
+  ) -> Row {
+    Row(name, contexts, 1...1, summary, standard: standard) { scope, directive throws(Refusal) in
+      scope[keyPath: path] = directive.arguments[0].text
+    }
+  }
+
+  /// Any word, where none is a value of its own.
+  static func optionalText(
+    _ name: String, _ contexts: Contexts, _ path: ReferenceWritableKeyPath<Scope, String?>,
+    _ summary: String
+  ) -> Row {
+    Row(name, contexts, 1...1, summary, standard: "—") { scope, directive throws(Refusal) in
+      scope[keyPath: path] = directive.arguments[0].text
+    }
+  }
+
+  /// A word with variables.
+  static func template(
+    _ name: String, _ contexts: Contexts, _ path: ReferenceWritableKeyPath<Scope, Template?>,
+    _ summary: String
+  ) -> Row {
+    Row(name, contexts, 1...1, summary, standard: "—") { scope, directive throws(Refusal) in
+      scope[keyPath: path] = try scope.template(directive, 0)
+    }
+  }
+
+  /// A directive that is accepted because configurations have it, and that changes nothing here;
+  /// the summary says why.
+  static func noEffect(
+    _ name: String, _ contexts: Contexts, _ arguments: ClosedRange<Int>, _ summary: String
+  ) -> Row {
+    Row(name, contexts, arguments, summary) { _, _ in }
+  }
+}

@@ -1,0 +1,91 @@
+// A block while it is being read: what it inherited, what its directives have set so far.
+
+import Configuration
+import HTTP
+
+/// One block of the configuration under construction.
+final class Scope {
+  let context: Contexts
+  unowned let builder: PlanBuilder
+  let parent: Scope?
+  var main: MainSettings {
+    get { builder.main }
+    set { builder.main = newValue }
+  }
+  var server: ServerSettings
+  var location: LocationSettings
+
+  /// The server block that this stands in.
+  var site: SiteDraft?
+  /// The location (or `if`) that this block is.
+  var place: Location?
+  /// Where rewrite directives of this block go; an `if` shares its parent's.
+  var program = ProgramDraft()
+  /// The upstream block that this is.
+  var upstream: UpstreamDraft?
+  /// Which rows were used in this block, where first, and how often.
+  var seen: [String: (first: Word, count: Int)] = [:]
+  /// Where nested locations go.
+  var tree: LocationTree<Location>?
+  var hasLocations = false
+
+  init(_ context: Contexts, _ builder: PlanBuilder, parent: Scope?) {
+    self.context = context
+    self.builder = builder
+    self.parent = parent
+    server = parent?.server ?? ServerSettings()
+    location = parent?.location ?? LocationSettings()
+    site = parent?.site
+    upstream = parent?.upstream
+  }
+
+  /// Whether this is the first use of a list directive in this block: inherited entries give way.
+  func isFirst(_ directive: Directive) -> Bool {
+    seen[directive.name.text]?.count == 1
+  }
+
+  /// Argument `index` as a word with variables.
+  func template(_ directive: Directive, _ index: Int) throws(Refusal) -> Template {
+    try template(directive.arguments[index].text, index)
+  }
+
+  /// `text` as a word with variables; `index` is the argument to blame.
+  func template(_ text: String, _ index: Int?) throws(Refusal) -> Template {
+    try builder.template(text, index)
+  }
+
+  func bytes(_ text: String) -> Bytes { builder.store.append(text) }
+
+  func warn(_ message: String, _ word: Word) { builder.diagnostics.warn(message, at: word) }
+}
+
+/// A server block under construction.
+final class SiteDraft {
+  var listens: [ListenDraft] = []
+  var names: [(text: String, word: Word)] = []
+  var site: Site?
+  let word: Word
+  init(_ word: Word) { self.word = word }
+}
+
+/// One `listen` under construction.
+struct ListenDraft {
+  var settings: ListenSettings
+  var isDefault = false
+  var isTLS = false
+  var speaksHTTP2 = false
+  /// Parameters that only concern the socket were given.
+  var setsSocket = false
+  var word: Word
+}
+
+/// An upstream block under construction.
+final class UpstreamDraft {
+  var settings: UpstreamSettings
+  init(_ settings: UpstreamSettings) { self.settings = settings }
+}
+
+/// Rewrite steps under construction.
+final class ProgramDraft {
+  var steps: [RewriteProgram.Step] = []
+}

@@ -1,0 +1,337 @@
+// What the directives of a block amount to, once inherited: plain structures that the data path reads.
+//
+// Each directive row writes one field here. A block begins with a copy of its parent's settings; a
+// field's initial value is the directive's default.
+
+import HTTP
+
+/// Settings of the whole program: what stands outside any block, and in `events`.
+struct MainSettings: Sendable {
+  var user: String?
+  var group: String?
+  var isDaemon = false
+  var hasMasterProcess = true
+  /// The number of worker threads; nil: one a processor.
+  var workerProcesses: Int? = 1
+  var descriptorLimit: Int?
+  /// nil: a draining worker waits for ever.
+  var shutdownTimeoutMs: Int?
+  var pidPath = "logs/portico.pid"
+  var errorLogs: [ErrorLogSettings] = []
+  /// Connections of one worker thread, of clients and upstreams together.
+  var workerConnections = 512
+  var acceptsMany = false
+}
+
+/// One target of `error_log`.
+struct ErrorLogSettings: Sendable, Hashable {
+  var path: String
+  var level: LogLevel
+}
+
+/// A socket to listen on: one address of any number of `listen` directives.
+struct ListenSettings: Sendable {
+  var address: SocketAddress
+  var backlog = 511
+  var reusePort = false
+  var ipv6Only = true
+  var deferredAccept = false
+  var receiveBufferBytes: Int?
+  var sendBufferBytes: Int?
+  /// TCP keep-alive (so_keepalive): nil leaves the system's setting.
+  var keepAlive: Bool?
+  var fastOpen: Int?
+}
+
+/// Settings of one `server`: what holds before a location is known.
+struct ServerSettings {
+  var headerBufferBytes = 1 << 10
+  var largeHeaderBufferCount = 4
+  var largeHeaderBufferBytes = 8 << 10
+  var headerTimeout: Milliseconds = 60_000
+  var mergeSlashes = true
+  var ignoresInvalidFields = true
+  var allowsUnderscores = false
+  var maxFields = 1000
+  var tls = Shared(TLSSettings())
+}
+
+/// The `ssl_` directives of a server.
+struct TLSSettings {
+  var certificatePaths: [String] = []
+  var keyPaths: [String] = []
+  var protocols: [String] = ["TLSv1.2", "TLSv1.3"]
+  var ciphers = "HIGH:!aNULL:!MD5"
+  var prefersServerCiphers = false
+  var confCommands: [(String, String)] = []
+  var sessionTimeoutSeconds = 300
+  var usesTickets = true
+  var sessionCache = TLSSessionCache.none
+  var ticketKeyPaths: [String] = []
+  var clientCertificatePath: String?
+  var trustedCertificatePath: String?
+  var crlPath: String?
+  var verify = ClientVerification.off
+  var verifyDepth = 1
+  var rejectsHandshake = false
+  var bufferBytes = 16 << 10
+  var curves: String?
+  var dhparamPath: String?
+  var passwordPath: String?
+  var handshakeTimeout: Milliseconds = 60_000
+
+  enum ClientVerification: String, CaseIterable { case off, on, optional, optional_no_ca }
+}
+
+/// Settings that a location inherits from its server and `http`.
+struct LocationSettings {
+  /// Forgets what a location does, which those inside don't inherit.
+  mutating func dropContent() {
+    if proxy.value.pass != nil { proxy.value.pass = nil }
+    if !core.value.tryFiles.isEmpty || core.value.isInternal || core.value.alias != nil
+      || core.value.tryFilesStatus != nil
+    {
+      core.value.tryFiles = []
+      core.value.tryFilesStatus = nil
+      core.value.isInternal = false
+      core.value.alias = nil
+    }
+  }
+
+  var core = Shared(CoreSettings())
+  var log = Shared(LogSettings())
+  var headers = Shared(HeaderSettings())
+  var proxy = Shared(ProxySettings())
+  var upstreamTLS = Shared(UpstreamTLSSettings())
+}
+
+/// Settings of ngx_http_core_module and ngx_http_index_module.
+struct CoreSettings {
+  var root = Template(literal: Bytes("html"))
+  /// `alias`: replaces the part of the path that the location matched.
+  var alias: Template?
+  var index: [Template] = [Template(literal: Bytes("index.html"))]
+  var types = MediaTypes.standard()
+  var defaultType = Bytes("text/plain")
+  var maxBodyBytes = 1 << 20
+  var bodyBufferBytes = 16 << 10
+  var bodyTemporaryPath = "client_body_temp"
+  var bodyTimeout: Milliseconds = 60_000
+  var sendTimeout: Milliseconds = 60_000
+  var keepaliveTimeout: Milliseconds = 75_000
+  var keepaliveHeaderSeconds: Int?
+  var keepaliveRequests = 1000
+  var keepaliveTime: Milliseconds = 3_600_000
+  var lingeringClose = LingeringClose.on
+  var lingeringTime: Milliseconds = 30_000
+  var lingeringTimeout: Milliseconds = 5_000
+  var usesSendfile = true
+  var usesNoPush = false
+  var usesNoDelay = true
+  var etag = true
+  var ifModifiedSince = IfModifiedSince.exact
+  var maxRanges = Int.max
+  var fileCache: FileCacheSettings?
+  var fileCacheValid: Milliseconds = 60_000
+  var fileCacheMinUses = 1
+  var cachesFileErrors = false
+  var resolver: ResolverSettings?
+  var resolverTimeout: Milliseconds = 30_000
+  var serverTokens = ServerTokens.off
+  var errorPages: [ErrorPage] = []
+  var recursiveErrorPages = false
+  var isInternal = false
+  var tryFiles: [Template] = []
+  /// The status that `try_files` ends with (`=404`), if its last word is one.
+  var tryFilesStatus: Int?
+  var absoluteRedirect = true
+  var serverNameInRedirect = false
+  var portInRedirect = true
+  var chunkedTransferEncoding = true
+  var logsNotFound = true
+  var resetsTimedOut = false
+
+  /// How files are cached, for `OpenFileCache`.
+  var filePolicy: OpenFilePolicy {
+    OpenFilePolicy(valid: fileCacheValid, minUses: fileCacheMinUses, keepsErrors: cachesFileErrors)
+  }
+
+  enum LingeringClose: String, CaseIterable { case off, on, always }
+  enum IfModifiedSince: String, CaseIterable { case off, exact, before }
+  enum ServerTokens: String, CaseIterable { case off, on }
+}
+
+/// `open_file_cache max= inactive=`.
+struct FileCacheSettings: Hashable {
+  var maxEntries: Int
+  var inactive: Milliseconds = 60_000
+}
+
+/// One `error_page` line.
+struct ErrorPage {
+  var statuses: [Int]
+  /// nil: the status of the error; 0: the status of what the page answers (`=`).
+  var responseStatus: Int?
+  var target: Template
+  /// A named location, without its `@`.
+  var named: String?
+}
+
+/// `access_log` and `error_log` of a block.
+struct LogSettings {
+  var accessLogs: [AccessLogSettings] = []
+  var errorLogs: [ErrorLogSettings]?
+}
+
+/// One `access_log` line.
+struct AccessLogSettings {
+  var path: String
+  var format: LogFormat
+  var bufferBytes: Int?
+  var flush: Milliseconds?
+  var condition: Template?
+}
+
+/// A compiled `log_format`.
+final class LogFormat {
+  let template: Template
+  let escape: LogEscape
+  init(template: Template, escape: LogEscape) {
+    self.template = template
+    self.escape = escape
+  }
+}
+
+/// `add_header`, `add_trailer`, `expires`.
+struct HeaderSettings {
+  var added: [AddedHeader] = []
+  var expires = Expires.off
+}
+
+/// One `add_header`.
+struct AddedHeader {
+  var name: Bytes
+  var value: Template
+  var always: Bool
+}
+
+/// `expires`.
+enum Expires {
+  case off, epoch, max
+  /// Seconds from now, or from the file's modification.
+  case after(Int, modified: Bool)
+  /// Seconds after midnight.
+  case daily(Int)
+  /// Computed per exchange.
+  case variable(Template)
+}
+
+/// The `proxy_` directives.
+struct ProxySettings {
+  var pass: ProxyPass?
+  var setFields: [AddedHeader] = []
+  var hiddenFields: [Bytes] = []
+  var passedFields: [Bytes] = []
+  var httpMinorVersion = 1
+  var buffering = true
+  /// The limit for a response head; generous unless the directive says otherwise.
+  var bufferBytes: Int = 64 << 10
+  var bufferCount = 8
+  var bufferUnitBytes = 8 << 10
+  var busyBytes: Int?
+  var maxTemporaryFileBytes = 1 << 30
+  var temporaryPath = "proxy_temp"
+  var requestBuffering = true
+  var connectTimeout: Milliseconds = 60_000
+  var readTimeout: Milliseconds = 60_000
+  var sendTimeout: Milliseconds = 60_000
+  var nextUpstream: NextUpstream = [.error, .timeout]
+  var nextUpstreamTries = 0
+  var nextUpstreamTimeout: Milliseconds = 0
+  var redirects = [ProxyRedirect.standard]
+  var interceptsErrors = false
+  var ignoresClientAbort = false
+  var forwarded = false
+  var passesRequestBody = true
+  var passesRequestHeaders = true
+  var method: Template?
+  var body: Template?
+
+  // What follows from the above, computed by `settle`.
+  /// Which fields of requests are not passed on.
+  var droppedRequestFields = FieldNames()
+  /// Which fields of responses are not passed on.
+  var hiddenTokens = FieldNames()
+  var setsHost = false
+  var setsConnection = false
+  var setsUpgrade = false
+  /// Whether the configuration asks for `Connection: close`.
+  var closesUpstream = false
+  /// How much of a response may wait in memory for its client.
+  var memoryLimit = 64 << 10
+}
+
+/// What `proxy_pass` says.
+struct ProxyPass {
+  enum Destination {
+    case upstream(UpstreamReference)
+    /// The address is known only per exchange.
+    case variable(Template)
+  }
+  var destination: Destination
+  var isTLS: Bool
+  /// The part of the URL after the address: replaces what the location matched.
+  var uri: Bytes?
+  /// `$proxy_host`.
+  var host: Bytes
+  var port: Bytes
+  /// As written, for `proxy_redirect default`.
+  var url: Bytes
+}
+
+/// Which group of servers: resolved to the worker's group when the plan is complete.
+final class UpstreamReference {
+  let name: String
+  var group: UpstreamGroup?
+  init(name: String) { self.name = name }
+}
+
+/// `proxy_next_upstream`.
+struct NextUpstream: OptionSet {
+  let rawValue: Int
+  static let error = NextUpstream(rawValue: 1)
+  static let timeout = NextUpstream(rawValue: 2)
+  static let invalidHeader = NextUpstream(rawValue: 4)
+  static let http500 = NextUpstream(rawValue: 8)
+  static let http502 = NextUpstream(rawValue: 16)
+  static let http503 = NextUpstream(rawValue: 32)
+  static let http504 = NextUpstream(rawValue: 64)
+  static let http403 = NextUpstream(rawValue: 128)
+  static let http404 = NextUpstream(rawValue: 256)
+  static let http429 = NextUpstream(rawValue: 512)
+  static let nonIdempotent = NextUpstream(rawValue: 1024)
+}
+
+/// One `proxy_redirect`.
+enum ProxyRedirect {
+  case standard
+  case prefix(Template, Template)
+  case regex(Regex, Template)
+}
+
+/// The `proxy_ssl_` directives.
+struct UpstreamTLSSettings {
+  var name: Template?
+  var sendsServerName = false
+  var verifies = false
+  var verifyDepth = 1
+  var trustedCertificatePath: String?
+  var crlPath: String?
+  var certificatePath: String?
+  var keyPath: String?
+  var protocols: [String] = ["TLSv1.2", "TLSv1.3"]
+  var ciphers = "DEFAULT"
+  var reusesSessions = true
+  var confCommands: [(String, String)] = []
+  var passwordPath: String?
+}

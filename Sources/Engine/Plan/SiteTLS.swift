@@ -1,0 +1,90 @@
+// The TLS side of sites: contexts made when a client first asks for them, chosen by server name.
+
+import HTTP
+
+/// What a site shows to TLS clients. Its context is made on the worker's own thread, on demand.
+final class SiteTLS {
+  let policy: TLSServerPolicy
+  private let ticketKeys: TLSTicketKeys
+  private var made: TLSServerContext?
+  /// Why the context can't be made: said once.
+  private(set) var problem: String?
+
+  init(policy: TLSServerPolicy, ticketKeys: TLSTicketKeys) {
+    self.policy = policy
+    self.ticketKeys = ticketKeys
+  }
+
+  /// The context, or nil if the certificate is broken: only this site's handshakes fail then.
+  func context(_ library: TLSLibrary, _ errorLog: ErrorLog) -> TLSServerContext? {
+    if let made { return made }
+    if problem != nil { return nil }
+    do throws(TLSConfigurationError) {
+      let context = try TLSServerContext(policy: policy, library: library, ticketKeys: ticketKeys)
+      made = context
+      return context
+    } catch {
+      problem = error.message
+      errorLog.write(.emerg, error.message)
+      return nil
+    }
+  }
+}
+
+/// Chooses the site's context for the server name of a handshake.
+final class SiteNameResolver: TLSNameResolver {
+  private unowned let address: AddressPlan
+  private let library: TLSLibrary
+  private let errorLog: ErrorLog
+  private var captures = CaptureSet()
+
+  init(_ address: AddressPlan, _ library: TLSLibrary, _ errorLog: ErrorLog) {
+    self.address = address
+    self.library = library
+    self.errorLog = errorLog
+  }
+
+  override func context(for name: Bytes?, session: TLSSession) -> TLSNameChoice {
+    var site = address.defaultSite
+    if let name, let match = address.names.find(name, captures: &captures) { site = match.value }
+    guard let tls = site.tls else { return .fail }
+    if tls.policy.rejectHandshake { return .reject }
+    guard let context = tls.context(library, errorLog) else { return .fail }
+    return .use(context)
+  }
+}
+
+extension AddressPlan {
+  /// The default site's context: what a handshake begins with.
+  func tlsContext(_ library: TLSLibrary, _ errorLog: ErrorLog) -> TLSServerContext? {
+    if let context = defaultSite.tls?.context(library, errorLog) { return context }
+    for site in sites {
+      if let context = site.tls?.context(library, errorLog) { return context }
+    }
+    return nil
+  }
+
+  var handshakeTimeout: Milliseconds { defaultSite.settings.headerTimeout }
+}
+
+/// TLS towards the upstreams of one location.
+final class UpstreamTLS {
+  let options: TLSClientOptions
+  private var made: TLSClientContext?
+  private(set) var resumptions: [String: TLSResumption] = [:]
+
+  init(options: TLSClientOptions) { self.options = options }
+
+  func context(_ library: TLSLibrary) throws(TLSConfigurationError) -> TLSClientContext {
+    if let made { return made }
+    let context = try TLSClientContext(library: library, options: options)
+    made = context
+    return context
+  }
+
+  func remember(_ resumption: TLSResumption, name: String) {
+    // Bound: names whose sessions are kept.
+    if resumptions.count >= 64 && resumptions[name] == nil { resumptions.removeAll() }
+    resumptions[name] = resumption
+  }
+}

@@ -1,0 +1,172 @@
+// Directives of upstream blocks (https://nginx.org/en/docs/http/ngx_http_upstream_module.html), and
+// active health checks (ngx_http_upstream_hc_module, free here, also inside `upstream`).
+
+import Configuration
+import HTTP
+
+extension Row {
+  static let upstreamRows: [Row] = [
+    Row("upstream", .http, 1...1, "A group of servers.") { scope, directive throws(Refusal) in
+      let name = directive.text(0)
+      guard scope.builder.upstreams[name] == nil else {
+        throw Refusal("duplicate upstream \"\(name)\"", argument: 0)
+      }
+      let inner = Scope(.upstream, scope.builder, parent: scope)
+      let draft = UpstreamDraft(UpstreamSettings(name: name))
+      draft.settings.displayName = name
+      inner.upstream = draft
+      scope.builder.process(directive.block ?? [], inner)
+      guard !draft.settings.servers.isEmpty else {
+        throw Refusal("no servers are inside upstream \"\(name)\"", argument: 0)
+      }
+      scope.builder.add(draft.settings)
+    }.block().at(.definition),
+    Row("server", .upstream, 1...1000, "A server of the group: an address and parameters.") { scope, directive throws(Refusal) in
+      scope.upstream?.settings.servers.append(try upstreamServer(directive))
+    }.repeatable(),
+    Row("least_conn", .upstream, 0...0, "The server with the fewest active connections is chosen.") { scope, directive throws(Refusal) in
+      scope.upstream?.settings.method = .leastConnections
+    },
+    Row("zone", .upstream, 1...2, "Shared memory; the state of servers is always shared here.") { scope, directive throws(Refusal) in
+      let size = directive.arguments.count > 1 ? try directive.size(1) : 0
+      scope.upstream?.settings.zone = (name: directive.text(0), byteCount: size)
+    },
+    Row("keepalive", .upstream, 1...2, "Idle connections kept by each worker; 0: none.", standard: "32") { scope, directive throws(Refusal) in
+      scope.upstream?.settings.keepalive.connectionCount = try directive.number(0, 0...100_000)
+    },
+    Row("keepalive_requests", .upstream, 1...1, "Requests that one connection may carry.", standard: "1000") { scope, directive throws(Refusal) in
+      scope.upstream?.settings.keepalive.requestCount = try directive.number(0, 1...Int.max)
+    },
+    Row("keepalive_time", .upstream, 1...1, "How old a connection may become.", standard: "1h") { scope, directive throws(Refusal) in
+      scope.upstream?.settings.keepalive.maxAge = try directive.time(0)
+    },
+    Row("keepalive_timeout", .upstream, 1...1, "How long an idle connection is kept.", standard: "60s") { scope, directive throws(Refusal) in
+      scope.upstream?.settings.keepalive.idleTimeout = try directive.time(0)
+    },
+    Row("health_check", [.upstream, .location], 0...1000, "Asks servers regularly whether they are well.") { scope, directive throws(Refusal) in
+      let settings = try healthCheck(scope, directive)
+      if scope.context == .upstream {
+        scope.upstream?.settings.healthCheck = settings
+      } else {
+        scope.builder.locationChecks.append((scope, settings, directive.name))
+      }
+    }.repeatable(),
+    Row("match", .http, 1...1, "What a health check's answer must be like.") { scope, directive throws(Refusal) in
+      var settings = MatchSettings(name: directive.text(0))
+      for line in directive.block ?? [] {
+        let words = [line.name.text] + line.arguments.map(\.text)
+        do throws(MatchSyntaxError) {
+          try settings.add(words) { pattern in
+            (try? scope.builder.pattern(pattern))
+          }
+        } catch {
+          scope.builder.diagnostics.error(error.text, at: line.name)
+        }
+      }
+      guard scope.builder.matches.updateValue(settings, forKey: settings.name) == nil else {
+        throw Refusal("duplicate match \"\(settings.name)\"", argument: 0)
+      }
+    }.block().at(.definition),
+  ]
+
+  private static func upstreamServer(_ directive: Directive) throws(Refusal) -> UpstreamServerSettings {
+    guard let target = HostPort(directive.text(0), defaultPort: 80) else {
+      throw Refusal("\"\(directive.text(0))\" is not an address; write \"host:port\" or \"unix:/path\"", argument: 0)
+    }
+    var server = UpstreamServerSettings(
+      target.address.map { .address($0) } ?? .name(target.host, port: target.port))
+    for index in directive.arguments.indices.dropFirst() {
+      if let value = directive.parameter("weight", index) {
+        server.weight = try directive.number(value, index, 1...65_535)
+      } else if let value = directive.parameter("max_conns", index) {
+        server.maxConnections = try directive.number(value, index, 0...Int.max)
+      } else if let value = directive.parameter("max_fails", index) {
+        server.maxFails = try directive.number(value, index, 0...Int.max)
+      } else if let value = directive.parameter("fail_timeout", index) {
+        server.failTimeout = try directive.time(value, index)
+      } else if directive.text(index) == "backup" {
+        server.isBackup = true
+      } else if directive.text(index) == "down" {
+        server.isDown = true
+      } else if directive.text(index) == "resolve" {
+        server.isResolved = true
+      } else {
+        throw directive.unknownParameter(
+          index, ["weight=", "max_conns=", "max_fails=", "fail_timeout=", "backup", "down", "resolve"])
+      }
+    }
+    return server
+  }
+
+  private static func healthCheck(_ scope: Scope, _ directive: Directive) throws(Refusal) -> HealthCheckSettings {
+    var settings = HealthCheckSettings()
+    for index in directive.arguments.indices {
+      if let value = directive.parameter("interval", index) {
+        settings.interval = try directive.time(value, index)
+      } else if let value = directive.parameter("jitter", index) {
+        settings.jitter = try directive.time(value, index)
+      } else if let value = directive.parameter("fails", index) {
+        settings.fails = try directive.number(value, index, 1...1000)
+      } else if let value = directive.parameter("passes", index) {
+        settings.passes = try directive.number(value, index, 1...1000)
+      } else if let value = directive.parameter("uri", index) {
+        guard value.hasPrefix("/") else { throw Refusal("a health check's uri begins with \"/\"", argument: index) }
+        settings.uri = value
+      } else if let value = directive.parameter("port", index) {
+        settings.port = UInt16(try directive.number(value, index, 1...65_535))
+      } else if let value = directive.parameter("match", index) {
+        guard let match = scope.builder.matches[value] else {
+          throw Refusal("there is no \"match \(value)\" block", argument: index)
+        }
+        settings.match = match
+      } else if let value = directive.parameter("type", index) {
+        switch value {
+        case "http": settings.kind = .http
+        case "tcp": settings.kind = .tcp
+        default: throw Refusal("a health check's type is \"http\" or \"tcp\", not \"\(value)\"", argument: index)
+        }
+      } else if directive.text(index) == "mandatory" {
+        settings.isMandatory = true
+      } else if directive.text(index) == "persistent" {
+        settings.isPersistent = true
+      } else {
+        throw directive.unknownParameter(
+          index,
+          ["interval=", "jitter=", "fails=", "passes=", "uri=", "port=", "match=", "type=", "mandatory", "persistent"])
+      }
+    }
+    return settings
+  }
+}
+
+extension PlanBuilder {
+  /// A pattern of a `match` block; the control thread alone evaluates it.
+  func pattern(_ text: String) throws(Refusal) -> MatchPattern {
+    let caseless = text.hasPrefix("*")
+    do throws(RegexError) {
+      let regex = Handover(try Regex(pattern: caseless ? String(text.dropFirst()) : text, caseless: caseless))
+      return MatchPattern(text: text) { regex.value.matches($0) }
+    } catch {
+      throw Refusal(error.message)
+    }
+  }
+
+  /// Takes an upstream in.
+  func add(_ settings: UpstreamSettings) {
+    upstreams[settings.name] = settings
+    upstreamOrder.append(settings.name)
+  }
+
+  /// What `proxy_pass` refers to: an upstream block, or a group made for one address.
+  func reference(_ authority: String, _ target: HostPort) -> UpstreamReference {
+    let reference = UpstreamReference(name: authority)
+    references.append(reference)
+    if upstreams[authority] == nil {
+      let server = UpstreamServerSettings(
+        target.address.map { .address($0) } ?? .name(target.host, port: target.port))
+      let isDefaultPort = !target.hasPort && upstreams[target.host] != nil
+      if !isDefaultPort { add(UpstreamSettings(name: authority, servers: [server])) }
+    }
+    return reference
+  }
+}

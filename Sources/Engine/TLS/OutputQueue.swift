@@ -1,0 +1,247 @@
+// What waits to be sent to a peer: buffers, bytes that live elsewhere, pieces of files. Sent in
+// order, several pieces by one system call.
+
+import CLinux
+import HTTP
+
+/// The bytes queued for one connection.
+struct OutputQueue {
+  enum Segment {
+    /// A buffer of the pool, given back when it is sent.
+    case buffer(Buffer)
+    /// Bytes whose owner keeps them until the exchange finishes.
+    case bytes(Bytes)
+    /// A piece of an open file.
+    case file(OpenFile, offset: Int64, count: Int)
+  }
+
+  private var segments: [Segment] = []
+  private var first = 0
+  /// The number of bytes queued, in memory and in files.
+  private(set) var byteCount = 0
+  /// The number of bytes queued in memory.
+  private(set) var memoryCount = 0
+  /// Bytes handed to the kernel since the queue was reset.
+  var sentCount = 0
+
+  var isEmpty: Bool { byteCount == 0 }
+
+  init() { segments.reserveCapacity(16) }
+
+  /// The last segment if it is a buffer with room for `count` more bytes.
+  @inline(__always)
+  func tail(room count: Int) -> Buffer? {
+    guard segments.count > first, case .buffer(let buffer) = segments[segments.count - 1],
+      buffer.room >= count
+    else { return nil }
+    return buffer
+  }
+
+  /// Counts `count` bytes that were appended to the tail.
+  @inline(__always)
+  mutating func extended(by count: Int) {
+    byteCount += count
+    memoryCount += count
+  }
+
+  mutating func append(_ buffer: Buffer) {
+    byteCount += buffer.count
+    memoryCount += buffer.count
+    segments.append(.buffer(buffer))
+  }
+
+  mutating func append(_ bytes: Bytes) {
+    guard !bytes.isEmpty else { return }
+    byteCount += bytes.count
+    memoryCount += bytes.count
+    segments.append(.bytes(bytes))
+  }
+
+  mutating func append(_ file: OpenFile, offset: Int64, count: Int) {
+    guard count > 0 else { return }
+    byteCount += count
+    file.retain()
+    segments.append(.file(file, offset: offset, count: count))
+  }
+
+  /// Drops everything unsent.
+  mutating func removeAll(_ pool: BufferPool) {
+    for index in first..<segments.count {
+      switch segments[index] {
+      case .buffer(let buffer): pool.giveBack(buffer)
+      case .file(let file, _, _): file.release()
+      case .bytes: break
+      }
+    }
+    segments.removeAll(keepingCapacity: true)
+    first = 0
+    byteCount = 0
+    memoryCount = 0
+  }
+
+  /// Sends as much as the transport takes. `.bytes` when all is sent, `.wouldBlock` when some is
+  /// left, `.end` when a file was shorter than promised, `.failed` when the connection is broken.
+  mutating func flush(_ transport: inout Transport, _ pool: BufferPool) -> IOResult {
+    while byteCount > 0 {
+      let result: IOResult
+      if case .file(let file, let offset, let count) = segments[first] {
+        result =
+          transport.tls == nil
+          ? sendFile(&transport, file, offset, count)
+          : load(file, offset, count, pool)
+      } else if transport.tls != nil {
+        result = sendRecord(&transport, pool)
+      } else {
+        result = sendMemory(&transport, pool)
+      }
+      switch result {
+      case .bytes: continue
+      case .wouldBlock, .end, .failed: return result
+      }
+    }
+    return .bytes(0)
+  }
+
+  private mutating func sendMemory(_ transport: inout Transport, _ pool: BufferPool) -> IOResult {
+    if segments.count - first == 1 {
+      let result = transport.send(memory(first), more: false)
+      if case .bytes(let count) = result { dropSent(count, pool) }
+      return result
+    }
+    // Bound: pieces per call; more go with the next one.
+    let limit = 16
+    return unsafe withUnsafeTemporaryAllocation(of: iovec.self, capacity: limit) { vector in
+      var pieces = 0
+      var total = 0
+      var index = first
+      var fileFollows = false
+      while index < segments.count && pieces < limit {
+        if case .file = segments[index] {
+          fileFollows = true
+          break
+        }
+        let bytes = memory(index)
+        unsafe vector[pieces] = iovec(
+          iov_base: UnsafeMutableRawPointer(mutating: bytes.unsafeBase), iov_len: bytes.count)
+        pieces += 1
+        total += bytes.count
+        index += 1
+      }
+      let result: IOResult
+      if pieces == 1 {
+        // The head of a file: MSG_MORE lets it travel in one segment with the file's first bytes.
+        result = transport.send(memory(first), more: fileFollows)
+      } else {
+        result = unsafe transport.send(vector.baseAddress!, count: pieces, byteCount: total)
+      }
+      if case .bytes(let count) = result { dropSent(count, pool) }
+      return result
+    }
+  }
+
+  /// Sends one TLS record's worth: a small head and the body behind it share a record.
+  private mutating func sendRecord(_ transport: inout Transport, _ pool: BufferPool) -> IOResult {
+    coalesce(pool)
+    let bytes = memory(first)
+    let result = transport.send(bytes, more: false)
+    if case .bytes(let count) = result { dropSent(count, pool) }
+    return result
+  }
+
+  /// Moves the beginning of the second segment behind a small first one.
+  private func coalesce(_ pool: BufferPool) {
+    guard segments.count - first >= 2, case .buffer(let head) = segments[first],
+      head.count < 4 << 10, case .buffer(let body) = segments[first + 1], !body.isEmpty
+    else { return }
+    let moved = min(head.room, body.count)
+    guard moved > 0 else { return }
+    head.append(body.unread.prefix(moved))
+    if moved < body.count {
+      body.skip(moved)
+    } else {
+      body.consume(moved)
+    }
+  }
+
+  private mutating func sendFile(
+    _ transport: inout Transport, _ file: OpenFile, _ offset: Int64, _ count: Int
+  ) -> IOResult {
+    var position = offset
+    // Bound: one call sends at most 2 MiB, so that other connections get their turn.
+    let result = transport.sendFile(file.fd, offset: &position, count: min(count, 2 << 20))
+    if case .bytes(let sent) = result {
+      byteCount -= sent
+      sentCount += sent
+      if sent == count {
+        file.release()
+        removeFirst()
+      } else {
+        segments[first] = .file(file, offset: position, count: count - sent)
+      }
+    }
+    return result
+  }
+
+  /// Reads a piece of a file into memory, for TLS.
+  private mutating func load(
+    _ file: OpenFile, _ offset: Int64, _ count: Int, _ pool: BufferPool
+  ) -> IOResult {
+    let buffer = pool.take(count <= 16 << 10 ? .medium : .large)
+    let wanted = min(count, buffer.room)
+    let result = unsafe IOResult(
+      linux_pread(file.fd, buffer.free.unsafeBase, wanted, offset), zeroIsEnd: true)
+    guard case .bytes(let got) = result else {
+      pool.giveBack(buffer)
+      return result
+    }
+    buffer.produced(got)
+    memoryCount += got
+    if got == count {
+      file.release()
+      segments[first] = .buffer(buffer)
+    } else {
+      segments[first] = .file(file, offset: offset + Int64(got), count: count - got)
+      segments.insert(.buffer(buffer), at: first)
+    }
+    return .bytes(got)
+  }
+
+  private func memory(_ index: Int) -> Bytes {
+    switch segments[index] {
+    case .buffer(let buffer): buffer.unread
+    case .bytes(let bytes): bytes
+    case .file: Bytes()
+    }
+  }
+
+  private mutating func dropSent(_ count: Int, _ pool: BufferPool) {
+    var rest = count
+    byteCount -= count
+    memoryCount -= count
+    sentCount += count
+    while first < segments.count {
+      let length = memory(first).count
+      if rest < length {
+        switch segments[first] {
+        case .buffer(let buffer): buffer.consume(rest)
+        case .bytes(let bytes): segments[first] = .bytes(bytes.dropping(rest))
+        case .file: break
+        }
+        return
+      }
+      if case .file = segments[first] { return }
+      rest -= length
+      if case .buffer(let buffer) = segments[first] { pool.giveBack(buffer) }
+      removeFirst()
+      if rest == 0 && (first >= segments.count || memory(first).count > 0) { return }
+    }
+  }
+
+  private mutating func removeFirst() {
+    first += 1
+    if first == segments.count {
+      segments.removeAll(keepingCapacity: true)
+      first = 0
+    }
+  }
+}

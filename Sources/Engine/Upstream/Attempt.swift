@@ -1,0 +1,209 @@
+// One try at one server of an upstream: what was sent, what came back, how far it is.
+//
+//   none ─► connecting ─► (handshaking) ─► sending ─► awaitingHead ─► receivingBody ─► none
+//               │               │             │             │               └─► tunneling
+//               └───────────────┴─────────────┴─────────────┴─► failed: RetryPolicy decides
+//
+// The exchange drives it (Exchange+Upstream); this is its state and the parsing of the response.
+
+import HTTP
+
+/// The state of the try under way.
+struct Attempt {
+  enum Phase {
+    case none, connecting, handshaking, sending, awaitingHead, receivingBody, tunneling
+  }
+
+  var phase = Phase.none
+  var connection: UpstreamConnection?
+  var group: UpstreamGroup?
+  var peer: Peer?
+  var tried = TriedSet()
+  /// Tries so far, this one included.
+  var tryCount = 0
+  /// When the first try began.
+  var startedAt: Milliseconds = 0
+  /// When this try began.
+  var triedAt: Milliseconds = 0
+  /// Whether the connection had served a request before.
+  var isReused = false
+  /// Whether the stale-connection retry was used up.
+  var didRetryStale = false
+  /// The request as sent: head, and a small body behind it.
+  var request: Buffer?
+  /// How much of `request` was sent.
+  var requestSent = 0
+  /// How much of the buffered body was sent (not counting what stands in `request`).
+  var bodySent = 0
+  /// A piece of a streamed body that waits to be sent.
+  var bodyPiece: Buffer?
+  /// Whether the end of a streamed body was sent.
+  var didEndBody = false
+  /// Whether any byte of a streamed body was read from the client: it can't be replayed.
+  var consumedBody = false
+  var sendsChunked = false
+  var bytesSent = 0
+
+  // The response.
+  var didReceive = false
+  var input: Buffer?
+  var head = ResponseHead()
+  var headBytes = Bytes()
+  var parser = ResponseHeadParser()
+  var framing = UpstreamFraming()
+  var decoder = ChunkedDecoder()
+  var remaining = 0
+  var isBodyComplete = false
+  var interimCount = 0
+  var bytesReceived = 0
+  /// Response bytes that wait in a file for a slow client.
+  var spool: TemporaryFile?
+  var spoolSent = 0
+  /// The disk refused: what does not fit in memory waits at the upstream.
+  var isSpoolBroken = false
+
+  var isActive: Bool { phase != .none }
+  var peerName: String? { peer?.name.string }
+  /// What logs call the upstream when no server was chosen.
+  var groupName: Bytes?
+
+  /// Prepares for the first byte of a response on a fresh try.
+  mutating func resetResponse() {
+    didReceive = false
+    head.reset()
+    headBytes = Bytes()
+    parser.reset()
+    decoder = ChunkedDecoder()
+    remaining = 0
+    isBodyComplete = false
+    interimCount = 0
+  }
+}
+
+/// How the response is framed, and whether its connection may be kept.
+struct UpstreamFraming {
+  var body = BodyFraming.none
+  var keepAlive = false
+  var isUpgrade = false
+  var isInterim = false
+  var namesFields = false
+
+  init() {}
+
+  init(_ framing: ResponseFraming) {
+    body = framing.body
+    keepAlive = framing.keepAlive
+    isUpgrade = framing.isUpgrade
+    isInterim = framing.isInterim
+    namesFields = framing.namesFields
+  }
+}
+
+/// Why a try failed, in the terms of `proxy_next_upstream`.
+enum AttemptFailure: BitwiseCopyable {
+  /// Connecting, sending or receiving failed.
+  case error
+  /// The server took longer than allowed.
+  case timeout
+  /// The response is not HTTP, or not to be trusted.
+  case invalidHeader
+  /// A status that `proxy_next_upstream` names.
+  case status(Int)
+  /// The connection had been kept and was closed before it answered a byte.
+  case stale
+  /// No server could be chosen.
+  case noServer
+
+  /// The status that the client gets if there is no other try.
+  var statusCode: Int {
+    switch self {
+    case .error, .invalidHeader, .stale, .noServer: 502
+    case .timeout: 504
+    case .status(let status): status
+    }
+  }
+}
+
+/// Whether another server may be asked (https://nginx.org/r/proxy_next_upstream).
+struct RetryPolicy {
+  let allowed: NextUpstream
+  let maxTries: Int
+  let timeout: Milliseconds
+
+  /// - Parameters:
+  ///   - isReplayable: the request can be sent again from its beginning.
+  ///   - isIdempotent: its method may be repeated (RFC 9110 §9.2.2).
+  ///   - wasSent: bytes of the request may have reached the server.
+  func allows(
+    _ failure: AttemptFailure, tries: Int, elapsed: Milliseconds, isReplayable: Bool,
+    mayRepeat: Bool
+  ) -> Bool {
+    guard isReplayable, mayRepeat else { return false }
+    if maxTries > 0 && tries >= maxTries { return false }
+    if timeout > 0 && elapsed >= timeout { return false }
+    switch failure {
+    case .error, .stale: return allowed.contains(.error)
+    case .timeout: return allowed.contains(.timeout)
+    case .invalidHeader: return allowed.contains(.invalidHeader)
+    case .noServer: return false
+    case .status(let status):
+      guard let flag = NextUpstream.flag(of: status) else { return false }
+      return allowed.contains(flag)
+    }
+  }
+}
+
+extension NextUpstream {
+  /// The flag that names a status, or nil.
+  static func flag(of status: Int) -> NextUpstream? {
+    switch status {
+    case 500: .http500
+    case 502: .http502
+    case 503: .http503
+    case 504: .http504
+    case 403: .http403
+    case 404: .http404
+    case 429: .http429
+    default: nil
+    }
+  }
+}
+
+/// What the `$upstream_…` variables tell of all tries, in order.
+struct UpstreamLog {
+  struct Entry {
+    var peer: Peer?
+    var status = 0
+    var connectTime: Milliseconds = -1
+    var headerTime: Milliseconds = -1
+    var responseTime: Milliseconds = -1
+    var responseLength = 0
+    var bytesSent = 0
+    var bytesReceived = 0
+    /// Whether an internal redirect began a new group of tries here.
+    var beginsGroup = false
+  }
+
+  private(set) var entries: [Entry] = []
+  private var nextBeginsGroup = false
+
+  init() { entries.reserveCapacity(4) }
+
+  mutating func begin(_ peer: Peer?) {
+    entries.append(Entry(peer: peer, beginsGroup: nextBeginsGroup && !entries.isEmpty))
+    nextBeginsGroup = false
+  }
+
+  mutating func beginGroup() { nextBeginsGroup = true }
+
+  /// Changes the entry of the try under way.
+  mutating func update(_ change: (inout Entry) -> Void) {
+    guard !entries.isEmpty else { return }
+    change(&entries[entries.count - 1])
+  }
+
+  mutating func reset() {
+    entries.removeAll(keepingCapacity: true)
+    nextBeginsGroup = false
+  }
+}

@@ -1,0 +1,157 @@
+// A connection to one server of an upstream: in use by one attempt, or kept idle for the next.
+
+import HTTP
+
+/// One connection to an upstream server.
+final class UpstreamConnection {
+  enum State {
+    case connecting, handshaking, active, idle
+  }
+
+  var transport = Transport()
+  var handle = Handle.none
+  let timer: TimerWheel.ID
+  var state = State.connecting
+  /// Which server this leads to; equal for all threads and across reloads.
+  var peerState: PeerState?
+  /// TLS towards upstreams of different names must not be mixed.
+  var tlsKey = TLSKey()
+  /// Whose attempt uses it.
+  var exchange = Handle.none
+  var requestCount = 0
+  var openedAt: Milliseconds = 0
+  unowned var idleList: IdleConnections?
+
+  init(timer: TimerWheel.ID) { self.timer = timer }
+
+  /// What distinguishes TLS connections to one address.
+  struct TLSKey: Equatable {
+    var context: ObjectIdentifier?
+    var name: [UInt8] = []
+  }
+}
+
+/// The idle connections of one upstream, most recently used last.
+final class IdleConnections {
+  fileprivate(set) var connections: [UpstreamConnection] = []
+  /// Bound: `keepalive` of the upstream.
+  var limit: Int
+
+  init(limit: Int) {
+    self.limit = limit
+    connections.reserveCapacity(limit)
+  }
+}
+
+/// All connections of a worker to upstreams.
+struct UpstreamPool {
+  private let loop: Loop
+  private var slab = Slab<UpstreamConnection>(kind: .upstream)
+  private var idle: [String: IdleConnections] = [:]
+
+  init(loop: Loop) { self.loop = loop }
+
+  /// The number of open connections, idle ones included.
+  var count: Int { slab.count }
+
+  /// The idle connections of the upstream called `name`; they survive reloads.
+  mutating func idleConnections(_ name: String, limit: Int) -> IdleConnections {
+    if let list = idle[name] {
+      list.limit = limit
+      return list
+    }
+    let list = IdleConnections(limit: limit)
+    idle[name] = list
+    return list
+  }
+
+  func connection(_ handle: Handle) -> UpstreamConnection? { slab.object(handle) }
+
+  /// Takes an idle connection to that server, or nil.
+  func checkOut(
+    _ list: IdleConnections, _ peerState: PeerState, _ tlsKey: UpstreamConnection.TLSKey
+  ) -> UpstreamConnection? {
+    var index = list.connections.count - 1
+    while index >= 0 {
+      let connection = list.connections[index]
+      if connection.peerState == peerState && connection.tlsKey == tlsKey {
+        list.connections.remove(at: index)
+        connection.state = .active
+        connection.idleList = nil
+        loop.clearTimer(connection.timer)
+        return connection
+      }
+      index -= 1
+    }
+    return nil
+  }
+
+  /// Opens a connection to `address`; `.failed` if the kernel refuses at once.
+  mutating func connect(
+    to address: SocketAddress, _ peerState: PeerState?
+  ) -> Result<UpstreamConnection, SystemError> {
+    let descriptor = linuxStreamSocket(address.family)
+    guard descriptor >= 0 else { return .failure(SystemError(code: Int32(-descriptor))) }
+    let fd = Int32(descriptor)
+    if !address.isUnix { Socket.setNoDelay(fd) }
+    if let error = Socket.connect(fd, to: address) {
+      Socket.close(fd)
+      return .failure(error)
+    }
+    let loop = loop
+    let (connection, handle) = slab.take { UpstreamConnection(timer: loop.makeTimer()) }
+    connection.handle = handle
+    connection.transport.open(fd, readable: false, writable: false)
+    connection.state = .connecting
+    connection.peerState = peerState
+    connection.tlsKey = UpstreamConnection.TLSKey()
+    connection.exchange = .none
+    connection.requestCount = 0
+    connection.openedAt = loop.now
+    do throws(SystemError) {
+      try loop.poller.add(fd, handle)
+    } catch {
+      close(connection)
+      return .failure(error)
+    }
+    return .success(connection)
+  }
+
+  /// Keeps `connection` for a later exchange, in place of the oldest one if the list is full.
+  mutating func checkIn(
+    _ connection: UpstreamConnection, _ list: IdleConnections, timeout: Milliseconds
+  ) {
+    guard list.limit > 0 else { return close(connection) }
+    if list.connections.count >= list.limit { close(list.connections[0]) }
+    connection.state = .idle
+    connection.exchange = .none
+    connection.idleList = list
+    list.connections.append(connection)
+    loop.setTimer(connection.timer, after: timeout, for: connection.handle)
+  }
+
+  /// Closes a connection, idle or not.
+  mutating func close(_ connection: UpstreamConnection) {
+    if let list = connection.idleList, let index = list.connections.firstIndex(where: { $0 === connection }) {
+      list.connections.remove(at: index)
+    }
+    connection.idleList = nil
+    connection.transport.close()
+    connection.exchange = .none
+    loop.clearTimer(connection.timer)
+    slab.giveBack(connection.handle)
+  }
+
+  /// Closes every idle connection.
+  mutating func closeIdle() {
+    for list in idle.values {
+      for connection in list.connections { close(connection) }
+    }
+  }
+
+  /// Something happened on an idle connection: the server closed it, or said what nobody asked for.
+  mutating func onIdleEvent(_ connection: UpstreamConnection, _ readiness: Readiness) {
+    connection.transport.note(readiness)
+    if connection.transport.isReadable { close(connection) }
+  }
+}

@@ -1,0 +1,36 @@
+// Base 64 (RFC 4648 §4), for credentials of Basic authentication.
+
+/// Decoding of base 64.
+public enum Base64 {
+  /// Decodes `text` into `output`, which must hold three bytes for each four; returns how many it
+  /// took, or nil if `text` is not base 64. Padding may be missing.
+  public static func decode(_ text: Bytes, into output: MutableBytes) -> Int? {
+    var bits: UInt32 = 0
+    var held = 0
+    var count = 0
+    var end = text.count
+    while end > 0 && text[end - 1] == 0x3D && text.count - end < 2 { end -= 1 }
+    for index in 0..<end {
+      guard let value = value(of: text[index]) else { return nil }
+      bits = bits << 6 | value
+      held += 6
+      if held >= 8 {
+        held -= 8
+        output[count] = UInt8(truncatingIfNeeded: bits >> UInt32(held))
+        count += 1
+      }
+    }
+    return end % 4 == 1 ? nil : count
+  }
+
+  private static func value(of digit: UInt8) -> UInt32? {
+    switch digit {
+    case UInt8(ascii: "A")...UInt8(ascii: "Z"): UInt32(digit - UInt8(ascii: "A"))
+    case UInt8(ascii: "a")...UInt8(ascii: "z"): UInt32(digit - UInt8(ascii: "a") + 26)
+    case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt32(digit - UInt8(ascii: "0") + 52)
+    case UInt8(ascii: "+"): 62
+    case UInt8(ascii: "/"): 63
+    default: nil
+    }
+  }
+}
