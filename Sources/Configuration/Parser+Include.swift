@@ -37,7 +37,8 @@ extension Parser {
 
   /// A path relative to the folder of the main file.
   func resolve(_ path: String) -> String {
-    guard !path.utf8.starts(with: "/".utf8), let slash = mainPath.utf8.lastIndex(of: UInt8(ascii: "/"))
+    guard !path.utf8.starts(with: "/".utf8),
+      let slash = mainPath.utf8.lastIndex(of: UInt8(ascii: "/"))
     else { return path }
     return String(mainPath[...slash]) + path
   }

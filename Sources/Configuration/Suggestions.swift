@@ -1,0 +1,55 @@
+// "Did you mean": the known name nearest to a misspelt one.
+
+/// The candidate with the smallest number of typing mistakes (a letter more, less, other, or two
+/// swapped: Damerau-Levenshtein), if that is few enough for its length: one up to five letters, two
+/// up to eleven, three above. Of equals, the first candidate wins.
+public func nearestName(to name: String, among candidates: some Sequence<String>) -> String? {
+  let wanted = Array(name.utf8)
+  // Bound: names of directives have at most 40 letters; comparing is quadratic.
+  guard !wanted.isEmpty, wanted.count <= 64 else { return nil }
+  var best: String?
+  var limit = wanted.count <= 5 ? 1 : wanted.count <= 11 ? 2 : 3
+  for candidate in candidates {
+    let other = Array(candidate.utf8)
+    guard abs(other.count - wanted.count) <= limit, other != wanted else { continue }
+    let found = distance(wanted, other)
+    if found <= limit, best == nil || found < limit {
+      best = candidate
+      limit = found
+    }
+  }
+  return best
+}
+
+/// `; did you mean "x"?`, to be put behind a message; empty when nothing is near.
+public func suggestion(for name: String, among candidates: some Sequence<String>) -> String {
+  guard let near = nearestName(to: name, among: candidates) else { return "" }
+  return "; did you mean \(quoted(near))?"
+}
+
+/// The number of edits between two words; swapped neighbours count one, differing case none.
+func distance(_ left: [UInt8], _ right: [UInt8]) -> Int {
+  var beforeLast: [Int] = []
+  var last = Array(0...right.count)
+  for row in 0..<left.count {
+    var current = [row + 1]
+    current.reserveCapacity(right.count + 1)
+    for column in 0..<right.count {
+      let cost = isSame(left[row], right[column]) ? 0 : 1
+      var best = min(last[column + 1] + 1, current[column] + 1, last[column] + cost)
+      if row > 0, column > 0, isSame(left[row], right[column - 1]),
+        isSame(left[row - 1], right[column])
+      {
+        best = min(best, beforeLast[column - 1] + 1)
+      }
+      current.append(best)
+    }
+    beforeLast = last
+    last = current
+  }
+  return last[right.count]
+}
+
+private func isSame(_ left: UInt8, _ right: UInt8) -> Bool {
+  left == right || (ASCII.isLetter(left) && ASCII.isLetter(right) && left | 0x20 == right | 0x20)
+}
