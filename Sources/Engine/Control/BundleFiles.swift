@@ -1,0 +1,62 @@
+// The two sources of configuration bytes: the disk, recorded into a bundle while it is read (the
+// supervisor), and a bundle, replayed (the worker process). Reading the same configuration from either
+// gives the same plan.
+
+import CLinux
+
+/// Reads from the disk and remembers every answer.
+final class RecordedFiles {
+  private(set) var bundle: Bundle
+
+  init(options: StartOptions) { bundle = Bundle(options: options) }
+
+  /// The content of a file. The second reading of a path gives what the first one gave, so that a
+  /// file that changes meanwhile can't be two things in one configuration.
+  func content(_ path: String) -> Bundle.File {
+    if let known = bundle.files[path] { return known }
+    let file: Bundle.File
+    if let bytes = bundle.options.overlay[path] {
+      file = .content(bytes)
+    } else {
+      do {
+        file = .content(try ProcessFiles.read(path))
+      } catch {
+        file = .failed(error.code)
+      }
+    }
+    bundle.files[path] = file
+    return file
+  }
+
+  /// The paths that a pattern matches, sorted.
+  func matches(_ pattern: String) -> [String] {
+    if let known = bundle.patterns[pattern] { return known }
+    let paths = ProcessFiles.glob(pattern)
+    bundle.patterns[pattern] = paths
+    return paths
+  }
+
+  /// An environment variable.
+  func variable(_ name: String) -> String? {
+    if let known = bundle.environment[name] { return known }
+    let value = ProcessFiles.environment(name)
+    bundle.environment.updateValue(value, forKey: name)
+    return value
+  }
+
+  /// Names the files that are configuration proper, in order.
+  func noteConfigurationFiles(_ paths: [String]) { bundle.configurationFiles = paths }
+}
+
+/// Answers from a bundle. What the supervisor didn't read doesn't exist.
+final class ReplayedFiles {
+  let bundle: Bundle
+
+  init(_ bundle: Bundle) { self.bundle = bundle }
+
+  func content(_ path: String) -> Bundle.File { bundle.files[path] ?? .failed(ENOENT) }
+
+  func matches(_ pattern: String) -> [String] { bundle.patterns[pattern] ?? [] }
+
+  func variable(_ name: String) -> String? { bundle.environment[name] ?? nil }
+}

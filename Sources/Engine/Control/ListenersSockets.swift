@@ -1,0 +1,96 @@
+// Opening one listening socket, with the options of its `listen` directive.
+
+import CLinux
+
+/// Makes and adjusts listening sockets.
+enum ListenerSockets {
+  /// Which call failed, and how.
+  struct OpenFailure: Error {
+    let call: String
+    let error: SystemError
+  }
+
+  /// A socket that listens.
+  static func open(_ settings: ListenSettings) throws(OpenFailure) -> Int32 {
+    let fd = try call("socket()", linux_stream_socket(settings.address.family))
+    do {
+      try configure(Int32(fd), settings)
+      try bind(Int32(fd), settings.address)
+      _ = try call("listen()", linux_listen(Int32(fd), Int32(settings.backlog)))
+      applyAfterListen(Int32(fd), settings)
+    } catch {
+      _ = linux_close(Int32(fd))
+      throw error
+    }
+    return Int32(fd)
+  }
+
+  /// Applies what can change on a socket that listens already.
+  static func adjust(_ fd: Int32, from old: ListenSettings, to new: ListenSettings) {
+    if new.backlog != old.backlog { _ = linux_listen(fd, Int32(new.backlog)) }
+    // The other sockets of the address can be bound only if this one shares its port too.
+    if new.reusePort && !new.address.isUnix {
+      _ = linux_set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1)
+    }
+    applyAfterListen(fd, new)
+  }
+
+  private static func configure(
+    _ fd: Int32, _ settings: ListenSettings
+  ) throws(OpenFailure) {
+    if settings.address.isUnix { return }
+    // A restart must not wait for connections in TIME_WAIT.
+    _ = try call("setsockopt(SO_REUSEADDR)", linux_set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1))
+    if settings.reusePort {
+      _ = try call("setsockopt(SO_REUSEPORT)", linux_set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1))
+    }
+    if settings.address.family == AF_INET6 {
+      _ = linux_set_option(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, settings.ipv6Only ? 1 : 0)
+    }
+  }
+
+  private static func applyAfterListen(_ fd: Int32, _ settings: ListenSettings) {
+    if let bytes = settings.receiveBufferBytes {
+      _ = linux_set_option(fd, SOL_SOCKET, SO_RCVBUF, Int32(clamping: bytes))
+    }
+    if let bytes = settings.sendBufferBytes {
+      _ = linux_set_option(fd, SOL_SOCKET, SO_SNDBUF, Int32(clamping: bytes))
+    }
+    if !settings.address.isUnix {
+      _ = linux_set_option(
+        fd, Int32(IPPROTO_TCP), TCP_DEFER_ACCEPT, settings.deferredAccept ? 1 : 0)
+      if let isOn = settings.keepAlive {
+        _ = linux_set_option(fd, SOL_SOCKET, SO_KEEPALIVE, isOn ? 1 : 0)
+      }
+      if let queue = settings.fastOpen {
+        _ = linux_set_option(fd, Int32(IPPROTO_TCP), TCP_FASTOPEN, Int32(clamping: queue))
+      }
+    }
+  }
+
+  private static func bind(_ fd: Int32, _ address: SocketAddress) throws(OpenFailure) {
+    var result = unsafe address.withSockaddr { unsafe linux_bind(fd, $0, $1) }
+    if result == -Int64(EADDRINUSE) && address.isUnix && isStale(address) {
+      _ = unsafe linux_unlink(address.unixPath)
+      result = unsafe address.withSockaddr { unsafe linux_bind(fd, $0, $1) }
+    }
+    _ = try call("bind()", result)
+    // Clients of a Unix socket need the right to write to it; the folder says who gets that far.
+    if address.isUnix { _ = unsafe linux_chmod(address.unixPath, 0o666) }
+  }
+
+  /// Whether the file of a Unix socket was left behind by a process that died.
+  private static func isStale(_ address: SocketAddress) -> Bool {
+    let probe = linux_stream_socket(AF_UNIX)
+    guard probe >= 0 else { return false }
+    defer { _ = linux_close(Int32(probe)) }
+    return Socket.connect(Int32(probe), to: address)?.code == ECONNREFUSED
+  }
+
+  private static func call(_ name: String, _ result: Int64) throws(OpenFailure) -> Int64 {
+    if result < 0 {
+      throw OpenFailure(call: name, error: SystemError(code: Int32(truncatingIfNeeded: -result)))
+    }
+    return result
+  }
+}

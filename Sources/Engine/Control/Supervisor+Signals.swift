@@ -1,0 +1,81 @@
+// What each signal does, as nginx has them.
+
+import CLinux
+
+extension Supervisor {
+  /// Does what a signal asks for.
+  func onSignal(_ signal: Signal, sender: Int32) {
+    if signal != .child {
+      let from = sender > 0 ? " from \(sender)" : ""
+      log.write(
+        .notice, "signal \(signal.number) (\(signal.name)) received\(from), \(signal.meaning)")
+    }
+    switch signal {
+    case .child: reapChildren()
+    case .reload: onHangup()
+    case .quit: quit()
+    case .terminate, .interrupt: terminate()
+    case .reopen: if reloads.next == nil { reopenLogs() } else { reloads.reopensLogs = true }
+    case .upgrade: startUpgrade()
+    case .stopWorker: sendWorkerAway()
+    }
+  }
+
+  /// Reloads; while a new binary runs beside this one, takes up serving again instead (the way back
+  /// from an upgrade that turned out wrong).
+  private func onHangup() {
+    if isWorkerSentAway && upgrade.child != nil {
+      isWorkerSentAway = false
+      if worker == nil { startWorker() }
+      return
+    }
+    requestReload()
+  }
+
+  /// Ends when everything that was accepted has been served.
+  private func quit() {
+    if case .stopping = state { return }
+    state = .draining
+    endWorker(.drain(deadlineMs: current.main.shutdownTimeoutMs))
+  }
+
+  /// Ends at once.
+  private func terminate() {
+    state = .stopping
+    endWorker(.stop)
+  }
+
+  private func endWorker(_ order: WorkerOrder) {
+    restartAt = nil
+    guard let link = worker else { return finish(code: 0) }
+    if case .stop = order { worker?.endBy = Clock.monotonic + WorkerLink.endLimitMs }
+    worker?.answerBy = nil
+    do {
+      try link.channel.send(order)
+    } catch {
+      killWorker()
+    }
+  }
+
+  /// SIGWINCH: the worker process drains and isn't replaced. A terminal sends this signal when its
+  /// size changes, so it counts only for a daemon, or where there is no terminal.
+  private func sendWorkerAway() {
+    if !current.main.isDaemon && (0...2).contains(where: { linux_is_terminal($0) == 1 }) { return }
+    isWorkerSentAway = true
+    restartAt = nil
+    try? worker?.channel.send(.drain(deadlineMs: current.main.shutdownTimeoutMs))
+  }
+
+  /// Opens every log again, here and in the worker process.
+  func reopenLogs() {
+    current.reopenLogs(options, log: log)
+    log.targets = current.logTargets(options)
+    guard let channel = worker?.channel else { return }
+    do {
+      try channel.send(current.logs.map { (.log(path: $0.key), $0.value) })
+      try channel.send(.reopened)
+    } catch {
+      log.write(.alert, "sending logs to the worker process failed \(error.logText)")
+    }
+  }
+}

@@ -1,0 +1,182 @@
+// The worker process, seen from the supervisor: started, given the configuration, listened to, replaced
+// when it dies.
+
+import CLinux
+
+/// A worker process (or the thread in its place, with `master_process off`).
+struct WorkerLink {
+  let channel: WorkerProcessChannel
+  /// nil: a thread of this process.
+  let pid: Int32?
+  let startedAt: Milliseconds
+  /// Tells events of this one from those of an earlier one.
+  let incarnation: UInt32
+  /// The listening sockets that it has.
+  var sockets: Set<UInt64> = []
+  var isReady = false
+  /// Why it refused the configuration that it was started with.
+  var problems: [String] = []
+  /// When an answer is overdue.
+  var answerBy: Milliseconds?
+  /// When its end is overdue.
+  var endBy: Milliseconds?
+
+  // Bound: building plans of 10,000 servers takes a second; a minute is a worker that hangs.
+  static let answerLimitMs: Milliseconds = 60_000
+  // Bound: after `stop` nothing is left to wait for.
+  static let endLimitMs: Milliseconds = 5_000
+}
+
+extension Supervisor {
+  /// Starts a worker process with the current configuration.
+  func startWorker() {
+    do {
+      let (ours, theirs) = try WorkerProcessChannel.makePair()
+      let pid = try startProcess(theirs)
+      lastIncarnation += 1
+      var link = WorkerLink(
+        channel: ours, pid: pid, startedAt: Clock.monotonic, incarnation: lastIncarnation)
+      link.answerBy = link.startedAt + WorkerLink.answerLimitMs
+      try poller.addReader(
+        ours.descriptor,
+        Handle(.control, slot: Slot.worker, generation: link.incarnation), exclusive: false)
+      worker = link
+      if let pid { log.write(.notice, "start worker process \(pid)") }
+      give(current)
+    } catch {
+      log.write(.alert, "starting a worker process failed \(error.logText)")
+      if case .starting = state { return finish(code: 1) }
+      restartAt = Clock.monotonic + backOff.delay(age: 0)
+    }
+  }
+
+  private func startProcess(_ channel: WorkerProcessChannel) throws(SystemError) -> Int32? {
+    if current.main.hasMasterProcess {
+      return try Process.spawn(
+        "/proc/self/exe", arguments: ["portico: worker process", WorkerProcess.argument],
+        environment: Process.environment, channel: channel.descriptor)
+    }
+    let inside = try WorkerProcess(channel: channel, isOwnProcess: false)
+    let handover = Handover(inside)
+    _ = try ProcessThread.start(named: "main-worker") { _ = handover.value.run() }
+    return nil
+  }
+
+  /// Sends what the worker process lacks of a configuration, and the order to take it up.
+  func give(_ generation: SupervisorGeneration) {
+    guard let link = worker else { return }
+    var items: [(what: SentDescriptor, fd: Int32)] = [(.bundle, generation.bundle)]
+    var sockets: Set<UInt64> = []
+    for (key, listener) in generation.listeners.table {
+      sockets.insert(listener.id)
+      if !link.sockets.contains(listener.id) {
+        items.append((.listener(id: listener.id, key), listener.fd))
+      }
+    }
+    for (path, fd) in generation.logs { items.append((.log(path: path), fd)) }
+    // Bound: ids of eight bytes in packets of 128 KiB.
+    let gone = Array(link.sockets.subtracting(sockets))
+    do {
+      try link.channel.send(items)
+      for start in stride(from: 0, to: gone.count, by: 1000) {
+        try link.channel.send(.forget(Array(gone[start..<min(start + 1000, gone.count)])))
+      }
+      try link.channel.send(
+        .apply(
+          generation: generation.number, identity: generation.identity,
+          descriptorLimit: generation.main.descriptorLimit))
+      worker?.answerBy = Clock.monotonic + WorkerLink.answerLimitMs
+    } catch {
+      // A dead process is reported as such; one that takes nothing is as good as dead.
+      log.write(.error, "sending to the worker process failed \(error.logText)")
+      killWorker()
+    }
+  }
+
+  /// Takes the worker process's next answer, or its end.
+  func onWorkerReadable(incarnation: UInt32) {
+    guard let link = worker, link.incarnation & 0xff_ffff == incarnation else { return }
+    switch link.channel.receive() {
+    case .packet(let bytes, let descriptors):
+      for fd in descriptors { _ = linux_close(fd) }
+      if let answer = WorkerAnswer(decoding: bytes) { onAnswer(answer) }
+    case .end:
+      poller.remove(link.channel.descriptor)
+      // A process is gone when it has been reaped; a thread is gone now.
+      if link.pid == nil { onWorkerEnded(.code(0)) }
+    }
+  }
+
+  private func onAnswer(_ answer: WorkerAnswer) {
+    worker?.answerBy = nil
+    switch answer {
+    case .ready(let number):
+      let wasReady = worker?.isReady ?? false
+      worker?.isReady = true
+      if number == reloads.next?.number { return commitReload() }
+      worker?.sockets = Set(current.listeners.table.values.map(\.id))
+      if case .starting = state {
+        onStarted()
+      } else if !wasReady {
+        log.write(.notice, "the new worker process serves")
+      }
+    case .failed(let number, let problems):
+      if number == reloads.next?.number { return refuseReload(problems) }
+      worker?.problems = problems
+    }
+  }
+
+  /// Reaps every child that has ended.
+  func reapChildren() {
+    while let (pid, end) = Process.nextEnded() {
+      if pid == worker?.pid {
+        takeLastAnswers()
+        onWorkerEnded(end)
+      } else if pid == upgrade.child {
+        onUpgradeEnded(end)
+      }
+    }
+  }
+
+  /// What a worker process said before it ended is still in the socket.
+  private func takeLastAnswers() {
+    guard let channel = worker?.channel else { return }
+    while case .packet(let bytes, _) = channel.receive() {
+      if let answer = WorkerAnswer(decoding: bytes) { onAnswer(answer) }
+    }
+  }
+
+  private func onWorkerEnded(_ end: Process.End) {
+    guard let link = worker else { return }
+    worker = nil
+    let name = link.pid.map { "worker process \($0)" } ?? "the worker"
+    if case .signal = end { log.write(.alert, "\(name) \(end.text)") } else {
+      log.write(.notice, "\(name) \(end.text)")
+    }
+    for problem in link.problems { log.write(.emerg, problem) }
+    if reloads.next != nil {
+      refuseReload(["\(name) \(end.text) while it took the configuration up"])
+    }
+    switch state {
+    case .starting: finish(code: 1)
+    case .draining, .stopping: finish(code: 0)
+    case .ended: break
+    case .serving:
+      if isWorkerSentAway { return }
+      if link.pid == nil { return finish(code: 0) }
+      restart(after: backOff.delay(age: Clock.monotonic - link.startedAt))
+    }
+  }
+
+  private func restart(after delay: Milliseconds) {
+    if delay == 0 { return startWorker() }
+    log.write(.error, "the next worker process starts in \(delay) ms")
+    restartAt = Clock.monotonic + delay
+  }
+
+  /// Ends the worker process without asking. A thread can't be ended so: then all ends.
+  func killWorker() {
+    guard let link = worker else { return }
+    if let pid = link.pid { _ = linux_kill(pid, SIGKILL) } else { finish(code: 1) }
+  }
+}

@@ -1,0 +1,111 @@
+// `portico check URL`: one GET, for health checks of containers that have no other client. And the few
+// things that the command line needs besides.
+
+import CLinux
+import COpenSSL
+
+extension FrontDoor {
+  /// The version of portico.
+  public static let version = "0.1.0"
+
+  /// What this binary was made with, for `-V`.
+  public static var buildDescription: String {
+    let openssl = unsafe OpenSSL_version(OPENSSL_VERSION).map { unsafe String(cString: $0) }
+    return """
+      running with \(openssl ?? "an unknown OpenSSL")
+      TLS SNI support enabled
+      prefix: \(StartOptions.defaultPrefix)
+      configuration: \(StartOptions.defaultConfigurationPath)
+
+      """
+  }
+
+  /// Writes to standard error.
+  public static func say(_ text: String) { SupervisorLog.say(text) }
+
+  /// Ends the process without running exit handlers: libraries must not be taken down while threads
+  /// use them.
+  public static func exit(_ code: Int32) -> Never {
+    linux_exit_at_once(code)
+    preconditionFailure("the process outlived its end")
+  }
+
+  /// Asks `url` once; 0 if it answered 2xx or 3xx, otherwise 1 and a line that says why.
+  public static func check(_ url: String, timeoutSeconds: Int) -> Int32 {
+    guard let target = CheckTarget(url) else {
+      return checkFailed("\"\(url)\" is not an http:// URL")
+    }
+    let fd = unsafe linux_connect_name(
+      target.host, target.port, Int32(clamping: timeoutSeconds * 1000))
+    if fd < 0 {
+      let error = SystemError(code: Int32(truncatingIfNeeded: -fd))
+      return checkFailed("connect to \(target.host):\(target.port) failed \(error.logText)")
+    }
+    defer { _ = linux_close(Int32(fd)) }
+    let request =
+      "GET \(target.path) HTTP/1.1\r\nHost: \(target.field)\r\nUser-Agent: portico-check\r\n"
+      + "Connection: close\r\n\r\n"
+    do {
+      try ProcessFiles.writeAll(Int32(fd), Array(request.utf8))
+    } catch {
+      return checkFailed("the request couldn't be sent \(error.logText)")
+    }
+    guard let status = readStatus(Int32(fd)) else {
+      return checkFailed("no HTTP answer within \(timeoutSeconds) s")
+    }
+    return (200..<400).contains(status) ? 0 : checkFailed("\(url) answered \(status)")
+  }
+
+  private static func checkFailed(_ message: String) -> Int32 {
+    say("portico: check failed: \(message)\n")
+    return 1
+  }
+
+  /// The status of the first line: "HTTP/1.1 200 OK".
+  private static func readStatus(_ fd: Int32) -> Int? {
+    var line: [UInt8] = []
+    var piece = [UInt8](repeating: 0, count: 256)
+    // The first twelve bytes hold the status.
+    while line.count < 12 {
+      let count = unsafe linux_read(fd, &piece, piece.count)
+      if count <= 0 { return nil }
+      line += piece[..<Int(count)]
+    }
+    let text = String(decoding: line[..<12], as: UTF8.self)
+    guard text.hasPrefix("HTTP/1."), text.dropFirst(8).hasPrefix(" ") else { return nil }
+    return Int(text.dropFirst(9))
+  }
+}
+
+/// The parts of an http:// URL.
+struct CheckTarget: Equatable {
+  let host: String
+  let port: String
+  let path: String
+  /// The Host field.
+  let field: String
+
+  init?(_ url: String) {
+    let scheme = "http://"
+    guard url.hasPrefix(scheme), url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) else {
+      return nil
+    }
+    let rest = url.dropFirst(scheme.count)
+    let slash = rest.firstIndex { $0 == "/" || $0 == "?" } ?? rest.endIndex
+    let authority = rest[..<slash]
+    let target = rest[slash...]
+    path = target.hasPrefix("/") ? String(target) : "/" + target
+    field = String(authority)
+    if authority.hasPrefix("["), let end = authority.firstIndex(of: "]") {
+      host = String(authority[authority.index(after: authority.startIndex)..<end])
+      let after = authority[authority.index(after: end)...]
+      port = after.hasPrefix(":") ? String(after.dropFirst()) : "80"
+    } else {
+      let parts = authority.split(separator: ":", omittingEmptySubsequences: false)
+      guard parts.count <= 2 else { return nil }
+      host = String(parts[0])
+      port = parts.count == 2 ? String(parts[1]) : "80"
+    }
+    if host.isEmpty || UInt16(port) == nil { return nil }
+  }
+}

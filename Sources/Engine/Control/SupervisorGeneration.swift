@@ -1,0 +1,168 @@
+// One configuration as the supervisor holds it: validated, its sockets bound, its logs open, its bytes
+// in a bundle. Making one changes nothing of the one that serves; whichever of the two loses is
+// closed.
+
+import CLinux
+
+/// A configuration that a worker process can be given.
+struct SupervisorGeneration {
+  let number: Int
+  let main: MainSettings
+  let identity: Identity?
+  /// The bundle, in a file without a name.
+  let bundle: Int32
+  let listeners: Listeners
+  var logs: [String: Int32]
+  let pidFile: PidFile
+  /// What the configuration warned of.
+  let warnings: String
+
+  /// Why there is none.
+  struct Failure: Error {
+    /// For the log: one line each.
+    let problems: [String]
+    /// For people: with source lines and carets.
+    let report: String
+
+    init(_ problems: [String], report: String? = nil) {
+      self.problems = problems
+      self.report = report ?? problems.map { "portico: [emerg] \($0)\n" }.joined()
+    }
+  }
+
+  /// Reads the configuration and gets everything that it asks for, or leaves everything as it was.
+  static func make(
+    _ number: Int, _ options: StartOptions, keeping old: Listeners, log: SupervisorLog
+  ) throws(Failure) -> SupervisorGeneration {
+    let files = RecordedFiles(options: options)
+    let reading = files.readConfiguration()
+    guard let plan = reading.plan else {
+      throw Failure(reading.problems, report: reading.report)
+    }
+    let identity = try findIdentity(plan.main)
+    let logs = try openLogs(plan, options)
+    let pidPath = ProcessFiles.absolute(plan.main.pidPath, in: options.prefix)
+    do throws(Failure) {
+      try makeTemporaryFolders(plan.temporaryPaths, options, identity)
+      let listeners = try bind(plan, old, log)
+      return SupervisorGeneration(
+        number: number, main: plan.main, identity: identity,
+        bundle: try makeBundle(files.bundle, orClose: listeners, except: old),
+        listeners: listeners, logs: logs, pidFile: PidFile(path: pidPath),
+        warnings: reading.report)
+    } catch {
+      for fd in logs.values { _ = linux_close(fd) }
+      throw error
+    }
+  }
+
+  /// Gives up everything that `other` doesn't hold too.
+  func close(except other: SupervisorGeneration?) {
+    listeners.close(except: other?.listeners)
+    _ = linux_close(bundle)
+    for fd in logs.values { _ = linux_close(fd) }
+  }
+
+  /// Where the supervisor's own lines go.
+  func logTargets(_ options: StartOptions) -> [SupervisorLog.Target] {
+    Self.errorLogs(main, options).compactMap { settings in
+      logs[settings.path].map { SupervisorLog.Target(fd: $0, level: settings.level) }
+    }
+  }
+
+  /// Opens every log again; what can't be opened keeps its descriptor.
+  mutating func reopenLogs(_ options: StartOptions, log: SupervisorLog) {
+    for path in logs.keys {
+      do {
+        let fd = try Self.openLog(path, options)
+        if let old = logs.updateValue(fd, forKey: path) { _ = linux_close(old) }
+      } catch {
+        log.write(.alert, "open() \"\(path)\" failed \(error.logText)")
+      }
+    }
+  }
+
+  /// The user and group that `user` names, if that can and must be decided.
+  static func findIdentity(_ main: MainSettings) throws(Failure) -> Identity? {
+    do {
+      return try Identity.find(user: main.user, group: main.group)
+    } catch {
+      throw Failure([error.problem])
+    }
+  }
+
+  private static func makeBundle(
+    _ bundle: Bundle, orClose listeners: Listeners, except old: Listeners
+  ) throws(Failure) -> Int32 {
+    do {
+      return try bundle.makeDescriptor()
+    } catch {
+      listeners.close(except: old)
+      throw Failure(["the bundle can't be written \(error.logText)"])
+    }
+  }
+
+  private static func bind(
+    _ plan: Plan, _ old: Listeners, _ log: SupervisorLog
+  ) throws(Failure) -> Listeners {
+    do {
+      return try old.next(
+        for: plan.listens.map(\.settings), workerCount: plan.main.workerCount
+      ) { problems in
+        for problem in problems { log.write(.emerg, problem + ", trying again") }
+      }
+    } catch {
+      throw Failure(error.problems)
+    }
+  }
+
+  /// Opens all logs that a plan writes to. Keys are paths as the plan has them.
+  static func openLogs(_ plan: Plan, _ options: StartOptions) throws(Failure) -> [String: Int32] {
+    var logs: [String: Int32] = [:]
+    var problems: [String] = []
+    for path in errorLogs(plan.main, options).map(\.path) + plan.logPaths where logs[path] == nil {
+      do {
+        logs[path] = try openLog(path, options)
+      } catch {
+        problems.append("open() \"\(path)\" failed \(error.logText)")
+      }
+    }
+    if problems.isEmpty { return logs }
+    for fd in logs.values { _ = linux_close(fd) }
+    throw Failure(problems)
+  }
+
+  static func errorLogs(_ main: MainSettings, _ options: StartOptions) -> [ErrorLogSettings] {
+    main.errorLogs.isEmpty
+      ? [ErrorLogSettings(path: options.errorLogPath, level: .error)] : main.errorLogs
+  }
+
+  /// Opens a log to append to. Standard error and output may be sockets or pipes, which can't be
+  /// opened by name: those are duplicated.
+  static func openLog(_ path: String, _ options: StartOptions) throws(SystemError) -> Int32 {
+    switch path {
+    case "stderr", "/dev/stderr": return Int32(try check(linux_duplicate(2)))
+    case "/dev/stdout": return Int32(try check(linux_duplicate(1)))
+    default:
+      let full = ProcessFiles.absolute(path, in: options.prefix)
+      return Int32(try check(unsafe linux_open(full, O_WRONLY | O_APPEND | O_CREAT, 0o644)))
+    }
+  }
+
+  /// Makes the folders for temporary files, owned by the user that the worker process becomes.
+  private static func makeTemporaryFolders(
+    _ paths: [String], _ options: StartOptions, _ identity: Identity?
+  ) throws(Failure) {
+    for path in paths {
+      let full = ProcessFiles.absolute(path, in: options.prefix)
+      do {
+        try ProcessFiles.makeFolders(full, mode: 0o700)
+      } catch {
+        throw Failure(["mkdir() \"\(full)\" failed \(error.logText)"])
+      }
+      if let identity, Identity.canChange {
+        _ = unsafe linux_change_owner(full, identity.user, identity.group)
+      }
+    }
+  }
+}

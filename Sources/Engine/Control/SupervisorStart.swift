@@ -1,0 +1,89 @@
+// From a command line to a running supervisor: the configuration is read and everything that it asks
+// for is had before anything is started, so that an error leaves nothing half done. Errors go to the
+// terminal and to the error log; the exit code says whether portico serves.
+
+import CLinux
+
+/// The entry points of the `portico` command.
+public enum FrontDoor {
+  /// Starts the front door; returns when it has ended (or, as a daemon, when it serves).
+  public static func start(_ options: StartOptions) -> Int32 {
+    _ = linux_raise_descriptor_limit()
+    linux_ignore_signal(SIGPIPE)
+    // Read before anything can replace the file.
+    let executable = ProcessFiles.linkTarget("/proc/self/exe") ?? "/proc/self/exe"
+    let inherited = Upgrade.takeInherited()
+    let parent = inherited.isEmpty ? nil : Int32(linux_parent_pid())
+    var log = SupervisorLog()
+    log.openFirst(options)
+    let adopted = Listeners(adopting: inherited)
+    do {
+      let generation = try SupervisorGeneration.make(1, options, keeping: adopted, log: log)
+      if !generation.warnings.isEmpty { SupervisorLog.say(generation.warnings) }
+      var daemonStart: DaemonStart?
+      if generation.main.isDaemon && inherited.isEmpty {
+        daemonStart = try DaemonStart.fork()
+      }
+      log.targets = generation.logTargets(options)
+      let supervisor = try Supervisor(options, generation, log)
+      supervisor.executable = executable
+      supervisor.upgrade.parent = parent
+      supervisor.adopted = adopted
+      supervisor.daemonStart = daemonStart
+      let code = supervisor.run()
+      supervisor.daemonStart?.report(code)
+      return code
+    } catch let failure as SupervisorGeneration.Failure {
+      for problem in failure.problems { log.record(.emerg, problem) }
+      SupervisorLog.say(failure.report)
+    } catch let ended as DaemonStart.Ended {
+      return ended.code
+    } catch {
+      let text = (error as? SystemError)?.logText ?? ""
+      log.write(.emerg, "starting failed \(text)")
+    }
+    return 1
+  }
+
+  /// `portico --worker-process`: what the supervisor executes.
+  public static func runWorkerProcess() -> Never { WorkerProcess.main() }
+
+  /// The private argument that asks for `runWorkerProcess`.
+  public static var workerProcessArgument: String { WorkerProcess.argument }
+}
+
+extension Supervisor {
+  /// The first worker process serves: the start is over.
+  func onStarted() {
+    do {
+      try pidFile.write()
+    } catch {
+      log.write(.emerg, "writing \"\(pidFile.path)\" failed \(error.logText)")
+      failedStart = true
+      state = .stopping
+      worker?.endBy = Clock.monotonic + WorkerLink.endLimitMs
+      try? worker?.channel.send(.stop)
+      return
+    }
+    state = .serving
+    adopted.closeLeavingPaths(except: current.listeners)
+    openReloadSocket()
+    log.write(.notice, "portico serves, generation \(current.number)")
+    log.isStarting = false
+    daemonStart?.report(0)
+    daemonStart = nil
+  }
+}
+
+extension SupervisorLog {
+  /// Opens the log of `-e`, which takes what happens before the configuration names another. That it
+  /// can't be opened is told, and no reason to stop.
+  mutating func openFirst(_ options: StartOptions) {
+    do {
+      let fd = try SupervisorGeneration.openLog(options.errorLogPath, options)
+      targets = [Target(fd: fd, level: .notice)]
+    } catch {
+      write(.alert, "could not open error log file: \"\(options.errorLogPath)\" \(error.logText)")
+    }
+  }
+}

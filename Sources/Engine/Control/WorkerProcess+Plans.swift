@@ -1,0 +1,210 @@
+// How the worker process takes up a configuration: descriptors are staged as they come, plans are built
+// from the bundle, and only when all of them are whole does anything change.
+
+import CLinux
+
+/// Descriptors that came for a configuration that isn't applied yet.
+struct StagedDescriptors {
+  var bundle: Int32?
+  var listeners: [Listener.Key: HeldListener] = [:]
+  var logs: [String: Int32] = [:]
+  var forgotten: [UInt64] = []
+
+  /// Takes descriptors in with what the supervisor says they are.
+  mutating func add(_ items: [SentDescriptor], _ descriptors: [Int32]) {
+    for (item, fd) in zip(items, descriptors) {
+      switch item {
+      case .bundle:
+        if let old = bundle { _ = linux_close(old) }
+        bundle = fd
+      case .listener(let id, let key): listeners[key] = HeldListener(id: id, fd: fd)
+      case .log(let path):
+        if let old = logs.updateValue(fd, forKey: path) { _ = linux_close(old) }
+      }
+    }
+    for fd in descriptors.dropFirst(items.count) { _ = linux_close(fd) }
+  }
+
+  /// Closes everything.
+  mutating func drop() {
+    if let bundle { _ = linux_close(bundle) }
+    for listener in listeners.values { _ = linux_close(listener.fd) }
+    for fd in logs.values { _ = linux_close(fd) }
+    self = StagedDescriptors()
+  }
+}
+
+/// Why a configuration couldn't be taken up.
+struct ApplyFailure: Error {
+  let problems: [String]
+
+  init(_ problems: [String]) { self.problems = problems }
+  init(_ what: String, _ error: SystemError) { problems = ["\(what) failed \(error.logText)"] }
+}
+
+extension WorkerProcess {
+  /// Takes up what was staged, or changes nothing and reports why.
+  func apply(_ generation: Int, identity: Identity?, descriptorLimit: Int?) {
+    do {
+      if case .starting = state {
+        try prepareProcess(identity, descriptorLimit)
+        try takeUp(generation)
+        state = .serving
+      } else {
+        try takeUp(generation)
+      }
+    } catch {
+      staged.drop()
+      try? channel.send(.failed(generation: generation, problems: error.problems))
+      if case .starting = state { state = .ended(Self.failedStartCode) }
+    }
+  }
+
+  /// What happens once: limits first, because a plain user can't raise them.
+  private func prepareProcess(
+    _ identity: Identity?, _ descriptorLimit: Int?
+  ) throws(ApplyFailure) {
+    guard isOwnProcess else { return }
+    if let descriptorLimit {
+      let result = linux_set_descriptor_limit(UInt64(clamping: descriptorLimit))
+      if result < 0 {
+        throw ApplyFailure(
+          "setrlimit(RLIMIT_NOFILE, \(descriptorLimit))",
+          SystemError(code: Int32(truncatingIfNeeded: -result)))
+      }
+    } else {
+      _ = linux_raise_descriptor_limit()
+    }
+    if let identity, Identity.canChange {
+      do {
+        try identity.become()
+      } catch {
+        throw ApplyFailure("changing to user \(identity.user)", error)
+      }
+    }
+  }
+
+  private func takeUp(_ generation: Int) throws(ApplyFailure) {
+    guard let fd = staged.bundle, let bundle = Bundle(descriptor: fd) else {
+      throw ApplyFailure(["the bundle can't be read"])
+    }
+    let plans = try ReplayedFiles(bundle).makePlans()
+    // From here on only a lack of descriptors or threads can fail, and undoing is closing.
+    let table = mergedListeners()
+    let assigned = try assignSockets(plans, table)
+    replaceLogs()
+    let forgotten = Set(staged.forgotten)
+    listeners = table
+    staged.listeners = [:]
+    shutdownTimeoutMs = plans[0].main.shutdownTimeoutMs
+    try handOver(plans, assigned, generation)
+    for (key, listener) in listeners where forgotten.contains(listener.id) {
+      _ = linux_close(listener.fd)
+      listeners[key] = nil
+    }
+    staged.drop()
+  }
+
+  /// The listening sockets with what was staged. A key that was forgotten and came again names the
+  /// new socket.
+  private func mergedListeners() -> [Listener.Key: HeldListener] {
+    var table = listeners
+    for (key, listener) in staged.listeners {
+      if let old = table.updateValue(listener, forKey: key) { _ = linux_close(old.fd) }
+    }
+    return table
+  }
+
+  /// For each plan the sockets its thread listens on: duplicates, new only where needed.
+  private func assignSockets(
+    _ plans: [Plan], _ table: [Listener.Key: HeldListener]
+  ) throws(ApplyFailure) -> [[(id: UInt64, socket: ListenerSocket)]] {
+    var opened: [Int32] = []
+    var result: [[(id: UInt64, socket: ListenerSocket)]] = []
+    for (index, plan) in plans.enumerated() {
+      var sockets: [(id: UInt64, socket: ListenerSocket)] = []
+      for listen in plan.listens.map(\.settings) {
+        let isShared = !listen.reusePort || listen.address.isUnix
+        let key = Listener.Key(
+          address: listen.address.description, index: isShared ? 0 : index)
+        guard let held = table[key] else {
+          for fd in opened { _ = linux_close(fd) }
+          throw ApplyFailure(["no socket for \(listen.address.description)"])
+        }
+        var fd = threads[index]?.sockets[held.id] ?? -1
+        if fd < 0 {
+          let copy = linux_duplicate(held.fd)
+          if copy < 0 {
+            for fd in opened { _ = linux_close(fd) }
+            throw ApplyFailure("dup()", SystemError(code: Int32(truncatingIfNeeded: -copy)))
+          }
+          fd = Int32(copy)
+          opened.append(fd)
+        }
+        sockets.append((held.id, ListenerSocket(settings: listen, fd: fd)))
+      }
+      result.append(sockets)
+    }
+    return result
+  }
+
+  /// Gives each thread its plan, starts threads that are missing and drains those that are too many.
+  private func handOver(
+    _ plans: [Plan], _ assigned: [[(id: UInt64, socket: ListenerSocket)]], _ generation: Int
+  ) throws(ApplyFailure) {
+    var waiting: Set<Int> = []
+    for (index, plan) in plans.enumerated() {
+      let sockets = Dictionary(
+        assigned[index].map { ($0.id, $0.socket.fd) }, uniquingKeysWith: { first, _ in first })
+      let list = assigned[index].map(\.socket)
+      if threads[index] != nil {
+        threads[index]?.sockets = sockets
+        threads[index]?.mailbox.post(.plan(Handover(plan), listeners: list))
+        waiting.insert(index)
+      } else {
+        let (mailbox, thread) = try startThread(index, plan, list)
+        threads[index] = WorkerThread(mailbox: mailbox, thread: thread, sockets: sockets)
+      }
+    }
+    for (index, thread) in threads where index >= plans.count {
+      thread.mailbox.post(.drain(deadlineMs: shutdownTimeoutMs))
+    }
+    pending = (generation, waiting)
+    if waiting.isEmpty {
+      pending = nil
+      try? channel.send(.ready(generation: generation))
+    }
+  }
+
+  private func startThread(
+    _ index: Int, _ plan: Plan, _ listeners: [ListenerSocket]
+  ) throws(ApplyFailure) -> (Mailbox<WorkerMessage>, ProcessThread) {
+    do {
+      let worker = try Worker(index: index, plan: plan, listeners: listeners, shared: shared)
+      let mailbox = worker.mailbox
+      let handover = Handover(worker)
+      let reports = shared.reports
+      let thread = try ProcessThread.start(named: "worker-\(index)") {
+        handover.value.run()
+        reports.post(.ended(worker: index))
+      }
+      return (mailbox, thread)
+    } catch {
+      throw ApplyFailure("starting worker \(index)", error)
+    }
+  }
+
+  /// Puts newly opened logs in the place of the old ones, under the same descriptor numbers: writers
+  /// keep theirs and never see a descriptor that is closed.
+  func replaceLogs() {
+    for (path, fd) in staged.logs {
+      if let old = logs[path] {
+        _ = linux_duplicate_onto(fd, old)
+        _ = linux_close(fd)
+      } else {
+        logs[path] = fd
+      }
+    }
+    staged.logs = [:]
+  }
+}

@@ -1,0 +1,174 @@
+// The main thread of the worker process: takes orders from the supervisor, builds plans from bundles,
+// starts worker threads and hands plans to them. It serves no connection itself.
+//
+//   starting ──apply──► serving ──drain, SIGQUIT, supervisor gone──► draining ──all threads ended──► 0
+//       │ failed           └──────────── stop, SIGTERM ────────────► stopping ──────────────────────► 0
+//       └─► 2
+//
+// With `master_process off` the same code runs on a second thread of the supervisor's own process,
+// at the other end of the same socketpair; only privileges and signals are left alone.
+
+import CLinux
+
+/// The worker process, seen from inside.
+final class WorkerProcess {
+  /// The private first argument that makes a `portico` the worker process of its parent.
+  static let argument = "--worker-process"
+  /// The descriptor at which the worker process finds its end of the socketpair.
+  static let channelDescriptor: Int32 = 3
+  /// What the process exits with when its first configuration was no good: there is no point in
+  /// starting another one.
+  static let failedStartCode: Int32 = 2
+
+  enum State { case starting, serving, ending, ended(Int32) }
+
+  let channel: WorkerProcessChannel
+  let isOwnProcess: Bool
+  let shared: WorkerShared
+  var state = State.starting
+  /// Worker threads by index.
+  var threads: [Int: WorkerThread] = [:]
+  var staged = StagedDescriptors()
+  /// This process's own descriptors of the listening sockets; threads hold duplicates.
+  var listeners: [Listener.Key: HeldListener] = [:]
+  var logs: [String: Int32] = [:]
+  var shutdownTimeoutMs: Int?
+  /// The reload that threads are taking up.
+  var pending: (generation: Int, threads: Set<Int>)?
+
+  private let poller: Poller
+  private let signals: ProcessSignals?
+
+  private enum Slot { static let channel = 0, signals = 1, reports = 2 }
+
+  /// - Parameter isOwnProcess: whether this process exists for this; otherwise it is a thread of the
+  ///   supervisor, which takes the signals.
+  init(channel: WorkerProcessChannel, isOwnProcess: Bool) throws(SystemError) {
+    self.channel = channel
+    self.isOwnProcess = isOwnProcess
+    poller = try Poller()
+    shared = try WorkerShared()
+    // The signals of the supervisor reach the worker too when they come from a terminal: all are
+    // blocked, and those that end a process are understood.
+    signals = isOwnProcess ? try ProcessSignals(Signal.allCases.map(\.number)) : nil
+    try poller.addReader(channel.descriptor, Handle(.control, slot: Slot.channel), exclusive: false)
+    try poller.addReader(
+      shared.reports.wakeDescriptor, Handle(.control, slot: Slot.reports), exclusive: false)
+    if let signals {
+      try poller.addReader(
+        signals.descriptor, Handle(.control, slot: Slot.signals), exclusive: false)
+    }
+  }
+
+  /// What `portico --worker-process` runs: never returns.
+  public static func main() -> Never {
+    var code: Int32 = 1
+    if let worker = try? WorkerProcess(
+      channel: WorkerProcessChannel(channelDescriptor), isOwnProcess: true)
+    {
+      _ = linux_set_close_on_exec(channelDescriptor, 1)
+      code = worker.run()
+    }
+    // Not exit(): that would take libraries down while threads still use them.
+    linux_exit_at_once(code)
+    preconditionFailure("the process outlived its end")
+  }
+
+  /// Serves until it is told to end; gives the exit code.
+  func run() -> Int32 {
+    while true {
+      if case .ended(let code) = state { return code }
+      poller.wait(-1) { handle, _ in
+        switch handle.slot {
+        case Slot.channel: takeOrder()
+        case Slot.signals: takeSignals()
+        default: takeReports()
+        }
+      } woken: {
+      }
+    }
+  }
+
+  private func takeOrder() {
+    guard case .packet(let bytes, let descriptors) = channel.receive() else {
+      // The supervisor is gone. What was accepted is served to its end; nothing new is taken.
+      poller.remove(channel.descriptor)
+      return drain(deadlineMs: shutdownTimeoutMs)
+    }
+    guard let order = WorkerOrder(decoding: bytes) else {
+      for fd in descriptors { _ = linux_close(fd) }
+      return
+    }
+    switch order {
+    case .descriptors(let items): staged.add(items, descriptors)
+    case .forget(let ids): staged.forgotten += ids
+    case .apply(let generation, let identity, let limit):
+      apply(generation, identity: identity, descriptorLimit: limit)
+    case .reopened: replaceLogs()
+    case .drain(let deadlineMs): drain(deadlineMs: deadlineMs)
+    case .stop: stop()
+    }
+  }
+
+  private func takeSignals() {
+    while let (number, _) = signals?.next() {
+      switch Signal(number: number) {
+      case .quit: drain(deadlineMs: shutdownTimeoutMs)
+      case .terminate, .interrupt: stop()
+      default: break
+      }
+    }
+  }
+
+  private func takeReports() {
+    for report in shared.reports.takeAll() {
+      switch report {
+      case .planTaken(let worker): noteTaken(worker)
+      case .planRetired: break  // Freed here, where it stalls no loop.
+      case .ended(let worker):
+        if let thread = threads.removeValue(forKey: worker) { thread.thread.join() }
+        noteTaken(worker)
+        if threads.isEmpty, case .ending = state { state = .ended(0) }
+      }
+    }
+  }
+
+  private func noteTaken(_ worker: Int) {
+    guard case (let generation, var waiting)? = pending else { return }
+    waiting.remove(worker)
+    pending = (generation, waiting)
+    if !waiting.isEmpty { return }
+    pending = nil
+    try? channel.send(.ready(generation: generation))
+  }
+
+  /// Lets every thread finish what it has, up to the deadline.
+  func drain(deadlineMs: Int?) { end(.drain(deadlineMs: deadlineMs)) }
+
+  /// Ends every thread at once.
+  func stop() { end(.stop) }
+
+  private func end(_ message: WorkerMessage) {
+    if threads.isEmpty {
+      state = .ended(0)
+      return
+    }
+    state = .ending
+    for thread in threads.values { thread.mailbox.post(message) }
+  }
+}
+
+/// A worker thread, seen from the main thread.
+struct WorkerThread {
+  let mailbox: Mailbox<WorkerMessage>
+  let thread: ProcessThread
+  /// Its own duplicates of listening sockets, by the socket's number. The thread closes what a new
+  /// plan doesn't name.
+  var sockets: [UInt64: Int32]
+}
+
+/// A listening socket that the worker process received.
+struct HeldListener {
+  let id: UInt64
+  let fd: Int32
+}

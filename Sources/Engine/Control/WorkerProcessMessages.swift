@@ -1,0 +1,122 @@
+// The written form of orders and answers: a number for the case, then its values.
+
+extension WorkerOrder {
+  func encoded() -> [UInt8] {
+    var writer = BundleWriter()
+    switch self {
+    case .descriptors(let items):
+      writer.number(1)
+      writer.list(items) { $1.encode(to: &$0) }
+    case .forget(let ids):
+      writer.number(2)
+      writer.list(ids) { $0.number($1) }
+    case .apply(let generation, let identity, let limit):
+      writer.number(3)
+      writer.signed(generation)
+      writer.flag(identity != nil)
+      if let identity {
+        writer.number(UInt64(identity.user))
+        writer.number(UInt64(identity.group))
+        writer.list(identity.groups) { $0.number(UInt64($1)) }
+      }
+      writer.signed(limit ?? -1)
+    case .reopened: writer.number(4)
+    case .drain(let deadline):
+      writer.number(5)
+      writer.signed(deadline ?? -1)
+    case .stop: writer.number(6)
+    }
+    return writer.bytes
+  }
+
+  init?(decoding bytes: [UInt8]) {
+    var reader = BundleReader(bytes)
+    switch reader.number() {
+    case 1:
+      var items: [SentDescriptor] = []
+      reader.list { if let item = SentDescriptor(decoding: &$0) { items.append(item) } }
+      self = .descriptors(items)
+    case 2:
+      var ids: [UInt64] = []
+      reader.list { ids.append($0.number()) }
+      self = .forget(ids)
+    case 3:
+      let generation = reader.signed()
+      var identity: Identity?
+      if reader.flag() {
+        var read = Identity(
+          user: UInt32(truncatingIfNeeded: reader.number()),
+          group: UInt32(truncatingIfNeeded: reader.number()), groups: [])
+        reader.list { read.groups.append(UInt32(truncatingIfNeeded: $0.number())) }
+        identity = read
+      }
+      let limit = reader.signed()
+      self = .apply(
+        generation: generation, identity: identity, descriptorLimit: limit < 0 ? nil : limit)
+    case 4: self = .reopened
+    case 5:
+      let deadline = reader.signed()
+      self = .drain(deadlineMs: deadline < 0 ? nil : deadline)
+    case 6: self = .stop
+    default: return nil
+    }
+    if reader.isBroken || !reader.isAtEnd { return nil }
+  }
+}
+
+extension SentDescriptor {
+  fileprivate func encode(to writer: inout BundleWriter) {
+    switch self {
+    case .bundle: writer.number(1)
+    case .listener(let id, let key):
+      writer.number(2)
+      writer.number(id)
+      writer.string(key.address)
+      writer.signed(key.index)
+    case .log(let path):
+      writer.number(3)
+      writer.string(path)
+    }
+  }
+
+  fileprivate init?(decoding reader: inout BundleReader) {
+    switch reader.number() {
+    case 1: self = .bundle
+    case 2:
+      self = .listener(
+        id: reader.number(), Listener.Key(address: reader.string(), index: reader.signed()))
+    case 3: self = .log(path: reader.string())
+    default: return nil
+    }
+  }
+}
+
+extension WorkerAnswer {
+  func encoded() -> [UInt8] {
+    var writer = BundleWriter()
+    switch self {
+    case .ready(let generation):
+      writer.number(1)
+      writer.signed(generation)
+    case .failed(let generation, let problems):
+      writer.number(2)
+      writer.signed(generation)
+      writer.list(problems) { $0.string($1) }
+    }
+    return writer.bytes
+  }
+
+  init?(decoding bytes: [UInt8]) {
+    var reader = BundleReader(bytes)
+    switch reader.number() {
+    case 1: self = .ready(generation: reader.signed())
+    case 2:
+      let generation = reader.signed()
+      var problems: [String] = []
+      reader.list { problems.append($0.string()) }
+      self = .failed(generation: generation, problems: problems)
+    default: return nil
+    }
+    if reader.isBroken || !reader.isAtEnd { return nil }
+  }
+}

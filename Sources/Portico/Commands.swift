@@ -1,0 +1,70 @@
+// `portico serve`, `portico proxy` and `portico check`: what can be had without a configuration file.
+// Each of the first two writes one in memory, in the same language as everybody else's.
+
+import ArgumentParser
+import Engine
+
+/// Where the two doors without configuration listen.
+struct PortOptions: ParsableArguments {
+  @Option(name: .long, help: "The port for http; 0 switches it off.")
+  var http: UInt16 = 8080
+
+  @Option(name: .long, help: "The port for https, with a certificate made on the spot; 0: off.")
+  var https: UInt16 = 8443
+
+  func validate() throws {
+    if http == 0 && https == 0 { throw ValidationError("one of the ports must be other than 0") }
+  }
+
+  var ports: InstantConfiguration.Ports { InstantConfiguration.Ports(http: http, https: https) }
+}
+
+/// `portico serve [DIR]`.
+struct ServeCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "serve", abstract: "Serve the files of a folder.")
+
+  @OptionGroup var ports: PortOptions
+  @Argument(help: "The folder.") var folder = "."
+
+  func run() throws {
+    FrontDoor.exit(FrontDoor.start(InstantConfiguration.serving(folder, ports.ports)))
+  }
+}
+
+/// `portico proxy ADDRESS…`.
+struct ProxyCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "proxy", abstract: "Balance the load over addresses.")
+
+  @OptionGroup var ports: PortOptions
+  @Argument(help: "Servers, such as 127.0.0.1:3000, app:3000 or unix:/run/app.sock.")
+  var addresses: [String]
+
+  func validate() throws {
+    for address in addresses where !InstantConfiguration.isAddress(address) {
+      throw ValidationError("\"\(address)\" is not an address such as 127.0.0.1:3000")
+    }
+  }
+
+  func run() throws {
+    FrontDoor.exit(FrontDoor.start(InstantConfiguration.proxying(to: addresses, ports.ports)))
+  }
+}
+
+/// `portico check URL`.
+struct CheckCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "check",
+    abstract: "Ask an http:// URL once; exit with 0 if it answers 2xx or 3xx.",
+    discussion: "Meant for HEALTHCHECK in a container, where there is no curl.")
+
+  @Option(name: .long, help: "Give up after this many seconds.")
+  var timeout: Int = 5
+
+  @Argument(help: "The URL.") var url: String
+
+  func run() throws {
+    FrontDoor.exit(FrontDoor.check(url, timeoutSeconds: max(1, timeout)))
+  }
+}
