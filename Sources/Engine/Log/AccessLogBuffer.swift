@@ -7,7 +7,7 @@
 
 import HTTP
 
-/// The lines on their way to one file.
+/// The lines on their way to one file. The owner flushes it before dropping it or closing the file.
 final class AccessLogBuffer {
   /// How many lines could not be written.
   private(set) var lostLineCount = 0
