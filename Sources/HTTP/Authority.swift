@@ -1,8 +1,9 @@
-// Host and port of a request, as Host, an absolute target, CONNECT or HTTP/2's :authority name them.
+// Host and port of a request, as Host, an absolute target, CONNECT or HTTP/2's :authority name
+// them.
 //
-// What is accepted is what nginx accepts: letters, digits, unreserved and sub-delims, an IP literal in
-// brackets, a port of digits up to 65535; no user information, no empty labels. Whoever routes by the
-// name compares it without case.
+// What is accepted is what nginx accepts: letters, digits, unreserved and sub-delims, an IP literal
+// in brackets, a port of digits up to 65535; no user information, no empty labels. Whoever routes
+// by the name compares it without case.
 
 /// `host[:port]`, validated (RFC 3986 §3.2).
 public struct Authority: BitwiseCopyable {

@@ -28,8 +28,8 @@ public enum RangeOutcome: BitwiseCopyable, Equatable, Sendable {
 
 /// The Range field.
 public enum ByteRanges {
-  /// Bound: what the head of a part costs, and how far a set of ranges with its heads may exceed the
-  /// whole, where no number of ranges is set.
+  /// Bound: what the head of a part costs, and how far a set of ranges with its heads may exceed
+  /// the whole, where no number of ranges is set.
   private static let partOverheadBytes = 256
   private static let maxExcessBytes = 4096
 
@@ -38,7 +38,7 @@ public enum ByteRanges {
   /// - Parameters:
   ///   - value: the field's value; other units than bytes are ignored.
   ///   - size: the size of the whole representation in bytes.
-  ///   - maxRanges: how many ranges are allowed; `Int.max` for nginx's default, 0 ignores the field.
+  ///   - maxRanges: how many ranges are allowed; `Int.max` as nginx by default, 0 ignores the field.
   ///   - ranges: emptied, then filled when the outcome is `.ranges`.
   public static func parse(
     _ value: Bytes, size: Int, maxRanges: Int, into ranges: inout [ByteRange]

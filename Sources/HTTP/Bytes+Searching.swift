@@ -39,7 +39,8 @@ extension Bytes: Equatable {
     return true
   }
 
-  /// -1, 0 or 1: whether these bytes sort before, with or after `other`, byte by byte, shorter first.
+  /// -1, 0 or 1: whether these bytes sort before, with or after `other`, byte by byte, shorter
+  /// first.
   @inlinable
   public func compare(_ other: Bytes) -> Int {
     let shared = min(count, other.count)

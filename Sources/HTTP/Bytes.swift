@@ -1,9 +1,9 @@
 // Views of bytes that somebody else owns: a receive buffer, an arena, a literal in the binary.
 //
 // `Bytes` is what parsers read and what heads, variables and log lines are made of: a pointer and a
-// count, trivially copied, never retained. The owner guarantees the lifetime: bytes of a request live
-// until its exchange finishes, bytes of a literal for ever. Each access is bounds-checked, in release
-// builds too.
+// count, trivially copied, never retained. The owner guarantees the lifetime: bytes of a request
+// live until its exchange finishes, bytes of a literal for ever. Each access is bounds-checked, in
+// release builds too.
 
 /// Read-only bytes owned by somebody else. Copying it copies a pointer and a count.
 @frozen

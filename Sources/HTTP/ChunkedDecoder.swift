@@ -2,8 +2,8 @@
 //
 // The decoder is fed whatever was received and says which part of it is body: the bytes stay where
 // they are, nothing is copied or kept. It is as strict as the head parsers: sizes are hexadecimal
-// digits only, each line ends with CR LF, data is followed by CR LF exactly. Extensions are skipped,
-// trailers are checked as fields and dropped; both are bounded.
+// digits only, each line ends with CR LF, data is followed by CR LF exactly. Extensions are
+// skipped, trailers are checked as fields and dropped; both are bounded.
 //
 //   size ─► (space ─►) (extension ─►) sizeEnd ─► data ─► dataCR ─► dataLF ─► size …
 //                                        └─ size 0 ─► lineStart ─► name ─► value ─► lineEnd ─┐

@@ -1,8 +1,8 @@
 // Seconds since 1970 to year, month and day, and back: the proleptic Gregorian calendar.
 //
 // Days are counted in eras of 400 years that begin on 1 March, so that the leap day comes last; no
-// tables, no loops. Any Int of seconds that a clock shows is fine; years are limited to 0–9999, which
-// is what the written forms have room for.
+// tables, no loops. Any Int of seconds that a clock shows is fine; years are limited to 0–9999,
+// which is what the written forms have room for.
 
 /// A moment as calendars and clocks show it.
 public struct CivilTime: BitwiseCopyable, Equatable, Sendable {
@@ -17,8 +17,8 @@ public struct CivilTime: BitwiseCopyable, Equatable, Sendable {
   /// 0 is Sunday.
   public var weekday: Int
 
-  /// The moment `unixSeconds` after 1970-01-01T00:00:00Z on a clock that is `offsetMinutes` ahead of
-  /// UTC. Moments before the year 0 or after 9999 are taken as the first or the last of those.
+  /// The moment `unixSeconds` after 1970-01-01T00:00:00Z on a clock that is `offsetMinutes` ahead
+  /// of UTC. Moments before the year 0 or after 9999 are taken as the first or the last of those.
   public init(_ unixSeconds: Int, offsetMinutes: Int = 0) {
     let wanted = unixSeconds.addingReportingOverflow(offsetMinutes &* 60)
     let bounded = wanted.overflow ? unixSeconds : wanted.partialValue

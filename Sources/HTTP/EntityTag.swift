@@ -40,8 +40,8 @@ public enum EntityTag {
 
   private static func opaque(_ tag: Bytes) -> Bytes { isWeak(tag) ? tag.dropping(2) : tag }
 
-  /// The comma behind the element at `start`, or the end. Between quotes a comma belongs to the tag,
-  /// and a backslash is a character as any other.
+  /// The comma behind the element at `start`, or the end. Between quotes a comma belongs to the
+  /// tag, and a backslash is a character as any other.
   private static func endOfTag(_ list: Bytes, from start: Int) -> Int {
     var isQuoted = false
     for index in start..<list.count {

@@ -1,8 +1,9 @@
-// Percent-encoding, in the flavours that nginx's variables, redirects and pages use (RFC 3986 §2.1).
+// Percent-encoding, in the flavours that nginx's variables, redirects and pages use (RFC 3986
+// §2.1).
 //
-// `count` says how many bytes a flavour would escape, so that a caller may size its buffer or, mostly,
-// copy as it is; `write` and `unescape` fill a buffer of the caller's. Control characters, DEL and
-// everything above 0x7F are escaped in each flavour.
+// `count` says how many bytes a flavour would escape, so that a caller may size its buffer or,
+// mostly, copy as it is; `write` and `unescape` fill a buffer of the caller's. Control characters,
+// DEL and everything above 0x7F are escaped in each flavour.
 
 /// Which characters are escaped, beside those that no URI may contain.
 public enum EscapeKind: UInt8, BitwiseCopyable, CaseIterable, Sendable {

@@ -1,7 +1,8 @@
 // A set of field names in two words, kept beside each field table.
 //
-// The parser notes which known fields a head has, and which it has more than once, so that asking for
-// a field that isn't there (most questions) costs one test, and "any of these repeated?" another.
+// The parser notes which known fields a head has, and which it has more than once, so that asking
+// for a field that isn't there (most questions) costs one test, and "any of these repeated?"
+// another.
 
 /// A set of field names, for asking in one step which fields a head has.
 public struct FieldNames: BitwiseCopyable, Equatable, Sendable {

@@ -1,10 +1,10 @@
 // Where a message ends: every rule about body lengths and smuggling, on one page (RFC 9112 §6).
 //
-// The parsers have refused what is malformed as a line. Here the fields are read together: which host
-// is meant, how long the body is, whether the connection lives on. A message that two readers could
-// cut differently is refused, never repaired: of a request by its `FramingError.status`, of a response
-// by 502. Who forwards a message writes the framing fields anew from what this page decided, and never
-// copies Content-Length, Transfer-Encoding or Connection.
+// The parsers have refused what is malformed as a line. Here the fields are read together: which
+// host is meant, how long the body is, whether the connection lives on. A message that two readers
+// could cut differently is refused, never repaired: of a request by its `FramingError.status`, of a
+// response by 502. Who forwards a message writes the framing fields anew from what this page
+// decided, and never copies Content-Length, Transfer-Encoding or Connection.
 
 /// How the end of a body is found.
 public enum BodyFraming: BitwiseCopyable, Equatable, Sendable {
@@ -40,7 +40,8 @@ public struct ResponseFraming: BitwiseCopyable, Sendable {
   public var body = BodyFraming.none
   /// Whether the connection may carry another request after this response.
   public var keepAlive = false
-  /// 101 to a request that asked for it, or 2xx to CONNECT: what follows the head is another protocol.
+  /// 101 to a request that asked for it, or 2xx to CONNECT: what follows the head is another
+  /// protocol.
   public var isUpgrade = false
   /// Any other 1xx: the response is still to come.
   public var isInterim = false
@@ -58,7 +59,8 @@ public enum FramingError: Error, BitwiseCopyable, Equatable, CaseIterable, Senda
   case invalidLength
   /// More than one Transfer-Encoding field (RFC 9112 §6.1; one is enough for everybody): 400.
   case repeatedCoding
-  /// A Transfer-Encoding in which chunked isn't last, is repeated, or nothing is (RFC 9112 §6.1): 400.
+  /// A Transfer-Encoding in which chunked isn't last, is repeated, or nothing is (RFC 9112 §6.1):
+  /// 400.
   case malformedCoding
   /// A transfer coding other than chunked (RFC 9112 §6.1): 501.
   case unknownCoding
@@ -170,7 +172,8 @@ public enum Framing {
     return head.authority.isEmpty ? field.value : head.authority
   }
 
-  /// What Content-Length or Transfer-Encoding declare, nil if there is neither (RFC 9112 §§6.1–6.2).
+  /// What Content-Length or Transfer-Encoding declare, nil if there is neither (RFC 9112
+  /// §§6.1–6.2).
   private static func declaredLength(
     _ head: some MessageHead, _ bytes: Bytes, isHTTP10: Bool
   ) throws(FramingError) -> BodyFraming? {

@@ -1,7 +1,7 @@
 // Dates as HTTP and log files write them (RFC 9110 §5.6.7).
 //
-// Writers fill a buffer of the caller's with a fixed number of bytes; a loop writes each form once a
-// second and copies it. The parser reads the three forms that a recipient must understand.
+// Writers fill a buffer of the caller's with a fixed number of bytes; a loop writes each form once
+// a second and copies it. The parser reads the three forms that a recipient must understand.
 
 /// HTTP's and the logs' forms of a moment.
 public enum HTTPDate {

@@ -2,8 +2,8 @@
 //
 // A head stays where it was received. What the parser makes of it is a table of offsets relative to
 // the first byte of the head, so that the buffer may move (grow, be compacted) without touching the
-// table: `field.value.of(bytes)` asks the buffer of the moment. Tables are reset and used again, and
-// keep their capacity: after the first requests a head is parsed without allocating.
+// table: `field.value.of(bytes)` asks the buffer of the moment. Tables are reset and used again,
+// and keep their capacity: after the first requests a head is parsed without allocating.
 
 /// A run of bytes inside a head, by offset and count.
 public struct Slice: BitwiseCopyable, Equatable, Sendable {
@@ -111,7 +111,8 @@ extension MessageHead {
   }
 }
 
-/// What a parser of heads accepts. How long a head may be is its caller's affair, who owns the buffer.
+/// What a parser of heads accepts. How long a head may be is its caller's affair, who owns the
+/// buffer.
 public struct HeadLimits: BitwiseCopyable, Sendable {
   /// Bound: the number of field lines, ignored ones included (nginx's `max_headers`).
   public var maxFields = 1000
@@ -120,8 +121,8 @@ public struct HeadLimits: BitwiseCopyable, Sendable {
   /// Whether "_" is as good as "-" in a name (nginx's `underscores_in_headers`).
   public var allowUnderscores = false
   /// Whether a line whose name has other characters than letters, digits and "-" is left out of the
-  /// table (nginx's `ignore_invalid_headers`). If not, a name may be any token of RFC 9110, and what
-  /// isn't a token is an error.
+  /// table (nginx's `ignore_invalid_headers`). If not, a name may be any token of RFC 9110, and
+  /// what isn't a token is an error.
   public var ignoreInvalidFields = true
   /// Whether a line may end with LF alone. Never on by default: a peer that disagrees about where a
   /// line ends is how requests are smuggled. For upstreams whose scripts print "\n".
@@ -149,8 +150,8 @@ public enum HeadProgress: BitwiseCopyable, Equatable, Sendable {
   case failed(HeadError)
 }
 
-/// Why a head is refused. A client gets `status` and the connection is closed; an upstream that sends
-/// such a head is answered for with 502.
+/// Why a head is refused. A client gets `status` and the connection is closed; an upstream that
+/// sends such a head is answered for with 502.
 public enum HeadError: Error, BitwiseCopyable, Equatable, CaseIterable, Sendable {
   /// A control character, NUL included, anywhere in the head (RFC 9110 §5.5, RFC 9112 §3): 400.
   case controlCharacter

@@ -51,8 +51,8 @@ public struct HeaderList: BitwiseCopyable, Sequence, IteratorProtocol {
 }
 
 extension MessageHead {
-  /// Whether a Connection field names the field `name`, so that it isn't forwarded (RFC 9110 §7.6.1).
-  /// Fields that say where a message goes and ends can't be named away.
+  /// Whether a Connection field names the field `name`, so that it isn't forwarded (RFC 9110
+  /// §7.6.1). Fields that say where a message goes and ends can't be named away.
   ///
   /// - Parameter bytes: the buffer that begins with this head.
   public func connectionNames(_ name: Bytes, in bytes: Bytes) -> Bool {

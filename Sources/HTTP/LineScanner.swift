@@ -2,8 +2,8 @@
 //
 // Each byte is looked at twice: once by the scanner, eight at a time, which stops at control
 // characters only, so that finding the end of a line and refusing NUL, CR and LF in the wrong place
-// are one pass; and once by whoever parses the line, when all of it is there. A head that comes byte
-// by byte costs the same, because the scanner remembers how far it looked.
+// are one pass; and once by whoever parses the line, when all of it is there. A head that comes
+// byte by byte costs the same, because the scanner remembers how far it looked.
 
 /// Finds the lines of a head as its bytes arrive.
 struct LineScanner: BitwiseCopyable {

@@ -52,7 +52,8 @@ public enum Method: UInt8, BitwiseCopyable, CaseIterable, Sendable {
   }
 
   /// Whether the request may be sent to a second server after it was sent to a first, as nginx's
-  /// `non_idempotent` sees it: all but POST, LOCK and PATCH, and of what nobody knows we don't know.
+  /// `non_idempotent` sees it: all but POST, LOCK and PATCH, and of what nobody knows we don't
+  /// know.
   public var isIdempotent: Bool {
     switch self {
     case .post, .lock, .patch, .other: return false

@@ -1,7 +1,7 @@
 // Values by name out of a Cookie field and out of a query: `$cookie_NAME` and `$arg_NAME`.
 //
-// Names are compared without case and values are given as sent, neither unescaped nor unquoted: both
-// as nginx does it.
+// Names are compared without case and values are given as sent, neither unescaped nor unquoted:
+// both as nginx does it.
 
 /// The Cookie field (RFC 6265 §4.2).
 public enum Cookie {

@@ -1,7 +1,8 @@
 // A request's head as a table of offsets: what the request line says, and the fields.
 //
-// Made by `RequestHeadParser` (and, for HTTP/2 streams, by whoever decodes their fields), read by the
-// router, the framing rules and the exchange. See `Head.swift` for how slices relate to the buffer.
+// Made by `RequestHeadParser` (and, for HTTP/2 streams, by whoever decodes their fields), read by
+// the router, the framing rules and the exchange. See `Head.swift` for how slices relate to the
+// buffer.
 
 /// The form of a request's target (RFC 9112 §3.2).
 public enum TargetForm: UInt8, BitwiseCopyable, Sendable {
@@ -23,8 +24,8 @@ public struct RequestHead: MessageHead, Sendable {
   /// The target as sent.
   public var target = Slice()
   public var form = TargetForm.origin
-  /// The path as sent, neither query nor fragment with it. Empty if the target has none, which stands
-  /// for "/" (absolute form without path, authority form, asterisk form).
+  /// The path as sent, neither query nor fragment with it. Empty if the target has none, which
+  /// stands for "/" (absolute form without path, authority form, asterisk form).
   public var path = Slice()
   /// What stands between "?" and the end or a fragment; nil without "?".
   public var query: Slice?

@@ -1,9 +1,10 @@
 // Parses the head of an HTTP/1 request (RFC 9112 §§2–5) as its bytes arrive.
 //
-// The caller appends what it receives to a buffer and calls `parse` with all of the buffer since the
-// start of the head, until it isn't `.incomplete`. Accepted is what nginx accepts, minus everything on
-// which two readers could disagree: see `HeadError` for the list. Nothing is repaired. Linear in the
-// length of the head, however it is cut; no allocation once the table has grown.
+// The caller appends what it receives to a buffer and calls `parse` with all of the buffer since
+// the start of the head, until it isn't `.incomplete`. Accepted is what nginx accepts, minus
+// everything on which two readers could disagree: see `HeadError` for the list. Nothing is
+// repaired. Linear in the length of the head, however it is cut; no allocation once the table has
+// grown.
 
 /// A resumable parser of request heads.
 public struct RequestHeadParser: Sendable {
@@ -13,7 +14,8 @@ public struct RequestHeadParser: Sendable {
   private var fieldLines = 0
   private var emptyLines = 0
 
-  /// Whether the request line isn't complete: when the caller's buffer is full, this tells 414 from 494.
+  /// Whether the request line isn't complete: when the caller's buffer is full, this tells 414 from
+  /// 494.
   public private(set) var isInRequestLine = true
 
   /// Offset of the line that isn't complete, from the start of the head.

@@ -1,8 +1,8 @@
 // Eight bytes at a time: the loads and the bit tricks behind comparing, hashing and scanning.
 //
 // The module imports nothing, so there is no memchr and no memcmp; a word of eight bytes in a
-// register does their work. "Lanes" are the eight bytes of a word. A trick that finds a lane marks it
-// with its high bit; a lane above the first marked one may be marked wrongly (the borrow of a
+// register does their work. "Lanes" are the eight bytes of a word. A trick that finds a lane marks
+// it with its high bit; a lane above the first marked one may be marked wrongly (the borrow of a
 // subtraction travels up), so only the lowest mark is meaningful. Little-endian only, as x86-64 and
 // arm64 are.
 

@@ -99,11 +99,13 @@ import Testing
     #expect(Bytes(" \t ").trimmed.isEmpty)
   }
 
-  @Test(arguments: [
-    ("0", 0), ("007", 7), ("9223372036854775807", Int.max), ("", nil), ("9223372036854775808", nil),
-    ("92233720368547758070", nil), ("-1", nil), ("+1", nil), ("1 ", nil), ("1a", nil), ("/", nil),
-    (":", nil),
-  ] as [(String, Int?)])
+  @Test(
+    arguments: [
+      ("0", 0), ("007", 7), ("9223372036854775807", Int.max), ("", nil),
+      ("9223372036854775808", nil),
+      ("92233720368547758070", nil), ("-1", nil), ("+1", nil), ("1 ", nil), ("1a", nil), ("/", nil),
+      (":", nil),
+    ] as [(String, Int?)])
   func readsDecimals(_ text: String, _ value: Int?) {
     #expect(text.withBytes { $0.decimal } == value)
   }
@@ -169,12 +171,13 @@ import Testing
 }
 
 @Suite struct AuthorityTests {
-  @Test(arguments: [
-    ("l", "l", nil), ("A.b-C_~!$&'()*+,;=%41", "A.b-C_~!$&'()*+,;=%41", nil),
-    ("a.xyz:", "a.xyz", nil), ("a.xyz:8080", "a.xyz", 8080), ("a.xyz.", "a.xyz", nil),
-    ("a.xyz.:88", "a.xyz", 88), ("1.2.3.4:65535", "1.2.3.4", 65535), ("[::1]", "[::1]", nil),
-    ("[::ffff:1.2.3.4]:5", "[::ffff:1.2.3.4]", 5), ("a:0080", "a", 80), ("a:0", "a", 0),
-  ] as [(String, String, UInt16?)])
+  @Test(
+    arguments: [
+      ("l", "l", nil), ("A.b-C_~!$&'()*+,;=%41", "A.b-C_~!$&'()*+,;=%41", nil),
+      ("a.xyz:", "a.xyz", nil), ("a.xyz:8080", "a.xyz", 8080), ("a.xyz.", "a.xyz", nil),
+      ("a.xyz.:88", "a.xyz", 88), ("1.2.3.4:65535", "1.2.3.4", 65535), ("[::1]", "[::1]", nil),
+      ("[::ffff:1.2.3.4]:5", "[::ffff:1.2.3.4]", 5), ("a:0080", "a", 80), ("a:0", "a", 0),
+    ] as [(String, String, UInt16?)])
   func accepts(_ text: String, _ host: String, _ port: UInt16?) {
     text.withBytes { bytes in
       let authority = Authority(bytes)

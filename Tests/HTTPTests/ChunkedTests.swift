@@ -11,7 +11,8 @@ private struct Decoded: Equatable {
   var end: Int?
 }
 
-private func decode(_ input: [UInt8], at lengths: [Int], allowBareLineFeed: Bool = false) -> Decoded {
+private func decode(_ input: [UInt8], at lengths: [Int], allowBareLineFeed: Bool = false) -> Decoded
+{
   var decoder = ChunkedDecoder(allowBareLineFeed: allowBareLineFeed)
   var decoded = Decoded()
   var position = 0
@@ -91,7 +92,8 @@ private func decode(_ input: [UInt8], at lengths: [Int], allowBareLineFeed: Bool
   @Test func refusesEndlessExtensions() {
     let one = ("5;" + String(repeating: "a", count: 20_000)).latin1
     #expect(decode(one, at: [one.count]).error == .tooMuchOverhead)
-    let many = String(repeating: "1;" + String(repeating: "a", count: 100) + "\r\nx\r\n", count: 200)
+    let many = String(
+      repeating: "1;" + String(repeating: "a", count: 100) + "\r\nx\r\n", count: 200)
     #expect(decode(many.latin1, at: [many.utf8.count]).error == .tooMuchOverhead)
   }
 

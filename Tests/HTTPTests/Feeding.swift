@@ -1,7 +1,8 @@
 // Feeds parsers whole, byte by byte, and split at every point, from memory that moves in between.
 //
-// Every parser of the module must come to the same end however its input is cut. Each piece lives in
-// fresh memory of exactly its size, so that offsets that aren't relative, and reads past the end, show.
+// Every parser of the module must come to the same end however its input is cut. Each piece lives
+// in fresh memory of exactly its size, so that offsets that aren't relative, and reads past the
+// end, show.
 
 import HTTP
 
@@ -16,7 +17,8 @@ extension Array where Element == UInt8 {
 }
 
 extension String {
-  /// The UTF-8 of the string; "\u{80}" and above stay one byte each, so that any byte can be written.
+  /// The UTF-8 of the string; "\u{80}" and above stay one byte each, so that any byte can be
+  /// written.
   var latin1: [UInt8] { unicodeScalars.map { UInt8($0.value) } }
 
   /// Calls `body` with a view of the string.

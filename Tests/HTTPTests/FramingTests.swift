@@ -111,7 +111,8 @@ private func frameResponse(
 
   @Test func onlyUnknownCodingsAre501() {
     #expect(FramingError.allCases.filter { $0.status == 501 } == [.unknownCoding])
-    #expect(FramingError.allCases.filter { $0.status == 400 }.count == FramingError.allCases.count - 1)
+    #expect(
+      FramingError.allCases.filter { $0.status == 400 }.count == FramingError.allCases.count - 1)
   }
 
   @Test(arguments: [
@@ -173,7 +174,8 @@ private func frameResponse(
       #expect(!head.connectionNames(Bytes("Host"), in: bytes))
     }
     let plain = try #require(
-      frame("GET / HTTP/1.1\r\nHost: a\r\nConnection: close, upgrade, te\r\n\r\n")).get()
+      frame("GET / HTTP/1.1\r\nHost: a\r\nConnection: close, upgrade, te\r\n\r\n")
+    ).get()
     #expect(!plain.namesFields)
   }
 }

@@ -27,7 +27,8 @@ struct RefusedRequest: CustomTestStringConvertible, Sendable {
 @Suite struct RequestHeadTests {
   static let accepted = [
     AcceptedRequest(
-      text: "GET / HTTP/1.1\r\nHost: a\r\n\r\n", method: .get, form: .origin, path: "/", query: nil),
+      text: "GET / HTTP/1.1\r\nHost: a\r\n\r\n", method: .get, form: .origin, path: "/",
+      query: nil),
     AcceptedRequest(
       text: "POST /a/b?c=d&e HTTP/1.0\r\n\r\n", method: .post, form: .origin, path: "/a/b",
       query: "c=d&e"),
@@ -185,7 +186,8 @@ struct RefusedRequest: CustomTestStringConvertible, Sendable {
   }
 
   @Test func ignoresNamesThatNginxIgnores() {
-    let text = "GET / HTTP/1.1\r\nx_foo: 1\r\n_y: 2\r\nx.z: 3\r\n</k>: 4\r\n\u{E4}: 5\r\nok: 6\r\n\r\n"
+    let text =
+      "GET / HTTP/1.1\r\nx_foo: 1\r\n_y: 2\r\nx.z: 3\r\n</k>: 4\r\n\u{E4}: 5\r\nok: 6\r\n\r\n"
     let input = text.latin1
     #expect(parseRequest(input, at: [input.count]).fields == ["ok=6"])
     var limits = HeadLimits()
@@ -211,7 +213,8 @@ struct RefusedRequest: CustomTestStringConvertible, Sendable {
     let two = "GET / HTTP/1.1\r\na: 1\r\nx.y: 2\r\n\r\n".latin1
     #expect(parseRequest(two, at: [two.count], limits: limits).progress == .complete)
     let three = "GET / HTTP/1.1\r\na: 1\r\nx.y: 2\r\nb: 3\r\n\r\n".latin1
-    #expect(parseRequest(three, at: [three.count], limits: limits).progress == .failed(.tooManyFields))
+    #expect(
+      parseRequest(three, at: [three.count], limits: limits).progress == .failed(.tooManyFields))
   }
 
   @Test func takesBareLineFeedsOnlyWhenAsked() {

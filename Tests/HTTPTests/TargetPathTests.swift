@@ -25,9 +25,11 @@ import Testing
     ("/a/./b", "/a/b"), ("/a/.", "/a/"), ("/.", "/"), ("/./", "/"), ("/a/../b", "/b"),
     ("/a/b/..", "/a/"), ("/a/b/../", "/a/"), ("/a/..", "/"), ("/a//../b", "/b"),
     ("/a/b/../../c", "/c"), ("/...", "/..."), ("/.a", "/.a"), ("/..a", "/..a"), ("/a.", "/a."),
-    ("/a..", "/a.."), ("/a/.../b", "/a/.../b"), ("/%61", "/a"), ("/%2e", "/"), ("/a/%2E%2e/b", "/b"),
+    ("/a..", "/a.."), ("/a/.../b", "/a/.../b"), ("/%61", "/a"), ("/%2e", "/"),
+    ("/a/%2E%2e/b", "/b"),
     ("/a%2fb", "/a/b"), ("/a/%2f/b", "/a/b"), ("/a%2F..%2fb", "/b"), ("/%25", "/%"),
-    ("/%252e", "/%2e"), ("/%3f", "/?"), ("/%23a", "/#a"), ("/a%20b+c", "/a b+c"), ("/%02", "/\u{02}"),
+    ("/%252e", "/%2e"), ("/%3f", "/?"), ("/%23a", "/#a"), ("/a%20b+c", "/a b+c"),
+    ("/%02", "/\u{02}"),
     ("/%e4%FF", "/\u{E4}\u{FF}"), ("/a/..;/b", "/a/..;/b"), ("/a\\..\\b", "/a\\..\\b"),
     ("/%5c", "/\\"), ("/a/.%2e/", "/"),
   ])
@@ -37,7 +39,8 @@ import Testing
   }
 
   @Test(arguments: [
-    ("//", "//"), ("//a//b", "//a//b"), ("/a//../b", "/a/b"), ("/%2f/a", "///a"), ("/a/.//", "/a//"),
+    ("//", "//"), ("//a//b", "//a//b"), ("/a//../b", "/a/b"), ("/%2f/a", "///a"),
+    ("/a/.//", "/a//"),
   ])
   func keepsSlashesWhenAsked(_ path: String, _ expected: String) throws {
     #expect(try normalize(path, mergeSlashes: false).get() == expected)
@@ -86,14 +89,16 @@ import Testing
 
   @Test(arguments: [
     ("a%20b%2Fc", "a b/c", "a b/c", "a%20b/c"), ("%3f%41?%41", "?A?A", "?%41?%41", "?%41?%41"),
-    ("%zz%1z%4", "zz", "zz", "zz"), ("%%41%", "%41", "%41", "%41"), ("%e4%25", "\u{E4}%", "\u{E4}%", "%e4%25"),
+    ("%zz%1z%4", "zz", "zz", "zz"), ("%%41%", "%41", "%41", "%41"),
+    ("%e4%25", "\u{E4}%", "\u{E4}%", "%e4%25"),
     ("a?%20", "a? ", "a?%20", "a?%20"),
   ])
   func unescapes(_ text: String, _ all: String, _ path: String, _ redirect: String) {
     text.withBytes { bytes in
       #expect(written(bytes.count) { Escape.unescape(bytes, into: $0) } == all)
       #expect(written(bytes.count) { Escape.unescape(bytes, kind: .path, into: $0) } == path)
-      #expect(written(bytes.count) { Escape.unescape(bytes, kind: .redirect, into: $0) } == redirect)
+      #expect(
+        written(bytes.count) { Escape.unescape(bytes, kind: .redirect, into: $0) } == redirect)
     }
   }
 
@@ -108,22 +113,25 @@ import Testing
 }
 
 @Suite struct ParametersTests {
-  @Test(arguments: [
-    ("a=1", "a", "1"), ("a=1; b=2", "b", "2"), ("A=1;b=2", "a", "1"), ("a=1; a=2", "a", "1"),
-    ("ab=1; b=2", "b", "2"), ("a", "a", nil), ("a=", "a", ""), ("a=b=c", "a", "b=c"),
-    ("a = \"x y\" ; c", "a", "\"x y\""), ("", "a", nil), ("x=a=1", "a", nil),
-  ] as [(String, String, String?)])
+  @Test(
+    arguments: [
+      ("a=1", "a", "1"), ("a=1; b=2", "b", "2"), ("A=1;b=2", "a", "1"), ("a=1; a=2", "a", "1"),
+      ("ab=1; b=2", "b", "2"), ("a", "a", nil), ("a=", "a", ""), ("a=b=c", "a", "b=c"),
+      ("a = \"x y\" ; c", "a", "\"x y\""), ("", "a", nil), ("x=a=1", "a", nil),
+    ] as [(String, String, String?)])
   func findsCookies(_ field: String, _ name: String, _ value: String?) {
     field.withBytes { field in
       name.withBytes { #expect(Cookie.value(of: $0, in: field)?.string == value) }
     }
   }
 
-  @Test(arguments: [
-    ("a=1", "a", "1"), ("a=1&b=2", "b", "2"), ("A=1", "a", "1"), ("ab=1&b=2", "b", "2"),
-    ("a&a=2", "a", "2"), ("a=", "a", ""), ("a=%20&b", "a", "%20"), ("b", "b", nil), ("", "a", nil),
-    ("x=a=1", "a", nil), ("&&a=1", "a", "1"),
-  ] as [(String, String, String?)])
+  @Test(
+    arguments: [
+      ("a=1", "a", "1"), ("a=1&b=2", "b", "2"), ("A=1", "a", "1"), ("ab=1&b=2", "b", "2"),
+      ("a&a=2", "a", "2"), ("a=", "a", ""), ("a=%20&b", "a", "%20"), ("b", "b", nil),
+      ("", "a", nil),
+      ("x=a=1", "a", nil), ("&&a=1", "a", "1"),
+    ] as [(String, String, String?)])
   func findsArguments(_ query: String, _ name: String, _ value: String?) {
     query.withBytes { query in
       name.withBytes { #expect(QueryArguments.value(of: $0, in: query)?.string == value) }

@@ -1,5 +1,5 @@
-// Fuzzes the Range field, and with it entity tags, lists, cookies and arguments, which read any value.
-// The first byte chooses the size of the representation.
+// Fuzzes the Range field, and with it entity tags, lists, cookies and arguments, which read any
+// value. The first byte chooses the size of the representation.
 
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzRanges(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
