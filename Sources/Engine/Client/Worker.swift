@@ -34,8 +34,18 @@ struct WorkerShared: Sendable {
   var registry: PeerRegistry
   var control: (any ControlPort)?
   var hostName: String
-  /// Gets plans that no worker uses any more, to free them off the loop.
-  var retire: @Sendable (Handover<Plan>) -> Void
+  /// What the main thread of the process is told.
+  var reports: Mailbox<WorkerReport>
+}
+
+/// What a worker tells the main thread of its process.
+enum WorkerReport: Sendable {
+  /// The worker serves by the plan it was sent last.
+  case planTaken(worker: Int)
+  /// A plan that the worker is done with, to be freed where that stalls no loop.
+  case planRetired(Handover<Plan>)
+  /// The worker's thread is about to end.
+  case ended(worker: Int)
 }
 
 /// One worker thread.
@@ -44,9 +54,10 @@ final class Worker {
   let mailbox: Mailbox<WorkerMessage>
   private let loop: Loop
   private let shared: WorkerShared
-  private var listeners: [Listener] = []
+  private var listeners: [AcceptingSocket] = []
   private var clients = Slab<ClientConnection>(kind: .client)
   private var isRunning = true
+  private var retired: [Plan] = []
   private var acceptPausedUntil: Milliseconds = 0
   private let housekeeping: TimerWheel.ID
   private let drainTimer: TimerWheel.ID
@@ -55,12 +66,11 @@ final class Worker {
 
   init(
     index: Int, plan: Plan, listeners sockets: [ListenerSocket], logs: [String: Int32],
-    shared: WorkerShared,
-    mailbox: Mailbox<WorkerMessage>
+    shared: WorkerShared
   ) throws(SystemError) {
     loop = try Loop()
     self.shared = shared
-    self.mailbox = mailbox
+    mailbox = try Mailbox()
     core = WorkerCore(
       loop: loop, index: index, plan: plan, errorLog: shared.errorLog, registry: shared.registry,
       control: shared.control, hostName: shared.hostName)
@@ -127,6 +137,7 @@ final class Worker {
       }
     case .logs:
       core.accessLogs.flushDue(now: loop.now)
+      if !retired.isEmpty { releaseRetired() }
       loop.setTimer(housekeeping, after: 1000, for: Self.housekeepingHandle)
     case .listener: resumeAccepting()
     case .control: isRunning = false
@@ -156,13 +167,29 @@ final class Worker {
     let former = core.plan
     core.install(plan, logs: logs)
     setListeners(sockets)
-    shared.retire(Handover(former))
+    retired.append(former)
+    releaseRetired()
+    shared.reports.post(.planTaken(worker: core.index))
+  }
+
+  /// Plans that exchanges may still refer to: handed back once nobody else here does.
+  private func releaseRetired() {
+    var kept: [Plan] = []
+    while var plan = retired.popLast() {
+      if isKnownUniquelyReferenced(&plan) {
+        shared.reports.post(.planRetired(Handover(plan)))
+      } else {
+        kept.append(plan)
+      }
+    }
+    retired = kept
   }
 
   /// Takes new listeners in, keeps those that stay, lets go of the others.
   private func setListeners(_ sockets: [ListenerSocket]) {
-    for listener in listeners where !sockets.contains(where: { $0.fd == listener.fd }) {
+    for listener in listeners where listener.isOpen && !sockets.contains(where: { $0.fd == listener.fd }) {
       loop.poller.remove(listener.fd)
+      Socket.close(listener.fd)
       listener.isOpen = false
     }
     for socket in sockets {
@@ -171,7 +198,7 @@ final class Worker {
         known.listen = listen
         continue
       }
-      let listener = Listener(fd: socket.fd, listen: listen)
+      let listener = AcceptingSocket(fd: socket.fd, listen: listen)
       listeners.append(listener)
       let handle = Handle(.listener, slot: listeners.count - 1)
       do throws(SystemError) {
@@ -252,6 +279,7 @@ final class Worker {
     core.isDraining = true
     for listener in listeners where listener.isOpen {
       loop.poller.remove(listener.fd)
+      Socket.close(listener.fd)
       listener.isOpen = false
     }
     clients.forEach { client in
@@ -264,7 +292,7 @@ final class Worker {
 }
 
 /// A listening socket of one worker.
-final class Listener {
+final class AcceptingSocket {
   let fd: Int32
   var listen: ListenPlan
   var isOpen = true

@@ -3,6 +3,7 @@
 // settings that concern it; the worker process builds one plan for each worker thread.
 
 import CLinux
+import Configuration
 
 /// What came of reading a configuration.
 struct ConfigurationReading {
@@ -16,37 +17,82 @@ struct ConfigurationReading {
   var report: String { problems.map { $0 + "\n" }.joined() }
 }
 
-extension RecordedFiles {
+extension RecordedFiles: FileProvider {
+  func read(_ path: String) throws(FileError) -> [UInt8] { try content(path).bytes() }
+  func glob(_ pattern: String) throws(FileError) -> [String] { matches(pattern) }
+  func environment(_ name: String) -> String? { variable(name) }
+
   /// Reads the configuration from the disk.
   func readConfiguration() -> ConfigurationReading {
-    let result = StubConfiguration(options: bundle.options) { content($0) }
-    noteConfigurationFiles([bundle.options.configurationPath])
-    return ConfigurationReading(
-      plan: result.problems.isEmpty ? result.plan : nil, problems: result.problems)
+    let surroundings = PlanSurroundings(
+      paths: bundle.options.planPaths, registry: PeerRegistry(), ticketKeys: TLSTicketKeyRing(),
+      checksCertificates: true)
+    let (reading, sources) = makePlan(bundle.options, self, surroundings)
+    noteConfigurationFiles(sources.files.filter { $0.kind == .configuration }.map(\.path))
+    return reading
+  }
+
+  /// What `pid` says, even if something else in the configuration is wrong.
+  func readPidPath() -> String? {
+    var diagnostics = Diagnostics()
+    let tree = parseConfiguration(
+      path: bundle.options.configurationPath, globalDirectives: bundle.options.directives,
+      files: self, diagnostics: &diagnostics)
+    let pid = tree.directives.last { $0.name.text == "pid" && $0.arguments.count == 1 }
+    return pid?.arguments[0].text ?? MainSettings().pidPath
   }
 }
 
-extension ReplayedFiles {
+extension ReplayedFiles: FileProvider {
+  func read(_ path: String) throws(FileError) -> [UInt8] { try content(path).bytes() }
+  func glob(_ pattern: String) throws(FileError) -> [String] { matches(pattern) }
+  func environment(_ name: String) -> String? { variable(name) }
+
   /// Builds one plan for each worker thread.
-  func makePlans() throws(ApplyFailure) -> [Plan] {
+  func makePlans(_ registry: PeerRegistry, _ ticketKeys: TLSTicketKeyRing) throws(ApplyFailure) -> [Plan] {
+    let surroundings = PlanSurroundings(
+      paths: bundle.options.planPaths, registry: registry, ticketKeys: ticketKeys)
     var plans: [Plan] = []
     repeat {
-      let result = StubConfiguration(options: bundle.options) { content($0) }
-      if !result.problems.isEmpty { throw ApplyFailure(result.problems) }
-      plans.append(result.plan)
+      let (reading, _) = makePlan(bundle.options, self, surroundings)
+      guard let plan = reading.plan else { throw ApplyFailure(reading.problems) }
+      plans.append(plan)
     } while plans.count < plans[0].main.workerCount
     return plans
+  }
+}
+
+/// Reads and compiles a configuration.
+private func makePlan(
+  _ options: StartOptions, _ files: some FileProvider, _ surroundings: PlanSurroundings
+) -> (ConfigurationReading, SourceMap) {
+  var diagnostics = Diagnostics()
+  let tree = parseConfiguration(
+    path: options.configurationPath, globalDirectives: options.directives, files: files,
+    diagnostics: &diagnostics)
+  let plan = PlanBuilder.build(
+    tree, files: files, surroundings: surroundings, diagnostics: &diagnostics)
+  let problems = diagnostics.all.map { $0.render(tree.sources) }
+  return (ConfigurationReading(plan: plan, problems: problems), tree.sources)
+}
+
+extension StartOptions {
+  var planPaths: PlanPaths { PlanPaths(prefix: prefix, confFolder: configurationFolder) }
+  /// `-g`, as the parser wants it.
+  var directives: [String] { globalDirectives.isEmpty ? [] : [globalDirectives] }
+}
+
+extension Bundle.File {
+  /// The content, or why there is none.
+  func bytes() throws(FileError) -> [UInt8] {
+    switch self {
+    case .content(let bytes): return bytes
+    case .failed(let code): throw FileError(reason: SystemError(code: code).logText)
+    }
   }
 }
 
 extension MainSettings {
   /// How many worker threads there are.
   var workerCount: Int { max(1, workerProcesses ?? Int(linux_processor_count())) }
-}
-
-extension RecordedFiles {
-  /// What `pid` says, even if something else in the configuration is wrong.
-  func readPidPath() -> String? {
-    StubConfiguration(options: bundle.options) { content($0) }.plan.main.pidPath
-  }
 }

@@ -58,7 +58,9 @@ extension Supervisor {
     }
     let inside = try WorkerProcess(channel: channel, isOwnProcess: false)
     let handover = Handover(inside)
-    _ = try ProcessThread.start(named: "main-worker") { _ = handover.value.run() }
+    guard Thread.start("main-worker", { _ = handover.value.run() }) != nil else {
+      throw SystemError(code: EAGAIN)
+    }
     return nil
   }
 

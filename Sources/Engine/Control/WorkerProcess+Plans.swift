@@ -2,6 +2,7 @@
 // from the bundle, and only when all of them are whole does anything change.
 
 import CLinux
+import Synchronization
 
 /// Descriptors that came for a configuration that isn't applied yet.
 struct StagedDescriptors {
@@ -88,11 +89,13 @@ extension WorkerProcess {
     guard let fd = staged.bundle, let bundle = Bundle(descriptor: fd) else {
       throw ApplyFailure(["the bundle can't be read"])
     }
-    let plans = try ReplayedFiles(bundle).makePlans()
+    let plans = try ReplayedFiles(bundle).makePlans(registry, ticketKeys)
     // From here on only a lack of descriptors or threads can fail, and undoing is closing.
     let table = mergedListeners()
     let assigned = try assignSockets(plans, table)
     replaceLogs()
+    errorLogPath = bundle.options.errorLogPath
+    try resolveNames(plans)
     let forgotten = Set(staged.forgotten)
     listeners = table
     staged.listeners = [:]
@@ -159,7 +162,7 @@ extension WorkerProcess {
       let list = assigned[index].map(\.socket)
       if threads[index] != nil {
         threads[index]?.sockets = sockets
-        threads[index]?.mailbox.post(.plan(Handover(plan), listeners: list))
+        threads[index]?.mailbox.post(.plan(Handover(plan), listeners: list, logs: logs))
         waiting.insert(index)
       } else {
         let (mailbox, thread) = try startThread(index, plan, list)
@@ -176,18 +179,53 @@ extension WorkerProcess {
     }
   }
 
+  /// Tells the control thread of the upstreams, and waits a little for their names and first checks.
+  private func resolveNames(_ plans: [Plan]) throws(ApplyFailure) {
+    if control == nil {
+      do throws(SystemError) {
+        control = try ControlThread(
+          registry: registry, sink: ControlNews(mailboxes: mailboxes, errorLog: errorLog(plans[0])))
+      } catch {
+        throw ApplyFailure("starting the control thread", error)
+      }
+    }
+    control?.configure(ControlPlan(upstreams: plans[0].upstreams))
+    // Bound: how long names may hold a start or a reload up; those that come later are sent.
+    _ = control?.waitUntilResolved(timeout: 2_000)
+    for plan in plans {
+      for group in plan.groups.values { group.update(registry.servers(of: group.settings)) }
+    }
+  }
+
+  /// The error log of the main context.
+  private func errorLog(_ plan: Plan) -> ErrorLog {
+    let settings =
+      plan.main.errorLogs.isEmpty
+      ? [ErrorLogSettings(path: errorLogPath, level: .error)] : plan.main.errorLogs
+    return ErrorLog(
+      settings.prefix(ErrorLog.capacity).compactMap { entry in
+        logs[entry.path].map { ErrorLog.Target(fd: $0, level: entry.level) }
+      })
+  }
+
   private func startThread(
     _ index: Int, _ plan: Plan, _ listeners: [ListenerSocket]
-  ) throws(ApplyFailure) -> (Mailbox<WorkerMessage>, ProcessThread) {
-    do {
-      let worker = try Worker(index: index, plan: plan, listeners: listeners, shared: shared)
+  ) throws(ApplyFailure) -> (Mailbox<WorkerMessage>, Thread) {
+    do throws(SystemError) {
+      let worker = try Worker(
+        index: index, plan: plan, listeners: listeners, logs: logs,
+        shared: WorkerShared(
+          errorLog: errorLog(plan), registry: registry, control: control, hostName: HostName.current,
+          reports: reports))
       let mailbox = worker.mailbox
+      mailboxes.add(mailbox, index)
       let handover = Handover(worker)
-      let reports = shared.reports
-      let thread = try ProcessThread.start(named: "worker-\(index)") {
+      let reports = reports
+      let thread = Thread.start("worker-\(index)") {
         handover.value.run()
         reports.post(.ended(worker: index))
       }
+      guard let thread else { throw SystemError(code: EAGAIN) }
       return (mailbox, thread)
     } catch {
       throw ApplyFailure("starting worker \(index)", error)
@@ -206,5 +244,54 @@ extension WorkerProcess {
       }
     }
     staged.logs = [:]
+  }
+}
+
+/// What the control thread has to say, passed on to worker threads and the error log.
+struct ControlNews: ControlSink {
+  let mailboxes: WorkerMailboxes
+  let errorLog: ErrorLog
+
+  func peers(upstream: String, servers: [ResolvedServer]) {
+    mailboxes.post(.peers(upstream: upstream, servers: servers))
+  }
+
+  func resolved(_ request: ResolveRequest, _ result: LookupResult) {
+    let message: WorkerMessage
+    switch result {
+    case .addresses(let addresses, _):
+      message = .resolved(
+        exchange: request.token, name: request.name, addresses: addresses, problem: nil)
+    case .failed(let failure):
+      message = .resolved(
+        exchange: request.token, name: request.name, addresses: [], problem: "\(failure)")
+    }
+    mailboxes.post(message, to: request.worker)
+  }
+
+  func log(_ level: ControlLogLevel, _ text: String) {
+    errorLog.write(LogLevel(name: level.rawValue) ?? .notice, text)
+  }
+}
+
+/// The mailboxes of all worker threads, for the control thread.
+final class WorkerMailboxes: Sendable {
+  private let list = Mutex<[Int: Mailbox<WorkerMessage>]>([:])
+
+  func add(_ mailbox: Mailbox<WorkerMessage>, _ index: Int) { list.withLock { $0[index] = mailbox } }
+  func remove(_ index: Int) { list.withLock { $0[index] = nil } }
+
+  /// Tells every worker.
+  func post(_ message: WorkerMessage) {
+    for mailbox in list.withLock({ Array($0.values) }) { mailbox.post(message) }
+  }
+
+  /// Tells one worker.
+  func post(_ message: WorkerMessage, to index: Int) { list.withLock { $0[index] }?.post(message) }
+}
+
+extension ControlThread: ControlPort {
+  func resolve(_ name: String, _ settings: ResolverSettings, token: UInt64, worker: Int) {
+    post(.resolve(ResolveRequest(name: name, resolver: settings, token: token, worker: worker)))
   }
 }

@@ -24,7 +24,12 @@ final class WorkerProcess {
 
   let channel: WorkerProcessChannel
   let isOwnProcess: Bool
-  let shared: WorkerShared
+  let reports: Mailbox<WorkerReport>
+  let registry = PeerRegistry()
+  let ticketKeys = TLSTicketKeyRing()
+  let mailboxes = WorkerMailboxes()
+  var control: ControlThread?
+  var errorLogPath = ""
   var state = State.starting
   /// Worker threads by index.
   var threads: [Int: WorkerThread] = [:]
@@ -47,13 +52,13 @@ final class WorkerProcess {
     self.channel = channel
     self.isOwnProcess = isOwnProcess
     poller = try Poller()
-    shared = try WorkerShared()
+    reports = try Mailbox()
     // The signals of the supervisor reach the worker too when they come from a terminal: all are
     // blocked, and those that end a process are understood.
     signals = isOwnProcess ? try ProcessSignals(Signal.allCases.map(\.number)) : nil
     try poller.addReader(channel.descriptor, Handle(.control, slot: Slot.channel), exclusive: false)
     try poller.addReader(
-      shared.reports.wakeDescriptor, Handle(.control, slot: Slot.reports), exclusive: false)
+      reports.wakeDescriptor, Handle(.control, slot: Slot.reports), exclusive: false)
     if let signals {
       try poller.addReader(
         signals.descriptor, Handle(.control, slot: Slot.signals), exclusive: false)
@@ -121,11 +126,12 @@ final class WorkerProcess {
   }
 
   private func takeReports() {
-    for report in shared.reports.takeAll() {
+    for report in reports.takeAll() {
       switch report {
       case .planTaken(let worker): noteTaken(worker)
       case .planRetired: break  // Freed here, where it stalls no loop.
       case .ended(let worker):
+        mailboxes.remove(worker)
         if let thread = threads.removeValue(forKey: worker) { thread.thread.join() }
         noteTaken(worker)
         if threads.isEmpty, case .ending = state { state = .ended(0) }
@@ -161,7 +167,7 @@ final class WorkerProcess {
 /// A worker thread, seen from the main thread.
 struct WorkerThread {
   let mailbox: Mailbox<WorkerMessage>
-  let thread: ProcessThread
+  let thread: Thread
   /// Its own duplicates of listening sockets, by the socket's number. The thread closes what a new
   /// plan doesn't name.
   var sockets: [UInt64: Int32]

@@ -9,8 +9,9 @@ import CLinux
 import HTTP
 
 /// An open file, shared by its users.
-final class CachedFile {
-  private(set) var fd: Int32 = -1
+final class CachedFile: OpenFile {
+  private var descriptor: Int32 = -1
+  override var fd: Int32 { descriptor }
   private(set) var status: FileStatus?
   /// Written as nginx does: `"modified-size"` in hexadecimal, quotes included.
   private(set) var etag = Bytes()
@@ -30,7 +31,7 @@ final class CachedFile {
   /// nil while the object waits in the pool.
   private var pool: CachedFilePool?
 
-  fileprivate init() {
+  override fileprivate init() {
     etagRoom = store.allocate(2 * 16 + 3)
     lastModifiedRoom = store.allocate(HTTPDate.length)
   }
@@ -42,10 +43,10 @@ final class CachedFile {
   var inode: UInt64 { status?.inode ?? 0 }
 
   /// Counts one more user.
-  func retain() { userCount += 1 }
+  override func retain() { userCount += 1 }
 
   /// Ends one use; the file may be closed here.
-  func release() {
+  override func release() {
     precondition(userCount > 0)
     userCount -= 1
     closeIfUnused()
@@ -74,7 +75,7 @@ final class CachedFile {
   }
 
   fileprivate func open(_ fd: Int32, _ status: FileStatus, from pool: CachedFilePool) {
-    self.fd = fd
+    descriptor = fd
     self.status = status
     self.pool = pool
     userCount = 1
@@ -97,7 +98,7 @@ final class CachedFile {
   private func closeIfUnused() {
     guard userCount == 0, !isCached, let pool else { return }
     _ = linux_close(fd)
-    fd = -1
+    descriptor = -1
     status = nil
     if let content { pool.releaseContent(content.count) }
     content = nil

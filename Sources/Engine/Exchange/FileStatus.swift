@@ -16,6 +16,8 @@ struct FileStatus: Equatable, BitwiseCopyable {
   let modified: Int
   let inode: UInt64
   private let modifiedNanoseconds: Int
+  /// Whether somebody may execute it.
+  let isExecutable: Bool
   private let changed: Int
   private let changedNanoseconds: Int
   private let device: UInt64
@@ -42,6 +44,7 @@ struct FileStatus: Equatable, BitwiseCopyable {
       kind = unsafe linux_is_directory(&status) != 0 ? .directory : .other
     }
     size = Int(status.st_size)
+    isExecutable = status.st_mode & 0o111 != 0
     modified = status.st_mtim.tv_sec
     modifiedNanoseconds = status.st_mtim.tv_nsec
     changed = status.st_ctim.tv_sec

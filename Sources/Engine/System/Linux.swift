@@ -65,3 +65,13 @@ enum Clock {
   /// Milliseconds since 1970.
   static var wall: Milliseconds { Int(linux_wall_ms()) }
 }
+
+/// The name of this machine, for `$hostname`.
+enum HostName {
+  static var current: String {
+    var storage = [CChar](repeating: 0, count: 256)
+    guard unsafe gethostname(&storage, storage.count - 1) == 0 else { return "localhost" }
+    return String(decoding: storage.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+      .lowercased()
+  }
+}
