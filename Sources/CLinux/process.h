@@ -112,13 +112,8 @@ static inline int64_t linux_glob(const char *pattern, void *state, void (*visit)
   return count;
 }
 
-// --- threads -------------------------------------------------------------------------------------
+// --- waiting -------------------------------------------------------------------------------------
 
-// Starts a thread; what it runs frees its own argument.
-static inline int64_t linux_thread_start(pthread_t *thread, void *(*body)(void *), void *argument) {
-  return -(int64_t)pthread_create(thread, NULL, body, argument);
-}
-static inline void linux_thread_name(const char *name) { prctl(PR_SET_NAME, name); }
 static inline void linux_send_timeout(int socket, int ms) {
   struct timeval t = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
   setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);

@@ -4,6 +4,16 @@
 import ArgumentParser
 import Engine
 
+/// The commands that need no configuration file.
+struct Commands: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "portico", abstract: "The front door of web services.",
+    subcommands: [ServeCommand.self, ProxyCommand.self, CheckCommand.self])
+
+  /// The words that make a command line one of these.
+  static let names = ["serve", "proxy", "check"]
+}
+
 /// Where the two doors without configuration listen.
 struct PortOptions: ParsableArguments {
   @Option(name: .long, help: "The port for http; 0 switches it off.")

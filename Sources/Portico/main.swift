@@ -1,14 +1,6 @@
 // The `portico` command: which of its forms was meant. Everything that it does is in Engine.
 
-import ArgumentParser
 import Engine
-
-/// The commands that need no configuration file.
-struct Commands: ParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "portico", abstract: "The front door of web services.",
-    subcommands: [ServeCommand.self, ProxyCommand.self, CheckCommand.self])
-}
 
 /// Runs nginx's form of the command line.
 func runClassic(_ arguments: [String]) -> Int32 {
@@ -32,8 +24,7 @@ func runClassic(_ arguments: [String]) -> Int32 {
 
 let arguments = Array(CommandLine.arguments.dropFirst())
 if arguments == [FrontDoor.workerProcessArgument] { FrontDoor.runWorkerProcess() }
-let commandNames = Commands.configuration.subcommands.map(\._commandName)
-if let first = arguments.first, commandNames.contains(first) {
+if let first = arguments.first, Commands.names.contains(first) {
   Commands.main(arguments)
 } else {
   FrontDoor.exit(runClassic(arguments))

@@ -66,11 +66,11 @@ final class Worker {
 
   init(
     index: Int, plan: Plan, listeners sockets: [ListenerSocket], logs: [String: Int32],
-    shared: WorkerShared
+    shared: WorkerShared, mailbox: Mailbox<WorkerMessage>
   ) throws(SystemError) {
     loop = try Loop()
     self.shared = shared
-    mailbox = try Mailbox()
+    self.mailbox = mailbox
     core = WorkerCore(
       loop: loop, index: index, plan: plan, errorLog: shared.errorLog, registry: shared.registry,
       control: shared.control, hostName: shared.hostName)
@@ -189,7 +189,6 @@ final class Worker {
   private func setListeners(_ sockets: [ListenerSocket]) {
     for listener in listeners where listener.isOpen && !sockets.contains(where: { $0.fd == listener.fd }) {
       loop.poller.remove(listener.fd)
-      Socket.close(listener.fd)
       listener.isOpen = false
     }
     for socket in sockets {
@@ -279,7 +278,6 @@ final class Worker {
     core.isDraining = true
     for listener in listeners where listener.isOpen {
       loop.poller.remove(listener.fd)
-      Socket.close(listener.fd)
       listener.isOpen = false
     }
     clients.forEach { client in

@@ -8,7 +8,7 @@
 import CLinux
 
 /// A listening socket that the supervisor holds.
-struct Listener: Sendable {
+struct BoundListener: Sendable {
   /// Names the socket between supervisor and worker process; never used twice.
   let id: UInt64
   let fd: Int32
@@ -28,7 +28,7 @@ struct ListenerFailure: Error {
 
 /// All listening sockets of one configuration.
 struct Listeners {
-  private(set) var table: [Listener.Key: Listener] = [:]
+  private(set) var table: [BoundListener.Key: BoundListener] = [:]
   private var nextID: UInt64 = 1
 
   // Bound: an address that another process is just giving up becomes free within this time.
@@ -47,9 +47,9 @@ struct Listeners {
       }
       _ = linux_set_close_on_exec(fd, 1)
       var index = 0
-      while table[Listener.Key(address: address.description, index: index)] != nil { index += 1 }
+      while table[BoundListener.Key(address: address.description, index: index)] != nil { index += 1 }
       add(
-        Listener.Key(address: address.description, index: index), fd: fd,
+        BoundListener.Key(address: address.description, index: index), fd: fd,
         ListenSettings(address: address))
     }
   }
@@ -91,22 +91,22 @@ struct Listeners {
     for (_, listener) in table where !kept.contains(listener.id) { _ = linux_close(listener.fd) }
   }
 
-  private mutating func add(_ key: Listener.Key, fd: Int32, _ settings: ListenSettings) {
-    table[key] = Listener(id: nextID, fd: fd, settings: settings)
+  private mutating func add(_ key: BoundListener.Key, fd: Int32, _ settings: ListenSettings) {
+    table[key] = BoundListener(id: nextID, fd: fd, settings: settings)
     nextID += 1
   }
 
   /// Opens or keeps what `settings` asks for and isn't held yet; gives what failed.
   private mutating func open(
-    _ settings: [ListenSettings], workerCount: Int, keeping old: [Listener.Key: Listener]
+    _ settings: [ListenSettings], workerCount: Int, keeping old: [BoundListener.Key: BoundListener]
   ) -> [String] {
     var problems: [String] = []
     for listen in settings {
       for index in 0..<(listen.reusePort && !listen.address.isUnix ? workerCount : 1) {
-        let key = Listener.Key(address: listen.address.description, index: index)
+        let key = BoundListener.Key(address: listen.address.description, index: index)
         if table[key] != nil { continue }
         if let kept = old[key] {
-          table[key] = Listener(id: kept.id, fd: kept.fd, settings: listen)
+          table[key] = BoundListener(id: kept.id, fd: kept.fd, settings: listen)
           ListenerSockets.adjust(kept.fd, from: kept.settings, to: listen)
           continue
         }

@@ -68,7 +68,7 @@ extension Supervisor {
     let old = current
     reloads.next = nil
     current = next
-    log.targets = next.logTargets(options)
+    next.direct(&log, options)
     old.close(except: next)
     worker?.sockets = Set(next.listeners.table.values.map(\.id))
     movePidFile(to: next.pidFile)

@@ -69,7 +69,7 @@ extension Supervisor {
   /// Opens every log again, here and in the worker process.
   func reopenLogs() {
     current.reopenLogs(options, log: log)
-    log.targets = current.logTargets(options)
+    current.direct(&log, options)
     guard let channel = worker?.channel else { return }
     do {
       try channel.send(current.logs.map { (.log(path: $0.key), $0.value) })

@@ -58,9 +58,8 @@ extension Supervisor {
     }
     let inside = try WorkerProcess(channel: channel, isOwnProcess: false)
     let handover = Handover(inside)
-    guard Thread.start("main-worker", { _ = handover.value.run() }) != nil else {
-      throw SystemError(code: EAGAIN)
-    }
+    let thread = Thread.start("worker-main") { _ = handover.value.run() }
+    if thread == nil { throw SystemError(code: EAGAIN) }
     return nil
   }
 

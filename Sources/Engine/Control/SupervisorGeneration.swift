@@ -63,11 +63,14 @@ struct SupervisorGeneration {
     for fd in logs.values { _ = linux_close(fd) }
   }
 
-  /// Where the supervisor's own lines go.
-  func logTargets(_ options: StartOptions) -> [SupervisorLog.Target] {
-    Self.errorLogs(main, options).compactMap { settings in
-      logs[settings.path].map { SupervisorLog.Target(fd: $0, level: settings.level) }
+  /// Lets the supervisor's own lines go where `error_log` says.
+  func direct(_ log: inout SupervisorLog, _ options: StartOptions) {
+    let settings = Self.errorLogs(main, options)
+    let targets = settings.compactMap { settings in
+      logs[settings.path].map { ErrorLog.Target(fd: $0, level: settings.level) }
     }
+    log.setTargets(
+      targets, isOnTerminal: settings.contains { $0.path == "stderr" || $0.path == "/dev/stderr" })
   }
 
   /// Opens every log again; what can't be opened keeps its descriptor.

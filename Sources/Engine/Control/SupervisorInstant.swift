@@ -53,15 +53,16 @@ public enum InstantConfiguration {
     var options = StartOptions(
       prefix: folder, configurationPath: "portico.conf", errorLogPath: "stderr")
     var listens = ports.http == 0 ? "" : "    listen \(ports.http);\n"
-    if ports.https != 0, let made = SelfSignedCertificate.make() {
+    if ports.https != 0, let made = try? SelfSigned.make(
+      names: ["localhost", "127.0.0.1", "::1"], library: TLSLibrary()) {
       listens += """
             listen \(ports.https) ssl;
             ssl_certificate certificate.pem;
             ssl_certificate_key key.pem;
 
         """
-      options.overlay[folder + "certificate.pem"] = made.certificate
-      options.overlay[folder + "key.pem"] = made.key
+      options.overlay[folder + "certificate.pem"] = made.certificatePEM
+      options.overlay[folder + "key.pem"] = made.keyPEM
     }
     // A command for developers: as root it stays root, because the folder to serve is theirs.
     let user = Identity.canChange ? "user root;\n" : ""

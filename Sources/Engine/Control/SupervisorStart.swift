@@ -24,7 +24,7 @@ public enum FrontDoor {
       if generation.main.isDaemon && inherited.isEmpty {
         daemonStart = try DaemonStart.fork()
       }
-      log.targets = generation.logTargets(options)
+      generation.direct(&log, options)
       let supervisor = try Supervisor(options, generation, log)
       supervisor.executable = executable
       supervisor.upgrade.parent = parent
@@ -81,7 +81,8 @@ extension SupervisorLog {
   mutating func openFirst(_ options: StartOptions) {
     do {
       let fd = try SupervisorGeneration.openLog(options.errorLogPath, options)
-      targets = [Target(fd: fd, level: .notice)]
+      setTargets(
+        [ErrorLog.Target(fd: fd, level: .notice)], isOnTerminal: options.errorLogPath == "stderr")
     } catch {
       write(.alert, "could not open error log file: \"\(options.errorLogPath)\" \(error.logText)")
     }

@@ -7,7 +7,7 @@ import Synchronization
 /// Descriptors that came for a configuration that isn't applied yet.
 struct StagedDescriptors {
   var bundle: Int32?
-  var listeners: [Listener.Key: HeldListener] = [:]
+  var listeners: [BoundListener.Key: HeldListener] = [:]
   var logs: [String: Int32] = [:]
   var forgotten: [UInt64] = []
 
@@ -90,93 +90,75 @@ extension WorkerProcess {
       throw ApplyFailure(["the bundle can't be read"])
     }
     let plans = try ReplayedFiles(bundle).makePlans(registry, ticketKeys)
-    // From here on only a lack of descriptors or threads can fail, and undoing is closing.
-    let table = mergedListeners()
-    let assigned = try assignSockets(plans, table)
+    let table = listeners.merging(staged.listeners) { _, new in new }
+    let assigned = try plans.enumerated().map { index, plan throws(ApplyFailure) in
+      try sockets(for: plan, index, table)
+    }
     replaceLogs()
     errorLogPath = bundle.options.errorLogPath
     try resolveNames(plans)
-    let forgotten = Set(staged.forgotten)
-    listeners = table
-    staged.listeners = [:]
     shutdownTimeoutMs = plans[0].main.shutdownTimeoutMs
-    try handOver(plans, assigned, generation)
-    for (key, listener) in listeners where forgotten.contains(listener.id) {
-      _ = linux_close(listener.fd)
-      listeners[key] = nil
-    }
+    let closing = takeListeners(table)
+    try handOver(plans, assigned, PendingPlans(generation: generation, threads: [], closing: closing))
     staged.drop()
   }
 
-  /// The listening sockets with what was staged. A key that was forgotten and came again names the
-  /// new socket.
-  private func mergedListeners() -> [Listener.Key: HeldListener] {
-    var table = listeners
-    for (key, listener) in staged.listeners {
-      if let old = table.updateValue(listener, forKey: key) { _ = linux_close(old.fd) }
+  /// The sockets that a thread listens on under `plan`.
+  private func sockets(
+    for plan: Plan, _ index: Int, _ table: [BoundListener.Key: HeldListener]
+  ) throws(ApplyFailure) -> [ListenerSocket] {
+    try plan.listens.map { listen throws(ApplyFailure) in
+      let settings = listen.settings
+      let isShared = !settings.reusePort || settings.address.isUnix
+      let key = BoundListener.Key(
+        address: settings.address.description, index: isShared ? 0 : index)
+      guard let held = table[key] else {
+        throw ApplyFailure(["no socket for \(settings.address.description)"])
+      }
+      return ListenerSocket(settings: settings, fd: held.fd)
     }
-    return table
   }
 
-  /// For each plan the sockets its thread listens on: duplicates, new only where needed.
-  private func assignSockets(
-    _ plans: [Plan], _ table: [Listener.Key: HeldListener]
-  ) throws(ApplyFailure) -> [[(id: UInt64, socket: ListenerSocket)]] {
-    var opened: [Int32] = []
-    var result: [[(id: UInt64, socket: ListenerSocket)]] = []
-    for (index, plan) in plans.enumerated() {
-      var sockets: [(id: UInt64, socket: ListenerSocket)] = []
-      for listen in plan.listens.map(\.settings) {
-        let isShared = !listen.reusePort || listen.address.isUnix
-        let key = Listener.Key(
-          address: listen.address.description, index: isShared ? 0 : index)
-        guard let held = table[key] else {
-          for fd in opened { _ = linux_close(fd) }
-          throw ApplyFailure(["no socket for \(listen.address.description)"])
-        }
-        var fd = threads[index]?.sockets[held.id] ?? -1
-        if fd < 0 {
-          let copy = linux_duplicate(held.fd)
-          if copy < 0 {
-            for fd in opened { _ = linux_close(fd) }
-            throw ApplyFailure("dup()", SystemError(code: Int32(truncatingIfNeeded: -copy)))
-          }
-          fd = Int32(copy)
-          opened.append(fd)
-        }
-        sockets.append((held.id, ListenerSocket(settings: listen, fd: fd)))
-      }
-      result.append(sockets)
-    }
-    return result
+  /// Makes `table` the listening sockets, without those that are forgotten; gives what is to be
+  /// closed.
+  private func takeListeners(_ table: [BoundListener.Key: HeldListener]) -> [Int32] {
+    let forgotten = Set(staged.forgotten)
+    let old = listeners
+    listeners = table.filter { !forgotten.contains($0.value.id) }
+    staged.listeners = [:]
+    let kept = Set(listeners.values.map(\.fd))
+    return Set(old.values.map(\.fd) + table.values.map(\.fd)).filter { !kept.contains($0) }
   }
 
   /// Gives each thread its plan, starts threads that are missing and drains those that are too many.
   private func handOver(
-    _ plans: [Plan], _ assigned: [[(id: UInt64, socket: ListenerSocket)]], _ generation: Int
+    _ plans: [Plan], _ assigned: [[ListenerSocket]], _ pending: PendingPlans
   ) throws(ApplyFailure) {
-    var waiting: Set<Int> = []
+    var pending = pending
     for (index, plan) in plans.enumerated() {
-      let sockets = Dictionary(
-        assigned[index].map { ($0.id, $0.socket.fd) }, uniquingKeysWith: { first, _ in first })
-      let list = assigned[index].map(\.socket)
-      if threads[index] != nil {
-        threads[index]?.sockets = sockets
-        threads[index]?.mailbox.post(.plan(Handover(plan), listeners: list, logs: logs))
-        waiting.insert(index)
+      if let thread = threads[index] {
+        thread.mailbox.post(.plan(Handover(plan), listeners: assigned[index], logs: logNumbers))
+        pending.threads.insert(index)
       } else {
-        let (mailbox, thread) = try startThread(index, plan, list)
-        threads[index] = WorkerThread(mailbox: mailbox, thread: thread, sockets: sockets)
+        threads[index] = try startThread(index, plan, assigned[index])
       }
     }
     for (index, thread) in threads where index >= plans.count {
       thread.mailbox.post(.drain(deadlineMs: shutdownTimeoutMs))
+      // A thread that drains may poll them a moment longer than the others.
+      threads[index]?.closing += pending.closing
+      pending.closing = []
     }
-    pending = (generation, waiting)
-    if waiting.isEmpty {
-      pending = nil
-      try? channel.send(.ready(generation: generation))
-    }
+    self.pending = pending
+    finishPending()
+  }
+
+  /// Reports that the configuration is served, when no thread uses the one before.
+  func finishPending() {
+    guard let pending, pending.threads.isEmpty else { return }
+    self.pending = nil
+    for fd in pending.closing { _ = linux_close(fd) }
+    try? channel.send(.ready(generation: pending.generation))
   }
 
   /// Tells the control thread of the upstreams, and waits a little for their names and first checks.
@@ -204,29 +186,29 @@ extension WorkerProcess {
       ? [ErrorLogSettings(path: errorLogPath, level: .error)] : plan.main.errorLogs
     return ErrorLog(
       settings.prefix(ErrorLog.capacity).compactMap { entry in
-        logs[entry.path].map { ErrorLog.Target(fd: $0, level: entry.level) }
+        logNumbers[entry.path].map { ErrorLog.Target(fd: $0, level: entry.level) }
       })
   }
 
   private func startThread(
     _ index: Int, _ plan: Plan, _ listeners: [ListenerSocket]
-  ) throws(ApplyFailure) -> (Mailbox<WorkerMessage>, Thread) {
+  ) throws(ApplyFailure) -> WorkerThread {
     do throws(SystemError) {
+      let reports = reports
+      let mailbox = try Mailbox<WorkerMessage>()
       let worker = try Worker(
-        index: index, plan: plan, listeners: listeners, logs: logs,
+        index: index, plan: plan, listeners: listeners, logs: logNumbers,
         shared: WorkerShared(
-          errorLog: errorLog(plan), registry: registry, control: control, hostName: HostName.current,
-          reports: reports))
-      let mailbox = worker.mailbox
+          errorLog: errorLog(plan), registry: registry, control: control,
+          hostName: HostName.current, reports: reports), mailbox: mailbox)
       mailboxes.add(mailbox, index)
       let handover = Handover(worker)
-      let reports = reports
       let thread = Thread.start("worker-\(index)") {
         handover.value.run()
         reports.post(.ended(worker: index))
       }
       guard let thread else { throw SystemError(code: EAGAIN) }
-      return (mailbox, thread)
+      return WorkerThread(mailbox: mailbox, thread: thread)
     } catch {
       throw ApplyFailure("starting worker \(index)", error)
     }
@@ -235,14 +217,7 @@ extension WorkerProcess {
   /// Puts newly opened logs in the place of the old ones, under the same descriptor numbers: writers
   /// keep theirs and never see a descriptor that is closed.
   func replaceLogs() {
-    for (path, fd) in staged.logs {
-      if let old = logs[path] {
-        _ = linux_duplicate_onto(fd, old)
-        _ = linux_close(fd)
-      } else {
-        logs[path] = fd
-      }
-    }
+    for (path, fd) in staged.logs { logNumbers[path] = try? logs.adopt(fd, as: path) }
     staged.logs = [:]
   }
 }

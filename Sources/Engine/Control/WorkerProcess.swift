@@ -25,6 +25,9 @@ final class WorkerProcess {
   let channel: WorkerProcessChannel
   let isOwnProcess: Bool
   let reports: Mailbox<WorkerReport>
+  let logs = LogFiles()
+  /// Descriptors of log files, by the path that the configuration names.
+  var logNumbers: [String: Int32] = [:]
   let registry = PeerRegistry()
   let ticketKeys = TLSTicketKeyRing()
   let mailboxes = WorkerMailboxes()
@@ -34,12 +37,11 @@ final class WorkerProcess {
   /// Worker threads by index.
   var threads: [Int: WorkerThread] = [:]
   var staged = StagedDescriptors()
-  /// This process's own descriptors of the listening sockets; threads hold duplicates.
-  var listeners: [Listener.Key: HeldListener] = [:]
-  var logs: [String: Int32] = [:]
+  /// The listening sockets. One that is given up is closed when no thread polls it any more.
+  var listeners: [BoundListener.Key: HeldListener] = [:]
   var shutdownTimeoutMs: Int?
   /// The reload that threads are taking up.
-  var pending: (generation: Int, threads: Set<Int>)?
+  var pending: PendingPlans?
 
   private let poller: Poller
   private let signals: ProcessSignals?
@@ -129,10 +131,13 @@ final class WorkerProcess {
     for report in reports.takeAll() {
       switch report {
       case .planTaken(let worker): noteTaken(worker)
-      case .planRetired: break  // Freed here, where it stalls no loop.
+      case .planRetired: break  // Freed here, where that stalls no loop.
       case .ended(let worker):
         mailboxes.remove(worker)
-        if let thread = threads.removeValue(forKey: worker) { thread.thread.join() }
+        if let ended = threads.removeValue(forKey: worker) {
+          ended.thread.join()
+          for fd in ended.closing { _ = linux_close(fd) }
+        }
         noteTaken(worker)
         if threads.isEmpty, case .ending = state { state = .ended(0) }
       }
@@ -140,12 +145,8 @@ final class WorkerProcess {
   }
 
   private func noteTaken(_ worker: Int) {
-    guard case (let generation, var waiting)? = pending else { return }
-    waiting.remove(worker)
-    pending = (generation, waiting)
-    if !waiting.isEmpty { return }
-    pending = nil
-    try? channel.send(.ready(generation: generation))
+    pending?.threads.remove(worker)
+    finishPending()
   }
 
   /// Lets every thread finish what it has, up to the deadline.
@@ -168,9 +169,17 @@ final class WorkerProcess {
 struct WorkerThread {
   let mailbox: Mailbox<WorkerMessage>
   let thread: Thread
-  /// Its own duplicates of listening sockets, by the socket's number. The thread closes what a new
-  /// plan doesn't name.
-  var sockets: [UInt64: Int32]
+  /// Sockets to close when it has ended.
+  var closing: [Int32] = []
+}
+
+/// Plans that threads have been given and not all have taken up.
+struct PendingPlans {
+  let generation: Int
+  /// The threads that still use the plan before.
+  var threads: Set<Int>
+  /// Sockets to close when none does.
+  var closing: [Int32]
 }
 
 /// A listening socket that the worker process received.

@@ -16,7 +16,7 @@ import CLinux
 /// What a descriptor is that goes to the worker process.
 enum SentDescriptor: Equatable {
   case bundle
-  case listener(id: UInt64, Listener.Key)
+  case listener(id: UInt64, BoundListener.Key)
   case log(path: String)
 }
 

@@ -84,7 +84,7 @@ extension SentDescriptor {
     case 1: self = .bundle
     case 2:
       self = .listener(
-        id: reader.number(), Listener.Key(address: reader.string(), index: reader.signed()))
+        id: reader.number(), BoundListener.Key(address: reader.string(), index: reader.signed()))
     case 3: self = .log(path: reader.string())
     default: return nil
     }
