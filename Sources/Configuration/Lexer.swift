@@ -93,9 +93,15 @@ struct Lexer {
     var index = start
     scan: while index < count {
       switch bytes[index] {
-      case ASCII.space, ASCII.lineFeed, ASCII.tab, ASCII.carriageReturn, ASCII.semicolon,
-        ASCII.openBrace:
+      case ASCII.space, ASCII.lineFeed, ASCII.tab, ASCII.carriageReturn, ASCII.semicolon:
         break scan
+      case ASCII.openBrace:
+        guard let end = endOfQuantifier(index), index > start else { break scan }
+        problems.append(
+          LexicalProblem(
+            message: "a regular expression with \"{\" must stand in quotes", offset: index,
+            length: end - index))
+        index = end
       case ASCII.backslash:
         token.hasEscapes = true
         index = min(index + 2, count)
@@ -109,6 +115,19 @@ struct Lexer {
     token.contentEnd = index
     cursor = index
     return token
+  }
+
+  /// The offset after a quantifier of a regular expression, such as `{3}` or `{2,}`; nil if none
+  /// stands here. To nginx its brace opens a block, and no sensible block looks like that.
+  private func endOfQuantifier(_ brace: Int) -> Int? {
+    var index = brace + 1
+    while index < bytes.count, ASCII.isDigit(bytes[index]) || bytes[index] == UInt8(ascii: ",") {
+      index += 1
+    }
+    guard index > brace + 1, index < bytes.count, bytes[index] == ASCII.closeBrace else {
+      return nil
+    }
+    return index + 1
   }
 
   /// The offset after a dollar and the braces that belong to it. nginx takes each `{` that follows
@@ -190,8 +209,9 @@ extension Lexer {
   }
 
   private func isAllowedAfterQuote(_ byte: UInt8) -> Bool {
+    // nginx refuses `}`, too, and so does the parser, which misses the `;` before it.
     ASCII.isBlank(byte) || byte == ASCII.semicolon || byte == ASCII.openBrace
-      || byte == ASCII.closeParenthesis
+      || byte == ASCII.closeParenthesis || byte == ASCII.closeBrace
   }
 
   private func spansLines(_ range: Range<Int>) -> Bool {
