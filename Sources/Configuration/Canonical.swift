@@ -1,8 +1,8 @@
 // One way to write each configuration: a directive a line, two blanks a level, quotes where needed.
 //
-// Golden tests compare this form, and reading it gives the same tree again (a test says so). Includes
-// and the environment are already in place; only a `${env:` that came from the environment itself
-// can't be written.
+// Golden tests compare this form, and reading it gives the same tree again (a test says so).
+// Includes and the environment are already in place; only a `${env:` that came from the environment
+// itself can't be written.
 
 /// The tree as text.
 public func canonical(_ tree: ConfigurationTree) -> String {

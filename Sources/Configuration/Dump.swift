@@ -1,4 +1,7 @@
 // What `portico -T` prints: all configuration files, as nginx prints them.
+//
+// The command line calls this after a test that found no errors. Secrets that an `env_file` holds
+// never appear.
 
 extension SourceMap {
   /// Each configuration file once, in order of first reading, under a line with its path. `-g`

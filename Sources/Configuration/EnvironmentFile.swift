@@ -6,7 +6,8 @@
 //
 // Values are not looked into for variables. The parser calls this before it reads any word.
 
-/// The values that a file sets; a later line wins. Lines of another form are reported and passed over.
+/// The values that a file sets; a later line wins. Lines of another form are reported and passed
+/// over.
 func parseEnvironmentFile(
   _ file: SourceFile, index fileIndex: Int32, diagnostics: inout Diagnostics
 ) -> [String: String] {

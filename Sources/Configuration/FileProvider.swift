@@ -1,7 +1,7 @@
 // How the parser reaches files and the environment: through whoever calls it.
 //
-// The supervisor passes a provider that reads the disk and keeps the bytes for the bundle; the worker
-// passes one that answers from the bundle; tests and the fuzzer pass `MemoryFiles`.
+// The supervisor passes a provider that reads the disk and keeps the bytes for the bundle; the
+// worker passes one that answers from the bundle; tests and the fuzzer pass `MemoryFiles`.
 
 /// Why a file could not be read.
 public struct FileError: Error, Sendable {

@@ -1,12 +1,12 @@
 // Splits the bytes of one file into words, `;`, `{` and `}`, exactly where nginx does.
 //
 // The rules that surprise: a comment begins only where a word could; quotes open a word only at its
-// beginning, and after the closing one a blank, `;`, `{` or `)` must follow; a backslash shields the
-// next byte from the lexer everywhere; `{` after `$` belongs to the word; `}` ends nothing inside a
-// word. One addition: `${env:…}` reaches to its `}`, blanks included.
+// beginning, and after the closing one a blank, `;`, `{` or `)` must follow; a backslash shields
+// the next byte from the lexer everywhere; `{` after `$` belongs to the word; `}` ends nothing
+// inside a word. One addition: `${env:…}` reaches to its `}`, blanks included.
 //
-// Tokens are offsets, so lexing allocates nothing. What is wrong is recorded in `problems` and lexing
-// goes on. The parser is the only caller.
+// Tokens are offsets, so lexing allocates nothing. What is wrong is recorded in `problems` and
+// lexing goes on. The parser is the only caller.
 
 /// A piece of the source.
 struct Token: BitwiseCopyable {

@@ -1,6 +1,6 @@
-// Recognises the most common mistake: a line whose `;` was forgotten, so that the directive of the next
-// line became an argument. Only Engine knows that a directive has too many arguments, or a block that it
-// can't have; it asks here whether that is why.
+// Recognises the most common mistake: a line whose `;` was forgotten, so that the directive of the
+// next line became an argument. Only Engine knows that a directive has too many arguments, or a
+// block that it can't have; it asks here whether that is why.
 
 extension Directive {
   /// A note about the argument that is most likely the next directive; nil when none looks like it.

@@ -1,9 +1,9 @@
 // The two directives that belong to the language: `include` and `env_file`.
 //
 // `include` stands wherever a directive may and is replaced by what it names: a file, or the sorted
-// files that match a pattern, relative to the folder of the main file. A file is read and parsed once,
-// however often it is included. `env_file` stands in the main context of the main file; it is looked
-// for before anything is parsed, so that its values are there for every word.
+// files that match a pattern, relative to the folder of the main file. A file is read and parsed
+// once, however often it is included. `env_file` stands in the main context of the main file; it is
+// looked for before anything is parsed, so that its values are there for every word.
 
 extension Parser {
   /// Whether the parser carries a directive out itself.

@@ -2,8 +2,8 @@
 //
 // As in nginx, `\"`, `\'` and `\\` lose their backslash, `\t`, `\r` and `\n` become the control
 // character, and any other backslash stays (regular expressions rely on that). `${env:NAME}` and
-// `${env:NAME:-default}` are replaced in the same pass, so that a value is never read again: a quote,
-// a semicolon, a dollar or another `${env:` in it is plain text.
+// `${env:NAME:-default}` are replaced in the same pass, so that a value is never read again: a
+// quote, a semicolon, a dollar or another `${env:` in it is plain text.
 
 extension Parser {
   /// The word that a token stands for. Errors in it are reported, and the word is still usable.

@@ -7,8 +7,8 @@
 
 /// Reads a configuration: the `-g` options, then the main file with its includes.
 ///
-/// What is wrong is added to `diagnostics`; the tree may be used for more than checking only if that
-/// has no errors.
+/// What is wrong is added to `diagnostics`; the tree may be used for more than checking only if
+/// that has no errors.
 public func parseConfiguration(
   path: String, globalDirectives: [String] = [], files: some FileProvider,
   diagnostics: inout Diagnostics

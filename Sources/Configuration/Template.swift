@@ -1,8 +1,8 @@
 // Words with variables in them: what nginx calls complex values.
 //
-// A row whose argument may have variables splits the word once, when the plan is compiled. There is no
-// way to write a literal dollar, as in nginx, except from the environment: what `${env:…}` put into a
-// word is never looked into.
+// A row whose argument may have variables splits the word once, when the plan is compiled. There is
+// no way to write a literal dollar, as in nginx, except from the environment: what `${env:…}` put
+// into a word is never looked into.
 
 /// A piece of a word with variables.
 public enum TemplatePart: Sendable, Equatable {

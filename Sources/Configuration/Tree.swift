@@ -1,8 +1,8 @@
 // What the parser makes: words, directives, and the tree of them.
 //
-// The tree is the grammar only. Nothing here knows which directives exist or what they mean; the rows
-// in Engine do. `include` and `env_file` are the two exceptions: they are part of the language, the
-// parser carries them out, and they never stand in a tree.
+// The tree is the grammar only. Nothing here knows which directives exist or what they mean; the
+// rows in Engine do. `include` and `env_file` are the two exceptions: they are part of the
+// language, the parser carries them out, and they never stand in a tree.
 
 /// One word: the name of a directive or an argument.
 public struct Word: Sendable {

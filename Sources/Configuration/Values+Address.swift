@@ -1,6 +1,8 @@
-// Addresses as text: `host:port`, `[v6]:port`, `unix:path`, and for `listen` also a port alone or `*`.
+// Addresses as text: `host:port`, `[v6]:port`, `unix:path`, and for `listen` also a port alone or
+// `*`.
 //
-// Nothing is resolved and no address is made binary here; Engine does that. Port ranges aren't read.
+// Nothing is resolved and no address is made binary here; Engine does that. Port ranges aren't
+// read.
 
 /// An address in its parts.
 public struct AddressParts: Sendable, Equatable {

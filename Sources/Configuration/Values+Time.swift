@@ -1,8 +1,8 @@
 // Times, as nginx writes them: `30` (seconds), `1h 30m`, `500ms`, `1y 6M`.
 //
 // Units stand from the largest to the smallest, each at most once; blanks may stand after a unit; a
-// number without a unit means seconds and stands last. Directives that count in milliseconds accept `ms` and, as in nginx, refuse years and
-// months; those that count in seconds the other way round.
+// number without a unit means seconds and stands last. Directives that count in milliseconds accept
+// `ms` and, as in nginx, refuse years and months; those that count in seconds the other way round.
 
 extension Value {
   /// A time in milliseconds.

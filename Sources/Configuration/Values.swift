@@ -1,9 +1,9 @@
 // The types that arguments have, read by nginx's rules.
 //
-// Rows in Engine call these with the text of a word, or the value of a `key=value` parameter, and with
-// the name that the message is to begin with. Each either gives the value or throws a `ValueError` that
-// says what is allowed: `"gzip_comp_level" must be between 1 and 9, not "11"`. The caller knows the
-// word and so the place.
+// Rows in Engine call these with the text of a word, or the value of a `key=value` parameter, and
+// with the name that the message is to begin with. Each either gives the value or throws a
+// `ValueError` that says what is allowed: `"gzip_comp_level" must be between 1 and 9, not "11"`.
+// The caller knows the word and so the place.
 
 /// Why a text isn't a value of the type that is wanted.
 public struct ValueError: Error, Sendable, Equatable {

@@ -1,7 +1,7 @@
-// Goldens: each `Goldens/NAME.conf` is read as a main file, and the result must be `NAME.expected`: the
-// canonical form, or the diagnostics as they are shown if there are any. Files below `Goldens/parts`
-// are there to be included. With UPDATE_GOLDENS=1 in the environment the expectations are written anew;
-// read their difference before you commit it.
+// Goldens: each `Goldens/NAME.conf` is read as a main file, and the result must be `NAME.expected`:
+// the canonical form, or the diagnostics as they are shown if there are any. Files below
+// `Goldens/parts` are there to be included. With UPDATE_GOLDENS=1 in the environment the
+// expectations are written anew; read their difference before you commit it.
 
 import Foundation
 import Testing

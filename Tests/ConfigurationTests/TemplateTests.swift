@@ -1,4 +1,6 @@
-// Words with variables, and the nearest names.
+// Words with variables, and the nearest names: what is found, and what is left alone.
+//
+// The first table follows nginx's script compiler, case by case.
 
 import Testing
 
