@@ -32,7 +32,7 @@ let package = Package(
       ],
       swiftSettings: strict),
     .testTarget(name: "HTTPTests", dependencies: ["HTTP"]),
-    .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
+    .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"], exclude: ["Goldens"]),
     .testTarget(name: "EngineTests", dependencies: ["Engine"]),
     .testTarget(name: "EndToEndTests"),
     .testTarget(name: "TidyTests"),

@@ -16,7 +16,7 @@ final class H1Connection: ClientStream {
   let loop: Loop
   private(set) var state = State.closed
   private var exchange: Exchange?
-  private var parser = RequestHeadParser()
+  private var parser = RequestHeadParser(limits: HeadLimits.client)
   /// The head, and what came with it. Pinned while an exchange refers to it.
   private var input: Buffer?
   /// What came behind the head of a chunked body.
@@ -608,4 +608,14 @@ final class H1Connection: ClientStream {
 
   /// Whether nothing is going on: such a connection may be closed without harm.
   var isIdle: Bool { state == .waiting && (input == nil || input?.isEmpty == true) }
+}
+
+extension HeadLimits {
+  /// What clients may send. A line may end in a line feed alone (RFC 9112 §2.2 allows it, nginx's
+  /// clients rely on it); heads are always written anew, with CRLF, before anybody else sees them.
+  static let client: HeadLimits = {
+    var limits = HeadLimits()
+    limits.allowBareLineFeed = true
+    return limits
+  }()
 }

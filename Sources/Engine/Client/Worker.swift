@@ -91,7 +91,7 @@ final class Worker {
       if core.isDraining && clients.count == 0 { break }
     }
     core.accessLogs.flush(now: loop.now)
-    clients.forEach { $0.close() }
+    for client in clients.objects { client.close() }
     core.upstreams.closeIdle()
   }
 
@@ -280,8 +280,8 @@ final class Worker {
       loop.poller.remove(listener.fd)
       listener.isOpen = false
     }
-    clients.forEach { client in
-      if client.phase != .open || client.http.isIdle { client.close() }
+    for client in clients.objects where client.phase != .open || client.http.isIdle {
+      client.close()
     }
     core.upstreams.closeIdle()
     core.accessLogs.flush(now: loop.now)

@@ -57,8 +57,8 @@ extension Exchange {
   /// `bytes` percent-encoded, in the arena unless nothing needs it.
   func escape(_ bytes: Bytes, _ kind: EscapeKind) -> Bytes {
     let count = Escape.count(bytes, kind: kind)
-    if count == bytes.count { return bytes }
-    let room = arena.allocate(count)
+    if count == 0 { return bytes }
+    let room = arena.allocate(bytes.count + 2 * count)
     _ = Escape.write(bytes, kind: kind, into: room)
     return room.readOnly
   }

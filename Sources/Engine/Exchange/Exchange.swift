@@ -85,7 +85,7 @@ final class Exchange {
   var limitRate = 0
 
   // The upstream side.
-  var attempt = Attempt()
+  let attempt = Attempt()
   var upstreamLog = UpstreamLog()
   var proxyHost = Bytes()
   var proxyPort = Bytes()

@@ -54,8 +54,6 @@ struct Slab<Object: AnyObject> {
     return slots[index].object
   }
 
-  /// Calls `body` with each object in use. `body` may give objects back.
-  func forEach(_ body: (Object) -> Void) {
-    for index in slots.indices where slots[index].isTaken { body(slots[index].object) }
-  }
+  /// The objects in use.
+  var objects: [Object] { slots.filter(\.isTaken).map(\.object) }
 }

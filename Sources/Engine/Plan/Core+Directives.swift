@@ -23,6 +23,7 @@ extension Row {
     Row("client_body_temp_path", .httpServerLocation, 1...4, "The folder for request bodies that don't stay in memory.", standard: "client_body_temp") {
       scope, directive throws(Refusal) in
       scope.location.core.value.bodyTemporaryPath = directive.text(0)
+      scope.builder.temporaryPaths.insert(directive.text(0))
     },
     .time("client_body_timeout", .httpServerLocation, \.location.core.value.bodyTimeout, "60s", "How long a client may send nothing of a request body."),
     .time("send_timeout", .httpServerLocation, \.location.core.value.sendTimeout, "60s", "How long a client may take nothing of a response."),

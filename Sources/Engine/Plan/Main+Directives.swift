@@ -48,6 +48,8 @@ extension Row {
       let inner = Scope(.http, scope.builder, parent: scope)
       scope.builder.setStandardAccessLog(inner)
       scope.builder.process(directive.block ?? [], inner)
+      scope.builder.temporaryPaths.insert(inner.location.core.value.bodyTemporaryPath)
+      scope.builder.temporaryPaths.insert(inner.location.proxy.value.temporaryPath)
     }.block().at(.block),
     .number("worker_connections", .events, 1...(1 << 24), \.main.workerConnections, "512", "Connections of one worker thread, to clients and to upstreams together."),
     .flag("multi_accept", .events, \.main.acceptsMany, "off", "Whether a worker takes many new connections at a time."),

@@ -195,8 +195,23 @@ final class PlanBuilder {
 
   /// Compiles a word with variables.
   func template(_ text: String, _ argument: Int?) throws(Refusal) -> Template {
-    let parts: [TemplatePart]
-    do { parts = try splitTemplate(text) } catch { throw Refusal(error.message, argument: argument) }
+    do throws(ValueError) {
+      return compile(try splitTemplate(text))
+    } catch {
+      throw Refusal(error.message, argument: argument)
+    }
+  }
+
+  /// The same for a word as written: what came from the environment has no variables.
+  func template(_ word: Word, _ argument: Int?) throws(Refusal) -> Template {
+    do throws(ValueError) {
+      return compile(try splitTemplate(word))
+    } catch {
+      throw Refusal(error.message, argument: argument)
+    }
+  }
+
+  private func compile(_ parts: [TemplatePart]) -> Template {
     var compiled: [Template.Part] = []
     compiled.reserveCapacity(parts.count)
     for part in parts {

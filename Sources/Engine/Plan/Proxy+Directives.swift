@@ -63,6 +63,7 @@ extension Row {
     .noEffect("proxy_temp_file_write_size", .httpServerLocation, 1...1, "Accepted for nginx's sake: what was read at a time is written at a time."),
     Row("proxy_temp_path", .httpServerLocation, 1...4, "The folder for responses that wait in files.", standard: "proxy_temp") { scope, directive throws(Refusal) in
       scope.location.proxy.value.temporaryPath = directive.text(0)
+      scope.builder.temporaryPaths.insert(directive.text(0))
     },
     // --- time -------------------------------------------------------------------------------------
     .time("proxy_connect_timeout", .httpServerLocation, \.location.proxy.value.connectTimeout, "60s", "How long connecting may take."),

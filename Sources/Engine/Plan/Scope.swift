@@ -46,7 +46,7 @@ final class Scope {
 
   /// Argument `index` as a word with variables.
   func template(_ directive: Directive, _ index: Int) throws(Refusal) -> Template {
-    try template(directive.arguments[index].text, index)
+    try builder.template(directive.arguments[index], index)
   }
 
   /// `text` as a word with variables; `index` is the argument to blame.

@@ -8,8 +8,9 @@
 
 import HTTP
 
-/// The state of the try under way.
-struct Attempt {
+/// The state of the try under way; recycled with its exchange. A class, so that its parser may fill
+/// its head in place.
+final class Attempt {
   enum Phase {
     case none, connecting, handshaking, sending, awaitingHead, receivingBody, tunneling
   }
@@ -49,7 +50,7 @@ struct Attempt {
   var input: Buffer?
   var head = ResponseHead()
   var headBytes = Bytes()
-  var parser = ResponseHeadParser()
+  var parser = ResponseHeadParser(limits: HeadLimits.upstream)
   var framing = UpstreamFraming()
   var decoder = ChunkedDecoder()
   var remaining = 0
@@ -68,7 +69,7 @@ struct Attempt {
   var groupName: Bytes?
 
   /// Prepares for the first byte of a response on a fresh try.
-  mutating func resetResponse() {
+  func resetResponse() {
     didReceive = false
     head.reset()
     headBytes = Bytes()
@@ -206,4 +207,13 @@ struct UpstreamLog {
     entries.removeAll(keepingCapacity: true)
     nextBeginsGroup = false
   }
+}
+
+extension HeadLimits {
+  /// What upstreams may send: lines may end in a line feed alone.
+  static let upstream: HeadLimits = {
+    var limits = HeadLimits.response
+    limits.allowBareLineFeed = true
+    return limits
+  }()
 }
