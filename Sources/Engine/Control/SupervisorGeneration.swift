@@ -148,6 +148,10 @@ struct SupervisorGeneration {
     case "/dev/stdout": return Int32(try check(linux_duplicate(1)))
     default:
       let full = ProcessFiles.absolute(path, in: options.prefix)
+      // The folder of a relative path is ours to make; a misspelt absolute one is an error.
+      if !path.hasPrefix("/"), let folder = ProcessFiles.parent(of: full) {
+        try? ProcessFiles.makeFolders(folder, mode: 0o755)
+      }
       return Int32(try check(unsafe linux_open(full, O_WRONLY | O_APPEND | O_CREAT, 0o644)))
     }
   }

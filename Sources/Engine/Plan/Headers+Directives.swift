@@ -61,7 +61,6 @@ extension Row {
       }
       let log = try accessLog(scope, directive)
       scope.location.log.value.accessLogs.append(log)
-      scope.builder.logPaths.append(log.path)
     }.repeatable(),
     .noEffect("open_log_file_cache", .httpServerLocation, 1...4, "Accepted for nginx's sake: log files stay open."),
     .noEffect("log_subrequest", .httpServerLocation, 1...1, "Accepted for nginx's sake: there are no subrequests to log."),

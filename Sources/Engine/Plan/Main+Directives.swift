@@ -36,7 +36,6 @@ extension Row {
       } else {
         if scope.isFirst(directive) { scope.location.log.value.errorLogs = [] }
         scope.location.log.value.errorLogs?.append(entry)
-        scope.builder.logPaths.append(entry.path)
       }
     }.repeatable(),
     .noEffect("env_file", .main, 1...1, "A file of NAME=VALUE lines behind `${env:NAME}`; read before the rest."),

@@ -10,6 +10,10 @@ extension PlanBuilder {
   func settle(_ scope: Scope) {
     let isChanged = scope.parent.map { !$0.location.proxy.isSame(as: scope.location.proxy) } ?? true
     if isChanged || scope.context == .http { settleProxy(&scope.location.proxy.value) }
+    if !scope.context.isDisjoint(with: [.server, .location, .locationIf]) {
+      for log in scope.location.log.value.accessLogs { logPaths.insert(log.path) }
+      for log in scope.location.log.value.errorLogs ?? [] { logPaths.insert(log.path) }
+    }
     if scope.context == .location || scope.context == .locationIf, let place = scope.place {
       settleUpstreamTLS(scope, place)
     }
@@ -96,7 +100,6 @@ extension PlanBuilder {
     let format = LogFormat(template: template, escape: .default)
     formats["combined"] = format
     scope.location.log.value.accessLogs = [AccessLogSettings(path: "logs/access.log", format: format)]
-    logPaths.append("logs/access.log")
   }
 
   // --- the plan -----------------------------------------------------------------------------------
@@ -119,7 +122,7 @@ extension PlanBuilder {
     }
     listen(plan)
     plan.serverNameBindings = serverNameBindings
-    plan.logPaths = Array(Set(logPaths)).sorted()
+    plan.logPaths = logPaths.sorted()
     plan.temporaryPaths = temporaryPaths.sorted()
     return plan
   }

@@ -35,7 +35,7 @@ final class PlanBuilder {
   var references: [UpstreamReference] = []
   var formats: [String: LogFormat] = [:]
   var matches: [String: MatchSettings] = [:]
-  var logPaths: [String] = []
+  var logPaths: Set<String> = []
   var temporaryPaths: Set<String> = []
   var serverNameBindings: [ObjectIdentifier: BoundRegex] = [:]
   /// Variables by name; the slot's map if a block computes it.
