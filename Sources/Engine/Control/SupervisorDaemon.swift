@@ -5,11 +5,9 @@ import CLinux
 
 /// The daemon's end of the wait for its start.
 final class DaemonStart {
-  private let pipe: Int32
+  private var pipe: Int32
 
   private init(pipe: Int32) { self.pipe = pipe }
-
-  deinit { _ = linux_close(pipe) }
 
   /// Thrown in the process that the user started, once it knows what became of the daemon.
   struct Ended: Error {
@@ -33,9 +31,12 @@ final class DaemonStart {
     return DaemonStart(pipe: ends[1])
   }
 
-  /// Tells the waiting process to exit with `code`, and lets go of its terminal.
+  /// Tells the waiting process, once, to exit with `code`, and lets go of its terminal.
   func report(_ code: Int32) {
+    guard pipe >= 0 else { return }
     try? ProcessFiles.writeAll(pipe, [UInt8(truncatingIfNeeded: code)])
+    _ = linux_close(pipe)
+    pipe = -1
     let null = linux_open_null()
     guard null >= 0 else { return }
     for standard in Int32(0)...2 { _ = linux_duplicate_onto(Int32(null), standard) }

@@ -71,7 +71,6 @@ extension Supervisor {
     log.write(.notice, "portico serves, generation \(current.number)")
     log.isStarting = false
     daemonStart?.report(0)
-    daemonStart = nil
   }
 }
 

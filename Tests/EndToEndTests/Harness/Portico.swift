@@ -156,7 +156,8 @@ final class RunningPortico: @unchecked Sendable {
   fileprivate func waitUntilReady() throws {
     try waitUntil("portico to serve", within: 20) {
       if command.hasEnded { throw StartFailed(finished: try command.wait()) }
-      return (try? pid) != nil
+      // A pid file of a process that died may be there from the start.
+      return (try? pid) == command.pid
     }
   }
 }
