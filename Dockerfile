@@ -3,7 +3,7 @@
 #   docker build -t portico .
 #   docker run -p 8080:8080 portico                                   the welcome page
 #   docker run -p 8080:8080 -v ./my.conf:/etc/portico/portico.conf:ro portico
-#   docker run -p 8080:8080 -v ./public:/srv:ro portico serve /srv --port 8080
+#   docker run -p 8080:8080 -v ./public:/srv:ro portico serve /srv --https 0
 #   docker kill -s HUP NAME                                           reload
 FROM swift:6.3-bookworm AS build
 RUN pkg-config --exists libssl libpcre2-8 libcares || { apt-get update \
