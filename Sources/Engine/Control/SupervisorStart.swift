@@ -78,6 +78,9 @@ extension SupervisorLog {
   /// Opens the log of `-e`, which takes what happens before the configuration names another. That it
   /// can't be opened is told, and no reason to stop.
   mutating func openFirst(_ options: StartOptions) {
+    if options.errorLogPath.hasPrefix(options.prefix), let folder = ProcessFiles.parent(of: options.errorLogPath) {
+      try? ProcessFiles.makeFolders(folder, mode: 0o755)
+    }
     do {
       let fd = try SupervisorGeneration.openLog(options.errorLogPath, options)
       setTargets(
