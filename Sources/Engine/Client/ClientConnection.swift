@@ -10,7 +10,7 @@ import HTTP
 final class ClientConnection {
   enum Phase { case peeking, handshaking, open, closed }
 
-  unowned let core: WorkerCore
+  unowned(unsafe) let core: WorkerCore
   let loop: Loop
   let timer: TimerWheel.ID
   private(set) var handle = Handle.none

@@ -12,7 +12,7 @@ import HTTP
 final class H1Connection: ClientStream {
   enum State { case waiting, head, exchanging, discarding, lingering, closed }
 
-  unowned let client: ClientConnection
+  unowned(unsafe) let client: ClientConnection
   let loop: Loop
   private(set) var state = State.closed
   private var exchange: Exchange?

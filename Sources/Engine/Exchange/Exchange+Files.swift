@@ -98,7 +98,7 @@ extension Exchange {
     return settings.types.type(forPath: path) ?? settings.defaultType
   }
 
-  private func send(_ file: CachedFile, _ settings: CoreSettings) {
+  private func send(_ file: CachedFile, _ settings: Shared<CoreSettings>) {
     response.status = 200
     response.contentLength = file.size
     response.lastModified = file.modified
@@ -124,7 +124,7 @@ extension Exchange {
   // --- ranges -------------------------------------------------------------------------------------
 
   /// Answers 206 or 416; false when the whole file is to be sent.
-  private func applyRange(_ value: Bytes, _ file: CachedFile, _ settings: CoreSettings) -> Bool {
+  private func applyRange(_ value: Bytes, _ file: CachedFile, _ settings: Shared<CoreSettings>) -> Bool {
     if let condition = field(.ifRange), !ifRangeHolds(condition, file) { return false }
     // A conditional request that ends in 304 or 412 has no ranges.
     if field(.ifModifiedSince) != nil || field(.ifNoneMatch) != nil

@@ -130,12 +130,12 @@ extension Exchange {
   }
 
   /// A body of known length gets a buffer that fits, up to `client_body_buffer_size`.
-  private func bodyBufferSize(_ settings: CoreSettings) -> Int {
+  private func bodyBufferSize(_ settings: Shared<CoreSettings>) -> Int {
     if case .length(let length) = body.framing { return min(length, settings.bodyBufferBytes) }
     return settings.bodyBufferBytes
   }
 
-  private func spoolBody(_ memory: Buffer, _ settings: CoreSettings) -> Bool {
+  private func spoolBody(_ memory: Buffer, _ settings: Shared<CoreSettings>) -> Bool {
     do throws(SystemError) {
       if body.file == nil {
         body.file = try TemporaryFile.make(in: plan.path(settings.bodyTemporaryPath))
@@ -198,7 +198,7 @@ extension Exchange {
   }
 
   /// The target of the upstream's request line.
-  private func upstreamTarget(_ settings: ProxySettings) -> Bytes {
+  private func upstreamTarget(_ settings: Shared<ProxySettings>) -> Bytes {
     guard let replacement = proxyURI else {
       if !isInternal && uriIsOriginal { return originForm }
       return withArguments(escape(uri, .uri))
@@ -225,7 +225,7 @@ extension Exchange {
   }
 
   /// Upgrades pass by themselves, unless the configuration sets the fields.
-  private func writeConnection(_ settings: ProxySettings, _ head: inout RequestHeadWriter) {
+  private func writeConnection(_ settings: Shared<ProxySettings>, _ head: inout RequestHeadWriter) {
     guard !settings.setsConnection else { return }
     if requestedUpgrade, settings.httpMinorVersion == 1, let upgrade = field(.upgrade),
       !upgrade.equalsIgnoringCase(Bytes("h2c"))
@@ -238,7 +238,7 @@ extension Exchange {
   }
 
   private func writeBodyFraming(
-    _ settings: ProxySettings, _ replacement: Bytes?, _ head: inout RequestHeadWriter
+    _ settings: Shared<ProxySettings>, _ replacement: Bytes?, _ head: inout RequestHeadWriter
   ) {
     attempt.sendsChunked = false
     if let replacement {
@@ -259,7 +259,7 @@ extension Exchange {
     }
   }
 
-  private func writeClientFields(_ settings: ProxySettings, _ head: inout RequestHeadWriter) {
+  private func writeClientFields(_ settings: Shared<ProxySettings>, _ head: inout RequestHeadWriter) {
     let bytes = headBytes
     for entry in request.fields {
       if settings.droppedRequestFields.contains(entry.token) { continue }
@@ -272,7 +272,7 @@ extension Exchange {
 
   /// Whether the configuration sets a field of that name; `_` counts as `-`, so that no alias of a
   /// field we set can be smuggled past it.
-  private func isReplaced(_ name: Bytes, _ settings: ProxySettings) -> Bool {
+  private func isReplaced(_ name: Bytes, _ settings: Shared<ProxySettings>) -> Bool {
     for own in settings.setFields where FieldAlias.isSame(own.name, name) { return true }
     return settings.forwarded && ForwardedFields.isOwn(name)
   }

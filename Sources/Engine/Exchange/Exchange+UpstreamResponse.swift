@@ -181,7 +181,7 @@ extension Exchange {
   }
 
   /// Copies the fields that concern the client.
-  private func copyFields(_ settings: ProxySettings) {
+  private func copyFields(_ settings: Shared<ProxySettings>) {
     let bytes = attempt.headBytes
     for entry in attempt.head.fields {
       let token = entry.token
@@ -204,7 +204,7 @@ extension Exchange {
     }
   }
 
-  private func isHidden(_ name: Bytes, _ settings: ProxySettings) -> Bool {
+  private func isHidden(_ name: Bytes, _ settings: Shared<ProxySettings>) -> Bool {
     for hidden in settings.hiddenFields where name.equalsIgnoringCase(hidden) { return true }
     return attempt.framing.namesFields && upstreamConnectionNames(name)
   }
@@ -315,7 +315,7 @@ extension Exchange {
     if !settings.buffering { stream.flush() }
   }
 
-  private func spool(_ input: Buffer, _ settings: ProxySettings) -> Bool {
+  private func spool(_ input: Buffer, _ settings: Shared<ProxySettings>) -> Bool {
     guard settings.buffering, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {
       return false
     }

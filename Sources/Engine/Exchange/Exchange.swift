@@ -29,7 +29,7 @@ final class Exchange {
     case tunneling
   }
 
-  unowned let core: WorkerCore
+  unowned(unsafe) let core: WorkerCore
   let loop: Loop
   private(set) var handle = Handle.none
   private(set) var stream = ClientStream()

@@ -19,7 +19,7 @@ extension PlanBuilder {
     }
   }
 
-  private func settleProxy(_ proxy: inout ProxySettings) {
+  private func settleProxy(_ proxy: inout Shared<ProxySettings>) {
     var dropped = FieldNames()
     for token in [
       FieldName.connection, .keepAlive, .proxyConnection, .te, .transferEncoding, .upgrade, .host,
@@ -53,7 +53,7 @@ extension PlanBuilder {
   }
 
   /// nginx's list of fields that are not passed on, changed by proxy_hide_header, proxy_pass_header.
-  private func settleHidden(_ proxy: inout ProxySettings) {
+  private func settleHidden(_ proxy: inout Shared<ProxySettings>) {
     var hidden = FieldNames()
     for token in [FieldName.date, .server, .xAccelRedirect, .xAccelExpires, .xAccelBuffering, .xAccelCharset, .xAccelLimitRate] {
       hidden.insert(token)
@@ -283,9 +283,9 @@ extension PlanBuilder {
 /// From the `ssl_` settings of a server to a policy, reading the files that they name.
 struct TLSPolicyBuilder {
   private let builder: PlanBuilder
-  private let settings: TLSSettings
+  private let settings: Shared<TLSSettings>
 
-  init(_ builder: PlanBuilder, _ settings: TLSSettings) {
+  init(_ builder: PlanBuilder, _ settings: Shared<TLSSettings>) {
     self.builder = builder
     self.settings = settings
   }

@@ -1,5 +1,6 @@
 // Settings are inherited from block to block by copying, and most blocks change little: a box that is
-// copied only when it is written keeps 10,000 servers small and quick to build.
+// copied only when it is written keeps 10,000 servers small and quick to build. Reading a member of a
+// box copies that member alone: the data path never copies a whole structure of settings.
 
 /// A value that copies share until one of them changes it.
 @dynamicMemberLookup
@@ -13,18 +14,24 @@ struct Shared<Value> {
 
   init(_ value: Value) { storage = Storage(value) }
 
-  /// Reads without copying; writing copies first if the box is shared.
-  var value: Value {
-    @inline(__always) _read { yield storage.value }
-    _modify {
+  /// The box itself: what holds it for reading costs one reference.
+  var value: Shared<Value> {
+    @inline(__always) get { self }
+    @inline(__always) _modify { yield &self }
+  }
+
+  /// A member of the value. Writing copies the value first if the box is shared.
+  subscript<Member>(dynamicMember path: WritableKeyPath<Value, Member>) -> Member {
+    @inline(__always) get { storage.value[keyPath: path] }
+    @inline(__always) _modify {
       if !isKnownUniquelyReferenced(&storage) { storage = Storage(storage.value) }
-      yield &storage.value
+      yield &storage.value[keyPath: path]
     }
   }
 
-  subscript<Member>(dynamicMember path: WritableKeyPath<Value, Member>) -> Member {
-    @inline(__always) _read { yield value[keyPath: path] }
-    _modify { yield &value[keyPath: path] }
+  /// A computed member of the value.
+  subscript<Member>(dynamicMember path: KeyPath<Value, Member>) -> Member {
+    @inline(__always) get { storage.value[keyPath: path] }
   }
 
   /// Whether both are the same box, and so certainly equal.

@@ -10,7 +10,7 @@ final class TLSTicketKeyRing: Sendable {
   private let fromFiles = Mutex<[[String]: TLSTicketKeys]>([:])
 
   /// The keys for a site; files that changed replace what was read before.
-  func keys(for settings: TLSSettings, _ builder: PlanBuilder) throws(Refusal) -> TLSTicketKeys {
+  func keys(for settings: Shared<TLSSettings>, _ builder: PlanBuilder) throws(Refusal) -> TLSTicketKeys {
     let paths = settings.ticketKeyPaths
     if paths.isEmpty { return standard }
     var files: [[UInt8]] = []

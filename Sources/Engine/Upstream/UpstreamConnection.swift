@@ -20,7 +20,7 @@ final class UpstreamConnection {
   var exchange = Handle.none
   var requestCount = 0
   var openedAt: Milliseconds = 0
-  unowned var idleList: IdleConnections?
+  unowned(unsafe) var idleList: IdleConnections?
 
   init(timer: TimerWheel.ID) { self.timer = timer }
 
@@ -28,6 +28,11 @@ final class UpstreamConnection {
   struct TLSKey: Equatable {
     var context: ObjectIdentifier?
     var name: [UInt8] = []
+
+    @inline(__always)
+    static func == (a: TLSKey, b: TLSKey) -> Bool {
+      a.context == b.context && (a.context == nil || a.name == b.name)
+    }
   }
 }
 
