@@ -148,11 +148,16 @@ struct SupervisorGeneration {
     case "/dev/stdout": return Int32(try check(linux_duplicate(1)))
     default:
       let full = ProcessFiles.absolute(path, in: options.prefix)
-      // The folder of a relative path is ours to make; a misspelt absolute one is an error.
-      if !path.hasPrefix("/"), let folder = ProcessFiles.parent(of: full) {
-        try? ProcessFiles.makeFolders(folder, mode: 0o755)
+      let flags = O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY
+      var result = unsafe linux_open(full, flags, 0o644)
+      // Folders below the prefix are portico's own: a fresh one has no logs/ yet.
+      if result == -Int64(ENOENT), full.hasPrefix(options.prefix),
+        let folder = ProcessFiles.parent(of: full)
+      {
+        try ProcessFiles.makeFolders(folder, mode: 0o755)
+        result = unsafe linux_open(full, flags, 0o644)
       }
-      return Int32(try check(unsafe linux_open(full, O_WRONLY | O_APPEND | O_CREAT, 0o644)))
+      return Int32(try check(result))
     }
   }
 
