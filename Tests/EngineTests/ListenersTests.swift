@@ -1,0 +1,102 @@
+// Listening sockets by difference: what stays is the same socket, what goes is closed, what can't be
+// had leaves everything as it was.
+
+import CLinux
+import Testing
+
+@testable import Engine
+
+@Suite struct ListenersTests {
+  private func settings(_ port: UInt16, reusePort: Bool = false) throws -> ListenSettings {
+    var settings = ListenSettings(
+      address: try #require(SocketAddress(literal: "127.0.0.1", port: port)))
+    settings.reusePort = reusePort
+    return settings
+  }
+
+  /// A port of the kernel's choice, free again.
+  private func freePort() throws -> UInt16 {
+    let fd = try ListenerSockets.open(settings(0))
+    defer { _ = linux_close(fd) }
+    return Socket.localAddress(fd).port
+  }
+
+  private func table(_ old: Listeners, _ wanted: [ListenSettings], workers: Int = 1) throws -> Listeners {
+    try old.next(for: wanted, workerCount: workers) { _ in }
+  }
+
+  private func isOpen(_ fd: Int32) -> Bool { linux_get_option(fd, SOL_SOCKET, SO_ACCEPTCONN) == 1 }
+
+  @Test func keepsWhatStaysAndClosesWhatGoes() throws {
+    let (first, second) = (try freePort(), try freePort())
+    let one = try table(Listeners(), [settings(first), settings(second)])
+    let stays = try #require(one.table[.init(address: "127.0.0.1:\(first)", index: 0)])
+    let goes = try #require(one.table[.init(address: "127.0.0.1:\(second)", index: 0)])
+    let two = try table(one, [settings(first)])
+    #expect(two.table.values.map(\.id) == [stays.id])
+    one.close(except: two)
+    #expect(isOpen(stays.fd))
+    #expect(!isOpen(goes.fd))
+    two.close(except: nil)
+    #expect(!isOpen(stays.fd))
+  }
+
+  @Test func opensASocketForEachWorkerWithReuseport() throws {
+    let port = try freePort()
+    let one = try table(Listeners(), [settings(port)])
+    let three = try table(one, [settings(port, reusePort: true)], workers: 3)
+    #expect(three.table.count == 3)
+    #expect(Set(three.table.keys.map(\.index)) == [0, 1, 2])
+    one.close(except: three)
+    let again = try table(three, [settings(port)], workers: 3)
+    three.close(except: again)
+    #expect(again.table.values.map(\.id) == one.table.values.map(\.id))
+    again.close(except: nil)
+  }
+
+  @Test func neverGivesANumberTwice() throws {
+    var seen: Set<UInt64> = []
+    var current = Listeners()
+    for _ in 0..<10 {
+      let next = try table(current, [settings(freePort())])
+      current.close(except: next)
+      current = next
+      for listener in next.table.values { #expect(seen.insert(listener.id).inserted) }
+    }
+    current.close(except: nil)
+  }
+
+  @Test func leavesEverythingAsItWasWhenAnAddressCannotBeHad() throws {
+    let port = try freePort()
+    let one = try table(Listeners(), [settings(port)])
+    // No machine has this address: it is kept for documentation.
+    let foreign = ListenSettings(
+      address: try #require(SocketAddress(literal: "192.0.2.1", port: 80)))
+    let added = try freePort()
+    do {
+      _ = try table(one, [settings(port), settings(added), foreign])
+      Issue.record("bound to a foreign address")
+    } catch let failure as ListenerFailure {
+      #expect(
+        failure.problems == [
+          "bind() to 192.0.2.1:80 failed (99: Cannot assign requested address)"
+        ])
+    }
+    #expect(one.table.values.allSatisfy { isOpen($0.fd) })
+    _ = linux_close(try ListenerSockets.open(settings(added)))
+    one.close(except: nil)
+  }
+
+  @Test func adoptsSocketsOfAnOlderBinary() throws {
+    let port = try freePort()
+    let old = try table(Listeners(), [settings(port, reusePort: true)], workers: 2)
+    let descriptors = try old.table.values.map { Int32(try check(linux_duplicate($0.fd))) }
+    old.close(except: nil)
+    let adopted = Listeners(adopting: descriptors)
+    let new = try table(adopted, [settings(port, reusePort: true)], workers: 2)
+    #expect(Set(new.table.values.map(\.fd)) == Set(descriptors))
+    adopted.closeLeavingPaths(except: new)
+    #expect(new.table.values.allSatisfy { isOpen($0.fd) })
+    new.close(except: nil)
+  }
+}
