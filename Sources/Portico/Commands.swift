@@ -38,7 +38,7 @@ struct ServeCommand: ParsableCommand {
   @Argument(help: "The folder.") var folder = "."
 
   func run() throws {
-    FrontDoor.exit(FrontDoor.start(InstantConfiguration.serving(folder, ports.ports)))
+    FrontDoor.exit(InstantConfiguration.run(InstantConfiguration.serving(folder, ports.ports)))
   }
 }
 
@@ -58,7 +58,8 @@ struct ProxyCommand: ParsableCommand {
   }
 
   func run() throws {
-    FrontDoor.exit(FrontDoor.start(InstantConfiguration.proxying(to: addresses, ports.ports)))
+    FrontDoor.exit(
+      InstantConfiguration.run(InstantConfiguration.proxying(to: addresses, ports.ports)))
   }
 }
 

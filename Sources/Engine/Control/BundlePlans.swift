@@ -9,12 +9,12 @@ import Configuration
 struct ConfigurationReading {
   /// The plan, or nil if the configuration has errors.
   let plan: Plan?
-  /// Errors and warnings, one entry each, for people: the first line is for logs, more lines show the
-  /// place.
+  /// Errors, one line each, for logs.
   let problems: [String]
-
-  /// All problems for a terminal.
-  var report: String { problems.map { $0 + "\n" }.joined() }
+  /// Warnings, one line each, for logs.
+  let warnings: [String]
+  /// Errors and warnings with source lines and carets, for people.
+  let report: String
 }
 
 extension RecordedFiles: FileProvider {
@@ -72,8 +72,13 @@ private func makePlan(
     diagnostics: &diagnostics)
   let plan = PlanBuilder.build(
     tree, files: files, surroundings: surroundings, diagnostics: &diagnostics)
-  let problems = diagnostics.all.map { $0.render(tree.sources) }
-  return (ConfigurationReading(plan: plan, problems: problems), tree.sources)
+  let lines = { (severity: Diagnostic.Severity) in
+    diagnostics.all.filter { $0.severity == severity }.map { $0.compact(tree.sources) }
+  }
+  let reading = ConfigurationReading(
+    plan: plan, problems: lines(.error), warnings: lines(.warning),
+    report: diagnostics.render(tree.sources))
+  return (reading, tree.sources)
 }
 
 extension StartOptions {

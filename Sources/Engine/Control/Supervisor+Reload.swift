@@ -74,7 +74,8 @@ extension Supervisor {
     movePidFile(to: next.pidFile)
     log.write(
       .notice, "reload done, generation \(next.number) is served by the same worker process")
-    answer(isAccepted: true, next.warnings)
+    for warning in next.warnings { log.write(.warn, warning) }
+    answer(isAccepted: true, next.report)
     goOn()
     if worker == nil && !isWorkerSentAway && restartAt != nil {
       restartAt = nil

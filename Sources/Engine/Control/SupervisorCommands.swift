@@ -10,18 +10,17 @@ extension FrontDoor {
     let path = options.configurationPath
     let files = RecordedFiles(options: options)
     let reading = files.readConfiguration()
-    if !options.isQuiet || reading.plan == nil { SupervisorLog.say(reading.report) }
     guard let plan = reading.plan else {
-      for problem in reading.problems { log.record(.emerg, problem) }
+      log.tell(.emerg, reading.problems, report: reading.report)
       SupervisorLog.say("portico: configuration file \(path) test failed\n")
       return 1
     }
+    if !options.isQuiet { SupervisorLog.say(reading.report) }
     do {
       _ = try SupervisorGeneration.findIdentity(plan.main)
       for fd in try SupervisorGeneration.openLogs(plan, options).values { _ = linux_close(fd) }
     } catch {
-      for problem in error.problems { log.record(.emerg, problem) }
-      SupervisorLog.say(error.report)
+      log.tell(.emerg, error.problems, report: error.report)
       SupervisorLog.say("portico: configuration file \(path) test failed\n")
       return 1
     }

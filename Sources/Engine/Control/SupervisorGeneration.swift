@@ -14,8 +14,10 @@ struct SupervisorGeneration {
   let listeners: Listeners
   var logs: [String: Int32]
   let pidFile: PidFile
-  /// What the configuration warned of.
-  let warnings: String
+  /// What the configuration warned of, for logs.
+  let warnings: [String]
+  /// The same for people.
+  let report: String
 
   /// Why there is none.
   struct Failure: Error {
@@ -49,7 +51,7 @@ struct SupervisorGeneration {
         number: number, main: plan.main, identity: identity,
         bundle: try makeBundle(files.bundle, orClose: listeners, except: old),
         listeners: listeners, logs: logs, pidFile: PidFile(path: pidPath),
-        warnings: reading.report)
+        warnings: reading.warnings, report: reading.report)
     } catch {
       for fd in logs.values { _ = linux_close(fd) }
       throw error

@@ -84,6 +84,15 @@ public enum InstantConfiguration {
     return options
   }
 
+  /// Starts, and removes the folder at the end.
+  public static func run(_ options: StartOptions) -> Int32 {
+    defer {
+      for path in ProcessFiles.glob(options.prefix + "*") { _ = unsafe rmdir(path) }
+      _ = unsafe rmdir(options.prefix)
+    }
+    return FrontDoor.start(options)
+  }
+
   private static func quoted(_ path: String) -> String {
     var text = "\""
     for character in path {

@@ -28,6 +28,13 @@ struct SupervisorLog {
   /// Writes a line to the log files only.
   func record(_ level: LogLevel, _ message: String) { files.write(level, message) }
 
+  /// Tells what is wrong with a configuration: people see `report`, log files get a line for each
+  /// problem. A log that is the terminal doesn't say it twice.
+  func tell(_ level: LogLevel, _ problems: [String], report: String) {
+    Self.say(report)
+    if !isOnTerminal { for problem in problems { record(level, problem) } }
+  }
+
   /// Writes to standard error.
   static func say(_ text: String) { try? ProcessFiles.writeAll(2, Array(text.utf8)) }
 }

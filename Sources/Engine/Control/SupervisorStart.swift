@@ -19,7 +19,7 @@ public enum FrontDoor {
     let adopted = Listeners(adopting: inherited)
     do {
       let generation = try SupervisorGeneration.make(1, options, keeping: adopted, log: log)
-      if !generation.warnings.isEmpty { SupervisorLog.say(generation.warnings) }
+      log.tell(.warn, generation.warnings, report: generation.report)
       var daemonStart: DaemonStart?
       if generation.main.isDaemon && inherited.isEmpty {
         daemonStart = try DaemonStart.fork()
@@ -34,8 +34,7 @@ public enum FrontDoor {
       supervisor.daemonStart?.report(code)
       return code
     } catch let failure as SupervisorGeneration.Failure {
-      for problem in failure.problems { log.record(.emerg, problem) }
-      SupervisorLog.say(failure.report)
+      log.tell(.emerg, failure.problems, report: failure.report)
     } catch let ended as DaemonStart.Ended {
       return ended.code
     } catch {

@@ -1,0 +1,203 @@
+// What clients notice of a stop, a reload, a crash and an upgrade: nothing that they needn't.
+
+import Foundation
+import Synchronization
+import Testing
+
+private func proxy(_ extra: String = "", location: String = "") -> String {
+  """
+  \(extra)
+  http { server {
+    listen 127.0.0.1:%%PORT_0%%;
+    location / { proxy_pass http://%%UPSTREAM_0%%; \(location) }
+  } }
+  """
+}
+
+@Suite struct DrainTests {
+  @Test func quitFinishesWhatIsInFlightAndClosesWhatIsIdle() async throws {
+    let app = try TestUpstream { request in
+      request.path == "/slow"
+        ? .steps([
+          .pause(seconds: 1), .bytes("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow"),
+        ]) : .answer(body: "fast")
+    }
+    let door = try await Portico.start(config: proxy(), upstreams: [app])
+    let idle = try door.client()
+    try idle.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    #expect(try idle.response().text == "fast")
+    let busy = try door.client()
+    try busy.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+    try waitUntil("the slow request") { app.requests.contains { $0.path == "/slow" } }
+    door.command.signal(SIGQUIT)
+    #expect(idle.isClosed(within: 0.8))
+    #expect(throws: RawClient.Failure.self) { try door.client() }
+    let response = try busy.response()
+    #expect(response.text == "slow")
+    #expect(response["connection"] == "close")
+    #expect(try door.command.wait(within: 5).code == 0)
+  }
+
+  @Test func quitWaitsNoLongerThanItsTimeout() async throws {
+    let app = try TestUpstream { _ in .steps([.silence]) }
+    let door = try await Portico.start(
+      config: proxy("worker_shutdown_timeout 1s;"), upstreams: [app])
+    let busy = try door.client()
+    try busy.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    try waitUntil("the request") { !app.requests.isEmpty }
+    let start = Date()
+    #expect(try door.stop(within: 5) == 0)
+    #expect(Date().timeIntervalSince(start) > 0.9)
+  }
+
+  @Test func terminateWaitsForNobody() async throws {
+    let app = try TestUpstream { _ in .steps([.silence]) }
+    let door = try await Portico.start(config: proxy(), upstreams: [app])
+    let busy = try door.client()
+    try busy.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    try waitUntil("the request") { !app.requests.isEmpty }
+    #expect(try door.stop(SIGTERM, within: 3) == 0)
+    #expect(busy.isClosed())
+  }
+}
+
+@Suite struct ReloadUnderLoadTests {
+  /// Clients that ask without a pause until they are told to stop; each failure is kept.
+  private final class Load: Sendable {
+    private let isOver = Atomic(false)
+    private let outcome = Mutex<(count: Int, failures: [String])>((0, []))
+    private let running = Atomic(0)
+
+    init(_ door: RunningPortico, clients: Int, keepAlive: Bool) {
+      let port = door.port()
+      for _ in 0..<clients {
+        running.add(1, ordering: .relaxed)
+        let thread = Thread { [self] in
+          var client: RawClient?
+          while !isOver.load(ordering: .relaxed) {
+            do {
+              let current = try client ?? RawClient(port: port)
+              let field = keepAlive ? "" : "Connection: close\r\n"
+              try current.send("GET / HTTP/1.1\r\nHost: a\r\n\(field)\r\n")
+              let response = try current.response()
+              if response.status != 200 { throw RawClient.Failure.malformed("\(response.status)") }
+              client = keepAlive ? current : nil
+              outcome.withLock { $0.count += 1 }
+            } catch {
+              client = nil
+              outcome.withLock { $0.failures.append("\(error)") }
+            }
+          }
+          running.subtract(1, ordering: .releasing)
+        }
+        thread.start()
+      }
+    }
+
+    /// Stops; gives how many requests were answered and what went wrong.
+    func stop() throws -> (count: Int, failures: [String]) {
+      isOver.store(true, ordering: .relaxed)
+      try waitUntil("the clients", within: 20) { running.load(ordering: .acquiring) == 0 }
+      return outcome.withLock { $0 }
+    }
+  }
+
+  @Test(arguments: [true, false])
+  func twentyReloadsFailNoRequestAndCloseNoConnection(_ keepAlive: Bool) async throws {
+    let app = try TestUpstream { _ in .answer(body: "hello") }
+    let door = try await Portico.start(
+      config: proxy("worker_processes 2;", location: "proxy_read_timeout 60s;"), upstreams: [app])
+    let load = Load(door, clients: 4, keepAlive: keepAlive)
+    for index in 0..<20 {
+      let result = try door.reload(
+        config: proxy("worker_processes 2;", location: "proxy_read_timeout \(61 + index)s;"))
+      #expect(result.code == 0)
+    }
+    let (count, failures) = try load.stop()
+    #expect(count > 0)
+    #expect(failures == [])
+    try door.stop()
+  }
+
+  @Test func aKeptConnectionTakesTheNewConfigurationAtItsNextRequest() async throws {
+    func config(_ text: String) -> String {
+      "http { server { listen 127.0.0.1:%%PORT_0%%; return 200 \(text); } }"
+    }
+    let door = try await Portico.start(config: config("one"))
+    let client = try door.client()
+    for text in ["one", "two", "three"] {
+      if text != "one" { #expect(try door.reload(config: config(text)).code == 0) }
+      try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+      #expect(try client.response().text == text)
+    }
+    try door.stop()
+  }
+
+  @Test func aRequestInFlightEndsUnderThePlanThatItBeganWith() async throws {
+    let app = try TestUpstream { _ in
+      .steps([.pause(seconds: 0.5), .bytes("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold")])
+    }
+    let door = try await Portico.start(
+      config: proxy(location: "add_header X-Plan old;"), upstreams: [app])
+    let client = try door.client()
+    try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    try waitUntil("the request") { !app.requests.isEmpty }
+    let next = "http { server { listen 127.0.0.1:%%PORT_0%%; return 200 new; } }"
+    #expect(try door.reload(config: next).code == 0)
+    #expect(try door.get().text == "new")
+    let response = try client.response()
+    #expect(response.text == "old")
+    #expect(response["x-plan"] == "old")
+    try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    #expect(try client.response().text == "new")
+    try door.stop()
+  }
+
+  @Test func theNumberOfWorkersChangesWithoutAFailedRequest() async throws {
+    let app = try TestUpstream { _ in .answer(body: "hello") }
+    let door = try await Portico.start(config: proxy("worker_processes 1;"), upstreams: [app])
+    let load = Load(door, clients: 4, keepAlive: false)
+    for workers in [3, 1, 4, 2] {
+      #expect(try door.reload(config: proxy("worker_processes \(workers);")).code == 0)
+    }
+    let (count, failures) = try load.stop()
+    #expect(count > 0)
+    #expect(failures == [])
+    try door.stop()
+  }
+
+  @Test func anUpgradeFailsNoRequest() async throws {
+    let app = try TestUpstream { _ in .answer(body: "hello") }
+    let door = try await Portico.start(config: proxy(), upstreams: [app])
+    let load = Load(door, clients: 4, keepAlive: false)
+    let old = door.command.pid
+    try door.signal(SIGUSR2)
+    try waitUntil("the new binary") { (try? door.pid).map { $0 != old } ?? false }
+    kill(old, SIGQUIT)
+    #expect(try door.command.wait(within: 10).code == 0)
+    let (count, failures) = try load.stop()
+    #expect(count > 0)
+    #expect(failures == [])
+    _ = try door.send("stop")
+  }
+}
+
+@Suite struct PermissionTests {
+  @Test func namesAPortThatNeedsPermission() throws {
+    let site = try Site(config: "http { server { listen 127.0.0.1:81; return 200 a; } }")
+    chmod(site.folder, 0o777)
+    // A user other than root; harmless when the tests aren't run by root.
+    let user = getuid() == 0 ? ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] : []
+    // Containers may allow every port to everybody.
+    let start = try? String(
+      contentsOfFile: "/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding: .utf8)
+    guard start?.hasPrefix("1024") ?? true else { return }
+    let result = try Command(
+      user + [Portico.binary] + site.arguments(globals: Portico.globals), folder: site.folder
+    ).wait()
+    #expect(result.code == 1)
+    #expect(
+      result.standardError.contains("bind() to 127.0.0.1:81 failed (13: Permission denied)"))
+    #expect(!site.exists("portico.pid"))
+  }
+}
