@@ -198,7 +198,7 @@ class Arena:
         self.folder, self.nginx = folder, nginx
         self.upstream = process.free_port()
         os.chmod(folder, 0o755)
-        for name in ("files", "empty"):
+        for name in ("files", "empty", "logs"):
             os.mkdir(f"{folder}/{name}")
         self.write("empty/index.html", "")
         for name, size in (("1k.txt", 1024), ("100k", 100 << 10), ("64m", 64 << 20)):
