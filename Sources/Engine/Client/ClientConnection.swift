@@ -20,8 +20,6 @@ final class ClientConnection {
   let facts = ConnectionFacts()
   private(set) var address: AddressPlan
   private(set) lazy var http = H1Connection(self)
-  /// The client spoke plain HTTP on a port that wants TLS.
-  private(set) var isPlainOnTLS = false
   /// Where to look the address plan up again after a reload.
   private var listen: ListenPlan
   private var plan: Plan
@@ -47,7 +45,7 @@ final class ClientConnection {
     facts.requestCount = 0
     facts.openedAt = loop.now
     facts.tls = nil
-    isPlainOnTLS = false
+    facts.isPlainOnTLS = false
     // A socket that was just accepted often has its request already: EPOLLIN would say so at once.
     transport.open(fd, readable: true, writable: true)
     if listen.addresses.count > 1 || listen.settings.address.isWildcard {
@@ -119,7 +117,7 @@ final class ClientConnection {
     switch unsafe IOResult(linux_peek(transport.fd, &byte, 1), zeroIsEnd: true) {
     case .bytes:
       if byte & 0x80 != 0 || byte == 0x16 { return startTLS() }
-      isPlainOnTLS = true
+      facts.isPlainOnTLS = true
       phase = .open
       http.onReadable()
     case .wouldBlock: transport.noteEmpty()

@@ -281,13 +281,7 @@ final class H1Connection: ClientStream {
       return flush()
     }
     loop.clearTimer(client.timer)
-    if client.isPlainOnTLS {
-      exchange.keepAlive = false
-      exchange.log(.info, "client sent plain HTTP request to HTTPS port")
-      exchange.fail(497)
-    } else {
-      exchange.begin()
-    }
+    exchange.begin()
     flush()
   }
 

@@ -61,5 +61,7 @@ final class ConnectionFacts {
   var requestCount = 0
   var openedAt: Milliseconds = 0
   var tls: TLSSession?
+  /// The client spoke plain HTTP on a port that wants TLS.
+  var isPlainOnTLS = false
   var fd: Int32 = -1
 }

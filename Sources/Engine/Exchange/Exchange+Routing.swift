@@ -11,6 +11,7 @@ extension Exchange {
     applyMethod()
     selectSite()
     guard normalizeTarget() else { return fail(400) }
+    guard admitByTLS() else { return }
     if let program = site.program {
       guard run(program) else { return }
     }
@@ -23,7 +24,7 @@ extension Exchange {
     requestTarget = request.target.of(headBytes)
   }
 
-  /// Chooses the site by host name, and refuses what TLS did not allow for it (421).
+  /// Chooses the site by host name.
   private func selectSite() {
     guard !address.hasOneSite || !host.isEmpty else { return }
     let name = hostWithoutPort

@@ -321,12 +321,7 @@ struct TLSPolicyBuilder {
     policy.verifyDepth = settings.verifyDepth
     policy.alpn = ["http/1.1"]
     policy.rejectHandshake = settings.rejectsHandshake
-    switch settings.verify {
-    case .off: policy.verifyClient = .off
-    case .on: policy.verifyClient = .on
-    case .optional: policy.verifyClient = .optional
-    case .optional_no_ca: policy.verifyClient = .optionalNoCA
-    }
+    policy.verifyClient = settings.verify.mode
     if settings.verify == .on || settings.verify == .optional, policy.clientCAPEM.isEmpty {
       throw Refusal("\"ssl_verify_client\" needs \"ssl_client_certificate\"")
     }

@@ -80,7 +80,19 @@ struct TLSSettings {
   var passwordPath: String?
   var handshakeTimeout: Milliseconds = 60_000
 
-  enum ClientVerification: String, CaseIterable { case off, on, optional, optional_no_ca }
+  enum ClientVerification: String, CaseIterable {
+    case off, on, optional, optional_no_ca
+
+    /// The same, as the TLS layer says it.
+    var mode: TLSClientVerification {
+      switch self {
+      case .off: .off
+      case .on: .on
+      case .optional: .optional
+      case .optional_no_ca: .optionalNoCA
+      }
+    }
+  }
 }
 
 /// Settings that a location inherits from its server and `http`.

@@ -47,7 +47,8 @@ final class SiteNameResolver: TLSNameResolver {
   override func context(for name: Bytes?, session: TLSSession) -> TLSNameChoice {
     var site = address.defaultSite
     if let name, let match = address.names.find(name, captures: &captures) { site = match.value }
-    guard let tls = site.tls else { return .fail }
+    // A site without a certificate of its own speaks with that of the default site, as in nginx.
+    guard let tls = site.tls else { return .keep }
     if tls.policy.rejectHandshake { return .reject }
     guard let context = tls.context(library, errorLog) else { return .fail }
     return .use(context)

@@ -89,6 +89,27 @@ struct TLSServerPolicy: Hashable {
   var rejectHandshake = false
 }
 
+/// The part of a policy that decides which clients are let in.
+struct TLSClientTrust: Hashable {
+  var verify: TLSClientVerification
+  var depth: Int
+  var clientCAPEM: [UInt8]
+  var trustedPEM: [UInt8]
+  var crlPEM: [UInt8]
+}
+
+extension TLSServerPolicy {
+  /// How clients are verified; the same for all policies that verify nobody.
+  var clientTrust: TLSClientTrust {
+    if verifyClient == .off {
+      return TLSClientTrust(verify: .off, depth: 0, clientCAPEM: [], trustedPEM: [], crlPEM: [])
+    }
+    return TLSClientTrust(
+      verify: verifyClient, depth: verifyDepth, clientCAPEM: clientCAPEM, trustedPEM: trustedPEM,
+      crlPEM: crlPEM)
+  }
+}
+
 /// One `ssl_conf_command` or `proxy_ssl_conf_command`.
 struct TLSConfCommand: Hashable {
   var name: String

@@ -15,7 +15,7 @@ final class TLSServerContext {
   let handle: OpaquePointer
   let library: TLSLibrary
   let ticketKeys: TLSTicketKeys
-  let verifyClient: TLSClientVerification
+  let clientTrust: TLSClientTrust
   let earlyData: Bool
   let rejectHandshake: Bool
   let cipherSuites: String?
@@ -39,7 +39,7 @@ final class TLSServerContext {
     unsafe handle = setup.handle
     self.library = library
     self.ticketKeys = ticketKeys
-    verifyClient = policy.verifyClient
+    clientTrust = policy.clientTrust
     earlyData = policy.earlyData
     rejectHandshake = policy.rejectHandshake
     cipherSuites = policy.cipherSuites

@@ -56,8 +56,11 @@ extension TLSSession {
   }
 
   /// The verdict under the policy in force.
-  var clientVerdict: ClientVerdict {
-    switch serverContext?.verifyClient ?? .off {
+  var clientVerdict: ClientVerdict { clientVerdict(under: serverContext?.clientTrust.verify ?? .off) }
+
+  /// The verdict for a site that verifies clients in this way.
+  func clientVerdict(under mode: TLSClientVerification) -> ClientVerdict {
+    switch mode {
     case .off: return .accepted
     case .on where !hasPeerCertificate: return .missing
     case .on, .optional: return !hasPeerCertificate || verifyResult == 0 ? .accepted : .refused
