@@ -381,6 +381,7 @@ extension Exchange {
 
   /// Parts from the connection: keeps it for later if it is clean, closes it otherwise.
   func endTry(_ outcome: PeerOutcome, mayKeep: Bool) {
+    if proxyIsTLS, case .success = outcome { rememberUpstreamSession() }
     if let peer = attempt.peer, let group = attempt.group {
       if group.release(peer, outcome, now: loop.now) {
         core.errorLog.write(

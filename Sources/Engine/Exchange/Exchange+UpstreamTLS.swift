@@ -7,16 +7,22 @@ extension Exchange {
   /// What a kept connection must have been opened with to serve this exchange.
   var upstreamTLSKey: UpstreamConnection.TLSKey {
     guard proxyIsTLS, let tls = location.upstreamTLS else { return UpstreamConnection.TLSKey() }
-    return UpstreamConnection.TLSKey(
-      context: ObjectIdentifier(tls), name: Array(upstreamServerName.string.utf8))
+    return UpstreamConnection.TLSKey(tls: tls, name: Array(upstreamServerName.string.utf8))
   }
 
   /// `proxy_ssl_name`, by default the host of proxy_pass.
   private var upstreamServerName: Bytes {
     let name = location.settings.upstreamTLS.value.name.map { evaluate($0) } ?? proxyHost
-    if name.hasPrefix(Bytes("[")) { return name }
+    if name.hasPrefix(Bytes("[")), let end = name.firstIndex(of: UInt8(ascii: "]")) {
+      return name.slice(1, end)
+    }
     guard let colon = name.lastIndex(of: UInt8(ascii: ":")) else { return name }
     return name.prefix(colon)
+  }
+
+  /// Whose session may be resumed: of one server under one name.
+  private var resumptionName: String {
+    "\(attempt.peerName ?? "") \(upstreamServerName.string)"
   }
 
   func makeUpstreamSession(_ fd: Int32) -> TLSSession? {
@@ -26,8 +32,8 @@ extension Exchange {
       let context = try tls.context(core.tlsLibrary)
       let name = upstreamServerName.string
       let isAddress =
-        SocketAddress(literal: name, port: 0) != nil || name.hasPrefix("[") || name.isEmpty
-      let resumption = settings.reusesSessions ? tls.resumptions[name] : nil
+        SocketAddress(literal: name, port: 0) != nil || name.isEmpty
+      let resumption = settings.reusesSessions ? tls.resumptions[resumptionName] : nil
       return TLSSession(
         client: context, fd: fd,
         serverName: settings.sendsServerName && !isAddress ? name : nil,
@@ -53,6 +59,6 @@ extension Exchange {
     guard let tls = attempt.connection?.transport.tls, let resumption = tls.resumption,
       location.settings.upstreamTLS.value.reusesSessions
     else { return }
-    location.upstreamTLS?.remember(resumption, name: upstreamServerName.string)
+    location.upstreamTLS?.remember(resumption, name: resumptionName)
   }
 }

@@ -26,12 +26,16 @@ final class UpstreamConnection {
 
   /// What distinguishes TLS connections to one address.
   struct TLSKey: Equatable {
-    var context: ObjectIdentifier?
+    /// Held, so that nothing else can have its identity.
+    var tls: UpstreamTLS?
     var name: [UInt8] = []
 
-    @inline(__always)
-    static func == (a: TLSKey, b: TLSKey) -> Bool {
-      a.context == b.context && (a.context == nil || a.name == b.name)
+    /// Connections made under equal options survive a reload.
+    static func == (one: TLSKey, other: TLSKey) -> Bool {
+      guard let first = one.tls, let second = other.tls else {
+        return one.tls == nil && other.tls == nil
+      }
+      return one.name == other.name && (first === second || first.options == second.options)
     }
   }
 }
