@@ -37,7 +37,7 @@ struct SupervisorGeneration {
     _ number: Int, _ options: StartOptions, keeping old: Listeners, log: SupervisorLog
   ) throws(Failure) -> SupervisorGeneration {
     let files = RecordedFiles(options: options)
-    let reading = files.readConfiguration()
+    let reading = files.readConfiguration(isReload: number > 1)
     guard let plan = reading.plan else {
       throw Failure(reading.problems, report: reading.report)
     }

@@ -70,27 +70,6 @@ extension PlanBuilder {
     proxy.hiddenTokens = hidden
   }
 
-  private func settleUpstreamTLS(_ scope: Scope, _ place: Location) {
-    guard let pass = scope.location.proxy.value.pass else { return }
-    if case .upstream = pass.destination, !pass.isTLS { return }
-    let settings = scope.location.upstreamTLS.value
-    var options = TLSClientOptions()
-    options.ciphers = settings.ciphers
-    options.protocols = TLSProtocols(names: settings.protocols)
-    options.verify = settings.verifies
-    options.verifyDepth = settings.verifyDepth
-    do throws(Refusal) {
-      if let path = settings.trustedCertificatePath { options.trustedPEM = try read(path, nil) }
-      if let path = settings.crlPath { options.crlPEM = try read(path, nil) }
-    } catch {
-      diagnostics.error(error.message, at: currentWord!)
-    }
-    if settings.verifies && settings.trustedCertificatePath == nil {
-      diagnostics.error("\"proxy_ssl_verify\" needs \"proxy_ssl_trusted_certificate\"", at: currentWord!)
-    }
-    place.upstreamTLS = UpstreamTLS(options: options)
-  }
-
   /// nginx's default: every request is logged, in the combined format.
   func setStandardAccessLog(_ scope: Scope) {
     let text =
@@ -258,73 +237,26 @@ extension PlanBuilder {
 
   // --- TLS ----------------------------------------------------------------------------------------
 
-  private func siteTLS(_ draft: SiteDraft) -> SiteTLS? {
-    guard let settings = draft.site?.settings.tls.value else { return nil }
-    if settings.certificatePaths.isEmpty && !settings.rejectsHandshake { return nil }
-    do throws(Refusal) {
-      let policy = try TLSPolicyBuilder(self, settings).make(draft.word)
-      return SiteTLS(policy: policy, ticketKeys: try surroundings.ticketKeys.keys(for: settings, self))
-    } catch {
-      diagnostics.error(error.message, at: draft.word)
-      return nil
-    }
-  }
-
   private func checkTLS(_ address: AddressPlan) {
-    guard address.defaultSite.tls == nil else { return }
+    guard address.defaultSite.tls == nil else {
+      if address.defaultSite.settings.tls.value.rejectsHandshake { checkOthers(address) }
+      return
+    }
     if let draft = sites.first(where: { $0.site === address.defaultSite }) {
       diagnostics.error(
         "no \"ssl_certificate\" is defined for the \"listen … ssl\" directive on \(address.address.description)",
         at: draft.listens.first?.word ?? draft.word)
     }
   }
-}
 
-/// From the `ssl_` settings of a server to a policy, reading the files that they name.
-struct TLSPolicyBuilder {
-  private let builder: PlanBuilder
-  private let settings: Shared<TLSSettings>
-
-  init(_ builder: PlanBuilder, _ settings: Shared<TLSSettings>) {
-    self.builder = builder
-    self.settings = settings
-  }
-
-  func make(_ word: Word) throws(Refusal) -> TLSServerPolicy {
-    var policy = TLSServerPolicy()
-    guard settings.certificatePaths.count == settings.keyPaths.count else {
-      throw Refusal(
-        "\(settings.certificatePaths.count) \"ssl_certificate\" and \(settings.keyPaths.count) \"ssl_certificate_key\": each certificate needs its key")
+  /// Where the default site has no certificate to lend, each other one needs its own.
+  private func checkOthers(_ address: AddressPlan) {
+    for draft in sites {
+      guard let site = draft.site, site.tls == nil, address.sites.contains(where: { $0 === site })
+      else { continue }
+      diagnostics.error(
+        "no \"ssl_certificate\" is defined for this server, and the default one on \(address.address.description) rejects handshakes",
+        at: draft.word)
     }
-    let passwords = try settings.passwordPath.map { (path) throws(Refusal) in
-      try builder.read(path, nil).split(separator: UInt8(ascii: "\n")).map { Array($0) }
-    } ?? []
-    for (certificate, key) in zip(settings.certificatePaths, settings.keyPaths) {
-      let source = TLSCertificateSource(
-        certificatePEM: try builder.read(certificate, nil), keyPEM: try builder.read(key, nil),
-        certificatePath: certificate, keyPath: key, passwords: passwords)
-      builder.check(source, word)
-      policy.certificates.append(source)
-    }
-    policy.protocols = TLSProtocols(names: settings.protocols)
-    policy.ciphers = settings.ciphers
-    policy.preferServerCiphers = settings.prefersServerCiphers
-    policy.confCommands = settings.confCommands.map { TLSConfCommand(name: $0.0, value: $0.1) }
-    policy.sessionTimeoutSeconds = settings.sessionTimeoutSeconds
-    policy.sessionTickets = settings.usesTickets
-    policy.sessionCache = settings.sessionCache
-    if let path = settings.clientCertificatePath { policy.clientCAPEM = try builder.read(path, nil) }
-    if let path = settings.trustedCertificatePath { policy.trustedPEM = try builder.read(path, nil) }
-    if let path = settings.crlPath { policy.crlPEM = try builder.read(path, nil) }
-    if let path = settings.dhparamPath { policy.dhparamPEM = try builder.read(path, nil) }
-    policy.ecdhCurve = settings.curves
-    policy.verifyDepth = settings.verifyDepth
-    policy.alpn = ["http/1.1"]
-    policy.rejectHandshake = settings.rejectsHandshake
-    policy.verifyClient = settings.verify.mode
-    if settings.verify == .on || settings.verify == .optional, policy.clientCAPEM.isEmpty {
-      throw Refusal("\"ssl_verify_client\" needs \"ssl_client_certificate\"")
-    }
-    return policy
   }
 }

@@ -20,6 +20,9 @@ struct PlanSurroundings {
   var ticketKeys: TLSTicketKeyRing
   /// Whether to look into certificates (at `-t` and when the supervisor validates).
   var checksCertificates = false
+  /// Whether a certificate that can't be used takes only its own site down (at a reload, and where the
+  /// supervisor has checked before) instead of the whole configuration.
+  var toleratesBrokenCertificates = false
 }
 
 /// Builds one plan.
@@ -48,8 +51,12 @@ final class PlanBuilder {
   var defaultTypes: MediaTypes?
   /// Each file is read from the provider once.
   private var fileCache: [String: [UInt8]] = [:]
-  private var checkedCertificates: Set<String> = []
-  private lazy var library = TLSLibrary()
+  /// TLS settings that were made into something already: blocks that inherit share it.
+  var madeSites: [ObjectIdentifier: (settings: Shared<TLSSettings>, tls: SiteTLS)] = [:]
+  var madeUpstreams: [ObjectIdentifier: (settings: Shared<UpstreamTLSSettings>, tls: UpstreamTLS)] = [:]
+  var checkedCertificates: Set<String> = []
+  var checkedPolicies: Set<TLSServerPolicy> = []
+  lazy var library = TLSLibrary()
 
   init(files: any FileProvider, surroundings: PlanSurroundings, diagnostics: Diagnostics) {
     self.files = files
@@ -265,19 +272,6 @@ final class PlanBuilder {
       return bytes
     } catch {
       throw Refusal("cannot read \"\(full)\": \(error.reason)", argument: argument)
-    }
-  }
-
-  /// Looks into a certificate once, for `-t`.
-  func check(_ source: TLSCertificateSource, _ word: Word) {
-    guard surroundings.checksCertificates,
-      checkedCertificates.insert(source.certificatePath + "|" + source.keyPath).inserted
-    else { return }
-    for problem in TLSCheck.certificate(source, now: Int64(Clock.wall / 1000), library: library) {
-      switch problem.severity {
-      case .error: diagnostics.error(problem.message, at: word)
-      case .warning: diagnostics.warn(problem.message, at: word)
-      }
     }
   }
 }

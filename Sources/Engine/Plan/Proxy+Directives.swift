@@ -108,7 +108,15 @@ extension Row {
     .flag("proxy_ssl_server_name", .httpServerLocation, \.location.upstreamTLS.value.sendsServerName, "off", "Whether the name is sent by SNI."),
     .flag("proxy_ssl_verify", .httpServerLocation, \.location.upstreamTLS.value.verifies, "off", "Whether the upstream's certificate is verified."),
     .number("proxy_ssl_verify_depth", .httpServerLocation, 0...100, \.location.upstreamTLS.value.verifyDepth, "1", "The longest chain of certificates that is verified."),
-    .optionalText("proxy_ssl_trusted_certificate", .httpServerLocation, \.location.upstreamTLS.value.trustedCertificatePath, "The CA certificates that upstreams are verified by."),
+    .file("proxy_ssl_trusted_certificate", .httpServerLocation, \.location.upstreamTLS.value.trustedCertificates, "The CA certificates that upstreams are verified by."),
+    .file("proxy_ssl_crl", .httpServerLocation, \.location.upstreamTLS.value.crl, "Revoked certificates of upstreams."),
+    .file("proxy_ssl_certificate", .httpServerLocation, \.location.upstreamTLS.value.certificate, "The certificate that is shown to upstreams that ask for one."),
+    .file("proxy_ssl_certificate_key", .httpServerLocation, \.location.upstreamTLS.value.key, "The file with that certificate's key."),
+    .file("proxy_ssl_password_file", .httpServerLocation, \.location.upstreamTLS.value.passwords, "A file with passwords for the key, one a line."),
+    Row("proxy_ssl_conf_command", .httpServerLocation, 2...2, "An OpenSSL configuration command.") { scope, directive throws(Refusal) in
+      if scope.isFirst(directive) { scope.location.upstreamTLS.value.confCommands = [] }
+      scope.location.upstreamTLS.value.confCommands.append((directive.arguments[0], directive.arguments[1]))
+    }.repeatable(),
     .flag("proxy_ssl_session_reuse", .httpServerLocation, \.location.upstreamTLS.value.reusesSessions, "on", "Whether TLS sessions are resumed."),
     .text("proxy_ssl_ciphers", .httpServerLocation, \.location.upstreamTLS.value.ciphers, "DEFAULT", "The ciphers offered to upstreams."),
     Row("proxy_ssl_protocols", .httpServerLocation, 1...6, "The TLS versions spoken to upstreams.", standard: "TLSv1.2 TLSv1.3") { scope, directive throws(Refusal) in

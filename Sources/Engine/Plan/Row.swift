@@ -183,6 +183,17 @@ extension Row {
     }
   }
 
+  /// A file that the configuration names; the word is kept, for what is found wrong in the file.
+  static func file(
+    _ name: String, _ contexts: Contexts, _ path: ReferenceWritableKeyPath<Scope, Word?>,
+    _ summary: String
+  ) -> Row {
+    Row(name, contexts, 1...1, summary, standard: "—") { scope, directive throws(Refusal) in
+      try refuseVariables(directive)
+      scope[keyPath: path] = directive.text(0).isEmpty ? nil : directive.arguments[0]
+    }
+  }
+
   /// A word with variables.
   static func template(
     _ name: String, _ contexts: Contexts, _ path: ReferenceWritableKeyPath<Scope, Template?>,

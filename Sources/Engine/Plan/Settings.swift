@@ -3,6 +3,7 @@
 // Each directive row writes one field here. A block begins with a copy of its parent's settings; a
 // field's initial value is the directive's default.
 
+import Configuration
 import HTTP
 
 /// Settings of the whole program: what stands outside any block, and in `events`.
@@ -58,26 +59,26 @@ struct ServerSettings {
 
 /// The `ssl_` directives of a server.
 struct TLSSettings {
-  var certificatePaths: [String] = []
-  var keyPaths: [String] = []
+  var certificates: [Word] = []
+  var keys: [Word] = []
   var protocols: [String] = ["TLSv1.2", "TLSv1.3"]
   var ciphers = "HIGH:!aNULL:!MD5"
   var prefersServerCiphers = false
-  var confCommands: [(String, String)] = []
+  var confCommands: [(name: Word, value: Word)] = []
   var sessionTimeoutSeconds = 300
   var usesTickets = true
   var sessionCache = TLSSessionCache.none
-  var ticketKeyPaths: [String] = []
-  var clientCertificatePath: String?
-  var trustedCertificatePath: String?
-  var crlPath: String?
+  var ticketKeys: [Word] = []
+  var clientCertificates: Word?
+  var trustedCertificates: Word?
+  var crl: Word?
   var verify = ClientVerification.off
   var verifyDepth = 1
   var rejectsHandshake = false
   var bufferBytes = 16 << 10
   var curves: String?
-  var dhparamPath: String?
-  var passwordPath: String?
+  var dhparam: Word?
+  var passwords: Word?
   var handshakeTimeout: Milliseconds = 60_000
 
   enum ClientVerification: String, CaseIterable {
@@ -337,13 +338,13 @@ struct UpstreamTLSSettings {
   var sendsServerName = false
   var verifies = false
   var verifyDepth = 1
-  var trustedCertificatePath: String?
-  var crlPath: String?
-  var certificatePath: String?
-  var keyPath: String?
+  var trustedCertificates: Word?
+  var crl: Word?
+  var certificate: Word?
+  var key: Word?
   var protocols: [String] = ["TLSv1.2", "TLSv1.3"]
   var ciphers = "DEFAULT"
   var reusesSessions = true
-  var confCommands: [(String, String)] = []
-  var passwordPath: String?
+  var confCommands: [(name: Word, value: Word)] = []
+  var passwords: Word?
 }

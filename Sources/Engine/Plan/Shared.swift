@@ -34,6 +34,9 @@ struct Shared<Value> {
     @inline(__always) get { storage.value[keyPath: path] }
   }
 
+  /// What tells this box from others while it lives.
+  var identity: ObjectIdentifier { ObjectIdentifier(storage) }
+
   /// Whether both are the same box, and so certainly equal.
   func isSame(as other: Shared<Value>) -> Bool { storage === other.storage }
 }

@@ -10,9 +10,10 @@ final class SiteTLS {
   /// Why the context can't be made: said once.
   private(set) var problem: String?
 
-  init(policy: TLSServerPolicy, ticketKeys: TLSTicketKeys) {
+  init(policy: TLSServerPolicy, ticketKeys: TLSTicketKeys, problem: String? = nil) {
     self.policy = policy
     self.ticketKeys = ticketKeys
+    self.problem = problem
   }
 
   /// The context, or nil if the certificate is broken: only this site's handshakes fail then.

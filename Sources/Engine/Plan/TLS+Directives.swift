@@ -7,15 +7,15 @@ extension Row {
   static let tlsRows: [Row] = [
     Row("ssl_certificate", .httpServer, 1...1, "A file with the certificate and its chain; several for several key types.") { scope, directive throws(Refusal) in
       try refuseVariables(directive)
-      if scope.isFirst(directive) { scope.server.tls.value.certificatePaths = [] }
-      scope.server.tls.value.certificatePaths.append(directive.text(0))
+      if scope.isFirst(directive) { scope.server.tls.value.certificates = [] }
+      scope.server.tls.value.certificates.append(directive.arguments[0])
     }.repeatable(),
     Row("ssl_certificate_key", .httpServer, 1...1, "The file with the certificate's key.") { scope, directive throws(Refusal) in
       try refuseVariables(directive)
-      if scope.isFirst(directive) { scope.server.tls.value.keyPaths = [] }
-      scope.server.tls.value.keyPaths.append(directive.text(0))
+      if scope.isFirst(directive) { scope.server.tls.value.keys = [] }
+      scope.server.tls.value.keys.append(directive.arguments[0])
     }.repeatable(),
-    .optionalText("ssl_password_file", .httpServer, \.server.tls.value.passwordPath, "A file with passwords for keys, one a line."),
+    .file("ssl_password_file", .httpServer, \.server.tls.value.passwords, "A file with passwords for keys, one a line."),
     Row("ssl_protocols", .httpServer, 1...6, "The TLS versions that are spoken.", standard: "TLSv1.2 TLSv1.3") { scope, directive throws(Refusal) in
       scope.server.tls.value.protocols = try protocols(directive)
     },
@@ -23,7 +23,7 @@ extension Row {
     .flag("ssl_prefer_server_ciphers", .httpServer, \.server.tls.value.prefersServerCiphers, "off", "Whether our order of ciphers counts."),
     Row("ssl_conf_command", .httpServer, 2...2, "An OpenSSL configuration command.") { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.server.tls.value.confCommands = [] }
-      scope.server.tls.value.confCommands.append((directive.text(0), directive.text(1)))
+      scope.server.tls.value.confCommands.append((directive.arguments[0], directive.arguments[1]))
     }.repeatable(),
     Row("ssl_session_cache", .httpServer, 1...2, "Where sessions of TLS 1.2 are kept by id.", standard: "none") { scope, directive throws(Refusal) in
       scope.server.tls.value.sessionCache = try sessionCache(directive)
@@ -33,18 +33,18 @@ extension Row {
     },
     .flag("ssl_session_tickets", .httpServer, \.server.tls.value.usesTickets, "on", "Whether sessions are resumed by tickets."),
     Row("ssl_session_ticket_key", .httpServer, 1...1, "A file with 48 or 80 random bytes: the first encrypts tickets, others decrypt.") { scope, directive throws(Refusal) in
-      if scope.isFirst(directive) { scope.server.tls.value.ticketKeyPaths = [] }
-      scope.server.tls.value.ticketKeyPaths.append(directive.text(0))
+      if scope.isFirst(directive) { scope.server.tls.value.ticketKeys = [] }
+      scope.server.tls.value.ticketKeys.append(directive.arguments[0])
     }.repeatable(),
-    .optionalText("ssl_client_certificate", .httpServer, \.server.tls.value.clientCertificatePath, "The CA certificates that clients are verified by, told to them."),
-    .optionalText("ssl_trusted_certificate", .httpServer, \.server.tls.value.trustedCertificatePath, "More CA certificates, not told to clients."),
-    .optionalText("ssl_crl", .httpServer, \.server.tls.value.crlPath, "Revoked certificates."),
+    .file("ssl_client_certificate", .httpServer, \.server.tls.value.clientCertificates, "The CA certificates that clients are verified by, told to them."),
+    .file("ssl_trusted_certificate", .httpServer, \.server.tls.value.trustedCertificates, "More CA certificates, not told to clients."),
+    .file("ssl_crl", .httpServer, \.server.tls.value.crl, "Revoked certificates."),
     .choice("ssl_verify_client", .httpServer, \.server.tls.value.verify, "off", "Whether clients show certificates."),
     .number("ssl_verify_depth", .httpServer, 0...100, \.server.tls.value.verifyDepth, "1", "The longest chain of client certificates."),
     .flag("ssl_reject_handshake", .httpServer, \.server.tls.value.rejectsHandshake, "off", "Whether handshakes for this server are refused."),
     .size("ssl_buffer_size", .httpServer, \.server.tls.value.bufferBytes, "16k", "Accepted for nginx's sake: records are as large as what is sent at a time."),
     .optionalText("ssl_ecdh_curve", .httpServer, \.server.tls.value.curves, "The key exchange groups, in OpenSSL's syntax."),
-    .optionalText("ssl_dhparam", .httpServer, \.server.tls.value.dhparamPath, "Parameters for DHE ciphers."),
+    .file("ssl_dhparam", .httpServer, \.server.tls.value.dhparam, "Parameters for DHE ciphers."),
   ]
 
   static func refuseVariables(_ directive: Directive) throws(Refusal) {

@@ -11,6 +11,8 @@ struct TLSProblem: Equatable {
 
   let severity: Severity
   let message: String
+  /// The key is at fault rather than the certificate.
+  var isAboutKey = false
 }
 
 /// Checks of certificates.
@@ -19,28 +21,30 @@ enum TLSCheck {
   static func certificate(
     _ source: TLSCertificateSource, now: Int64, library: TLSLibrary
   ) -> [TLSProblem] {
-    var errors: [String] = []
+    var errors: [TLSProblem] = []
     var warnings: [String] = []
     var file: TLSCertificateFile?
     var key: TLSPrivateKey?
     do throws(TLSConfigurationError) {
       file = try TLSCertificateFile(
         pem: source.certificatePEM, path: source.certificatePath, library: library)
-    } catch { errors.append(error.message) }
+    } catch { errors.append(TLSProblem(severity: .error, message: error.message)) }
     do throws(TLSConfigurationError) {
       key = try TLSPrivateKey(source: source, library: library)
-    } catch { errors.append(error.message) }
+    } catch {
+      errors.append(TLSProblem(severity: .error, message: error.message, isAboutKey: true))
+    }
     if let file {
       if let key, unsafe X509_check_private_key(file.certificates[0].handle, key.handle) != 1 {
         ERR_clear_error()
-        errors.append(keyMismatch(source, file, key).message)
+        let message = keyMismatch(source, file, key).message
+        errors.append(TLSProblem(severity: .error, message: message, isAboutKey: true))
       }
       warnings += validity(source, file, now)
       warnings += chain(source, file)
       warnings += strength(source, file)
     }
-    return errors.map { TLSProblem(severity: .error, message: $0) }
-      + warnings.map { TLSProblem(severity: .warning, message: $0) }
+    return errors + warnings.map { TLSProblem(severity: .warning, message: $0) }
   }
 
   /// The first error that making a context from `policy` meets, if any: ciphers, curves, commands.

@@ -1,0 +1,184 @@
+// From the `ssl_` settings of a server to what it does with TLS: reads the files that they name, and
+// looks into certificates and keys for `-t`. Everything found wrong points at the word that names it.
+//
+// A certificate that can't be used is an error at the start and at `-t`. At a reload it is a warning:
+// the handshakes of its site fail, and everything else is served.
+
+import Configuration
+import HTTP
+
+extension PlanBuilder {
+  /// What the site of `draft` does with TLS; nil if it has no certificate of its own.
+  func siteTLS(_ draft: SiteDraft) -> SiteTLS? {
+    guard let settings = draft.site?.settings.tls else { return nil }
+    if settings.value.certificates.isEmpty && !settings.value.rejectsHandshake
+      && !settings.value.confCommands.contains(where: { $0.name.text == "Certificate" })
+    {
+      return nil
+    }
+    if let known = madeSites[settings.identity] { return known.tls }
+    var maker = TLSPolicyBuilder(self, settings.value, draft.word)
+    let policy = maker.make()
+    do throws(Refusal) {
+      let keys = try surroundings.ticketKeys.keys(for: settings.value, self)
+      let made = SiteTLS(policy: policy, ticketKeys: keys, problem: maker.problem)
+      madeSites[settings.identity] = (settings, made)
+      return made
+    } catch {
+      diagnostics.error(error.message, at: settings.value.ticketKeys.first ?? draft.word)
+      return nil
+    }
+  }
+
+  /// Passwords for keys, one a line.
+  func passwords(_ file: Word?) throws(Refusal) -> [[UInt8]] {
+    guard let file else { return [] }
+    return try read(file.text, nil).split(separator: UInt8(ascii: "\n")).map { line in
+      Array(line.last == UInt8(ascii: "\r") ? line.dropLast() : line)
+    }
+  }
+
+  /// Certificates and keys in pairs, those of `ssl_conf_command` last: they win.
+  func certificateWords(
+    _ certificates: [Word], _ keys: [Word], _ commands: [(name: Word, value: Word)]
+  ) -> [(certificate: Word, key: Word)] {
+    var pairs = Array(zip(certificates, keys))
+    if let certificate = commands.last(where: { $0.name.text == "Certificate" })?.value,
+      let key = commands.last(where: { $0.name.text == "PrivateKey" })?.value
+    {
+      pairs.append((certificate, key))
+    }
+    return pairs.map { (certificate: $0.0, key: $0.1) }
+  }
+
+  /// The commands that are OpenSSL's to carry out.
+  func commands(_ commands: [(name: Word, value: Word)]) -> [TLSConfCommand] {
+    commands.compactMap { name, value in
+      if name.text == "Certificate" || name.text == "PrivateKey" { return nil }
+      return TLSConfCommand(name: name.text, value: value.text)
+    }
+  }
+
+  /// Reads a certificate and its key.
+  func source(
+    _ certificate: Word, _ key: Word, _ passwords: [[UInt8]]
+  ) throws(Refusal) -> TLSCertificateSource {
+    TLSCertificateSource(
+      certificatePEM: try read(certificate.text, nil), keyPEM: try read(key.text, nil),
+      certificatePath: certificate.text, keyPath: key.text, passwords: passwords)
+  }
+}
+
+/// Makes one policy.
+struct TLSPolicyBuilder {
+  private let builder: PlanBuilder
+  private let settings: Shared<TLSSettings>
+  private let server: Word
+  /// What makes the site's certificate unusable.
+  private(set) var problem: String?
+
+  init(_ builder: PlanBuilder, _ settings: Shared<TLSSettings>, _ server: Word) {
+    self.builder = builder
+    self.settings = settings
+    self.server = server
+  }
+
+  /// The policy, as far as it can be made; what is wrong is in the builder's diagnostics.
+  mutating func make() -> TLSServerPolicy {
+    var policy = TLSServerPolicy()
+    policy.protocols = TLSProtocols(names: settings.protocols)
+    policy.ciphers = settings.ciphers
+    policy.preferServerCiphers = settings.prefersServerCiphers
+    policy.confCommands = builder.commands(settings.confCommands)
+    policy.sessionTimeoutSeconds = settings.sessionTimeoutSeconds
+    policy.sessionTickets = settings.usesTickets
+    policy.sessionCache = settings.sessionCache
+    policy.clientCAPEM = read(settings.clientCertificates)
+    policy.trustedPEM = read(settings.trustedCertificates)
+    policy.crlPEM = read(settings.crl)
+    policy.dhparamPEM = read(settings.dhparam)
+    policy.ecdhCurve = settings.curves == "auto" ? nil : settings.curves
+    policy.verifyDepth = settings.verifyDepth
+    policy.verifyClient = settings.verify.mode
+    policy.alpn = ["http/1.1", "http/1.0"]
+    policy.rejectHandshake = settings.rejectsHandshake
+    if settings.verify == .on || settings.verify == .optional,
+      settings.clientCertificates == nil && settings.trustedCertificates == nil
+    {
+      builder.diagnostics.error(
+        "\"ssl_verify_client\" needs \"ssl_client_certificate\" or \"ssl_trusted_certificate\"",
+        at: server)
+    }
+    check(policy)
+    readCertificates(into: &policy)
+    return policy
+  }
+
+  private func read(_ file: Word?) -> [UInt8] {
+    guard let file else { return [] }
+    do throws(Refusal) {
+      return try builder.read(file.text, nil)
+    } catch {
+      builder.diagnostics.error(error.message, at: file)
+      return []
+    }
+  }
+
+  private mutating func readCertificates(into policy: inout TLSServerPolicy) {
+    let (certificates, keys) = (settings.certificates, settings.keys)
+    if certificates.count != keys.count {
+      builder.diagnostics.error(
+        "\(certificates.count) \"ssl_certificate\" and \(keys.count) \"ssl_certificate_key\": each certificate needs its key",
+        at: certificates.last ?? keys.last ?? server)
+    }
+    var passwords: [[UInt8]] = []
+    do throws(Refusal) {
+      passwords = try builder.passwords(settings.passwords)
+    } catch {
+      report(error.message, settings.passwords ?? server)
+    }
+    for (certificate, key) in builder.certificateWords(certificates, keys, settings.confCommands) {
+      do throws(Refusal) {
+        let source = try builder.source(certificate, key, passwords)
+        check(source, certificate, key)
+        policy.certificates.append(source)
+      } catch {
+        report(error.message, error.message.contains(key.text) ? key : certificate)
+      }
+    }
+  }
+
+  /// Looks into a certificate once.
+  private mutating func check(_ source: TLSCertificateSource, _ certificate: Word, _ key: Word) {
+    guard builder.surroundings.checksCertificates,
+      builder.checkedCertificates.insert(source.certificatePath + "|" + source.keyPath).inserted
+    else { return }
+    let now = Int64(Clock.wall / 1000)
+    for problem in TLSCheck.certificate(source, now: now, library: builder.library) {
+      let word = problem.isAboutKey ? key : certificate
+      switch problem.severity {
+      case .error: report(problem.message, word)
+      case .warning: builder.diagnostics.warn(problem.message, at: word)
+      }
+    }
+  }
+
+  /// Whether OpenSSL takes everything but the certificates.
+  private func check(_ policy: TLSServerPolicy) {
+    guard builder.surroundings.checksCertificates else { return }
+    var policy = policy
+    policy.rejectHandshake = true
+    guard builder.checkedPolicies.insert(policy).inserted,
+      let problem = TLSCheck.policy(policy, library: builder.library)
+    else { return }
+    builder.diagnostics.error(problem.message, at: server)
+  }
+
+  private mutating func report(_ message: String, _ word: Word) {
+    guard builder.surroundings.toleratesBrokenCertificates else {
+      return builder.diagnostics.error(message, at: word)
+    }
+    problem = problem ?? message
+    builder.diagnostics.warn("\(message); until it is repaired TLS handshakes for this server fail", at: word)
+  }
+}
