@@ -500,7 +500,16 @@ final class H1Connection: ClientStream {
   func onFlushed() {
     guard state == .exchanging, let exchange else { return }
     if isResponseEnded { return finishExchange(exchange) }
-    if exchange.didSendHead { exchange.onClientWritable() }
+    if exchange.didSendHead { resumeExchange(exchange) }
+  }
+
+  /// Lets the exchange hand over more, and sends that at the next turn.
+  private func resumeExchange(_ exchange: Exchange) {
+    exchange.onClientWritable()
+    guard state == .exchanging, isResponseEnded || !client.output.isEmpty,
+      client.transport.isWritable
+    else { return }
+    loop.yield(client.handle)
   }
 
   /// The client does not take more at the moment.
@@ -512,7 +521,7 @@ final class H1Connection: ClientStream {
     } else {
       loop.yield(client.handle)
     }
-    if queuedByteCount < 64 << 10 { exchange.onClientWritable() }
+    if queuedByteCount < 64 << 10 { resumeExchange(exchange) }
   }
 
   // --- between requests ---------------------------------------------------------------------------

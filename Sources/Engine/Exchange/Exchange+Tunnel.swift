@@ -16,7 +16,6 @@ extension Exchange {
       attempt.input = nil
       if input.isEmpty { loop.pool.giveBack(input) } else { sendBody(input) }
     }
-    stream.flush()
     pumpTunnel()
     return false
   }
@@ -69,7 +68,6 @@ extension Exchange {
       case .bytes(let count):
         input.produced(count)
         sendBody(input)
-        stream.flush()
       case .wouldBlock:
         loop.pool.giveBack(input)
         return .open

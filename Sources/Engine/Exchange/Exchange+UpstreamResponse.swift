@@ -312,7 +312,6 @@ extension Exchange {
       if spool(input, settings) { return }
     }
     sendBody(input)
-    if !settings.buffering { stream.flush() }
   }
 
   private func spool(_ input: Buffer, _ settings: Shared<ProxySettings>) -> Bool {
