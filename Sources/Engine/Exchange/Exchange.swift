@@ -182,6 +182,7 @@ final class Exchange {
     limitRate = 0
     method = .get
     upstreamLog.reset()
+    attempt.resetResponse()
     arena.reset()
   }
 
