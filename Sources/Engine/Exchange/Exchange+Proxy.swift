@@ -171,8 +171,7 @@ extension Exchange {
         unsafe values.initializeElement(at: index, to: value)
         size += value.count + settings.setFields[index].name.count + 4
       }
-      let smallBody = replacement?.count ?? (body.file == nil ? body.memory?.count ?? 0 : 0)
-      let inlineBody = smallBody <= 8 << 10 ? smallBody : 0
+      let inlineBody = replacement?.count ?? inlineBodyCount
       let buffer = loop.pool.take(atLeast: size + inlineBody)
       var head = RequestHeadWriter(buffer)
       attempt.bodySent = 0
@@ -187,7 +186,7 @@ extension Exchange {
       if settings.passesRequestHeaders { writeClientFields(settings, &head) }
       head.end()
       if let replacement {
-        if replacement.count <= inlineBody { buffer.append(replacement) }
+        buffer.append(replacement)
       } else if inlineBody > 0, let memory = body.memory {
         buffer.append(memory.unread)
         attempt.bodySent = memory.count
@@ -195,6 +194,14 @@ extension Exchange {
       attempt.request = buffer
       upstreamHeadLength = buffer.count - attempt.bodySent
     }
+  }
+
+  /// How much of the client's body stands behind the head, to go out with it: all or nothing.
+  private var inlineBodyCount: Int {
+    guard body.phase == .buffered, body.file == nil, let memory = body.memory,
+      location.settings.proxy.value.passesRequestBody
+    else { return 0 }
+    return memory.count <= 8 << 10 ? memory.count : 0
   }
 
   /// The target of the upstream's request line.
