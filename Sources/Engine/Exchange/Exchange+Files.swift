@@ -102,7 +102,7 @@ extension Exchange {
     response.status = 200
     response.contentLength = file.size
     response.lastModified = file.modified
-    response.contentType = mediaType(of: uri)
+    if response.contentType == nil { response.contentType = mediaType(of: uri) }
     response.acceptsRanges = settings.maxRanges > 0
     if settings.etag { response.add(Bytes("ETag"), file.etag, .etag) }
     use(file)

@@ -153,6 +153,10 @@ extension Exchange {
     uriIsOriginal = false
     uri = path
     if let arguments { self.arguments = arguments }
+    if let program = site.program {
+      location = site.root
+      guard run(program) else { return }
+    }
     uriWasChanged = false
     route()
   }

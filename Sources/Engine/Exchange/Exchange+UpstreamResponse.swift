@@ -164,22 +164,6 @@ extension Exchange {
     attempt.head.first(token)?.value.of(attempt.headBytes)
   }
 
-  private func acceptInternalRedirect(_ target: Bytes) -> Bool {
-    let copy = arena.copy(target)
-    endTry(.success, mayKeep: false)
-    if copy.hasPrefix(Bytes("@")) {
-      redirectInternally(toNamed: copy.dropping(1).string)
-    } else {
-      let (path, query) = splitQuery(copy)
-      if method != .head {
-        method = .get
-        methodName = Bytes("GET")
-      }
-      redirectInternally(to: path, arguments: query)
-    }
-    return false
-  }
-
   /// Copies the fields that concern the client.
   private func copyFields(_ settings: Shared<ProxySettings>) {
     let bytes = attempt.headBytes
