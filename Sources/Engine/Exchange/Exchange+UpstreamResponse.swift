@@ -180,6 +180,8 @@ extension Exchange {
         response.add(entry.name.of(bytes), value, token)
       case .location, .refresh:
         response.add(entry.name.of(bytes), rewriteRedirect(value, token, settings), token)
+      case .setCookie where !settings.cookies.isEmpty:
+        response.add(entry.name.of(bytes), rewriteCookie(value, settings.cookies), token)
       case .other:
         let name = entry.name.of(bytes)
         if !isHidden(name, settings) { response.add(name, value, token) }

@@ -262,6 +262,7 @@ struct ProxySettings {
   var nextUpstreamTries = 0
   var nextUpstreamTimeout: Milliseconds = 0
   var redirects = [ProxyRedirect.standard]
+  var cookies = ProxyCookieSettings()
   var interceptsErrors = false
   var ignoresClientAbort = false
   var forwarded = false
