@@ -268,7 +268,7 @@ extension Exchange {
     case .upstream_connect_time: return time(entry.connectTime)
     case .upstream_header_time: return time(entry.headerTime)
     case .upstream_response_time:
-      return time(entry.responseTime < 0 && entry.peer != nil ? loop.now - attempt.triedAt : entry.responseTime)
+      return time(entry.responseTime)
     case .upstream_response_length: return arena.decimal(entry.responseLength)
     case .upstream_bytes_received: return arena.decimal(entry.bytesReceived)
     default: return arena.decimal(entry.bytesSent)
