@@ -19,6 +19,7 @@ extension Exchange {
   private func nextTry() {
     guard let group = attempt.group else { return fail(502) }
     guard let peer = group.choose(&attempt.tried, now: loop.now) else {
+      attempt.groupName = arena.copy(group.settings.displayName)
       upstreamLog.begin(nil)
       upstreamLog.update { $0.status = 502 }
       log(.error, "no live upstreams while connecting to upstream")

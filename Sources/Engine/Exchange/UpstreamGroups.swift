@@ -13,8 +13,9 @@ extension WorkerCore {
     if let group = adHocGroups[key] { return group }
     // Bound: computed destinations that are remembered; clients may choose names.
     if adHocGroups.count >= 256 { adHocGroups.removeAll() }
-    let settings = UpstreamSettings(
+    var settings = UpstreamSettings(
       name: key, servers: addresses.map { UpstreamServerSettings(.address($0)) })
+    settings.displayName = name
     let group = UpstreamGroup(settings, servers: registry.servers(of: settings))
     adHocGroups[key] = group
     return group
