@@ -341,7 +341,7 @@ extension Exchange {
     }
     let wasSent = attempt.requestSent > 0
     let peer = attempt.peer
-    endTry(isStale(failure) ? .neutral : .failure, mayKeep: false)
+    endTry(failure.outcome, mayKeep: false)
     if didSendHead { return breakOff(status) }
     let isReplayable = !attempt.consumedBody
     if isStale(failure), !attempt.didRetryStale, isReplayable {

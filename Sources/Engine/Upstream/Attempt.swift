@@ -115,6 +115,16 @@ enum AttemptFailure: BitwiseCopyable {
   /// No server could be chosen.
   case noServer
 
+  /// What the server is to blame for: a resource that it doesn't have is no failure, and a kept
+  /// connection that it closed teaches nothing.
+  var outcome: PeerOutcome {
+    switch self {
+    case .stale: .neutral
+    case .status(403), .status(404): .success
+    default: .failure
+    }
+  }
+
   /// The status that the client gets if there is no other try.
   var statusCode: Int {
     switch self {
