@@ -33,7 +33,8 @@ extension Exchange {
     attempt.bodySent = attempt.request.map { $0.count - upstreamHeadLength } ?? 0
     upstreamLog.begin(peer)
     let list = core.idleConnections(group)
-    if let kept = core.upstreams.checkOut(list, peer.state, upstreamTLSKey) {
+    let local = peer.address.isUnix ? nil : upstreamBind
+    if let kept = core.upstreams.checkOut(list, peer.state, upstreamTLSKey, from: local) {
       attempt.isReused = true
       use(kept)
       upstreamLog.update { $0.connectTime = 0 }
@@ -44,7 +45,7 @@ extension Exchange {
       log(.alert, "worker_connections are not enough")
       return failTry(.error, "no free connection for")
     }
-    switch core.upstreams.connect(to: peer.address, peer.state) {
+    switch core.upstreams.connect(to: peer.address, peer.state, from: local) {
     case .failure(let error): failTry(.error, "connect() failed \(error.logText) while connecting to")
     case .success(let connection):
       connection.tlsKey = upstreamTLSKey
@@ -52,6 +53,23 @@ extension Exchange {
       attempt.phase = .connecting
       setUpstreamTimer(location.settings.proxy.value.connectTimeout)
     }
+  }
+
+  /// What `proxy_bind` says; an address that isn't one is left to the system.
+  private var upstreamBind: SocketAddress? {
+    guard let bind = location.settings.proxy.value.bind else { return nil }
+    let text = evaluate(bind)
+    if text.isEmpty { return nil }
+    if let address = SocketAddress(literal: text.string, port: 0) { return address }
+    guard let colon = text.lastIndex(of: UInt8(ascii: ":")), let port = text.dropping(colon + 1).decimal,
+      port < 65_536
+    else {
+      log(.error, "invalid local address \"\(text.string)\" in proxy_bind")
+      return nil
+    }
+    var host = text.prefix(colon).string
+    if host.hasPrefix("[") && host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
+    return SocketAddress(literal: host, port: UInt16(port))
   }
 
   private func use(_ connection: UpstreamConnection) {

@@ -49,6 +49,9 @@ extension Row {
     .flag("proxy_ignore_client_abort", .httpServerLocation, \.location.proxy.value.ignoresClientAbort, "off", "Whether an upstream request goes on after its client left."),
     .flag("proxy_intercept_errors", .httpServerLocation, \.location.proxy.value.interceptsErrors, "off", "Whether error_page applies to upstream responses."),
     .flag("proxy_request_buffering", .httpServerLocation, \.location.proxy.value.requestBuffering, "on", "Whether a request body is read whole before it is passed."),
+    Row("proxy_bind", .httpServerLocation, 1...1, "The local address of connections to upstreams, and optionally their port.", standard: "off") { scope, directive throws(Refusal) in
+      scope.location.proxy.value.bind = directive.text(0) == "off" ? nil : try scope.template(directive, 0)
+    },
     // --- buffering --------------------------------------------------------------------------------
     .flag("proxy_buffering", .httpServerLocation, \.location.proxy.value.buffering, "on", "Whether responses are read ahead of a slow client."),
     .size("proxy_buffer_size", .httpServerLocation, \.location.proxy.value.bufferBytes, "64k", "The largest response head; larger than nginx's 4k or 8k, since a head too big is a 502."),

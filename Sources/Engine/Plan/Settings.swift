@@ -261,6 +261,8 @@ struct ProxySettings {
   var nextUpstream: NextUpstream = [.error, .timeout]
   var nextUpstreamTries = 0
   var nextUpstreamTimeout: Milliseconds = 0
+  /// The local address of connections; empty or nil: the system chooses.
+  var bind: Template?
   var redirects = [ProxyRedirect.standard]
   var cookies = ProxyCookieSettings()
   var interceptsErrors = false

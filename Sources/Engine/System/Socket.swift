@@ -24,6 +24,18 @@ enum Socket {
     unsafe IOResult(linux_sendfile(fd, file, &offset, count), zeroIsEnd: true)
   }
 
+  /// Gives a socket its local address before it connects; without a port the kernel chooses one
+  /// that is free for the connection, not for the address.
+  static func bind(_ fd: Int32, to address: SocketAddress) -> SystemError? {
+    if address.port == 0 {
+      _ = linux_set_option(fd, Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT, 1)
+    } else {
+      _ = linux_set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1)
+    }
+    let result = unsafe address.withSockaddr { unsafe linux_bind(fd, $0, $1) }
+    return result >= 0 ? nil : SystemError(code: Int32(-result))
+  }
+
   /// Starts connecting. nil when connected at once or under way.
   static func connect(_ fd: Int32, to address: SocketAddress) -> SystemError? {
     let result = unsafe address.withSockaddr { unsafe linux_connect(fd, $0, $1) }

@@ -16,6 +16,8 @@ final class UpstreamConnection {
   var peerState: PeerState?
   /// TLS towards upstreams of different names must not be mixed.
   var tlsKey = TLSKey()
+  /// The local address that `proxy_bind` asked for.
+  var bound: SocketAddress?
   /// Whose attempt uses it.
   var exchange = Handle.none
   var requestCount = 0
@@ -78,12 +80,15 @@ struct UpstreamPool {
 
   /// Takes an idle connection to that server, or nil.
   func checkOut(
-    _ list: IdleConnections, _ peerState: PeerState, _ tlsKey: UpstreamConnection.TLSKey
+    _ list: IdleConnections, _ peerState: PeerState, _ tlsKey: UpstreamConnection.TLSKey,
+    from local: SocketAddress? = nil
   ) -> UpstreamConnection? {
     var index = list.connections.count - 1
     while index >= 0 {
       let connection = list.connections[index]
-      if connection.peerState == peerState && connection.tlsKey == tlsKey {
+      if connection.peerState == peerState && connection.tlsKey == tlsKey
+        && connection.bound == local
+      {
         list.connections.remove(at: index)
         connection.state = .active
         connection.idleList = nil
@@ -97,12 +102,16 @@ struct UpstreamPool {
 
   /// Opens a connection to `address`; `.failed` if the kernel refuses at once.
   mutating func connect(
-    to address: SocketAddress, _ peerState: PeerState?
+    to address: SocketAddress, _ peerState: PeerState?, from local: SocketAddress? = nil
   ) -> Result<UpstreamConnection, SystemError> {
     let descriptor = linuxStreamSocket(address.family)
     guard descriptor >= 0 else { return .failure(SystemError(code: Int32(-descriptor))) }
     let fd = Int32(descriptor)
     if !address.isUnix { Socket.setNoDelay(fd) }
+    if let local, let error = Socket.bind(fd, to: local) {
+      Socket.close(fd)
+      return .failure(error)
+    }
     if let error = Socket.connect(fd, to: address) {
       Socket.close(fd)
       return .failure(error)
@@ -114,6 +123,7 @@ struct UpstreamPool {
     connection.state = .connecting
     connection.peerState = peerState
     connection.tlsKey = UpstreamConnection.TLSKey()
+    connection.bound = local
     connection.exchange = .none
     connection.requestCount = 0
     connection.openedAt = loop.now
