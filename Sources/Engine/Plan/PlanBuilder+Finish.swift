@@ -88,9 +88,6 @@ extension PlanBuilder {
     let plan = Plan(text: store, paths: surroundings.paths)
     attachLocationChecks()
     plan.main = main
-    plan.maps = maps
-    plan.slotCount = maps.count
-    plan.serverNameBindings = serverNameBindings
     plan.upstreams = upstreamOrder.compactMap { upstreams[$0] }
     for settings in plan.upstreams {
       plan.groups[settings.name] = UpstreamGroup(
@@ -100,6 +97,9 @@ extension PlanBuilder {
       reference.group = plan.groups[reference.name] ?? plan.groups[hostOnly(reference.name)]
     }
     listen(plan)
+    // Server names are compiled by `listen`, and their groups are variables.
+    plan.maps = maps
+    plan.slotCount = maps.count
     plan.serverNameBindings = serverNameBindings
     plan.logPaths = logPaths.sorted()
     plan.temporaryPaths = temporaryPaths.sorted()

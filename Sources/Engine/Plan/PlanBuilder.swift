@@ -78,8 +78,9 @@ final class PlanBuilder {
   private func run(_ tree: ConfigurationTree) -> Plan {
     let scope = Scope(.main, self, parent: nil)
     process(tree.directives, scope)
+    let plan = finish()
     checkPendingVariables()
-    return finish()
+    return plan
   }
 
   // --- walking ------------------------------------------------------------------------------------
