@@ -236,7 +236,7 @@ final class PlanBuilder {
   func variable(_ name: String) -> Variable {
     let name = name.lowercased()
     if let builtin = Builtin(rawValue: name) { return .builtin(builtin) }
-    for (prefix, family) in Self.families where name.hasPrefix(prefix) && name.count > prefix.count {
+    for (prefix, family) in Self.families where name.hasPrefix(prefix) {
       return .member(family, store.append(String(name.dropFirst(prefix.count))))
     }
     pendingNames.append((name, currentWord))
