@@ -106,10 +106,11 @@ extension Exchange {
     response.acceptsRanges = settings.maxRanges > 0
     if settings.etag { response.add(Bytes("ETag"), file.etag, .etag) }
     use(file)
-    if let range = field(.range), settings.maxRanges > 0, method == .get || isHead, errorStatus == 0 {
+    filterHead()
+    if let range = field(.range), settings.maxRanges > 0, response.status == 200 {
       if applyRange(range, file, settings) { return }
     }
-    startResponse()
+    sendHead()
     if let page = preconditionPage {
       sendBody(page)
     } else if response.status == 304 {
@@ -125,18 +126,15 @@ extension Exchange {
 
   /// Answers 206 or 416; false when the whole file is to be sent.
   private func applyRange(_ value: Bytes, _ file: CachedFile, _ settings: Shared<CoreSettings>) -> Bool {
-    if let condition = field(.ifRange), !ifRangeHolds(condition, file) { return false }
-    // A conditional request that ends in 304 or 412 has no ranges.
-    if field(.ifModifiedSince) != nil || field(.ifNoneMatch) != nil
-      || field(.ifUnmodifiedSince) != nil || field(.ifMatch) != nil
-    {
-      guard precondition(modified: file.modified, etag: settings.etag ? file.etag : nil) == .holds
-      else { return false }
-    }
+    if let condition = field(.ifRange), !ifRangeHolds(condition) { return false }
     var ranges: [ByteRange] = []
     switch ByteRanges.parse(value, size: file.size, maxRanges: settings.maxRanges, into: &ranges) {
     case .ignore: return false
     case .unsatisfiable:
+      if errorPage(for: 416) != nil {
+        fail(416)
+        return true
+      }
       response.reset()
       response.add(
         Bytes("Content-Range"), concatenate(Bytes("bytes */"), arena.decimal(file.size)),
@@ -163,11 +161,11 @@ extension Exchange {
     completeResponse()
   }
 
-  private func ifRangeHolds(_ condition: Bytes, _ file: CachedFile) -> Bool {
-    if condition.hasSuffix(Bytes("\"")) {
-      return location.settings.core.value.etag && condition == file.etag
-    }
-    return HTTPDate.parse(condition) == file.modified
+  /// Compared with what the client would see: the fields as header rules left them.
+  private func ifRangeHolds(_ condition: Bytes) -> Bool {
+    if condition.hasSuffix(Bytes("\"")) { return condition == response.first(.etag) }
+    guard let modified = response.lastModified else { return false }
+    return HTTPDate.parse(condition) == modified
   }
 
   private func contentRange(_ range: ByteRange, _ size: Int) -> Bytes {
@@ -180,7 +178,7 @@ extension Exchange {
     response.status = 206
     response.contentLength = range.end - range.start
     response.add(Bytes("Content-Range"), contentRange(range, file.size), .contentRange)
-    startResponse()
+    sendHead()
     send(range, of: file)
     completeResponse()
   }
@@ -191,7 +189,7 @@ extension Exchange {
     response.status = 206
     response.contentType = written(Multipart.contentTypeCapacity, parts.writeContentType)
     response.contentLength = parts.totalLength(of: ranges)
-    startResponse()
+    sendHead()
     for range in ranges {
       sendBody(written(parts.partHeadCapacity) { parts.writePartHead(range, into: $0) })
       send(range, of: file)

@@ -14,17 +14,13 @@ extension Exchange {
     if case .off = settings.expires {} else if isListed(response.status) { addExpiry(settings.expires) }
     for field in settings.added where field.always || isListed(response.status) {
       let value = evaluate(field.value)
-      guard !value.isEmpty else { continue }
-      add(field.name, value)
-    }
-    if errorStatus != 0 && isErrorPage && response.status == 200 && errorStatus != 200 {
-      response.status = errorStatus
+      add(field.name, field.value.isConstant ? value : lineSafe(value))
     }
   }
 
   /// The statuses that `add_header` without `always` and `expires` hold for.
   private func isListed(_ status: Int) -> Bool {
-    switch isErrorPage && errorStatus != 0 ? errorStatus : status {
+    switch status {
     case 200, 201, 204, 206, 301, 302, 303, 304, 307, 308: true
     default: false
     }
@@ -34,12 +30,12 @@ extension Exchange {
     let token = FieldName.lookup(name)
     switch token {
     case .lastModified:
-      response.lastModified = nil
+      response.lastModified = HTTPDate.parse(value)
       response.remove(.lastModified)
     case .etag: response.remove(.etag)
     default: break
     }
-    response.add(name, value, token)
+    if !value.isEmpty { response.add(name, value, token) }
   }
 
   private func addExpiry(_ expires: Expires) {

@@ -6,10 +6,24 @@ import HTTP
 extension Exchange {
   /// Completes the head by the location's rules and hands it to the stream. May be called once.
   func startResponse() {
+    filterHead()
+    sendHead()
+  }
+
+  /// The first half of `startResponse`: what header rules make of the head.
+  func filterHead() {
     assert(!didSendHead)
-    didSendHead = true
+    if errorStatus != 0 {
+      response.status = errorStatus
+      response.reason = nil
+    }
     if isHead || response.status == 204 || response.status == 304 { response.hasBody = false }
     applyHeaders()
+  }
+
+  /// The second half: hands the head to the stream.
+  func sendHead() {
+    didSendHead = true
     stream.sendHead(self)
   }
 
@@ -62,8 +76,6 @@ extension Exchange {
       return stream.abort()
     }
     if let page = errorPage(for: status) { return show(page, for: status) }
-    errorStatus = status
-    response.status = status
     sendErrorPage(status)
   }
 
@@ -85,7 +97,7 @@ extension Exchange {
 
   private func show(_ page: ErrorPage, for status: Int) {
     isErrorPage = true
-    errorStatus = page.responseStatus ?? status
+    errorStatus = page.responseStatus ?? (Self.isBadRequest(status) ? 200 : status)
     let target = evaluate(page.target)
     if let name = page.named {
       method = method == .head ? .head : method
@@ -101,13 +113,16 @@ extension Exchange {
     }
     // Another site's URL: the client goes there itself.
     let redirectStatus = [301, 302, 303, 307, 308].contains(errorStatus) ? errorStatus : 302
-    errorStatus = 0
-    redirect(redirectStatus, to: target)
+    sendRedirect(redirectStatus, to: target)
   }
 
+  /// nginx's own codes: a page for them is a proper answer, without one the client sees a 400.
+  private static func isBadRequest(_ status: Int) -> Bool { status >= 494 && status <= 497 }
+
   private func sendErrorPage(_ status: Int) {
-    let shown = status == 494 || status == 495 || status == 496 || status == 497 ? 400 : status
-    response.status = shown
+    // What failed last counts, not what an error page stood for.
+    errorStatus = 0
+    response.status = Self.isBadRequest(status) ? 400 : status
     let page = ErrorPageText.make(status, &arena)
     if status == 401 || status == 416 { response.acceptsRanges = false }
     response.contentType = Bytes("text/html")
@@ -129,8 +144,13 @@ extension Exchange {
   /// Redirects to `target`, a URL or a path.
   func redirect(_ status: Int, to target: Bytes) {
     if errorPage(for: status) != nil { return fail(status) }
+    sendRedirect(status, to: target)
+  }
+
+  private func sendRedirect(_ status: Int, to target: Bytes) {
+    errorStatus = 0
     response.status = status
-    response.add(Bytes("Location"), target, .location)
+    response.add(Bytes("Location"), lineSafe(target), .location)
     let page = ErrorPageText.make(status, &arena)
     response.contentType = Bytes("text/html")
     response.contentLength = page.count
@@ -138,6 +158,28 @@ extension Exchange {
     sendBody(page)
     completeResponse()
   }
+
+  /// `value` as it may stand in a field: CR, LF and NUL, which a decoded path may hold, encoded.
+  func lineSafe(_ value: Bytes) -> Bytes {
+    var count = 0
+    for index in 0..<value.count where Self.breaksLine(value[index]) { count += 1 }
+    if count == 0 { return value }
+    let room = arena.allocate(value.count + 2 * count)
+    var position = 0
+    for index in 0..<value.count {
+      let byte = value[index]
+      if Self.breaksLine(byte) {
+        room.copy(byte == 13 ? Bytes("%0D") : byte == 10 ? Bytes("%0A") : Bytes("%00"), at: position)
+        position += 3
+      } else {
+        room[position] = byte
+        position += 1
+      }
+    }
+    return room.readOnly
+  }
+
+  private static func breaksLine(_ byte: UInt8) -> Bool { byte == 13 || byte == 10 || byte == 0 }
 
   /// `path` with scheme, host and port in front, as `absolute_redirect`, `port_in_redirect` and
   /// `server_name_in_redirect` say.

@@ -136,10 +136,11 @@ extension Exchange {
       let target = text.map { evaluate($0) } ?? Bytes()
       redirect(status, to: target.hasPrefix(Bytes("/")) ? absoluteURL(target) : target)
     default:
-      guard let text else { return status >= 400 ? fail(status) : respond(status, Bytes()) }
-      let bytes = evaluate(text)
-      if status >= 400 && errorPage(for: status) != nil { return fail(status) }
-      respond(status, bytes)
+      // As in nginx, a text answers for itself: no error page takes its place.
+      guard let text, status < 400 || text.literal?.isEmpty != true else {
+        return status >= 400 ? fail(status) : respond(status, Bytes())
+      }
+      respond(status, evaluate(text))
     }
   }
 

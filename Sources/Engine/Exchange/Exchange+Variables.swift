@@ -143,7 +143,7 @@ extension Exchange {
     case .request_time: return seconds(loop.now - startedAt)
     case .request_length: return arena.decimal(request.length + body.receivedCount)
     case .request_id: return makeRequestID()
-    case .request_completion: return state == .sending && errorStatus == 0 ? Bytes("OK") : Bytes()
+    case .request_completion: return state == .sending ? Bytes("OK") : Bytes()
     case .bytes_sent: return arena.decimal(stream.sentByteCount)
     case .body_bytes_sent: return arena.decimal(sentBodyCount)
     case .content_length: return field(.contentLength)
