@@ -188,7 +188,7 @@ extension Exchange {
     guard core.absoluteRedirect, path.hasPrefix(Bytes("/")) else { return path }
     let isTLS = connection.tls != nil
     let name = core.serverNameInRedirect ? site.primaryName : hostWithoutPort
-    let host = name.isEmpty ? site.primaryName : name
+    let host = name.isEmpty ? arena.copy(connection.localAddress.host) : name
     let scheme = isTLS ? Bytes("https://") : Bytes("http://")
     let port = Int(connection.localAddress.port)
     if !core.portInRedirect || port == 0 || port == (isTLS ? 443 : 80) {

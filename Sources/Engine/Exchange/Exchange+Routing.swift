@@ -27,6 +27,7 @@ extension Exchange {
   /// Chooses the site by host name.
   private func selectSite() {
     guard !address.hasOneSite || !host.isEmpty else { return }
+    host = lowercased(host)
     let name = hostWithoutPort
     if let match = address.names.find(name, captures: &captures) {
       site = match.value
@@ -35,6 +36,19 @@ extension Exchange {
       site = address.defaultSite
     }
     location = site.root
+  }
+
+  /// `name` in lower case: host names are compared, captured and shown so.
+  private func lowercased(_ name: Bytes) -> Bytes {
+    for index in 0..<name.count where name[index] >= 0x41 && name[index] <= 0x5a {
+      let room = arena.allocate(name.count)
+      for index in 0..<name.count {
+        let byte = name[index]
+        room[index] = byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte
+      }
+      return room.readOnly
+    }
+    return name
   }
 
   private func bindServerName(_ regex: Regex) {

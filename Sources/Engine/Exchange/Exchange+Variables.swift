@@ -171,16 +171,7 @@ extension Exchange {
   /// `$host`: of the request line, then of the field, then the server's name; lower case, no port.
   private var hostVariable: Bytes {
     let name = hostWithoutPort
-    guard !name.isEmpty else { return site.primaryName }
-    for index in 0..<name.count where name[index] >= 0x41 && name[index] <= 0x5a {
-      let room = arena.allocate(name.count)
-      for index in 0..<name.count {
-        let byte = name[index]
-        room[index] = byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte
-      }
-      return room.readOnly
-    }
-    return name
+    return name.isEmpty ? site.primaryName : name
   }
 
   private var remoteAddress: Bytes {

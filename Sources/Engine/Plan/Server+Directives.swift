@@ -48,7 +48,8 @@ extension Row {
 
   /// `$server_name` of `.example.com` is `example.com`.
   private static func primaryName(_ first: String) -> String {
-    first.hasPrefix(".") ? String(first.dropFirst()) : first.lowercased()
+    if first.hasPrefix("~") { return first }
+    return (first.hasPrefix(".") ? String(first.dropFirst()) : first).lowercased()
   }
 
   private static func addLocation(_ scope: Scope, _ directive: Directive) throws(Refusal) {
