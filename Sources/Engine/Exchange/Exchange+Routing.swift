@@ -10,6 +10,11 @@ extension Exchange {
     state = .working
     applyMethod()
     selectSite()
+    if method == .trace || method == .connect {
+      keepAlive = false
+      log(.info, "client sent \(methodName.string) method")
+      return fail(405)
+    }
     guard normalizeTarget() else { return fail(400) }
     guard admitByTLS() else { return }
     if let program = site.program {
