@@ -51,8 +51,8 @@ struct AccessLogs {
           total += bytes.count
         case .variable(let variable):
           let value = exchange.value(of: variable)
-          piece = value.flatMap { $0.isEmpty && format.escape != .json ? nil : $0 }
-            ?? (format.escape == .default ? Bytes("-") : Bytes())
+          // As in nginx, an empty value is empty; "-" stands for one that isn't there.
+          piece = value ?? (format.escape == .default ? Bytes("-") : Bytes())
           total += format.escape.worstCaseCount(of: piece.count)
         case .capture(let group):
           piece = exchange.captures.capture(group) ?? Bytes()

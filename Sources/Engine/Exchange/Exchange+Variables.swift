@@ -112,12 +112,12 @@ extension Exchange {
 
   private func value(of name: Builtin) -> Bytes? {
     switch name {
-    case .args, .query_string: return arguments
+    case .args, .query_string: return nonEmpty(arguments)
     case .is_args: return arguments.isEmpty ? Bytes() : Bytes("?")
-    case .uri, .document_uri: return uri
-    case .request_uri: return requestTarget
-    case .request: return requestLine
-    case .request_method: return methodName
+    case .uri, .document_uri: return nonEmpty(uri)
+    case .request_uri: return nonEmpty(requestTarget)
+    case .request: return nonEmpty(requestLine)
+    case .request_method: return nonEmpty(methodName)
     case .host: return hostVariable
     case .hostname: return core.hostName
     case .scheme: return connection.tls == nil ? Bytes("http") : Bytes("https")
@@ -167,6 +167,9 @@ extension Exchange {
     default: return tlsValue(name)
     }
   }
+
+  /// What a request that was cut short lacks has no value.
+  private func nonEmpty(_ bytes: Bytes) -> Bytes? { bytes.isEmpty ? nil : bytes }
 
   /// `$host`: of the request line, then of the field, then the server's name; lower case, no port.
   private var hostVariable: Bytes {
