@@ -211,6 +211,7 @@ extension Exchange {
       return withArguments(escape(uri, .uri))
     }
     if proxyURIIsComplete { return replacement }
+    if !locationIsValid { return withArguments(escape(uri, .uri)) }
     // The part that the location matched gives way to the URI of proxy_pass.
     let rest =
       location.isRegex || location.isNamed || location.prefix.count > uri.count

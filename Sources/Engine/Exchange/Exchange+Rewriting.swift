@@ -11,7 +11,9 @@ extension Exchange {
     while index < program.steps.count {
       switch program.steps[index] {
       case .set(let variable, let template): assign(variable, evaluate(template))
-      case .break: return true
+      case .break:
+        uriWasChanged = false
+        return true
       case .enter(let inner): location = inner
       case .unless(let condition, let target):
         if !holds(condition) {
@@ -78,27 +80,14 @@ extension Exchange {
   private func apply(_ rule: RewriteRule) -> RewriteOutcome {
     guard rule.regex.regex.match(uri, into: &captures) else { return .notMatched }
     bindCaptures(rule.regex)
-    let isExternal = rule.flag == .redirect || rule.flag == .permanent
-    var result = evaluate(rule.replacement, escapingCaptures: isExternal || rule.hasArguments)
-    var query = arguments
-    if rule.hasArguments || !rule.keepsArguments {
-      let (path, own) = splitQuery(result)
-      result = path
-      query = own ?? Bytes()
-      if rule.keepsArguments && !arguments.isEmpty {
-        query = query.isEmpty ? arguments : concatenate(query, Bytes("&"), arguments)
-      }
-    }
-    if isExternal || hasScheme(result) {
-      let status = rule.flag == .permanent ? 301 : 302
-      let target = query.isEmpty ? result : concatenate(result, Bytes("?"), query)
-      if hasScheme(result) {
-        redirect(status, to: target)
-      } else {
-        redirect(status, to: absoluteURL(target))
-      }
+    let path = evaluate(rule.path, escapingCaptures: rule.isRedirect && targetIsEncoded)
+    let own = rule.arguments.map { evaluate($0, escapingCaptures: targetIsEncoded) }
+    if rule.isRedirect {
+      redirect(rule, path, own)
       return .answered
     }
+    let result = path
+    let query = joinArguments(rule, own)
     guard result.hasPrefix(Bytes("/")) || !result.isEmpty else {
       log(.error, "the rewritten URI has a zero length")
       fail(500)
@@ -106,6 +95,7 @@ extension Exchange {
     }
     uri = result
     uriIsOriginal = false
+    isInternal = true
     arguments = query
     switch rule.flag {
     case .last:
@@ -113,6 +103,7 @@ extension Exchange {
       return .stop
     case .break:
       uriWasChanged = false
+      locationIsValid = false
       return .stop
     default:
       uriWasChanged = true
@@ -120,8 +111,28 @@ extension Exchange {
     }
   }
 
-  private func hasScheme(_ target: Bytes) -> Bool {
-    target.hasPrefix(Bytes("http://")) || target.hasPrefix(Bytes("https://"))
+  /// The request's own arguments behind those of the rule, unless the rule ends in "?".
+  private func joinArguments(_ rule: RewriteRule, _ own: Bytes?) -> Bytes {
+    guard rule.keepsArguments, !arguments.isEmpty else { return own ?? Bytes() }
+    guard let own, !own.isEmpty else { return arguments }
+    return concatenate(own, Bytes("&"), arguments)
+  }
+
+  private func redirect(_ rule: RewriteRule, _ path: Bytes, _ own: Bytes?) {
+    var target = own.map { concatenate(path, Bytes("?"), $0) } ?? path
+    let room = arena.allocate(target.count)
+    target = room.readOnly.prefix(Escape.unescape(target, kind: .redirect, into: room))
+    if rule.keepsArguments && !arguments.isEmpty {
+      target = concatenate(target, own == nil ? Bytes("?") : Bytes("&"), arguments)
+    }
+    redirect(rule.flag == .permanent ? 301 : 302, to: absoluteURL(target))
+  }
+
+  /// Whether the client's path was percent-encoded, so that captures of it must be encoded again.
+  private var targetIsEncoded: Bool {
+    let path = request.path.of(headBytes)
+    return path.firstIndex(of: UInt8(ascii: "%")) != nil
+      || path.firstIndex(of: UInt8(ascii: "+")) != nil
   }
 
   /// `return`: 444 closes without an answer, redirects take a URL, other codes a text.

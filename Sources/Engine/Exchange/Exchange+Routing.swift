@@ -19,6 +19,8 @@ extension Exchange {
     guard admitByTLS() else { return }
     if let program = site.program {
       guard run(program) else { return }
+      uriWasChanged = false
+      locationIsValid = true
     }
     route()
   }
@@ -170,6 +172,7 @@ extension Exchange {
     }
     isInternal = true
     uriIsOriginal = false
+    locationIsValid = true
     uri = path
     if let arguments { self.arguments = arguments }
     if let program = site.program {

@@ -56,8 +56,8 @@ final class Exchange {
   /// Whether `uri` was changed since the request line was read.
   var uriWasChanged = false
   var isInternal = false
-  /// Bound: internal redirects of one request (nginx has the same limit), a loop ends with a 500.
-  var redirectsLeft = 10
+  /// Bound: internal redirects of one request (as in nginx, ten), a loop ends with a 500.
+  var redirectsLeft = 11
   var startedAt: Milliseconds = 0
   var startedWall: Milliseconds = 0
   var keepAlive = true
@@ -102,6 +102,8 @@ final class Exchange {
   var headByteCount = 0
   /// Whether the path is still the one of the request line.
   var uriIsOriginal = true
+  /// Whether the path still begins with the location's prefix: `rewrite … break` ends that.
+  var locationIsValid = true
 
   init(core: WorkerCore) {
     self.core = core
@@ -156,7 +158,7 @@ final class Exchange {
     requestTarget = Bytes()
     uriWasChanged = false
     isInternal = false
-    redirectsLeft = 10
+    redirectsLeft = 11
     requestedUpgrade = false
     keepAlive = true
     body.reset(loop.pool)
@@ -174,6 +176,7 @@ final class Exchange {
     connectionNamesFields = false
     headByteCount = 0
     uriIsOriginal = true
+    locationIsValid = true
     response.reset()
     didSendHead = false
     isErrorPage = false

@@ -170,19 +170,23 @@ final class RewriteRule {
   enum Flag: String, CaseIterable { case none, last, `break`, redirect, permanent }
 
   let regex: BoundRegex
-  let replacement: Template
+  /// The client is told, by 301 or 302.
+  var isRedirect: Bool { flag == .redirect || flag == .permanent }
+  /// The replacement up to its question mark.
+  let path: Template
+  /// The arguments that the replacement brings, if it has a question mark.
+  let arguments: Template?
   let flag: Flag
-  /// The replacement brought its own arguments, and whether the request's follow them.
-  let hasArguments: Bool
+  /// Whether the request's arguments follow.
   let keepsArguments: Bool
 
   init(
-    regex: BoundRegex, replacement: Template, flag: Flag, hasArguments: Bool, keepsArguments: Bool
+    regex: BoundRegex, path: Template, arguments: Template?, flag: Flag, keepsArguments: Bool
   ) {
     self.regex = regex
-    self.replacement = replacement
+    self.path = path
+    self.arguments = arguments
     self.flag = flag
-    self.hasArguments = hasArguments
     self.keepsArguments = keepsArguments
   }
 }

@@ -89,11 +89,14 @@ extension Row {
       keepsArguments = false
     }
     if replacement.hasPrefix("http://") || replacement.hasPrefix("https://") || replacement.hasPrefix("$scheme") {
-      if flag == .none { flag = .redirect }
+      if flag != .permanent { flag = .redirect }
     }
+    // Only a question mark of the rule itself divides: one from a variable is part of the path.
+    let parts = replacement.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
     return RewriteRule(
-      regex: regex, replacement: try scope.template(replacement, 1), flag: flag,
-      hasArguments: replacement.contains("?"), keepsArguments: keepsArguments)
+      regex: regex, path: try scope.template(String(parts[0]), 1),
+      arguments: parts.count > 1 ? try scope.template(String(parts[1]), 1) : nil, flag: flag,
+      keepsArguments: keepsArguments)
   }
 
   // --- if -----------------------------------------------------------------------------------------
