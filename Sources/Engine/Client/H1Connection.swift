@@ -468,7 +468,9 @@ final class H1Connection: ClientStream {
   }
 
   override func endBody() {
-    if isChunked {
+    if isChunked, let trailers = exchange?.response.trailers, !trailers.isEmpty {
+      end(with: trailers)
+    } else if isChunked {
       let end = ChunkedEncoder.bodyEnd
       if let tail = client.output.tail(room: end.count) {
         tail.append(end)
@@ -478,6 +480,22 @@ final class H1Connection: ClientStream {
       }
     }
     isResponseEnded = true
+  }
+
+  /// Ends a chunked body with fields behind it (RFC 9112 §7.1.2).
+  private func end(with trailers: [OutgoingField]) {
+    var size = 5
+    for field in trailers { size += field.name.count + field.value.count + 4 }
+    let buffer = loop.pool.take(atLeast: size)
+    buffer.append(Bytes("0\r\n"))
+    for field in trailers {
+      buffer.append(field.name)
+      buffer.append(Bytes(": "))
+      buffer.append(field.value)
+      buffer.append(Bytes("\r\n"))
+    }
+    buffer.append(Bytes("\r\n"))
+    client.output.append(buffer)
   }
 
   override func abort() {

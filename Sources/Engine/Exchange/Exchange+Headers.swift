@@ -16,6 +16,28 @@ extension Exchange {
       let value = evaluate(field.value)
       add(field.name, field.value.isConstant ? value : lineSafe(value))
     }
+    if !settings.trailers.isEmpty { expectTrailers(settings.trailers) }
+  }
+
+  /// `add_trailer`: fields can follow a chunked body only.
+  private func expectTrailers(_ trailers: [AddedHeader]) {
+    guard response.hasBody, !response.isUpgrade, request.minorVersion >= 1,
+      location.settings.core.value.chunkedTransferEncoding,
+      trailers.contains(where: { $0.always || isListed(response.status) })
+    else { return }
+    response.expectsTrailers = true
+    response.contentLength = nil
+  }
+
+  /// Computes the fields behind the body, now that it ended.
+  func completeTrailers() {
+    guard response.expectsTrailers else { return }
+    for field in location.settings.headers.value.trailers
+    where field.always || isListed(response.status) {
+      let value = lineSafe(evaluate(field.value))
+      guard !value.isEmpty else { continue }
+      response.trailers.append(OutgoingField(name: field.name, value: value, token: .other))
+    }
   }
 
   /// The statuses that `add_header` without `always` and `expires` hold for.

@@ -48,6 +48,7 @@ extension Exchange {
   /// Says that the response is complete; the stream finishes the exchange when it is sent.
   func completeResponse() {
     state = .sending
+    completeTrailers()
     stream.endBody()
   }
 

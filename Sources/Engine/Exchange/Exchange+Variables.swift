@@ -35,7 +35,8 @@ extension Exchange {
     case .upstreamField: joinFields(attempt.head.fields, attempt.headBytes, name, separator: Bytes(", "))
     case .sentField: sentField(name)
     case .upstreamCookie: upstreamCookie(name)
-    case .sentTrailer, .upstreamTrailer: nil
+    case .sentTrailer: joinFields(response.trailers, name)
+    case .upstreamTrailer: nil
     }
   }
 
@@ -101,8 +102,12 @@ extension Exchange {
     }
     if name == Bytes("server") { return response.server ?? Bytes("portico") }
     if name == Bytes("date") { return response.date ?? core.clock.httpDate }
+    return joinFields(response.fields, name)
+  }
+
+  private func joinFields(_ fields: [OutgoingField], _ name: Bytes) -> Bytes? {
     var result: Bytes?
-    for entry in response.fields where isVariableName(name, of: entry.name) {
+    for entry in fields where isVariableName(name, of: entry.name) {
       result = result.map { concatenate($0, Bytes(", "), entry.value) } ?? entry.value
     }
     return result

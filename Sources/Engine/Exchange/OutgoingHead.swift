@@ -30,6 +30,10 @@ struct OutgoingHead {
   var date: Bytes?
   var server: Bytes?
   private(set) var fields: [OutgoingField] = []
+  /// Whether fields follow the body, so that it goes out in chunks.
+  var expectsTrailers = false
+  /// The fields behind the body; known when it ends.
+  var trailers: [OutgoingField] = []
 
   init() { fields.reserveCapacity(32) }
 
@@ -44,6 +48,8 @@ struct OutgoingHead {
     isUpgrade = false
     date = nil
     server = nil
+    expectsTrailers = false
+    trailers.removeAll(keepingCapacity: true)
     fields.removeAll(keepingCapacity: true)
   }
 

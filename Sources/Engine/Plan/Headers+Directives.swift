@@ -23,6 +23,16 @@ extension Row {
       scope.location.headers.value.added.append(
         AddedHeader(name: try fieldName(scope, directive, 0), value: try scope.template(directive, 1), always: always))
     }.repeatable(),
+    Row("add_trailer", .anyHTTP, 2...3, "Adds a field behind the body of responses; `always`: of errors too.") { scope, directive throws(Refusal) in
+      if scope.isFirst(directive) { scope.location.headers.value.trailers = [] }
+      if directive.arguments.count > 2, directive.text(2) != "always" {
+        throw directive.unknownParameter(2, ["always"])
+      }
+      scope.location.headers.value.trailers.append(
+        AddedHeader(
+          name: try fieldName(scope, directive, 0), value: try scope.template(directive, 1),
+          always: directive.arguments.count > 2))
+    }.repeatable(),
     Row("expires", .anyHTTP, 1...2, "Sets Expires and Cache-Control.", standard: "off") { scope, directive throws(Refusal) in
       let text = directive.arguments.map(\.text).joined(separator: " ")
       if text.contains("$") {

@@ -218,6 +218,7 @@ final class LogFormat {
 /// `add_header`, `add_trailer`, `expires`.
 struct HeaderSettings {
   var added: [AddedHeader] = []
+  var trailers: [AddedHeader] = []
   var expires = Expires.off
 }
 
