@@ -61,10 +61,16 @@ extension Exchange {
   }
 
   private func addExpiry(_ expires: Expires) {
+    var expires = expires
+    if case .variable(let template, let isModified) = expires {
+      let text = (isModified ? "modified " : "") + evaluate(template).string
+      guard let computed = ExpiresValue.parse(text) else { return }
+      expires = computed
+    }
+    if case .off = expires { return }
     response.remove(.expires)
     response.remove(.cacheControl)
     switch expires {
-    case .off: break
     case .epoch:
       response.add(Bytes("Expires"), Bytes("Thu, 01 Jan 1970 00:00:01 GMT"), .expires)
       response.add(Bytes("Cache-Control"), Bytes("no-cache"), .cacheControl)
@@ -85,8 +91,7 @@ extension Exchange {
       var moment = now - now % 86_400 + seconds
       if moment <= now { moment += 86_400 }
       addExpiry(at: moment, maxAge: moment - now)
-    case .variable(let template):
-      if let parsed = ExpiresValue.parse(evaluate(template).string) { addExpiry(parsed) }
+    case .off, .variable: break
     }
   }
 

@@ -119,7 +119,7 @@ extension Exchange {
     switch name {
     case .args, .query_string: return nonEmpty(arguments)
     case .is_args: return arguments.isEmpty ? Bytes() : Bytes("?")
-    case .uri, .document_uri: return nonEmpty(uri)
+    case .uri, .document_uri: return uri.isEmpty && requestTarget.isEmpty ? nil : uri
     case .request_uri: return nonEmpty(requestTarget)
     case .request: return nonEmpty(requestLine)
     case .request_method: return nonEmpty(methodName)
@@ -152,14 +152,15 @@ extension Exchange {
     case .bytes_sent: return arena.decimal(stream.sentByteCount)
     case .body_bytes_sent: return arena.decimal(sentBodyCount)
     case .content_length: return field(.contentLength)
-    case .content_type: return field(.contentType)
+    case .content_type: return value(of: .requestField, Bytes("content_type"))
     case .remote_user: return basicUser
     case .limit_rate: return arena.decimal(limitRate)
     case .document_root: return absolutePath(evaluate(location.settings.core.value.root))
     case .realpath_root: return absolutePath(evaluate(location.settings.core.value.root))
     case .request_filename: return filePath(for: uri, in: location)
     case .request_body: return body.file == nil ? body.memory.map { $0.unread } : nil
-    case .request_body_file, .proxy_protocol_addr, .upstream_cache_status: return nil
+    case .request_body_file: return body.file.map { arena.copy($0.path) }
+    case .proxy_protocol_addr, .upstream_cache_status: return nil
     case .proxy_host: return proxyHost
     case .proxy_port: return proxyPort
     case .proxy_add_x_forwarded_for: return forwardedFor

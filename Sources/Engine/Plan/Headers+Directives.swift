@@ -36,7 +36,9 @@ extension Row {
     Row("expires", .anyHTTP, 1...2, "Sets Expires and Cache-Control.", standard: "off") { scope, directive throws(Refusal) in
       let text = directive.arguments.map(\.text).joined(separator: " ")
       if text.contains("$") {
-        scope.location.headers.value.expires = .variable(try scope.template(directive, directive.arguments.count - 1))
+        let isModified = directive.arguments.count > 1 && directive.text(0) == "modified"
+        scope.location.headers.value.expires = .variable(
+          try scope.template(directive, directive.arguments.count - 1), modified: isModified)
       } else if let value = ExpiresValue.parse(text) {
         scope.location.headers.value.expires = value
       } else {

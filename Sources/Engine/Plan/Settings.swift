@@ -128,6 +128,7 @@ struct CoreSettings {
   var defaultType = Bytes("text/plain")
   var maxBodyBytes = 1 << 20
   var bodyBufferBytes = 16 << 10
+  var bodyInFileOnly = BodyInFileOnly.off
   var bodyTemporaryPath = "client_body_temp"
   var bodyTimeout: Milliseconds = 60_000
   var sendTimeout: Milliseconds = 60_000
@@ -169,6 +170,7 @@ struct CoreSettings {
     OpenFilePolicy(valid: fileCacheValid, minUses: fileCacheMinUses, keepsErrors: cachesFileErrors)
   }
 
+  enum BodyInFileOnly: String, CaseIterable { case off, on, clean }
   enum LingeringClose: String, CaseIterable { case off, on, always }
   enum IfModifiedSince: String, CaseIterable { case off, exact, before }
   enum ServerTokens: String, CaseIterable { case off, on }
@@ -236,8 +238,8 @@ enum Expires {
   case after(Int, modified: Bool)
   /// Seconds after midnight.
   case daily(Int)
-  /// Computed per exchange.
-  case variable(Template)
+  /// Computed per exchange: from now, or from the file's modification.
+  case variable(Template, modified: Bool)
 }
 
 /// The `proxy_` directives.
