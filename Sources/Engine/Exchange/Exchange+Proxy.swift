@@ -116,7 +116,7 @@ extension Exchange {
         stream.setDeadline(settings.bodyTimeout)
         return
       case .complete:
-        if body.file != nil && !memory.isEmpty {
+        if (body.file != nil || settings.bodyInFileOnly != .off) && !memory.isEmpty {
           guard spoolBody(memory, settings) else { return }
         }
         body.phase = .buffered
@@ -138,8 +138,15 @@ extension Exchange {
   private func spoolBody(_ memory: Buffer, _ settings: Shared<CoreSettings>) -> Bool {
     do throws(SystemError) {
       if body.file == nil {
-        body.file = try TemporaryFile.make(in: plan.path(settings.bodyTemporaryPath))
-        log(.warn, "a client request body is buffered to a temporary file")
+        let folder = plan.path(settings.bodyTemporaryPath)
+        if settings.bodyInFileOnly == .off {
+          body.file = try TemporaryFile.make(in: folder)
+          log(.warn, "a client request body is buffered to a temporary file")
+        } else {
+          body.file = try TemporaryFile.make(
+            in: folder, named: "\(loop.wallTime)-\(core.index)-\(core.nextSerial())",
+            isKept: settings.bodyInFileOnly == .on)
+        }
       }
       try body.file?.append(memory.unread)
       memory.reset()

@@ -25,6 +25,8 @@ extension Row {
       scope.location.core.value.bodyTemporaryPath = directive.text(0)
       scope.builder.temporaryPaths.insert(directive.text(0))
     },
+    .choice("client_body_in_file_only", .httpServerLocation, \.location.core.value.bodyInFileOnly, "off", "Whether request bodies are always written to a file with a name: `on` keeps the files, `clean` removes them."),
+    .noEffect("client_body_in_single_buffer", .httpServerLocation, 1...1, "Accepted for nginx's sake: what stays in memory always is one buffer."),
     .time("client_body_timeout", .httpServerLocation, \.location.core.value.bodyTimeout, "60s", "How long a client may send nothing of a request body."),
     .time("send_timeout", .httpServerLocation, \.location.core.value.sendTimeout, "60s", "How long a client may take nothing of a response."),
     // --- connections ------------------------------------------------------------------------------

@@ -14,21 +14,43 @@ class OpenFile {
   func release() {}
 }
 
-/// A file without a name (O_TMPFILE) that spools what does not fit in memory.
+/// A file that spools what does not fit in memory: without a name (O_TMPFILE) unless one is wanted.
 final class TemporaryFile: OpenFile {
   private let descriptor: Int32
+  private let name: String?
+  private let isKept: Bool
   /// The number of bytes written so far.
   private(set) var size = 0
 
-  private init(_ descriptor: Int32) { self.descriptor = descriptor }
+  private init(_ descriptor: Int32, name: String? = nil, isKept: Bool = false) {
+    self.descriptor = descriptor
+    self.name = name
+    self.isKept = isKept
+  }
 
-  deinit { Socket.close(descriptor) }
+  deinit {
+    Socket.close(descriptor)
+    if let name, !isKept { _ = unsafe linux_unlink(name) }
+  }
+
+  /// Where others can open it; a file without a name only through this process.
+  var path: String { name ?? "/proc/\(linux_pid())/fd/\(descriptor)" }
 
   override var fd: Int32 { descriptor }
 
   /// Opens a nameless file in `folder`, which must exist.
   static func make(in folder: String) throws(SystemError) -> TemporaryFile {
     TemporaryFile(Int32(try check(unsafe linux_open_temporary(folder))))
+  }
+
+  /// Opens a new file with a name in `folder`; it is removed at the end unless it `isKept`.
+  static func make(
+    in folder: String, named name: String, isKept: Bool
+  ) throws(SystemError) -> TemporaryFile {
+    let path = folder + "/" + name
+    let flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC
+    let descriptor = Int32(try check(unsafe linux_open(path, flags, 0o600)))
+    return TemporaryFile(descriptor, name: path, isKept: isKept)
   }
 
   /// Appends all of `bytes`; a full disk is an error.
