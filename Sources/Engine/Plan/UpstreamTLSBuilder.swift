@@ -19,7 +19,7 @@ extension PlanBuilder {
     place.upstreamTLS = made
   }
 
-  private func clientOptions(_ settings: UpstreamTLSSettings, _ pass: Word?) -> TLSClientOptions {
+  private func clientOptions(_ settings: Shared<UpstreamTLSSettings>, _ pass: Word?) -> TLSClientOptions {
     var options = TLSClientOptions()
     options.ciphers = settings.ciphers
     options.protocols = TLSProtocols(names: settings.protocols)
