@@ -44,6 +44,8 @@ enum WorkerReport: Sendable {
   case planTaken(worker: Int)
   /// A plan that the worker is done with, to be freed where that stalls no loop.
   case planRetired(Handover<Plan>)
+  /// The worker drains and polls no listening socket any more.
+  case stoppedAccepting(worker: Int)
   /// The worker's thread is about to end.
   case ended(worker: Int)
 }
@@ -108,7 +110,7 @@ final class Worker {
       } else {
         core.exchanges.object(connection.exchange)?.onUpstreamEvent(connection, readiness)
       }
-    case .listener: accept(handle.slot)
+    case .listener: _ = accept(handle.slot)
     case .mailbox: receiveMessages()
     default: break
     }
@@ -120,7 +122,7 @@ final class Worker {
     case .upstream:
       guard let connection = core.upstreams.connection(handle) else { return }
       core.exchanges.object(connection.exchange)?.onUpstreamEvent(connection, [])
-    case .listener: accept(handle.slot)
+    case .listener: _ = accept(handle.slot)
     default: break
     }
   }
@@ -213,15 +215,19 @@ final class Worker {
 
   // --- accepting ----------------------------------------------------------------------------------
 
-  private func accept(_ slot: Int) {
+  /// Accepts some connections; whether more may wait.
+  private func accept(_ slot: Int) -> Bool {
     guard slot < listeners.count, listeners[slot].isOpen, !core.isDraining,
       loop.now >= acceptPausedUntil
-    else { return }
+    else { return false }
     let listener = listeners[slot]
     // Bound: connections taken per event, so that accepting doesn't starve those that are open.
     let limit = core.plan.main.acceptsMany ? 64 : 8
     for _ in 0..<limit {
-      guard core.hasFreeConnection else { return pauseAccepting("worker_connections are not enough", slot) }
+      guard core.hasFreeConnection else {
+        pauseAccepting("worker_connections are not enough", slot)
+        return false
+      }
       var peer = SocketAddress()
       var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
       let result = unsafe linux_accept(listener.fd, &peer.storage, &length)
@@ -230,11 +236,12 @@ final class Worker {
         if error.code == EMFILE || error.code == ENFILE || error.code == ENOMEM || error.code == ENOBUFS {
           pauseAccepting("accept4() failed \(error.logText)", slot)
         }
-        return
+        return false
       }
       peer.length = length
       open(Int32(result), peer, listener.listen)
     }
+    return true
   }
 
   private func open(_ fd: Int32, _ peer: SocketAddress, _ listen: ListenPlan) {
@@ -274,18 +281,35 @@ final class Worker {
 
   // --- the end ------------------------------------------------------------------------------------
 
+  // A connection whose first request is on its way when a drain begins gets this long to say it.
+  private static let firstRequestGrace: Milliseconds = 1_000
+
   private func drain(_ deadline: Int?) {
+    // What waits in the accept queue was accepted as far as its client knows.
+    // Bound: `worker_connections`, at which accepting stops.
+    for slot in listeners.indices { while accept(slot) {} }
     core.isDraining = true
     for listener in listeners where listener.isOpen {
       loop.poller.remove(listener.fd)
       listener.isOpen = false
     }
-    for client in clients.objects where client.phase != .open || client.http.isIdle {
-      client.close()
-    }
+    shared.reports.post(.stoppedAccepting(worker: core.index))
+    for client in clients.objects { drain(client) }
     core.upstreams.closeIdle()
     core.accessLogs.flush(now: loop.now)
     if let deadline { loop.setTimer(drainTimer, after: deadline, for: Self.drainHandle) }
+  }
+}
+
+extension Worker {
+  /// Closes a connection that waits for its next request.
+  private func drain(_ client: ClientConnection) {
+    guard client.phase != .open || client.http.isIdle else { return }
+    // A request that has arrived is in flight, whether its event was dispatched or not.
+    client.onEvent(.readable)
+    guard client.phase != .closed, client.phase != .open || client.http.isIdle else { return }
+    if client.facts.requestCount > 0 { return client.close() }
+    loop.setTimer(client.timer, after: Self.firstRequestGrace, for: client.handle)
   }
 }
 

@@ -36,7 +36,18 @@ extension Supervisor {
   private func quit() {
     if case .stopping = state { return }
     state = .draining
+    stopListening()
     endWorker(.drain(deadlineMs: current.main.shutdownTimeoutMs))
+  }
+
+  /// Gives the listening sockets up; the worker process does the same when it has emptied their queues.
+  private func stopListening() {
+    if upgrade.othersServe {
+      current.listeners.closeLeavingPaths()
+    } else {
+      current.listeners.close(except: nil)
+    }
+    current.listeners = Listeners()
   }
 
   /// Ends at once.

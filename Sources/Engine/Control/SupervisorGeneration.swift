@@ -11,7 +11,7 @@ struct SupervisorGeneration {
   let identity: Identity?
   /// The bundle, in a file without a name.
   let bundle: Int32
-  let listeners: Listeners
+  var listeners: Listeners
   var logs: [String: Int32]
   let pidFile: PidFile
   /// What the configuration warned of, for logs.

@@ -40,6 +40,8 @@ final class WorkerProcess {
   /// The listening sockets. One that is given up is closed when no thread polls it any more.
   var listeners: [BoundListener.Key: HeldListener] = [:]
   var shutdownTimeoutMs: Int?
+  /// When ending: the threads that may still poll listening sockets.
+  private var accepting: Set<Int> = []
   /// The reload that threads are taking up.
   var pending: PendingPlans?
 
@@ -132,11 +134,12 @@ final class WorkerProcess {
       switch report {
       case .planTaken(let worker): noteTaken(worker)
       case .planRetired: break  // Freed here, where that stalls no loop.
+      case .stoppedAccepting(let worker): noteStoppedAccepting(worker)
       case .ended(let worker):
+        noteStoppedAccepting(worker)
         mailboxes.remove(worker)
         if let ended = threads.removeValue(forKey: worker) {
           ended.thread.join()
-          for fd in ended.closing { _ = linux_close(fd) }
         }
         noteTaken(worker)
         if threads.isEmpty, case .ending = state { state = .ended(0) }
@@ -147,6 +150,17 @@ final class WorkerProcess {
   private func noteTaken(_ worker: Int) {
     pending?.threads.remove(worker)
     finishPending()
+  }
+
+  /// Closes what only this thread still polled; when all end and none polls, every listening socket, so
+  /// that clients are refused (or served by a new binary) instead of waiting in vain.
+  private func noteStoppedAccepting(_ worker: Int) {
+    for fd in threads[worker]?.closing ?? [] { _ = linux_close(fd) }
+    threads[worker]?.closing = []
+    accepting.remove(worker)
+    guard case .ending = state, accepting.isEmpty else { return }
+    for listener in listeners.values { _ = linux_close(listener.fd) }
+    listeners = [:]
   }
 
   /// Lets every thread finish what it has, up to the deadline.
@@ -161,6 +175,7 @@ final class WorkerProcess {
       return
     }
     state = .ending
+    accepting = Set(threads.keys)
     for thread in threads.values { thread.mailbox.post(message) }
   }
 }
@@ -169,7 +184,7 @@ final class WorkerProcess {
 struct WorkerThread {
   let mailbox: Mailbox<WorkerMessage>
   let thread: Thread
-  /// Sockets to close when it has ended.
+  /// Sockets to close when it polls them no more.
   var closing: [Int32] = []
 }
 
