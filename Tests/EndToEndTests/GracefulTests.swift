@@ -116,7 +116,7 @@ private func proxy(_ extra: String = "", location: String = "") -> String {
     }
     let (count, failures) = try load.stop()
     #expect(count > 0)
-    #expect(failures == [])
+    #expect(failures == [], "\(door.errorLog.suffix(2000))")
     try door.stop()
   }
 
@@ -163,7 +163,7 @@ private func proxy(_ extra: String = "", location: String = "") -> String {
     }
     let (count, failures) = try load.stop()
     #expect(count > 0)
-    #expect(failures == [])
+    #expect(failures == [], "\(door.errorLog.suffix(2000))")
     try door.stop()
   }
 
@@ -178,7 +178,7 @@ private func proxy(_ extra: String = "", location: String = "") -> String {
     #expect(try door.command.wait(within: 10).code == 0)
     let (count, failures) = try load.stop()
     #expect(count > 0)
-    #expect(failures == [])
+    #expect(failures == [], "\(door.errorLog.suffix(2000))")
     _ = try door.send("stop")
   }
 }
