@@ -199,6 +199,36 @@ static inline const char *portico_ssl_curve(SSL *ssl) {
   return OBJ_nid2sn(nid);
 }
 
+// The cipher suites of the ClientHello as they came, two bytes each; their length in bytes.
+static inline long portico_ssl_raw_ciphers(SSL *ssl, const uint8_t **bytes) {
+  unsigned char *list = NULL;
+  long count = SSL_get0_raw_cipherlist(ssl, &list);
+  *bytes = list;
+  return list == NULL || SSL_get0_raw_cipherlist(ssl, NULL) != 2 ? 0 : count;
+}
+
+static inline const char *portico_cipher_name(SSL *ssl, const uint8_t *code) {
+  const SSL_CIPHER *cipher = SSL_CIPHER_find(ssl, code);
+  return cipher == NULL ? NULL : SSL_CIPHER_get_name(cipher);
+}
+
+// At most `capacity` of the groups that the client offered; how many.
+static inline int portico_ssl_offered_curves(SSL *ssl, int *codes, int capacity) {
+  int count = (int)SSL_get1_curves(ssl, NULL);
+  if (count <= 0) return 0;
+  int *all = (int *)malloc((size_t)count * sizeof *all);
+  if (all == NULL) return 0;
+  count = (int)SSL_get1_curves(ssl, all);
+  int taken = count < capacity ? count : capacity;
+  if (taken > 0) memcpy(codes, all, (size_t)taken * sizeof *all);
+  free(all);
+  return taken > 0 ? taken : 0;
+}
+
+static inline const char *portico_curve_name(int code) {
+  return (code & TLSEXT_nid_unknown) ? NULL : OBJ_nid2sn(code);
+}
+
 // Freed without its close_notify, a session is not a bad one: it may be resumed all the same.
 static inline void portico_ssl_keep_session(SSL *ssl) {
   SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
@@ -259,6 +289,14 @@ static inline int portico_name_count(const STACK_OF(X509_NAME) *names) {
 
 static inline int portico_name_print(BIO *out, const X509_NAME *name) {
   return X509_NAME_print_ex(out, name, 0, XN_FLAG_RFC2253);
+}
+
+static inline int portico_name_print_oneline(BIO *out, const X509_NAME *name) {
+  char *text = X509_NAME_oneline(name, NULL, 0);
+  if (text == NULL) return -1;
+  int count = BIO_puts(out, text);
+  OPENSSL_free(text);
+  return count;
 }
 
 // Seconds since 1970, or INT64_MIN when the time can't be read.

@@ -8,7 +8,9 @@ extension Exchange {
     switch name {
     case .ssl_protocol: return tls.protocolName
     case .ssl_cipher: return tls.cipherName
+    case .ssl_ciphers: return arena.copy(tls.offeredCiphers)
     case .ssl_curve: return tls.curve
+    case .ssl_curves: return arena.copy(tls.offeredCurves)
     case .ssl_session_id: return arena.copy(tls.sessionID)
     case .ssl_session_reused: return tls.isResumed ? Bytes("r") : Bytes(".")
     case .ssl_server_name: return tls.serverName.isEmpty ? nil : tls.serverName
@@ -27,6 +29,8 @@ extension Exchange {
     case .ssl_client_escaped_cert: return arena.copy(certificate.escapedPEM)
     case .ssl_client_s_dn: return arena.copy(certificate.subject)
     case .ssl_client_i_dn: return arena.copy(certificate.issuer)
+    case .ssl_client_s_dn_legacy: return arena.copy(certificate.legacySubject)
+    case .ssl_client_i_dn_legacy: return arena.copy(certificate.legacyIssuer)
     case .ssl_client_serial: return arena.copy(certificate.serial)
     case .ssl_client_fingerprint: return arena.copy(certificate.fingerprint)
     case .ssl_client_v_start: return arena.copy(certificate.validFrom)

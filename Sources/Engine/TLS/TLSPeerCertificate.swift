@@ -59,6 +59,16 @@ final class TLSPeerCertificate {
     unsafe printed { unsafe portico_name_print($0, X509_get_issuer_name(handle)) }
   }
 
+  /// `$ssl_client_s_dn_legacy`: "/CN=…", as nginx wrote names before 1.11.6.
+  var legacySubject: [UInt8] {
+    unsafe printed { unsafe portico_name_print_oneline($0, X509_get_subject_name(handle)) }
+  }
+
+  /// `$ssl_client_i_dn_legacy`.
+  var legacyIssuer: [UInt8] {
+    unsafe printed { unsafe portico_name_print_oneline($0, X509_get_issuer_name(handle)) }
+  }
+
   /// `$ssl_client_serial`, hexadecimal.
   var serial: [UInt8] {
     unsafe printed { unsafe i2a_ASN1_INTEGER($0, X509_get0_serialNumber(handle)) }

@@ -19,6 +19,43 @@ extension TLSSession {
   /// `$ssl_curve`, the key exchange group; empty when there was no such exchange.
   var curve: Bytes { unsafe constant(portico_ssl_curve(ssl)) }
 
+  /// `$ssl_ciphers`: what the client offered, by name where OpenSSL knows it.
+  var offeredCiphers: [UInt8] {
+    var bytes: UnsafePointer<UInt8>?
+    let count = unsafe portico_ssl_raw_ciphers(ssl, &bytes)
+    guard let bytes = unsafe bytes else { return [] }
+    var list: [UInt8] = []
+    for index in stride(from: 0, to: count - 1, by: 2) {
+      let name = unsafe constant(portico_cipher_name(ssl, bytes + index))
+      let code = unsafe Int(bytes[index]) << 8 | Int(bytes[index + 1])
+      Self.append(name, or: code, to: &list)
+    }
+    return list
+  }
+
+  /// `$ssl_curves`: the groups that the client offered.
+  var offeredCurves: [UInt8] {
+    // Bound: more than any client names.
+    var codes = [Int32](repeating: 0, count: 64)
+    let count = unsafe Int(portico_ssl_offered_curves(ssl, &codes, Int32(codes.count)))
+    var list: [UInt8] = []
+    for code in codes.prefix(count) {
+      let name = unsafe constant(portico_curve_name(code))
+      Self.append(name, or: Int(code) & 0xffff, to: &list)
+    }
+    return list
+  }
+
+  private static func append(_ name: Bytes, or code: Int, to list: inout [UInt8]) {
+    if !list.isEmpty { list.append(UInt8(ascii: ":")) }
+    if name.isEmpty {
+      let digits = String(code, radix: 16)
+      list += Array("0x\(String(repeating: "0", count: max(0, 4 - digits.count)))\(digits)".utf8)
+    } else {
+      for index in 0..<name.count { list.append(name[index]) }
+    }
+  }
+
   /// `$ssl_session_reused`.
   var isResumed: Bool { unsafe SSL_session_reused(ssl) == 1 }
 
