@@ -176,13 +176,12 @@ extension Exchange {
       case .date: response.date = value
       case .server: response.server = value
       case .lastModified:
-        guard response.lastModified == nil else { continue }
+        guard response.first(token) == nil else { continue }
         response.lastModified = HTTPDate.parse(value)
-        if response.lastModified == nil { response.add(entry.name.of(bytes), value, token) }
+        response.add(entry.name.of(bytes), value, token)
       case .etag, .expires, .acceptRanges:
         // Of fields that can't be lists the first counts.
         if response.first(token) == nil { response.add(entry.name.of(bytes), value, token) }
-        response.add(entry.name.of(bytes), value, token)
       case .location, .refresh:
         response.add(entry.name.of(bytes), rewriteRedirect(value, token, settings), token)
       case .setCookie where !settings.cookies.isEmpty:
