@@ -110,6 +110,7 @@ extension Exchange {
     case .connecting, .handshaking: failTry(.timeout, "upstream timed out while connecting to")
     case .sending: failTry(.timeout, "upstream timed out while sending request to")
     case .awaitingHead: failTry(.timeout, "upstream timed out while reading response header from")
+    case .receivingBody where attempt.isPausedByRate: receive()
     case .receivingBody:
       failTry(.timeout, "upstream timed out while reading")
     case .tunneling: endTunnel()

@@ -1,6 +1,7 @@
 // What an upstream answers, on its way to the client: the head checked and filtered, the body
 // passed on as fast as the client takes it, spooled to a file if responses are buffered.
 
+import Configuration
 import HTTP
 
 extension Exchange {
@@ -13,10 +14,12 @@ extension Exchange {
         loop.clearTimer(connection.timer)
         return
       }
+      let allowance = readAllowance(connection)
+      if allowance == 0 { return }
       if attempt.input == nil { attempt.input = loop.pool.take(.large) }
       guard let input = attempt.input else { return }
       if input.room == 0 { return failTry(.invalidHeader, "too big header while reading response header from") }
-      switch connection.transport.receive(into: input.free) {
+      switch connection.transport.receive(into: input.free.slice(0, min(input.room, allowance))) {
       case .bytes(let count):
         input.produced(count)
         attempt.didReceive = true
@@ -37,6 +40,22 @@ extension Exchange {
       }
     }
     if let connection = attempt.connection { loop.yield(connection.handle) }
+  }
+
+  /// How much `proxy_limit_rate` lets be read; 0 when reading has to pause, which a timer ends.
+  private func readAllowance(_ connection: UpstreamConnection) -> Int {
+    attempt.isPausedByRate = false
+    guard attempt.phase == .receivingBody, attempt.bytesPerSecond > 0 else { return .max }
+    let rate = attempt.bytesPerSecond
+    let seconds = (loop.now - attempt.triedAt) / 1000 + 1
+    let (allowed, isHuge) = rate.multipliedReportingOverflow(by: seconds)
+    if isHuge || allowed > attempt.bytesReceived {
+      return isHuge ? .max : allowed - attempt.bytesReceived
+    }
+    attempt.isPausedByRate = true
+    let excess = attempt.bytesReceived - allowed + 1
+    loop.setTimer(connection.timer, after: max(1, excess * 1000 / rate), for: connection.handle)
+    return 0
   }
 
   private var phaseText: String {
@@ -149,6 +168,9 @@ extension Exchange {
     if status == 101 { return startTunnel() }
     startResponse()
     attempt.phase = .receivingBody
+    if settings.buffering, let rate = settings.limitRate {
+      attempt.bytesPerSecond = (try? Value.offset(evaluate(rate).string, of: "proxy_limit_rate")) ?? 0
+    }
     return passBody()
   }
 

@@ -64,6 +64,7 @@ extension Row {
     },
     .size("proxy_max_temp_file_size", .httpServerLocation, \.location.proxy.value.maxTemporaryFileBytes, "1024m", "How much of a response may wait in a file; 0: none."),
     .noEffect("proxy_temp_file_write_size", .httpServerLocation, 1...1, "Accepted for nginx's sake: what was read at a time is written at a time."),
+    .template("proxy_limit_rate", .httpServerLocation, \.location.proxy.value.limitRate, "How many bytes a second are read from the upstream for one request, if responses are buffered; 0: as many as come."),
     Row("proxy_temp_path", .httpServerLocation, 1...4, "The folder for responses that wait in files.", standard: "proxy_temp") { scope, directive throws(Refusal) in
       scope.location.proxy.value.temporaryPath = directive.text(0)
       scope.builder.temporaryPaths.insert(directive.text(0))

@@ -264,6 +264,8 @@ struct ProxySettings {
   var nextUpstream: NextUpstream = [.error, .timeout]
   var nextUpstreamTries = 0
   var nextUpstreamTimeout: Milliseconds = 0
+  /// Bytes a second.
+  var limitRate: Template?
   /// The local address of connections; empty or nil: the system chooses.
   var bind: Template?
   var redirects = [ProxyRedirect.standard]

@@ -56,6 +56,10 @@ final class Attempt {
   var remaining = 0
   var isBodyComplete = false
   var interimCount = 0
+  /// `proxy_limit_rate` of this response; 0: none.
+  var bytesPerSecond = 0
+  /// The timer runs for the rate's sake: when it fires, reading goes on.
+  var isPausedByRate = false
   var bytesReceived = 0
   /// Response bytes that wait in a file for a slow client.
   var spool: TemporaryFile?
@@ -78,6 +82,9 @@ final class Attempt {
     remaining = 0
     isBodyComplete = false
     interimCount = 0
+    bytesReceived = 0
+    bytesPerSecond = 0
+    isPausedByRate = false
   }
 }
 
