@@ -45,16 +45,20 @@ extension Exchange {
   /// How much `proxy_limit_rate` lets be read; 0 when reading has to pause, which a timer ends.
   private func readAllowance(_ connection: UpstreamConnection) -> Int {
     attempt.isPausedByRate = false
-    guard attempt.phase == .receivingBody, attempt.bytesPerSecond > 0 else { return .max }
+    guard attempt.phase == .receivingBody else {
+      // The head comes first, with as little of the body as can be.
+      return location.settings.proxy.value.limitRate == nil ? .max : 4 << 10
+    }
+    guard attempt.bytesPerSecond > 0 else { return .max }
     let rate = attempt.bytesPerSecond
-    let seconds = (loop.now - attempt.triedAt) / 1000 + 1
-    let (allowed, isHuge) = rate.multipliedReportingOverflow(by: seconds)
+    let elapsed = loop.now - attempt.triedAt
+    let (allowed, isHuge) = rate.multipliedReportingOverflow(by: elapsed / 1000 + 1)
     if isHuge || allowed > attempt.bytesReceived {
       return isHuge ? .max : allowed - attempt.bytesReceived
     }
     attempt.isPausedByRate = true
-    let excess = attempt.bytesReceived - allowed + 1
-    loop.setTimer(connection.timer, after: max(1, excess * 1000 / rate), for: connection.handle)
+    let delay = attempt.bytesReceived / rate * 1000 - elapsed
+    loop.setTimer(connection.timer, after: max(1, delay), for: connection.handle)
     return 0
   }
 
