@@ -5,8 +5,15 @@ let strict: [SwiftSetting] = [.swiftLanguageMode(.v6), .strictMemorySafety()]
 
 // Exclusivity is enforced statically everywhere and dynamically in debug builds and tests; see
 // ARCHITECTURE.md for what the dynamic check costs per request in a release.
+// Small functions of HTTP (a byte of a view, a copy) are inlined into Engine.
 let engineSettings: [SwiftSetting] =
-  strict + [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))]
+  strict + [
+    .unsafeFlags(
+      ["-enforce-exclusivity=unchecked", "-cross-module-optimization"],
+      .when(configuration: .release))
+  ]
+let httpSettings: [SwiftSetting] =
+  strict + [.unsafeFlags(["-cross-module-optimization"], .when(configuration: .release))]
 
 let package = Package(
   name: "portico",
@@ -19,7 +26,7 @@ let package = Package(
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
     .systemLibrary(name: "CCares", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
-    .target(name: "HTTP", swiftSettings: strict),
+    .target(name: "HTTP", swiftSettings: httpSettings),
     .target(name: "Configuration", swiftSettings: strict),
     .target(
       name: "Engine",

@@ -67,7 +67,7 @@ static inline int64_t linux_epoll_remove(int poller, int fd) {
   return PORTICO_CALL(epoll_ctl(poller, EPOLL_CTL_DEL, fd, &event));
 }
 static inline int64_t linux_epoll_wait(int poller, struct epoll_event *events, int count, int ms) {
-  return PORTICO_CALL(epoll_wait(poller, events, count, ms));
+  return PORTICO_CALL(syscall(SYS_epoll_pwait, poller, events, count, ms, NULL, (size_t)8));
 }
 static const uint32_t LINUX_EPOLL_IN = EPOLLIN, LINUX_EPOLL_OUT = EPOLLOUT, LINUX_EPOLL_ERR = EPOLLERR,
                       LINUX_EPOLL_HUP = EPOLLHUP, LINUX_EPOLL_RDHUP = EPOLLRDHUP,
@@ -97,18 +97,22 @@ static inline int64_t linux_local_address(int fd, void *address, socklen_t *leng
 static inline int64_t linux_peer_address(int fd, void *address, socklen_t *length) {
   return PORTICO_CALL(getpeername(fd, (struct sockaddr *)address, length));
 }
+// The calls of the data path go past glibc's wrappers, which are points of cancellation and cost two
+// atomic operations each in a process with threads. Nobody cancels threads here.
 static inline int64_t linux_recv(int fd, void *buffer, size_t count) {
-  return PORTICO_CALL(recv(fd, buffer, count, 0));
+  return PORTICO_CALL(syscall(SYS_recvfrom, fd, buffer, count, 0, NULL, NULL));
 }
 static inline int64_t linux_peek(int fd, void *buffer, size_t count) {
   return PORTICO_CALL(recv(fd, buffer, count, MSG_PEEK | MSG_DONTWAIT));
 }
 static inline int64_t linux_send(int fd, const void *buffer, size_t count, int more) {
-  return PORTICO_CALL(send(fd, buffer, count, MSG_NOSIGNAL | (more ? MSG_MORE : 0)));
+  return PORTICO_CALL(
+    syscall(SYS_sendto, fd, buffer, count, MSG_NOSIGNAL | (more ? MSG_MORE : 0), NULL, 0));
 }
 static inline int64_t linux_send_vector(int fd, struct iovec *vector, size_t count, int more) {
   struct msghdr message = {.msg_iov = vector, .msg_iovlen = count};
-  return PORTICO_CALL(sendmsg(fd, &message, MSG_NOSIGNAL | (more ? MSG_MORE : 0)));
+  return PORTICO_CALL(
+    syscall(SYS_sendmsg, fd, &message, MSG_NOSIGNAL | (more ? MSG_MORE : 0)));
 }
 static inline int64_t linux_sendfile(int out, int in, int64_t *offset, size_t count) {
   off_t position = *offset;

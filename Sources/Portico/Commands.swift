@@ -8,10 +8,12 @@ import Engine
 struct Commands: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "portico", abstract: "The front door of web services.",
-    subcommands: [ServeCommand.self, ProxyCommand.self, CheckCommand.self])
+    subcommands: [
+      ServeCommand.self, ProxyCommand.self, CheckCommand.self, DirectivesCommand.self,
+    ])
 
   /// The words that make a command line one of these.
-  static let names = ["serve", "proxy", "check"]
+  static let names = ["serve", "proxy", "check", "directives"]
 }
 
 /// Where the two doors without configuration listen.
@@ -78,4 +80,12 @@ struct CheckCommand: ParsableCommand {
   func run() throws {
     FrontDoor.exit(FrontDoor.check(url, timeoutSeconds: max(1, timeout)))
   }
+}
+
+/// `portico directives`.
+struct DirectivesCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "directives", abstract: "Print the reference of directives, in Markdown.")
+
+  func run() throws { print(FrontDoor.directiveReference(), terminator: "") }
 }

@@ -1,0 +1,40 @@
+// The reference of directives, docs/directives.md, written from the rows: what is not in a row is not
+// a directive, and what is in one is documented.
+
+extension FrontDoor {
+  /// The whole reference, in Markdown.
+  public static func directiveReference() -> String {
+    var text = """
+      # Directives
+
+      Written by `portico directives`; don't edit. What a directive means is nginx's documentation's to
+      say, unless the line below says otherwise. Where a default differs from nginx's, the line gives
+      the reason.
+
+      """
+    for (title, rows) in chapters {
+      text += "\n## \(title)\n\n| directive | arguments | default | where | |\n|---|---|---|---|---|\n"
+      for row in rows.sorted(by: { $0.name < $1.name }) { text += line(row) }
+    }
+    return text
+  }
+
+  private static let chapters: [(String, [Row])] = [
+    ("Program and connections", Row.mainRows), ("Servers and locations", Row.serverRows),
+    ("Requests, files and responses", Row.coreRows), ("Rewriting and maps", Row.rewriteRows),
+    ("Fields and logs", Row.headerRows), ("Proxying", Row.proxyRows),
+    ("Upstreams and health checks", Row.upstreamRows), ("TLS", Row.tlsRows),
+  ]
+
+  private static func line(_ row: Row) -> String {
+    let range = row.arguments
+    let count =
+      range.lowerBound == range.upperBound
+      ? "\(range.lowerBound)"
+      : range.upperBound >= 1000 ? "\(range.lowerBound)…" : "\(range.lowerBound)–\(range.upperBound)"
+    let form = row.isBlock ? count + " { }" : count
+    let standard = row.standard.map { $0 == "—" ? "—" : "`\($0)`" } ?? "—"
+    let places = row.contexts.names.joined(separator: ", ")
+    return "| `\(row.name)` | \(form) | \(standard) | \(places) | \(row.summary) |\n"
+  }
+}

@@ -1,1 +1,0 @@
-// Keeps the target in the package until its first test.
