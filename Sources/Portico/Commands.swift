@@ -1,5 +1,5 @@
-// `portico serve`, `portico proxy` and `portico check`: what can be had without a configuration file.
-// Each of the first two writes one in memory, in the same language as everybody else's.
+// `portico serve`, `portico proxy` and `portico check`: what can be had without a configuration
+// file. Each of the first two writes one in memory, in the same language as everybody else's.
 
 import ArgumentParser
 import Engine

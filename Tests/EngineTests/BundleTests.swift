@@ -1,5 +1,5 @@
-// The bundle: what is written is what is read, and nothing else is; and a configuration that is read
-// from the disk is the same when it is replayed.
+// The bundle: what is written is what is read, and nothing else is; and a configuration that is
+// read from the disk is the same when it is replayed.
 
 import CLinux
 import Testing
@@ -109,8 +109,10 @@ import Testing
     let file = try Bundle(options: StartOptions()).makeDescriptor()
     defer { _ = linux_close(file) }
     let items = (0..<600).map { index in
-      (what: SentDescriptor.listener(
-        id: UInt64(index), BoundListener.Key(address: "127.0.0.1:\(index)", index: 0)), fd: file)
+      (
+        what: SentDescriptor.listener(
+          id: UInt64(index), BoundListener.Key(address: "127.0.0.1:\(index)", index: 0)), fd: file
+      )
     }
     try ours.send(items)
     var received: [SentDescriptor] = []

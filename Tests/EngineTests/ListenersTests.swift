@@ -1,5 +1,5 @@
-// Listening sockets by difference: what stays is the same socket, what goes is closed, what can't be
-// had leaves everything as it was.
+// Listening sockets by difference: what stays is the same socket, what goes is closed, what can't
+// be had leaves everything as it was.
 
 import CLinux
 import Testing
@@ -21,7 +21,9 @@ import Testing
     return Socket.localAddress(fd).port
   }
 
-  private func table(_ old: Listeners, _ wanted: [ListenSettings], workers: Int = 1) throws -> Listeners {
+  private func table(_ old: Listeners, _ wanted: [ListenSettings], workers: Int = 1) throws
+    -> Listeners
+  {
     try old.next(for: wanted, workerCount: workers) { _ in }
   }
 

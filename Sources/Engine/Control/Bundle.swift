@@ -1,8 +1,10 @@
-// The bundle: everything that a configuration was read from, as bytes. The supervisor records it while
-// it validates; the worker process builds its plans from the record and never opens those files.
+// The bundle: everything that a configuration was read from, as bytes. The supervisor records it
+// while it validates; the worker process builds its plans from the record and never opens those
+// files.
 //
-// So what was checked is what runs (nothing can change in between), the worker needs no right to read
-// private keys, and a worker that died is replaced even if the disk holds something broken meanwhile.
+// So what was checked is what runs (nothing can change in between), the worker needs no right to
+// read private keys, and a worker that died is replaced even if the disk holds something broken
+// meanwhile.
 //
 //   "PORTICOB" version | options | files | patterns | environment | configuration files
 //

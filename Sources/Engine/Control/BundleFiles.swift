@@ -1,6 +1,6 @@
 // The two sources of configuration bytes: the disk, recorded into a bundle while it is read (the
-// supervisor), and a bundle, replayed (the worker process). Reading the same configuration from either
-// gives the same plan.
+// supervisor), and a bundle, replayed (the worker process). Reading the same configuration from
+// either gives the same plan.
 
 import CLinux
 

@@ -22,12 +22,23 @@ extension RecordedFiles: FileProvider {
   func glob(_ pattern: String) throws(FileError) -> [String] { matches(pattern) }
   func environment(_ name: String) -> String? { variable(name) }
 
-  /// Reads the configuration from the disk.
+  // Plans made here are only looked at, one after another: they share the memory of their servers'
+  // states, which a registry never gives back.
+  private static let registry = PeerRegistry()
+
+  private static func emptiedRegistry() -> PeerRegistry {
+    registry.recycle(keeping: [], now: 0)
+    registry.recycle(keeping: [], now: .max)
+    return registry
+  }
+
+  /// Reads the configuration from the disk. The plan is to be gone before the next reading.
   ///
   /// At a reload a certificate that can't be used is no reason to refuse: its site alone is down.
   func readConfiguration(isReload: Bool = false) -> ConfigurationReading {
     let surroundings = PlanSurroundings(
-      paths: bundle.options.planPaths, registry: PeerRegistry(), ticketKeys: TLSTicketKeyRing(),
+      paths: bundle.options.planPaths, registry: Self.emptiedRegistry(),
+      ticketKeys: TLSTicketKeyRing(),
       checksCertificates: true, toleratesBrokenCertificates: isReload)
     let (reading, sources) = makePlan(bundle.options, self, surroundings)
     noteConfigurationFiles(sources.files.filter { $0.kind == .configuration }.map(\.path))
@@ -51,7 +62,9 @@ extension ReplayedFiles: FileProvider {
   func environment(_ name: String) -> String? { variable(name) }
 
   /// Builds one plan for each worker thread.
-  func makePlans(_ registry: PeerRegistry, _ ticketKeys: TLSTicketKeyRing) throws(ApplyFailure) -> [Plan] {
+  func makePlans(_ registry: PeerRegistry, _ ticketKeys: TLSTicketKeyRing) throws(ApplyFailure)
+    -> [Plan]
+  {
     let surroundings = PlanSurroundings(
       paths: bundle.options.planPaths, registry: registry, ticketKeys: ticketKeys,
       toleratesBrokenCertificates: true)

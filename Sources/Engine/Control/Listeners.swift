@@ -1,9 +1,9 @@
-// The listening sockets. The supervisor owns them for as long as their address is configured: worker
-// processes come and go, the accept queues stay. A reload works by difference: what stays is the same
-// socket, so that no connection that waits in its queue is lost.
+// The listening sockets. The supervisor owns them for as long as their address is configured:
+// worker processes come and go, the accept queues stay. A reload works by difference: what stays is
+// the same socket, so that no connection that waits in its queue is lost.
 //
-// A table is a value. `next` makes the table of a new configuration without touching the one in use;
-// then one of the two is given up: `close(except:)` closes what only it holds.
+// A table is a value. `next` makes the table of a new configuration without touching the one in
+// use; then one of the two is given up: `close(except:)` closes what only it holds.
 
 import CLinux
 
@@ -47,7 +47,9 @@ struct Listeners {
       }
       _ = linux_set_close_on_exec(fd, 1)
       var index = 0
-      while table[BoundListener.Key(address: address.description, index: index)] != nil { index += 1 }
+      while table[BoundListener.Key(address: address.description, index: index)] != nil {
+        index += 1
+      }
       add(
         BoundListener.Key(address: address.description, index: index), fd: fd,
         ListenSettings(address: address))
@@ -55,7 +57,8 @@ struct Listeners {
   }
 
   /// The table for `settings`: sockets of this one where address and index are the same, new ones
-  /// otherwise. If an address can't be had, new sockets are closed again and this table is as it was.
+  /// otherwise. If an address can't be had, new sockets are closed again and this table is as it
+  /// was.
   func next(
     for settings: [ListenSettings], workerCount: Int, onRetry: ([String]) -> Void
   ) throws(ListenerFailure) -> Listeners {
@@ -85,7 +88,8 @@ struct Listeners {
     }
   }
 
-  /// Closes the descriptors only, of what `other` doesn't hold: another process serves these sockets.
+  /// Closes the descriptors only, of what `other` doesn't hold: another process serves these
+  /// sockets.
   func closeLeavingPaths(except other: Listeners? = nil) {
     let kept = Set(other?.table.values.map(\.id) ?? [])
     for (_, listener) in table where !kept.contains(listener.id) { _ = linux_close(listener.fd) }

@@ -1,5 +1,6 @@
 // The pid file: how `portico -s` and service managers find the supervisor. It is written when all
-// sockets listen and the worker process said that it serves, so that it doubles as the ready signal.
+// sockets listen and the worker process said that it serves, so that it doubles as the ready
+// signal.
 
 import CLinux
 

@@ -1,7 +1,7 @@
-// Reload: a new configuration is read and validated beside the one that serves, its sockets and logs
-// are opened, and the worker process is asked to take it up. Only its "ready" makes the new one
-// current; anything else leaves all as it was. One reload at a time; requests that come meanwhile are
-// answered by the next one.
+// Reload: a new configuration is read and validated beside the one that serves, its sockets and
+// logs are opened, and the worker process is asked to take it up. Only its "ready" makes the new
+// one current; anything else leaves all as it was. One reload at a time; requests that come
+// meanwhile are answered by the next one.
 
 import CLinux
 

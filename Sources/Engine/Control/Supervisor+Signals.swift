@@ -40,7 +40,8 @@ extension Supervisor {
     endWorker(.drain(deadlineMs: current.main.shutdownTimeoutMs))
   }
 
-  /// Gives the listening sockets up; the worker process does the same when it has emptied their queues.
+  /// Gives the listening sockets up; the worker process does the same when it has emptied their
+  /// queues.
   private func stopListening() {
     if upgrade.othersServe {
       current.listeners.closeLeavingPaths()

@@ -1,5 +1,5 @@
-// The worker process, seen from the supervisor: started, given the configuration, listened to, replaced
-// when it dies.
+// The worker process, seen from the supervisor: started, given the configuration, listened to,
+// replaced when it dies.
 
 import CLinux
 
@@ -151,7 +151,9 @@ extension Supervisor {
     guard let link = worker else { return }
     worker = nil
     let name = link.pid.map { "worker process \($0)" } ?? "the worker"
-    if case .signal = end { log.write(.alert, "\(name) \(end.text)") } else {
+    if case .signal = end {
+      log.write(.alert, "\(name) \(end.text)")
+    } else {
       log.write(.notice, "\(name) \(end.text)")
     }
     for problem in link.problems { log.write(.emerg, problem) }

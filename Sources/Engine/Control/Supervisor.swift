@@ -13,7 +13,10 @@ import CLinux
 
 /// The first process, after it has started.
 final class Supervisor {
-  enum State { case starting, serving, draining, stopping, ended(Int32) }
+  enum State {
+    case starting, serving, draining, stopping
+    case ended(Int32)
+  }
 
   let options: StartOptions
   var log: SupervisorLog
@@ -33,7 +36,8 @@ final class Supervisor {
   var upgrade = Upgrade.State()
   /// Tells the process that waits for a daemon to start.
   var daemonStart: DaemonStart?
-  /// Sockets of an older binary; those that this configuration doesn't use are closed when it serves.
+  /// Sockets of an older binary; those that this configuration doesn't use are closed when it
+  /// serves.
   var adopted = Listeners()
   /// The file that this process was started from.
   var executable = "/proc/self/exe"
@@ -111,7 +115,9 @@ final class Supervisor {
   func finish(code: Int32) {
     reloadSocket?.close()
     pidFile.remove()
-    if upgrade.othersServe { current.listeners.closeLeavingPaths() } else {
+    if upgrade.othersServe {
+      current.listeners.closeLeavingPaths()
+    } else {
       current.listeners.close(except: nil)
     }
     log.write(.notice, "exit")

@@ -1,5 +1,5 @@
-// `portico check URL`: one GET, for health checks of containers that have no other client. And the few
-// things that the command line needs besides.
+// `portico check URL`: one GET, for health checks of containers that have no other client. And the
+// few things that the command line needs besides.
 
 import CLinux
 import COpenSSL

@@ -14,7 +14,8 @@ final class DaemonStart {
     let code: Int32
   }
 
-  /// Goes on in a grandchild in a session of its own; the caller's process waits and throws `Ended`.
+  /// Goes on in a grandchild in a session of its own; the caller's process waits and throws
+  /// `Ended`.
   static func fork() throws -> DaemonStart {
     var ends: [Int32] = [-1, -1]
     _ = try check(unsafe linux_pipe(&ends))

@@ -1,6 +1,6 @@
-// One configuration as the supervisor holds it: validated, its sockets bound, its logs open, its bytes
-// in a bundle. Making one changes nothing of the one that serves; whichever of the two loses is
-// closed.
+// One configuration as the supervisor holds it: validated, its sockets bound, its logs open, its
+// bytes in a bundle. Making one changes nothing of the one that serves; whichever of the two loses
+// is closed.
 
 import CLinux
 

@@ -1,6 +1,6 @@
-// The configurations of `portico serve` and `portico proxy`: written here, kept in memory, read by the
-// same parser as a file. Everything that such a door writes is in a folder of its own that goes when it
-// ends.
+// The configurations of `portico serve` and `portico proxy`: written here, kept in memory, read by
+// the same parser as a file. Everything that such a door writes is in a folder of its own that goes
+// when it ends.
 
 import CLinux
 
@@ -43,9 +43,10 @@ public enum InstantConfiguration {
 
   /// Whether a word is an address and nothing that would end a directive.
   public static func isAddress(_ word: String) -> Bool {
-    !word.isEmpty && word.utf8.allSatisfy { byte in
-      byte > 0x20 && byte < 0x7f && !"\"'{};#\\$".utf8.contains(byte)
-    }
+    !word.isEmpty
+      && word.utf8.allSatisfy { byte in
+        byte > 0x20 && byte < 0x7f && !"\"'{};#\\$".utf8.contains(byte)
+      }
   }
 
   private static func options(_ ports: Ports, location: String, upstream: String) -> StartOptions {
@@ -53,8 +54,10 @@ public enum InstantConfiguration {
     var options = StartOptions(
       prefix: folder, configurationPath: "portico.conf", errorLogPath: "stderr")
     var listens = ports.http == 0 ? "" : "    listen \(ports.http);\n"
-    if ports.https != 0, let made = try? SelfSigned.make(
-      names: ["localhost", "127.0.0.1", "::1"], library: TLSLibrary()) {
+    if ports.https != 0,
+      let made = try? SelfSigned.make(
+        names: ["localhost", "127.0.0.1", "::1"], library: TLSLibrary())
+    {
       listens += """
             listen \(ports.https) ssl;
             ssl_certificate certificate.pem;

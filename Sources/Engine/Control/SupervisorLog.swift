@@ -1,5 +1,5 @@
-// The supervisor's own lines: what happened to processes and configurations. Written to the targets of
-// `error_log` in the main context, in nginx's form, and while starting to standard error too:
+// The supervisor's own lines: what happened to processes and configurations. Written to the targets
+// of `error_log` in the main context, in nginx's form, and while starting to standard error too:
 //
 //   2026/11/22 12:00:00 [notice] 123#0: signal 1 (SIGHUP) received, reconfiguring
 
@@ -16,8 +16,8 @@ struct SupervisorLog {
     self.isOnTerminal = isOnTerminal
   }
 
-  /// Writes a line to every target that takes `level`; while starting, warnings and errors go to the
-  /// terminal as well.
+  /// Writes a line to every target that takes `level`; while starting, warnings and errors go to
+  /// the terminal as well.
   func write(_ level: LogLevel, _ message: String) {
     record(level, message)
     if isStarting && !isOnTerminal && level >= .warn {

@@ -1,6 +1,6 @@
-// What the command line says about how to start: paths, global directives, and the files that exist in
-// memory only (`portico serve` and `portico proxy` have no configuration file on the disk). They are
-// part of the bundle, because the worker process resolves paths as the supervisor does.
+// What the command line says about how to start: paths, global directives, and the files that exist
+// in memory only (`portico serve` and `portico proxy` have no configuration file on the disk). They
+// are part of the bundle, because the worker process resolves paths as the supervisor does.
 
 /// The command line, once understood. All paths are absolute.
 public struct StartOptions: Sendable, Equatable {

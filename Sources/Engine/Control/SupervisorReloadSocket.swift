@@ -1,5 +1,6 @@
 // How `portico -s reload` learns what came of it: a Unix socket next to the pid file, for its owner
-// only. To connect is to ask; the answer is "ok\n" or "refused\n", then text for people, then the end.
+// only. To connect is to ask; the answer is "ok\n" or "refused\n", then text for people, then the
+// end.
 
 import CLinux
 

@@ -1,6 +1,6 @@
-// From a command line to a running supervisor: the configuration is read and everything that it asks
-// for is had before anything is started, so that an error leaves nothing half done. Errors go to the
-// terminal and to the error log; the exit code says whether portico serves.
+// From a command line to a running supervisor: the configuration is read and everything that it
+// asks for is had before anything is started, so that an error leaves nothing half done. Errors go
+// to the terminal and to the error log; the exit code says whether portico serves.
 
 import CLinux
 
@@ -74,10 +74,12 @@ extension Supervisor {
 }
 
 extension SupervisorLog {
-  /// Opens the log of `-e`, which takes what happens before the configuration names another. That it
-  /// can't be opened is told, and no reason to stop.
+  /// Opens the log of `-e`, which takes what happens before the configuration names another. That
+  /// it can't be opened is told, and no reason to stop.
   mutating func openFirst(_ options: StartOptions) {
-    if options.errorLogPath.hasPrefix(options.prefix), let folder = ProcessFiles.parent(of: options.errorLogPath) {
+    if options.errorLogPath.hasPrefix(options.prefix),
+      let folder = ProcessFiles.parent(of: options.errorLogPath)
+    {
       try? ProcessFiles.makeFolders(folder, mode: 0o755)
     }
     do {

@@ -1,6 +1,6 @@
-// USR2: replacing the binary without a refused connection. The supervisor starts the binary that is on
-// the disk with its listening sockets; both serve until the operator sends QUIT to the old one (or to
-// the new one, if it is no good).
+// USR2: replacing the binary without a refused connection. The supervisor starts the binary that is
+// on the disk with its listening sockets; both serve until the operator sends QUIT to the old one
+// (or to the new one, if it is no good).
 //
 //   portico.pid ──rename──► portico.pid.oldbin        PORTICO_SOCKETS=5;6 portico …
 //   old: serves on, QUIT drains                       new: adopts 5 and 6, writes portico.pid

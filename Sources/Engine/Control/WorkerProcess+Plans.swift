@@ -1,5 +1,5 @@
-// How the worker process takes up a configuration: descriptors are staged as they come, plans are built
-// from the bundle, and only when all of them are whole does anything change.
+// How the worker process takes up a configuration: descriptors are staged as they come, plans are
+// built from the bundle, and only when all of them are whole does anything change.
 
 import CLinux
 import Synchronization
@@ -99,7 +99,8 @@ extension WorkerProcess {
     try resolveNames(plans)
     shutdownTimeoutMs = plans[0].main.shutdownTimeoutMs
     let closing = takeListeners(table)
-    try handOver(plans, assigned, PendingPlans(generation: generation, threads: [], closing: closing))
+    try handOver(
+      plans, assigned, PendingPlans(generation: generation, threads: [], closing: closing))
     staged.drop()
   }
 
@@ -130,7 +131,8 @@ extension WorkerProcess {
     return Set(old.values.map(\.fd) + table.values.map(\.fd)).filter { !kept.contains($0) }
   }
 
-  /// Gives each thread its plan, starts threads that are missing and drains those that are too many.
+  /// Gives each thread its plan, starts threads that are missing and drains those that are too
+  /// many.
   private func handOver(
     _ plans: [Plan], _ assigned: [[ListenerSocket]], _ pending: PendingPlans
   ) throws(ApplyFailure) {
@@ -161,7 +163,8 @@ extension WorkerProcess {
     try? channel.send(.ready(generation: pending.generation))
   }
 
-  /// Tells the control thread of the upstreams, and waits a little for their names and first checks.
+  /// Tells the control thread of the upstreams, and waits a little for their names and first
+  /// checks.
   private func resolveNames(_ plans: [Plan]) throws(ApplyFailure) {
     if control == nil {
       do throws(SystemError) {
@@ -214,8 +217,8 @@ extension WorkerProcess {
     }
   }
 
-  /// Puts newly opened logs in the place of the old ones, under the same descriptor numbers: writers
-  /// keep theirs and never see a descriptor that is closed.
+  /// Puts newly opened logs in the place of the old ones, under the same descriptor numbers:
+  /// writers keep theirs and never see a descriptor that is closed.
   func replaceLogs() {
     for (path, fd) in staged.logs { logNumbers[path] = try? logs.adopt(fd, as: path) }
     staged.logs = [:]
@@ -253,7 +256,9 @@ struct ControlNews: ControlSink {
 final class WorkerMailboxes: Sendable {
   private let list = Mutex<[Int: Mailbox<WorkerMessage>]>([:])
 
-  func add(_ mailbox: Mailbox<WorkerMessage>, _ index: Int) { list.withLock { $0[index] = mailbox } }
+  func add(_ mailbox: Mailbox<WorkerMessage>, _ index: Int) {
+    list.withLock { $0[index] = mailbox }
+  }
   func remove(_ index: Int) { list.withLock { $0[index] = nil } }
 
   /// Tells every worker.

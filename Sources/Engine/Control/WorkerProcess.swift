@@ -1,5 +1,5 @@
-// The main thread of the worker process: takes orders from the supervisor, builds plans from bundles,
-// starts worker threads and hands plans to them. It serves no connection itself.
+// The main thread of the worker process: takes orders from the supervisor, builds plans from
+// bundles, starts worker threads and hands plans to them. It serves no connection itself.
 //
 //   starting ──apply──► serving ──drain, SIGQUIT, supervisor gone──► draining ──all threads ended──► 0
 //       │ failed           └──────────── stop, SIGTERM ────────────► stopping ──────────────────────► 0
@@ -20,7 +20,10 @@ final class WorkerProcess {
   /// starting another one.
   static let failedStartCode: Int32 = 2
 
-  enum State { case starting, serving, ending, ended(Int32) }
+  enum State {
+    case starting, serving, ending
+    case ended(Int32)
+  }
 
   let channel: WorkerProcessChannel
   let isOwnProcess: Bool
@@ -50,7 +53,8 @@ final class WorkerProcess {
 
   private enum Slot { static let channel = 0, signals = 1, reports = 2 }
 
-  /// - Parameter isOwnProcess: whether this process exists for this; otherwise it is a thread of the
+  /// - Parameter isOwnProcess: whether this process exists for this; otherwise it is a thread of
+  /// the
   ///   supervisor, which takes the signals.
   init(channel: WorkerProcessChannel, isOwnProcess: Bool) throws(SystemError) {
     self.channel = channel
@@ -152,8 +156,8 @@ final class WorkerProcess {
     finishPending()
   }
 
-  /// Closes what only this thread still polled; when all end and none polls, every listening socket, so
-  /// that clients are refused (or served by a new binary) instead of waiting in vain.
+  /// Closes what only this thread still polled; when all end and none polls, every listening
+  /// socket, so that clients are refused (or served by a new binary) instead of waiting in vain.
   private func noteStoppedAccepting(_ worker: Int) {
     for fd in threads[worker]?.closing ?? [] { _ = linux_close(fd) }
     threads[worker]?.closing = []

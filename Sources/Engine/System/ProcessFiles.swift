@@ -1,5 +1,5 @@
-// Whole files, folders and paths, for the code that runs at start and at reload: the supervisor, the
-// bundle, the command line. Everything here may block; no worker thread calls it.
+// Whole files, folders and paths, for the code that runs at start and at reload: the supervisor,
+// the bundle, the command line. Everything here may block; no worker thread calls it.
 
 import CLinux
 

@@ -1,5 +1,5 @@
-// A child process of a test, with deadlines. Its output goes to files, so that a process that says much
-// never waits for the test.
+// A child process of a test, with deadlines. Its output goes to files, so that a process that says
+// much never waits for the test.
 
 import Foundation
 
@@ -74,7 +74,8 @@ final class Command: @unchecked Sendable {
   }
 
   /// Runs a program to its end, such as curl.
-  static func run(_ words: [String], folder: String, within seconds: Double = 30) throws -> Finished {
+  static func run(_ words: [String], folder: String, within seconds: Double = 30) throws -> Finished
+  {
     try Command(words, folder: folder).wait(within: seconds)
   }
 }

@@ -1,6 +1,6 @@
-// Starts the real binary for a test: a folder of its own, ports that the kernel chose, a configuration
-// written inline. Everything has a deadline, and whatever a test leaves running is killed when its
-// `RunningPortico` goes.
+// Starts the real binary for a test: a folder of its own, ports that the kernel chose, a
+// configuration written inline. Everything has a deadline, and whatever a test leaves running is
+// killed when its `RunningPortico` goes.
 //
 //   let door = try await Portico.start(config: """
 //     http { server { listen 127.0.0.1:%%PORT_0%%; return 200 "hello"; } }

@@ -1,5 +1,5 @@
-// A client that sends exactly the bytes it is told and reads with deadlines: what no real client does
-// can be said to portico too.
+// A client that sends exactly the bytes it is told and reads with deadlines: what no real client
+// does can be said to portico too.
 
 import Foundation
 

@@ -12,7 +12,8 @@ final class Site: @unchecked Sendable {
   init(config: String, files: [String: String] = [:], upstreams: [TestUpstream] = []) throws {
     var template = Array("/tmp/portico-test-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else { throw POSIXError(.init(rawValue: errno) ?? .EIO) }
-    folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self) + "/"
+    folder =
+      String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self) + "/"
     chmod(folder, 0o755)
     self.upstreams = upstreams
     for (path, content) in files { try write(path, content) }
@@ -76,8 +77,8 @@ final class Site: @unchecked Sendable {
   }
 }
 
-/// Ports that no other process is given as long as this lives: each is bound, but doesn't listen, which
-/// doesn't keep portico from listening there (both have SO_REUSEADDR).
+/// Ports that no other process is given as long as this lives: each is bound, but doesn't listen,
+/// which doesn't keep portico from listening there (both have SO_REUSEADDR).
 final class Ports: @unchecked Sendable {
   private var held: [Int: (socket: Int32, number: UInt16)] = [:]
 

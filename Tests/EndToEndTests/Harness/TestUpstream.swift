@@ -1,5 +1,5 @@
-// An upstream server inside the test: a thread that accepts, one for each connection, and a function
-// that says what is answered to each request, byte by byte if need be.
+// An upstream server inside the test: a thread that accepts, one for each connection, and a
+// function that says what is answered to each request, byte by byte if need be.
 //
 //   let app = try TestUpstream { request in .answer(body: "you asked for \(request.path)") }
 //   let broken = try TestUpstream { _ in .steps([.bytes("HTTP/1.1 200 OK\r\nContent-L"), .reset]) }
@@ -9,8 +9,8 @@ import Synchronization
 
 /// A scripted upstream server on 127.0.0.1.
 final class TestUpstream: Sendable {
-  /// What is done in answer to a request, in order. The connection then takes the next request, unless
-  /// it was closed.
+  /// What is done in answer to a request, in order. The connection then takes the next request,
+  /// unless it was closed.
   enum Step: Sendable {
     case bytes([UInt8])
     case pause(seconds: Double)

@@ -1,0 +1,130 @@
+// Reload, from outside: what it changes, what it refuses, what it leaves behind.
+//
+// What clients notice of it is in GracefulTests.
+
+import Foundation
+import Testing
+
+private func site(_ answer: String, extra: String = "") -> String {
+  """
+  \(extra)
+  http { server { listen 127.0.0.1:%%PORT_0%%; return 200 "\(answer)"; } }
+  """
+}
+
+@Suite struct ReloadTests {
+  @Test func servesTheNewConfigurationWhenTheCommandReturns() async throws {
+    let door = try await Portico.start(config: site("one"))
+    let worker = try door.workerPid
+    for index in 0..<20 {
+      let result = try door.reload(config: site("answer \(index)"))
+      #expect(result.code == 0)
+      #expect(result.standardError == "")
+      #expect(try door.get().text == "answer \(index)")
+    }
+    #expect(try door.workerPid == worker)
+    try door.stop()
+  }
+
+  @Test func refusesABrokenConfigurationAndGoesOn() async throws {
+    let door = try await Portico.start(config: site("one"))
+    let result = try door.reload(config: "http {\n  bogus on;\n}\n")
+    #expect(result.code == 1)
+    #expect(result.standardError.contains("portico.conf:2:"))
+    #expect(try door.get().text == "one")
+    try door.signal(SIGHUP)
+    try waitUntil("the second refusal in the log") {
+      door.errorLog.components(separatedBy: "reload refused").count == 3
+    }
+    #expect(door.errorLog.contains("signal 1 (SIGHUP) received"))
+    #expect(try door.get().text == "one")
+    try door.stop()
+  }
+
+  @Test func reloadsOnHangup() async throws {
+    let door = try await Portico.start(config: site("one"))
+    try door.site.write("portico.conf", site("two"))
+    try door.signal(SIGHUP)
+    try door.waitForLog("reload done, generation 2")
+    #expect(try door.get().text == "two")
+    try door.stop()
+  }
+
+  @Test func addsAndRemovesListeners() async throws {
+    let door = try await Portico.start(config: site("one"))
+    let both = """
+      worker_processes 2;
+      http {
+        server {
+          listen 127.0.0.1:%%PORT_0%%; listen 127.0.0.1:%%PORT_1%% reuseport; return 200 two;
+        }
+      }
+      """
+    #expect(try door.reload(config: both).code == 0)
+    for _ in 0..<10 {
+      #expect(try door.get(port: 0).text == "two")
+      #expect(try door.get(port: 1).text == "two")
+    }
+    #expect(try door.reload(config: site("three")).code == 0)
+    #expect(try door.get(port: 0).text == "three")
+    #expect(throws: RawClient.Failure.connect(ECONNREFUSED)) { try door.client(port: 1) }
+    try door.stop()
+  }
+
+  @Test func refusesATakenPortAndKeepsTheOldOnes() async throws {
+    let other = try TestUpstream { _ in .answer() }
+    let door = try await Portico.start(config: site("one"), upstreams: [other])
+    let result = try door.reload(
+      config: "http { server { listen %%UPSTREAM_0%%; return 200 two; } }")
+    #expect(result.code == 1)
+    #expect(result.standardError.contains("failed (98: Address already in use)"))
+    #expect(try door.get().text == "one")
+    try door.stop()
+  }
+
+  @Test func leaksNoMemory() async throws {
+    let servers = (1...50).map { "server 127.0.0.1:\($0);" }.joined(separator: " ")
+    let door = try await Portico.start(
+      config: """
+        http {
+          upstream app { \(servers) }
+          server { listen 127.0.0.1:%%PORT_0%%; location / { proxy_pass http://app; } }
+        }
+        """)
+    func residentKilobytes() throws -> [Int] {
+      try [door.pid, door.workerPid].map { pid in
+        let status = try String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)
+        let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") } ?? ""
+        return Int(line.filter(\.isNumber)) ?? 0
+      }
+    }
+    for _ in 0..<50 { #expect(try door.send("reload").code == 0) }
+    let before = try residentKilobytes()
+    for _ in 0..<200 { #expect(try door.send("reload").code == 0) }
+    let grown = zip(try residentKilobytes(), before).map { $0 - $1 }
+    // One server's state leaked per reload would be 1.2 MB.
+    #expect(grown.allSatisfy { $0 < 800 }, "\(grown) kB")
+    try door.stop()
+  }
+
+  @Test func leaksNoDescriptors() async throws {
+    let door = try await Portico.start(config: site("one"))
+    func counts() throws -> [Int] {
+      try [door.pid, door.workerPid].map {
+        try FileManager.default.contentsOfDirectory(atPath: "/proc/\($0)/fd").count
+      }
+    }
+    _ = try door.reload(config: site("two"))
+    let before = try counts()
+    for index in 0..<50 {
+      let listen = "127.0.0.1:%%PORT_\(index % 2)%%"
+      _ = try door.reload(
+        config: "http { server { listen \(listen); return 200 \"\(index)\"; } }")
+    }
+    #expect(try door.reload(config: site("end")).code == 0)
+    #expect(try door.get().text == "end")
+    // The last client's connection may linger for a moment.
+    try waitUntil("the descriptors of before") { try counts() == before }
+    try door.stop()
+  }
+}
