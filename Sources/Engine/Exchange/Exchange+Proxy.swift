@@ -80,10 +80,39 @@ extension Exchange {
       body.phase = .buffering
       state = .readingBody
       onBodyReadable()
-    } else {
+    } else if requestedUpgrade {
       body.phase = .streaming
       startTries()
+    } else {
+      readAhead()
     }
+  }
+
+  /// Takes what is there already of a body that is to be streamed. If that is all of it, the request
+  /// can be sent again to another server, like one that was buffered.
+  private func readAhead() {
+    let settings = location.settings.core
+    let memory = loop.pool.take(atLeast: bodyBufferSize(settings) + ChunkedEncoder.maxHeaderLength)
+    memory.reset(headroom: ChunkedEncoder.maxHeaderLength)
+    body.memory = memory
+    body.phase = .streaming
+    while memory.room > 0 && body.phase == .streaming {
+      switch stream.readBody(into: memory) {
+      case .bytes(let count):
+        body.receivedCount += count
+        if settings.maxBodyBytes > 0 && body.receivedCount > settings.maxBodyBytes {
+          log(.error, "client intended to send too large chunked body: \(body.receivedCount) bytes")
+          keepAlive = false
+          return fail(413)
+        }
+      case .wouldBlock: return startTries()
+      case .complete: body.phase = .buffered
+      case .failed(let status):
+        keepAlive = false
+        return fail(status == 0 ? 499 : status)
+      }
+    }
+    startTries()
   }
 
   /// Bytes of the body, or room for them, are there.

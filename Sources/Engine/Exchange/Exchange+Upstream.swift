@@ -287,13 +287,17 @@ extension Exchange {
 
   /// Reads the next piece of a streamed body; false when there is none now.
   private func readBodyPiece() -> Bool {
+    if let memory = body.memory, !memory.isEmpty {
+      body.memory = nil
+      take(memory)
+      return true
+    }
     // Room for a chunk's size line before and its end behind the bytes.
     let piece = loop.pool.take(.medium)
     piece.reset(headroom: ChunkedEncoder.maxHeaderLength)
     let limit = location.settings.core.value.maxBodyBytes
     switch stream.readBody(into: piece) {
     case .bytes(let count):
-      attempt.consumedBody = true
       body.receivedCount += count
       if limit > 0 && body.receivedCount > limit {
         loop.pool.giveBack(piece)
@@ -302,11 +306,7 @@ extension Exchange {
         breakOff(413)
         return false
       }
-      attempt.bodyPiece = attempt.sendsChunked ? chunk(piece) : piece
-      if case .length(let length) = body.framing, body.receivedCount == length {
-        attempt.didEndBody = true
-        body.phase = .streaming
-      }
+      take(piece)
       return true
     case .complete:
       attempt.didEndBody = true
@@ -329,6 +329,15 @@ extension Exchange {
     }
   }
 
+  /// Lets `piece` of the streamed body be sent next.
+  private func take(_ piece: Buffer) {
+    attempt.consumedBody = true
+    attempt.bodyPiece = attempt.sendsChunked ? chunk(piece) : piece
+    if case .length(let length) = body.framing, body.receivedCount == length {
+      attempt.didEndBody = true
+    }
+  }
+
   /// Puts chunk framing around the bytes of `piece`.
   private func chunk(_ piece: Buffer) -> Buffer {
     let line = arena.allocate(ChunkedEncoder.maxHeaderLength)
@@ -339,7 +348,7 @@ extension Exchange {
       piece.append(ChunkedEncoder.dataEnd)
       return piece
     }
-    let larger = loop.pool.take(.large)
+    let larger = loop.pool.take(atLeast: piece.count + ChunkedEncoder.dataEnd.count)
     larger.append(piece.unread)
     larger.append(ChunkedEncoder.dataEnd)
     loop.pool.giveBack(piece)
