@@ -268,12 +268,20 @@ extension Exchange {
     arguments.isEmpty ? path : concatenate(path, Bytes("?"), arguments)
   }
 
+  /// Whether the client's wish to switch protocols is the upstream's business too.
+  var passesUpgrade: Bool {
+    let settings = location.settings.proxy
+    guard requestedUpgrade, settings.httpMinorVersion == 1, let upgrade = field(.upgrade) else {
+      return false
+    }
+    if settings.setsConnection { return settings.setsUpgrade }
+    return settings.setsUpgrade || !upgrade.equalsIgnoringCase(Bytes("h2c"))
+  }
+
   /// Upgrades pass by themselves, unless the configuration sets the fields.
   private func writeConnection(_ settings: Shared<ProxySettings>, _ head: inout RequestHeadWriter) {
     guard !settings.setsConnection else { return }
-    if requestedUpgrade, settings.httpMinorVersion == 1, let upgrade = field(.upgrade),
-      !upgrade.equalsIgnoringCase(Bytes("h2c"))
-    {
+    if passesUpgrade, let upgrade = field(.upgrade) {
       head.field(Bytes("Connection"), Bytes("upgrade"))
       if !settings.setsUpgrade { head.field(Bytes("Upgrade"), upgrade) }
     } else if settings.httpMinorVersion == 0 {

@@ -95,13 +95,14 @@ extension Exchange {
     input.skip(length)
     do throws(FramingError) {
       attempt.framing = UpstreamFraming(
-        try Framing.response(attempt.head, attempt.headBytes, requestMethod: method))
+        try Framing.response(
+          attempt.head, attempt.headBytes, requestMethod: method, upgradeRequested: passesUpgrade))
     } catch {
-      failTry(.invalidHeader, "upstream sent a response of uncertain length while reading response header from")
+      failTry(.invalidHeader, "upstream sent invalid header (\(error)) while reading response header from")
       return false
     }
     if attempt.framing.isInterim && !attempt.framing.isUpgrade { return skipInterim() }
-    if attempt.framing.isUpgrade && !requestedUpgrade {
+    if attempt.framing.isUpgrade && !passesUpgrade {
       failTry(.invalidHeader, "upstream switched protocols unasked while reading response header from")
       return false
     }
