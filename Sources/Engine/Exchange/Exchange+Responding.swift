@@ -91,13 +91,13 @@ extension Exchange {
   /// The `error_page` for `status`, unless an error page already failed.
   func errorPage(for status: Int) -> ErrorPage? {
     let core = location.settings.core.value
-    guard !isErrorPage || core.recursiveErrorPages else { return nil }
+    guard !isErrorPage else { return nil }
     for page in core.errorPages where page.statuses.contains(status) { return page }
     return nil
   }
 
   private func show(_ page: ErrorPage, for status: Int) {
-    isErrorPage = true
+    isErrorPage = !location.settings.core.value.recursiveErrorPages
     errorStatus = page.responseStatus ?? (Self.isBadRequest(status) ? 200 : status)
     let target = evaluate(page.target)
     if let name = page.named {
