@@ -10,7 +10,7 @@ extension Exchange {
   /// Answers with the file that the path names.
   func serveFile() {
     if uri.hasSuffix(Bytes("/")) { return serveIndex() }
-    guard method == .get || method == .head else { return fail(405) }
+    guard method == .get || method == .head || method == .post else { return fail(405) }
     let path = filePath(for: uri, in: location)
     let settings = location.settings.core.value
     switch core.fileCaches[settings.fileCache].open(path: path, policy: settings.filePolicy, now: loop.now) {
@@ -18,7 +18,12 @@ extension Exchange {
       let target = concatenate(uri, Bytes("/"))
       redirect(301, toPath: target)
     case .failed(let error): failFile(error, path)
-    case .file(let file): send(file, settings)
+    case .file(let file):
+      if method == .post {
+        file.release()
+        return fail(405)
+      }
+      send(file, settings)
     }
   }
 
@@ -43,22 +48,21 @@ extension Exchange {
 
   /// `index`: the first file that exists answers; the last word may be an absolute path.
   private func serveIndex() {
+    guard method == .get || method == .head || method == .post else { return fail(405) }
+    let folder = filePath(for: uri, in: location)
     for name in location.settings.core.value.index {
       let file = evaluate(name)
       if file.hasPrefix(Bytes("/")) { return redirectInternally(to: file, arguments: nil) }
-      let candidate = concatenate(uri, file)
-      if fileKind(filePath(for: candidate, in: location)) == .file {
-        return redirectInternally(to: candidate, arguments: nil)
+      if fileKind(concatenate(folder, file)) == .file {
+        return redirectInternally(to: concatenate(uri, file), arguments: nil)
       }
     }
-    let folder = filePath(for: uri, in: location)
     guard fileKind(folder) == .directory else {
       if location.settings.core.value.logsNotFound {
         log(.error, "\"\(folder.string)\" is not found (2: No such file or directory)")
       }
       return fail(404)
     }
-    guard method == .get || method == .head else { return fail(405) }
     log(.error, "directory index of \"\(folder.string)\" is forbidden")
     fail(403)
   }
@@ -101,7 +105,8 @@ extension Exchange {
   private func send(_ file: CachedFile, _ settings: Shared<CoreSettings>) {
     response.status = 200
     response.contentLength = file.size
-    response.lastModified = file.modified
+    // A page that stands for an error says nothing of when the error was modified.
+    if errorStatus == 0 || errorStatus == 200 { response.lastModified = file.modified }
     if response.contentType == nil { response.contentType = mediaType(of: uri) }
     response.acceptsRanges = settings.maxRanges > 0
     if settings.etag { response.add(Bytes("ETag"), file.etag, .etag) }
