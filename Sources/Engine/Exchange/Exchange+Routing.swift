@@ -212,7 +212,7 @@ extension Exchange {
   private func tryFiles(_ core: Shared<CoreSettings>) -> Bool {
     let count = core.tryFiles.count
     for index in 0..<count {
-      let candidate = evaluate(core.tryFiles[index])
+      let candidate = evaluate(core.tryFiles[index].path)
       let isLast = index == count - 1 && core.tryFilesStatus == nil
       if isLast {
         if candidate.hasPrefix(Bytes("@")) {
@@ -223,10 +223,9 @@ extension Exchange {
         }
         return false
       }
-      let wantsFolder = candidate.hasSuffix(Bytes("/"))
       let path = filePath(for: candidate, in: location)
       guard let kind = fileKind(path) else { continue }
-      if wantsFolder == (kind == .directory) {
+      if core.tryFiles[index].isFolder == (kind == .directory) {
         uriIsOriginal = false
         uri = location.settings.core.value.alias == nil || location.isRegex
           ? candidate : joinAlias(candidate)

@@ -71,15 +71,18 @@ extension Row {
     }.repeatable(),
     Row("try_files", [.server, .location], 2...1000, "Paths to try in order; the last one is where the request goes.") {
       scope, directive throws(Refusal) in
-      var words: [Template] = []
+      var words: [TryFile] = []
       for position in directive.arguments.indices.dropLast() {
-        words.append(try scope.template(directive, position))
+        let word = directive.text(position)
+        let isFolder = word.hasSuffix("/")
+        let path = isFolder ? try scope.template(String(word.dropLast()), position) : try scope.template(directive, position)
+        words.append(TryFile(path: path, isFolder: isFolder))
       }
       let last = directive.arguments.count - 1
       if directive.text(last).hasPrefix("=") {
         scope.location.core.value.tryFilesStatus = try directive.number(String(directive.text(last).dropFirst()), last, 100...999)
       } else {
-        words.append(try scope.template(directive, last))
+        words.append(TryFile(path: try scope.template(directive, last), isFolder: false))
         scope.location.core.value.tryFilesStatus = nil
       }
       scope.location.core.value.tryFiles = words

@@ -155,7 +155,7 @@ struct CoreSettings {
   var errorPages: [ErrorPage] = []
   var recursiveErrorPages = false
   var isInternal = false
-  var tryFiles: [Template] = []
+  var tryFiles: [TryFile] = []
   /// The status that `try_files` ends with (`=404`), if its last word is one.
   var tryFilesStatus: Int?
   var absoluteRedirect = true
@@ -180,6 +180,13 @@ struct CoreSettings {
 struct FileCacheSettings: Hashable {
   var maxEntries: Int
   var inactive: Milliseconds = 60_000
+}
+
+/// One word of `try_files`: a folder if it ends in a slash, whatever its variables hold.
+struct TryFile {
+  /// Without that slash.
+  var path: Template
+  var isFolder: Bool
 }
 
 /// One `error_page` line.
