@@ -20,8 +20,9 @@ extension Exchange {
     guard let map = plan.maps[slot] else { return nil }
     let source = evaluate(map.source)
     let saved = captures
-    let template = map.table.find(source, captures: &captures) ?? map.defaultValue
-    let value = evaluate(template)
+    let result = map.table.find(source, captures: &captures)
+    if let bound = result?.bound { bindCaptures(bound) }
+    let value = evaluate(result?.value ?? map.defaultValue)
     captures = saved
     if !map.isVolatile { values[slot] = value }
     return value

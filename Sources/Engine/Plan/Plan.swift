@@ -120,12 +120,18 @@ final class Location {
 
 /// A variable that a `map` block computes.
 final class MapVariable {
+  /// A result, with the expression whose named groups it may use.
+  struct Result {
+    let value: Template
+    var bound: BoundRegex?
+  }
+
   let source: Template
-  var table: MapTable<Template>
+  var table: MapTable<Result>
   var defaultValue: Template
   let isVolatile: Bool
 
-  init(source: Template, table: MapTable<Template>, defaultValue: Template, isVolatile: Bool) {
+  init(source: Template, table: MapTable<Result>, defaultValue: Template, isVolatile: Bool) {
     self.source = source
     self.table = table
     self.defaultValue = defaultValue

@@ -166,7 +166,7 @@ extension Row {
     let entries = directive.block ?? []
     let isVolatile = entries.contains { $0.name.text == "volatile" && $0.arguments.isEmpty && !$0.name.isQuoted }
     let usesHostnames = entries.contains { $0.name.text == "hostnames" && $0.arguments.isEmpty && !$0.name.isQuoted }
-    var table = MapTable<Template>(hostnames: usesHostnames)
+    var table = MapTable<MapVariable.Result>(hostnames: usesHostnames)
     var standard = Template(literal: Bytes())
     for entry in entries {
       let key = entry.name.text
@@ -180,10 +180,10 @@ extension Row {
       } else if key.hasPrefix("~") {
         let caseless = key.hasPrefix("~*")
         let bound = try scope.builder.regex(String(key.dropFirst(caseless ? 2 : 1)), caseless: caseless, nil)
-        table.insert(bound.regex, value)
+        table.insert(bound.regex, MapVariable.Result(value: value, bound: bound))
       } else {
         let plain = key.hasPrefix("\\") ? String(key.dropFirst()) : key
-        if !table.insert(plain, value) { throw Refusal("conflicting parameter \"\(key)\" in \"map\"") }
+        if !table.insert(plain, MapVariable.Result(value: value)) { throw Refusal("conflicting parameter \"\(key)\" in \"map\"") }
       }
     }
     let slot = scope.builder.define(name)
