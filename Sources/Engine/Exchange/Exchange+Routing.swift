@@ -126,7 +126,7 @@ extension Exchange {
 
   private func findLocation() -> Bool {
     location = site.root
-    guard site.hasLocations else { return true }
+    guard site.hasLocations else { return admitBody() }
     switch site.locations.find(path: uri, captures: &captures) {
     case .none: break
     case .found(let found):
@@ -143,19 +143,26 @@ extension Exchange {
       fail(404)
       return false
     }
-    return true
+    return admitBody()
+  }
+
+  /// `client_max_body_size`, for a length that is known; false: answered with 413.
+  private func admitBody() -> Bool {
+    let limit = location.settings.core.value.maxBodyBytes
+    guard limit > 0, case .length(let length) = body.framing, length > limit,
+      body.phase == .untouched
+    else { return true }
+    log(.error, "client intended to send too large body: \(length) bytes")
+    keepAlive = false
+    // An error page does without the body, and isn't refused for it again.
+    body.framing = .none
+    fail(413)
+    return false
   }
 
   /// Applies limits, then lets the location's content answer.
   func answer() {
     let core = location.settings.core.value
-    if case .length(let length) = body.framing, core.maxBodyBytes > 0, length > core.maxBodyBytes,
-      body.phase == .untouched
-    {
-      log(.error, "client intended to send too large body: \(length) bytes")
-      keepAlive = false
-      return fail(413)
-    }
     if !core.tryFiles.isEmpty {
       guard tryFiles(core) else { return }
     }
