@@ -402,7 +402,12 @@ final class H1Connection: ClientStream {
     return exchange.keepAlive && settings.keepaliveTimeout > 0
       && client.facts.requestCount < settings.keepaliveRequests && !client.core.isDraining
       && loop.now - client.facts.openedAt < settings.keepaliveTime && !exchange.response.isUpgrade
+      && !awaitsContinue
   }
+
+  /// The client holds its body back for a "100 Continue" that won't come any more: whether a body
+  /// or a request follows is anybody's guess.
+  private var awaitsContinue: Bool { wantsContinue && !isBodyComplete && input?.isEmpty != false }
 
   override func sendBody(_ buffer: Buffer) {
     if isChunked { return sendChunk(buffer) }
