@@ -457,6 +457,7 @@ extension Exchange {
     attempt.request = nil
     attempt.spool = nil
     attempt.spoolSent = 0
+    attempt.isSpoolBroken = false
     attempt.group = nil
     attempt.consumedBody = false
     attempt.didEndBody = false

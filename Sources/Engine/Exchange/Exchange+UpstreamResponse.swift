@@ -345,6 +345,7 @@ extension Exchange {
     } catch {
       log(.crit, "writing a response to a temporary file failed \(error.logText)")
       attempt.isSpoolBroken = true
+      queueSpooled()
       return false
     }
     loop.pool.giveBack(input)
@@ -360,6 +361,14 @@ extension Exchange {
       if attempt.phase == .receivingBody, attempt.connection?.transport.isReadable == true { receive() }
     default: break
     }
+  }
+
+  /// Hands what stands in the file to the client side; later bytes may go straight behind it.
+  private func queueSpooled() {
+    guard let spool = attempt.spool else { return }
+    sendBody(spool, offset: Int64(attempt.spoolSent), count: spool.size - attempt.spoolSent)
+    attempt.spool = nil
+    attempt.spoolSent = 0
   }
 
   private func drainSpool() {

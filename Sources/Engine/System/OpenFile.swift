@@ -53,13 +53,15 @@ final class TemporaryFile: OpenFile {
     return TemporaryFile(descriptor, name: path, isKept: isKept)
   }
 
-  /// Appends all of `bytes`; a full disk is an error.
+  /// Appends all of `bytes`; if that fails, as on a full disk, none of them count.
   func append(_ bytes: Bytes) throws(SystemError) {
     var rest = bytes
+    var end = size
     while !rest.isEmpty {
-      let written = try check(unsafe linux_pwrite(fd, rest.unsafeBase, rest.count, Int64(size)))
-      size += written
+      let written = try check(unsafe linux_pwrite(fd, rest.unsafeBase, rest.count, Int64(end)))
+      end += written
       rest = rest.dropping(written)
     }
+    size = end
   }
 }
