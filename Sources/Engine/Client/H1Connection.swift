@@ -237,12 +237,34 @@ final class H1Connection: ClientStream {
       reject(error.status)
       return false
     case .complete:
+      if let status = tooLarge(exchange) {
+        exchange.headBytes = input.unread.prefix(exchange.request.length)
+        exchange.log(.info, status == 414 ? "client sent too long URI" : "client sent too long header line")
+        reject(status)
+        return false
+      }
       let length = exchange.request.length
       exchange.headBytes = input.unread.prefix(length)
       input.skip(length)
       accept(exchange)
       return false
     }
+  }
+
+  /// Holds `large_client_header_buffers` against a head that came whole: a line is to fit in one
+  /// buffer, the head in all of them. 414, 494, or nil.
+  private func tooLarge(_ exchange: Exchange) -> Int? {
+    let settings = exchange.site.settings
+    let line = max(settings.largeHeaderBufferBytes, settings.headerBufferBytes)
+    if exchange.request.length <= line { return nil }
+    let head = exchange.request
+    let versionAndLineEnd = " HTTP/1.1\r\n".utf8.count
+    if Int(head.target.start + head.target.count) + versionAndLineEnd > line { return 414 }
+    for field in head.fields
+    where Int(field.value.start + field.value.count - field.name.start) + 2 > line { return 494 }
+    let all =
+      settings.headerBufferBytes + settings.largeHeaderBufferCount * settings.largeHeaderBufferBytes
+    return head.length > all ? 494 : nil
   }
 
   /// Answers a request that can't be understood; the connection closes behind it.
