@@ -169,7 +169,8 @@ extension PlanBuilder {
     _ draft: SiteDraft, _ site: Site, _ listen: ListenDraft, to address: AddressPlan,
     _ defaults: inout Set<SocketAddress>
   ) {
-    if address.sites.contains(where: { $0 === site }) {
+    // The listens of one server follow each other.
+    if address.sites.last === site {
       diagnostics.error("a duplicate listen \(listen.settings.address.description)", at: listen.word)
       return
     }

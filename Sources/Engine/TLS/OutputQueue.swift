@@ -26,7 +26,8 @@ struct OutputQueue {
 
   var isEmpty: Bool { byteCount == 0 }
 
-  init() { segments.reserveCapacity(16) }
+  // An idle connection keeps this: a head and a body with its chunk framing are three or four pieces.
+  init() { segments.reserveCapacity(4) }
 
   /// The last segment if it is a buffer with room for `count` more bytes.
   @inline(__always)
