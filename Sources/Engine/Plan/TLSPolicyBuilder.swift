@@ -19,14 +19,18 @@ extension PlanBuilder {
     if let known = madeSites[settings.identity] { return known.tls }
     var maker = TLSPolicyBuilder(self, settings.value, draft.word)
     let policy = maker.make()
+    let made = SiteTLS(
+      policy: policy, ticketKeys: ticketKeys(settings, draft), problem: maker.problem)
+    madeSites[settings.identity] = (settings, made)
+    return made
+  }
+
+  private func ticketKeys(_ settings: Shared<TLSSettings>, _ draft: SiteDraft) -> TLSTicketKeys {
     do throws(Refusal) {
-      let keys = try surroundings.ticketKeys.keys(for: settings.value, self)
-      let made = SiteTLS(policy: policy, ticketKeys: keys, problem: maker.problem)
-      madeSites[settings.identity] = (settings, made)
-      return made
+      return try surroundings.ticketKeys.keys(for: settings.value, self)
     } catch {
-      diagnostics.error(error.message, at: settings.value.ticketKeys.first ?? draft.word)
-      return nil
+      diagnostics.error(error.message, at: settings.ticketKeys.first ?? draft.word)
+      return TLSTicketKeys()
     }
   }
 
