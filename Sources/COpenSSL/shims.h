@@ -187,9 +187,9 @@ static inline int portico_ssl_expect_name(SSL *ssl, const char *name) {
   return X509_VERIFY_PARAM_set1_host(param, name, 0);
 }
 
-static inline void *portico_ssl_owner(const SSL *ssl) { return SSL_get_app_data(ssl); }
-static inline int portico_ssl_set_owner(SSL *ssl, void *owner) {
-  return SSL_set_app_data(ssl, owner);
+static inline void *portico_ssl_owner(const SSL *ssl) {
+  BIO *bio = SSL_get_rbio(ssl);
+  return bio == NULL ? NULL : portico_bio_state(bio)->owner;
 }
 
 // The name of the key exchange group, or NULL.

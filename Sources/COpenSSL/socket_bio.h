@@ -33,6 +33,7 @@ struct portico_bio {
   uint32_t heldCapacity;
   uint8_t *held;
   SSL *ssl;
+  void *owner;           // the TLSSession; here, because SSL_set_app_data would allocate twice
 };
 
 static inline struct portico_bio *portico_bio_state(BIO *bio) {

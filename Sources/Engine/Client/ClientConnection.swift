@@ -48,12 +48,8 @@ final class ClientConnection {
     facts.isPlainOnTLS = false
     // A socket that was just accepted often has its request already: EPOLLIN would say so at once.
     transport.open(fd, readable: true, writable: true)
-    if listen.addresses.count > 1 || listen.settings.address.isWildcard {
-      facts.localAddress = Socket.localAddress(fd)
-    } else {
-      facts.localAddress = listen.settings.address
-    }
-    address = listen.address(for: facts.localAddress)
+    facts.listen = listen
+    address = listen.addresses.count == 1 ? listen.addresses[0] : listen.address(for: facts.localAddress)
     http.open()
     if address.isTLS {
       phase = .peeking
@@ -72,7 +68,8 @@ final class ClientConnection {
     plan = core.plan
     guard let listen = plan.listen(for: listen.settings.address) else { return }
     self.listen = listen
-    address = listen.address(for: facts.localAddress)
+    facts.listen = listen
+    address = listen.addresses.count == 1 ? listen.addresses[0] : listen.address(for: facts.localAddress)
   }
 
   // --- events -------------------------------------------------------------------------------------

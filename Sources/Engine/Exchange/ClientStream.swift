@@ -54,7 +54,8 @@ enum BodyRead: BitwiseCopyable {
 /// What variables and policies want to know of a client's connection.
 final class ConnectionFacts {
   var peerAddress = SocketAddress()
-  var localAddress = SocketAddress()
+  /// The listening socket that the connection came from.
+  var listen: ListenPlan?
   /// The textual client address, computed when first asked for.
   var peerText: [UInt8] = []
   var serial: UInt64 = 0
@@ -64,4 +65,14 @@ final class ConnectionFacts {
   /// The client spoke plain HTTP on a port that wants TLS.
   var isPlainOnTLS = false
   var fd: Int32 = -1
+
+  /// What the client connected to. Asked of the kernel where the listening socket has several
+  /// addresses: keeping it would cost each idle connection 136 bytes.
+  var localAddress: SocketAddress {
+    guard let listen else { return SocketAddress() }
+    if listen.addresses.count == 1 && !listen.settings.address.isWildcard {
+      return listen.settings.address
+    }
+    return fd >= 0 ? Socket.localAddress(fd) : SocketAddress()
+  }
 }

@@ -26,7 +26,8 @@ struct OutputQueue {
 
   var isEmpty: Bool { byteCount == 0 }
 
-  // An idle connection keeps this: a head and a body with its chunk framing are three or four pieces.
+  // Idle connections keep this room, 32 bytes a segment: enough for a head, a small body and the ends
+  // of chunks. A queue that once grew keeps its size.
   init() { segments.reserveCapacity(4) }
 
   /// The last segment if it is a buffer with room for `count` more bytes.

@@ -52,7 +52,7 @@ final class TLSSession {
     self.resolver = resolver
     verifyName = nil
     triesEarlyData = context.earlyData
-    _ = unsafe portico_ssl_set_owner(ssl, Unmanaged.passUnretained(self).toOpaque())
+    unsafe io.pointee.owner = Unmanaged.passUnretained(self).toOpaque()
     unsafe SSL_set_accept_state(ssl)
   }
 
@@ -69,7 +69,7 @@ final class TLSSession {
     clientContext = context
     resolver = nil
     self.verifyName = verifyName
-    _ = unsafe portico_ssl_set_owner(ssl, Unmanaged.passUnretained(self).toOpaque())
+    unsafe io.pointee.owner = Unmanaged.passUnretained(self).toOpaque()
     unsafe SSL_set_connect_state(ssl)
     portico_clear_errors()
     if let serverName, unsafe portico_ssl_set_server_name(ssl, serverName) != 1 { return nil }
