@@ -27,7 +27,8 @@ import Testing
           severity: .error,
           message:
             "key \"two.example.key\" does not belong to certificate \"one.example.pem\": name "
-            + "the key that the certificate was requested with, or the certificate for this key")
+            + "the key that the certificate was requested with, or the certificate for this key",
+          isAboutKey: true)
       ])
     let swapped = check(TestPKI.ca.source(chain: [TestPKI.one], key: TestPKI.one))
     #expect(swapped[0].severity == .error)

@@ -30,6 +30,8 @@ struct TLSFailure: BitwiseCopyable {
   let verifyError: Int32
   /// We refused the name that the client asked for (`ssl_reject_handshake`).
   let isRejected: Bool
+  /// The site that the client asked for has no certificate that can be used.
+  var isUnusable = false
 
   /// The peer spoke HTTP in the clear: answer 400 in the clear.
   var isHTTPRequest: Bool { portico_is_http_request(code) != 0 }
@@ -37,6 +39,7 @@ struct TLSFailure: BitwiseCopyable {
   /// What went wrong, for the log.
   var reason: String {
     if isRejected { return "handshake rejected, the server name is not served here" }
+    if isUnusable { return "the certificate of this server can't be used" }
     if isHTTPRequest { return "plain HTTP request sent to a TLS port" }
     if verifyError != 0, let text = unsafe X509_verify_cert_error_string(Int(verifyError)) {
       return unsafe "certificate refused: \(String(cString: text))"

@@ -37,6 +37,7 @@ final class TLSSession {
   private let resolver: TLSNameResolver?
   private(set) var hasChosenContext = false
   private var isRejected = false
+  private var isUnusable = false
   private var name: UnsafeMutableBufferPointer<UInt8>?
   private let verifyName: String?
 
@@ -289,7 +290,9 @@ final class TLSSession {
     case .use(let context):
       if context !== serverContext && !adopt(context) { return .broken }
     case .reject: isRejected = true
-    case .fail: return .broken
+    case .fail:
+      isUnusable = true
+      return .broken
     }
     if serverContext?.rejectHandshake ?? true { isRejected = true }
     return isRejected ? .rejected : .accepted
@@ -372,7 +375,8 @@ final class TLSSession {
       let verifyError = unsafe isRefusal ? Int32(clamping: SSL_get_verify_result(ssl)) : 0
       result = .failed(
         TLSFailure(
-          code: code, systemError: systemError, verifyError: verifyError, isRejected: isRejected))
+          code: code, systemError: systemError, verifyError: verifyError, isRejected: isRejected,
+          isUnusable: isUnusable))
     }
     ending = result
     return result
