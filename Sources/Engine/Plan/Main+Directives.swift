@@ -47,6 +47,7 @@ extension Row {
       let inner = Scope(.http, scope.builder, parent: scope)
       scope.builder.setStandardAccessLog(inner)
       scope.builder.process(directive.block ?? [], inner)
+      scope.builder.inheritResolver(inner.location.core.resolver)
       scope.builder.temporaryPaths.insert(inner.location.core.value.bodyTemporaryPath)
       scope.builder.temporaryPaths.insert(inner.location.proxy.value.temporaryPath)
     }.block().at(.block),

@@ -151,6 +151,14 @@ extension PlanBuilder {
     }
   }
 
+  /// Lets upstreams with `resolve` ask the name servers of `http`, unless they have their own.
+  func inheritResolver(_ resolver: ResolverSettings?) {
+    for (name, settings) in upstreams
+    where settings.resolver == nil && settings.servers.contains(where: \.isResolved) {
+      upstreams[name]?.resolver = resolver
+    }
+  }
+
   /// Takes an upstream in.
   func add(_ settings: UpstreamSettings) {
     upstreams[settings.name] = settings
