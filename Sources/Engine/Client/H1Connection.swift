@@ -71,6 +71,8 @@ final class H1Connection: ClientStream {
     state = .closed
     if let exchange {
       self.exchange = nil
+      // A head that was cut short: the log line shows what came of it.
+      if exchange.headBytes.isEmpty, let input { exchange.headBytes = input.unread }
       if exchange.response.status == 0 || (!isResponseEnded && !exchange.didSendHead) {
         exchange.response.status = 499
       }
