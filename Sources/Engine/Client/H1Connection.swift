@@ -68,12 +68,15 @@ final class H1Connection: ClientStream {
 
   /// Gives everything back; the connection is closing.
   func release() {
+    let wasReadingHead = state == .head
     state = .closed
     if let exchange {
       self.exchange = nil
       // A head that was cut short: the log line shows what came of it.
       if exchange.headBytes.isEmpty, let input { exchange.headBytes = input.unread }
-      if exchange.response.status == 0 || (!isResponseEnded && !exchange.didSendHead) {
+      if exchange.response.status == 0
+        || (!wasReadingHead && !isResponseEnded && !exchange.didSendHead)
+      {
         exchange.response.status = 499
       }
       exchange.finish()
