@@ -234,7 +234,7 @@ extension OpenFileCacheTests {
 
   private func test(
     _ name: String, _ cache: OpenFileCache, policy: OpenFilePolicy? = nil, now: Int = 0
-  ) -> FileTest {
+  ) -> FilePresence {
     (folder.path + "/" + name).withBytes {
       cache.test(path: $0, policy: policy ?? self.policy, now: now)
     }

@@ -22,19 +22,9 @@ enum FileLookup {
 }
 
 /// What is at a path, without opening it.
-enum FileTest: Equatable {
+enum FilePresence: Equatable {
   case file, directory
   case failed(SystemError)
-}
-
-/// What a location says about a cache that it may share with others.
-struct OpenFilePolicy {
-  /// open_file_cache_valid
-  var valid: Milliseconds = 60_000
-  /// open_file_cache_min_uses
-  var minUses = 1
-  /// open_file_cache_errors
-  var keepsErrors = false
 }
 
 /// A worker's open files.
@@ -73,7 +63,7 @@ final class OpenFileCache {
   }
 
   /// What is at `path`, for try_files and index: as `open`, but without a cache one stat(2).
-  func test(path: Bytes, policy: OpenFilePolicy, now: Milliseconds) -> FileTest {
+  func test(path: Bytes, policy: OpenFilePolicy, now: Milliseconds) -> FilePresence {
     if max > 0 {
       switch open(path: path, policy: policy, now: now) {
       case .file(let file):

@@ -1,0 +1,12 @@
+// How files are kept open: what the `open_file_cache_…` directives of a location say, for
+// `OpenFileCache`.
+
+/// What a location says about a cache that it may share with others.
+struct OpenFilePolicy {
+  /// open_file_cache_valid
+  var valid: Milliseconds = 60_000
+  /// open_file_cache_min_uses
+  var minUses = 1
+  /// open_file_cache_errors
+  var keepsErrors = false
+}
