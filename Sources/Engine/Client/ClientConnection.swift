@@ -20,6 +20,7 @@ final class ClientConnection {
   let facts = ConnectionFacts()
   private(set) var address: AddressPlan
   private(set) lazy var http = H1Connection(self)
+  private var hasYielded = false
   /// Where to look the address plan up again after a reload.
   private var listen: ListenPlan
   private var plan: Plan
@@ -46,6 +47,7 @@ final class ClientConnection {
     facts.openedAt = loop.now
     facts.tls = nil
     facts.isPlainOnTLS = false
+    hasYielded = false
     // A socket that was just accepted often has its request already: EPOLLIN would say so at once.
     transport.open(fd, readable: true, writable: true)
     facts.listen = listen
@@ -86,8 +88,16 @@ final class ClientConnection {
     }
   }
 
+  /// Lets others have a turn before `onResume`.
+  func yield() {
+    if hasYielded { return }
+    hasYielded = true
+    loop.yield(handle)
+  }
+
   /// Goes on after others had a turn.
   func onResume() {
+    hasYielded = false
     guard phase == .open else { return }
     if !output.isEmpty { flush() }
     if phase == .open { http.onResume() }

@@ -559,7 +559,7 @@ final class H1Connection: ClientStream {
     guard state == .exchanging, isResponseEnded || !client.output.isEmpty,
       client.transport.isWritable
     else { return }
-    loop.yield(client.handle)
+    client.yield()
   }
 
   /// The client does not take more at the moment.
@@ -569,7 +569,7 @@ final class H1Connection: ClientStream {
       loop.setTimer(
         client.timer, after: exchange.location.settings.core.value.sendTimeout, for: client.handle)
     } else {
-      loop.yield(client.handle)
+      client.yield()
     }
     if queuedByteCount < 64 << 10 { resumeExchange(exchange) }
   }
@@ -621,7 +621,7 @@ final class H1Connection: ClientStream {
     }
     if client.core.isDraining && input == nil { return client.close() }
     loop.setTimer(client.timer, after: timeout, for: client.handle)
-    if input != nil || client.transport.isReadable { loop.yield(client.handle) }
+    if input != nil || client.transport.isReadable { client.yield() }
   }
 
   /// Reads and drops what is left of a request body, so that the next request can be found.
@@ -640,7 +640,7 @@ final class H1Connection: ClientStream {
       case .failed: return client.close()
       }
     }
-    if loop.now > lingerUntil { client.close() } else { loop.yield(client.handle) }
+    if loop.now > lingerUntil { client.close() } else { client.yield() }
   }
 
   /// Reads and drops until the client has read our answer and closes.
@@ -656,7 +656,7 @@ final class H1Connection: ClientStream {
       case .end, .failed: return client.close()
       }
     }
-    if loop.now > lingerUntil { client.close() } else { loop.yield(client.handle) }
+    if loop.now > lingerUntil { client.close() } else { client.yield() }
   }
 
   /// Whether nothing is going on: such a connection may be closed without harm.

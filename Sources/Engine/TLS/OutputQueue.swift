@@ -24,6 +24,9 @@ struct OutputQueue {
   /// Bytes handed to the kernel since the queue was reset.
   var sentCount = 0
 
+  // Bound: about a millisecond of TLS on one core.
+  private static let turnByteCount = 2 << 20
+
   var isEmpty: Bool { byteCount == 0 }
 
   // Idle connections keep this room, 32 bytes a segment: enough for a head, a small body and the ends
@@ -81,10 +84,13 @@ struct OutputQueue {
     memoryCount = 0
   }
 
-  /// Sends as much as the transport takes. `.bytes` when all is sent, `.wouldBlock` when some is
-  /// left, `.end` when a file was shorter than promised, `.failed` when the connection is broken.
+  /// Sends as much as the transport takes, up to `turnByteCount`: a peer that reads as fast as we
+  /// write must not keep the loop from others. `.bytes` when all is sent, `.wouldBlock` when some is
+  /// left (and the transport may still be writable), `.end` when a file was shorter than promised, `.failed` when the connection is broken.
   mutating func flush(_ transport: inout Transport, _ pool: BufferPool) -> IOResult {
+    let limit = sentCount + Self.turnByteCount
     while byteCount > 0 {
+      if sentCount >= limit { return .wouldBlock }
       let result: IOResult
       if case .file(let file, let offset, let count) = segments[first] {
         result =
