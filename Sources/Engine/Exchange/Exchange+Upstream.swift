@@ -18,7 +18,7 @@ extension Exchange {
 
   private func nextTry() {
     guard let group = attempt.group else { return fail(502) }
-    guard let peer = group.choose(&attempt.tried, now: loop.now) else {
+    guard let peer = group.choose(&attempt.tried, now: loop.now, key: balancingKey(group)) else {
       attempt.groupName = arena.copy(group.settings.displayName)
       upstreamLog.begin(nil)
       upstreamLog.update { $0.status = 502 }
@@ -52,6 +52,15 @@ extension Exchange {
       use(connection)
       attempt.phase = .connecting
       setUpstreamTimer(location.settings.proxy.value.connectTimeout)
+    }
+  }
+
+  /// What `hash` and `ip_hash` choose by.
+  private func balancingKey(_ group: UpstreamGroup) -> Bytes {
+    switch group.settings.method {
+    case .addressHash: value(of: .builtin(.binary_remote_addr)) ?? Bytes()
+    case .keyHash: group.hashKey.map { evaluate($0) } ?? Bytes()
+    default: Bytes()
     }
   }
 

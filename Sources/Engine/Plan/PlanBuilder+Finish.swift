@@ -92,6 +92,7 @@ extension PlanBuilder {
     for settings in plan.upstreams {
       plan.groups[settings.name] = UpstreamGroup(
         settings, servers: surroundings.registry.servers(of: settings))
+      plan.groups[settings.name]?.hashKey = hashKeys[settings.name]
     }
     for reference in references {
       reference.group = plan.groups[reference.name] ?? plan.groups[hostOnly(reference.name)]

@@ -35,6 +35,8 @@ final class PlanBuilder {
   var sites: [SiteDraft] = []
   var upstreams: [String: UpstreamSettings] = [:]
   var upstreamOrder: [String] = []
+  /// The keys of `hash`, by upstream.
+  var hashKeys: [String: Template] = [:]
   var references: [UpstreamReference] = []
   var formats: [String: LogFormat] = [:]
   var matches: [String: MatchSettings] = [:]

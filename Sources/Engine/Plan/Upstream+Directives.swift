@@ -27,6 +27,19 @@ extension Row {
     Row("least_conn", .upstream, 0...0, "The server with the fewest active connections is chosen.") { scope, directive throws(Refusal) in
       scope.upstream?.settings.method = .leastConnections
     },
+    Row("ip_hash", .upstream, 0...0, "The client's address decides which server is chosen.") { scope, directive throws(Refusal) in
+      scope.upstream?.settings.method = .addressHash
+    },
+    Row("hash", .upstream, 1...2, "A key decides which server is chosen; `consistent`: few keys move when servers come and go.") { scope, directive throws(Refusal) in
+      if directive.arguments.count > 1 && directive.text(1) != "consistent" { throw directive.unknownParameter(1, ["consistent"]) }
+      scope.upstream?.settings.method = .keyHash(consistent: directive.arguments.count > 1)
+      if let upstream = scope.upstream { scope.builder.hashKeys[upstream.settings.name] = try scope.template(directive, 0) }
+    },
+    Row("random", .upstream, 0...2, "Chance decides which server is chosen; `two`: of two the less busy one.") { scope, directive throws(Refusal) in
+      if directive.arguments.count > 0 && directive.text(0) != "two" { throw directive.unknownParameter(0, ["two"]) }
+      if directive.arguments.count > 1 && directive.text(1) != "least_conn" { throw directive.unknownParameter(1, ["least_conn"]) }
+      scope.upstream?.settings.method = .random(two: directive.arguments.count > 0)
+    },
     Row("zone", .upstream, 1...2, "Shared memory; the state of servers is always shared here.") { scope, directive throws(Refusal) in
       let size = directive.arguments.count > 1 ? try directive.size(1) : 0
       scope.upstream?.settings.zone = (name: directive.text(0), byteCount: size)

@@ -3,6 +3,8 @@
 // active health checks say counts, and when every server is out, the one that may be back soonest
 // is tried before the client gets a 502.
 
+import HTTP
+
 /// How a request to a server ended, as far as the server is to blame.
 enum PeerOutcome: BitwiseCopyable {
   /// It answered.
@@ -17,14 +19,16 @@ enum PeerOutcome: BitwiseCopyable {
 extension UpstreamGroup {
   /// Chooses a server that is not in `tried`, adds it there, and counts the request in. What is
   /// chosen must be given to `release(_:_:now:)` once. Nil: there is nobody to ask.
-  func choose(_ tried: inout TriedSet, now: Milliseconds) -> Peer? {
+  ///
+  /// - Parameter key: what `hash` and `ip_hash` choose by.
+  func choose(_ tried: inout TriedSet, now: Milliseconds, key: Bytes = Bytes()) -> Peer? {
     if isSingle { return chooseOnly(&tried, now: now) }
     // Bound: a choice is repeated only if another thread took the last place or the trial between
     // looking and taking.
     for _ in 0..<4 {
-      if let index = primary.pick(settings.method, tried, now: now) {
+      if let index = primary.pick(settings.method, tried, now: now, key: key) {
         if primary.seats[index].claim(now: now) { return primary.take(index, &tried) }
-      } else if let index = backup.pick(settings.method, tried, now: now) {
+      } else if let index = backup.pick(settings.method, tried, now: now, key: key) {
         if backup.seats[index].claim(now: now) { return backup.take(index, &tried) }
       } else {
         break
@@ -95,12 +99,16 @@ extension UpstreamGroup.Tier {
   /// The index of the server whose turn it is, or nil if none may be asked.
   @inline(__always)
   mutating func pick(
-    _ method: UpstreamSettings.Method, _ tried: borrowing TriedSet, now: Milliseconds
+    _ method: UpstreamSettings.Method, _ tried: borrowing TriedSet, now: Milliseconds, key: Bytes
   ) -> Int? {
     if seats.isEmpty { return nil }
     return switch method {
     case .roundRobin: pickByTurns(tried, now: now)
     case .leastConnections: pickLeastBusy(tried, now: now)
+    case .addressHash: pickByAddress(key, tried, now: now)
+    case .keyHash(false): pickByHash(key, tried, now: now)
+    case .keyHash(true): pickOnRing(key, tried, now: now)
+    case .random(let two): pickByChance(two: two, tried, now: now)
     }
   }
 

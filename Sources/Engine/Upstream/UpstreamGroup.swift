@@ -9,6 +9,8 @@ final class UpstreamGroup {
   struct Tier {
     var peers: [Peer] = []
     var seats: [Seat] = []
+    /// Where the servers stand if hashing is consistent.
+    var ring: [RingPoint] = []
   }
 
   let settings: UpstreamSettings
@@ -18,6 +20,8 @@ final class UpstreamGroup {
   private(set) var isSingle = false
   /// The kept connections of this group's servers; set by the worker that uses the group.
   var idle: IdleConnections?
+  /// The key of `hash`.
+  var hashKey: Template?
   /// How many servers an exchange may try: those that are not `down`.
   private(set) var tryCount = 0
 
@@ -67,6 +71,7 @@ final class UpstreamGroup {
     }
     isSingle = primary.peers.count + backup.peers.count == 1
     tryCount = peers.count { !$0.server.isDown }
+    if settings.method == .keyHash(consistent: true) { primary.layRing() }
     let departed = known.values.map(\.peer)
     for peer in departed { peer.leaveGroup() }
     return departed

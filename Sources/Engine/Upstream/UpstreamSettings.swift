@@ -10,6 +10,12 @@ struct UpstreamSettings: Sendable {
     case roundRobin
     /// The fewest requests in flight for its weight; round robin among equals.
     case leastConnections
+    /// The client's address decides.
+    case addressHash
+    /// A key decides; `consistent`: on a ring, so that few keys move when servers come and go.
+    case keyHash(consistent: Bool)
+    /// Chance decides; `two`: between two the number of their requests does.
+    case random(two: Bool)
   }
 
   /// What identifies the upstream across reloads; states of its servers are found by it.
