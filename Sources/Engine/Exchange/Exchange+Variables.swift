@@ -123,6 +123,8 @@ extension Exchange {
     case .uri, .document_uri: return uri.isEmpty && requestTarget.isEmpty ? nil : uri
     case .request_uri: return nonEmpty(requestTarget)
     case .request: return nonEmpty(requestLine)
+    case .request_port: return requestPort
+    case .is_request_port: return requestPort == nil ? Bytes() : Bytes(":")
     case .request_method: return nonEmpty(methodName)
     case .host: return hostVariable
     case .hostname: return core.hostName
@@ -173,6 +175,13 @@ extension Exchange {
     case .tcpinfo_rtt, .tcpinfo_rttvar, .tcpinfo_snd_cwnd, .tcpinfo_rcv_space: return tcpInfo(name)
     default: return tlsValue(name)
     }
+  }
+
+  /// The port that the client asked for, in the request line or in Host.
+  private var requestPort: Bytes? {
+    guard let colon = host.lastIndex(of: UInt8(ascii: ":")), host.lastIndex(of: UInt8(ascii: "]")) ?? 0 < colon
+    else { return nil }
+    return nonEmpty(host.dropping(colon + 1))
   }
 
   /// What a request that was cut short lacks has no value.

@@ -52,10 +52,10 @@ enum Variable: BitwiseCopyable {
 enum Builtin: String, CaseIterable {
   case args, binary_remote_addr, body_bytes_sent, bytes_sent, connection, connection_requests
   case connection_time, content_length, content_type, document_root, document_uri, host, hostname
-  case https, is_args, limit_rate, msec, nginx_version, pid, pipe, proxy_protocol_addr
+  case https, is_args, is_request_port, limit_rate, msec, nginx_version, pid, pipe, proxy_protocol_addr
   case query_string, realpath_root, remote_addr, remote_port, remote_user, request, request_body
   case request_body_file, request_completion, request_filename, request_id, request_length
-  case request_method, request_time, request_uri, scheme, server_addr, server_name, server_port
+  case request_method, request_port, request_time, request_uri, scheme, server_addr, server_name, server_port
   case server_protocol, status, time_iso8601, time_local, uri, http2
   case proxy_host, proxy_port, proxy_add_x_forwarded_for, proxy_internal_body_length
   case upstream_addr, upstream_bytes_received, upstream_bytes_sent, upstream_cache_status
