@@ -103,6 +103,9 @@ final class RawClient: @unchecked Sendable {
     }
   }
 
+  /// What was received already and is not read yet.
+  func takeBuffered() -> [UInt8] { take(buffer.count) }
+
   /// Whether the other side closes (or resets) without another byte.
   func isClosed(within seconds: Double = 5) -> Bool {
     do {
