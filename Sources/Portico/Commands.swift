@@ -40,7 +40,8 @@ struct ServeCommand: ParsableCommand {
   @Argument(help: "The folder.") var folder = "."
 
   func run() throws {
-    FrontDoor.exit(InstantConfiguration.run(InstantConfiguration.serving(folder, ports.ports)))
+    FrontDoor.exit(
+      InstantConfiguration.run(InstantConfiguration.serving(folder, ports.ports), ports.ports))
   }
 }
 
@@ -61,7 +62,8 @@ struct ProxyCommand: ParsableCommand {
 
   func run() throws {
     FrontDoor.exit(
-      InstantConfiguration.run(InstantConfiguration.proxying(to: addresses, ports.ports)))
+      InstantConfiguration.run(
+        InstantConfiguration.proxying(to: addresses, ports.ports), ports.ports))
   }
 }
 

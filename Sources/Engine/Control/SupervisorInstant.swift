@@ -87,8 +87,12 @@ public enum InstantConfiguration {
     return options
   }
 
-  /// Starts, and removes the folder at the end.
-  public static func run(_ options: StartOptions) -> Int32 {
+  /// Says where to find the door, starts it, and removes the folder at the end.
+  public static func run(_ options: StartOptions, _ ports: Ports) -> Int32 {
+    var places: [String] = []
+    if ports.http != 0 { places.append("http://127.0.0.1:\(ports.http)/") }
+    if ports.https != 0 { places.append("https://localhost:\(ports.https)/ (self-signed)") }
+    FrontDoor.say("portico: \(places.joined(separator: " and ")); ctrl-c ends it\n")
     defer {
       for path in ProcessFiles.glob(options.prefix + "*") { _ = unsafe rmdir(path) }
       _ = unsafe rmdir(options.prefix)
