@@ -38,6 +38,7 @@ extension Row {
         scope.location.log.value.errorLogs?.append(entry)
       }
     }.repeatable(),
+    .noEffect("ssl_object_cache_inheritable", .main, 1...1, "Accepted for nginx's sake: a reload reads every certificate anew, once."),
     .noEffect("env_file", .main, 1...1, "A file of NAME=VALUE lines behind `${env:NAME}`; read before the rest."),
     Row("events", .main, 0...0, "Settings of connection processing.") { scope, directive throws(Refusal) in
       let events = Scope(.events, scope.builder, parent: scope)
