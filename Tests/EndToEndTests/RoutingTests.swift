@@ -1,0 +1,133 @@
+// What answers a request: locations, rewrites, error pages, files, as nginx decides it. And what
+// malformed or broken-off requests come to: an answer or an end, never the end of the worker.
+
+import Foundation
+import Testing
+
+/// A request and what comes of it.
+struct Routed: Sendable, CustomTestStringConvertible {
+  let path: String
+  let status: Int
+  var text: String?
+  var location: String?
+  var host = "localhost"
+  var testDescription: String { "\(host) \(path)" }
+}
+
+@Suite struct RoutingTests {
+  private static let config = """
+    http {
+      map $uri $kind { default none; /map/a A; ~^/map/(?<rest>b.*)$ "B-$rest"; }
+      server { listen 127.0.0.1:%%PORT_0%%; server_name ~^(?<label>\\w+)\\.example\\.com$;
+        location / { return 200 "$label"; } }
+      server {
+        listen 127.0.0.1:%%PORT_0%% default_server; server_name localhost; root %%DIR%%;
+        absolute_redirect off;
+        location = /exact { return 200 exact; }
+        location /page { error_page 404 /error.html; }
+        location /answer { error_page 404 =200 /error.html; }
+        location /own { error_page 404 = /exact; }
+        location /twice { recursive_error_pages on; error_page 404 /again/x; }
+        location /again { error_page 404 = /exact; }
+        location /text { error_page 404 /error.html; return 404 "mine"; }
+        location /error302 { error_page 302 /moved; return 302 first; }
+        location /moved { return 302 http://example.com/; }
+        location /folder { try_files $uri $uri/ =404; }
+        location /asked/ { rewrite ^/asked/(.*)$ /show/$1?own=1 last; }
+        location /told/ { rewrite ^/told/(.*)$ /show/$1 permanent; }
+        location /show { return 200 "$uri|$args"; }
+        location /inside { internal; return 200 inside; }
+        location /in { rewrite ^ /inside last; }
+        location /map { return 200 $kind; }
+        location /split { return 302 /x$arg_a$uri; }
+        location /trailer { add_trailer A b; return 200 body; }
+      }
+    }
+    """
+
+  private static let table = [
+    Routed(path: "/page", status: 404, text: "sorry"),
+    Routed(path: "/answer", status: 200, text: "sorry"),
+    Routed(path: "/own", status: 200, text: "exact"),
+    Routed(path: "/twice", status: 200, text: "exact"),
+    Routed(path: "/text", status: 404, text: "mine"),
+    Routed(path: "/error302", status: 302, location: "http://example.com/"),
+    Routed(path: "/folder", status: 301, location: "/folder/"),
+    Routed(path: "/folder/", status: 200, text: "index"),
+    Routed(path: "/asked/a%3Fb?c=d", status: 200, text: "/show/a?b|own=1&c=d"),
+    Routed(path: "/told/a%20b?q", status: 301, location: "/show/a%20b?q"),
+    Routed(path: "/inside", status: 404),
+    Routed(path: "/in", status: 200, text: "inside"),
+    Routed(path: "/map/a", status: 200, text: "A"),
+    Routed(path: "/map/bc", status: 200, text: "B-bc"),
+    Routed(path: "/split/%0d%0aX:y", status: 302, location: "/x/split/%0D%0AX:y"),
+    Routed(path: "/", status: 200, text: "www", host: "WWW.Example.com"),
+  ]
+
+  @Test func locationsRewritesAndErrorPagesAreThoseOfNginx() async throws {
+    let door = try await Portico.start(
+      config: Self.config, files: ["error.html": "sorry", "folder/index.html": "index"])
+    for row in Self.table {
+      let response = try door.get(row.path, headers: ["Host": row.host])
+      #expect(response.status == row.status, "\(row.testDescription)")
+      if let text = row.text { #expect(response.text == text, "\(row.testDescription)") }
+      if let location = row.location {
+        #expect(response["location"] == location, "\(row.testDescription)")
+      }
+    }
+    #expect(try door.get("/exact", method: "TRACE").status == 405)
+    #expect(try door.get("/trailer").trailers == ["A: b"])
+  }
+}
+
+@Suite struct BrokenRequestTests {
+  private static let config = """
+    http { access_log %%DIR%%/access.log; server {
+      listen 127.0.0.1:%%PORT_0%%; large_client_header_buffers 2 1k;
+      location / { return 200 "$http_x"; }
+      location /small { client_max_body_size 5; error_page 413 /sorry; return 200 unread; }
+      location /sorry { return 200 sorry; }
+    } }
+    """
+
+  @Test func aHeadThatEndsAnywhereHarmsNobody() async throws {
+    let door = try await Portico.start(config: Self.config)
+    let request = "GET /a HTTP/1.1\r\nHost: a\r\nReferer: b\r\nUser-Agent: c\r\n\r\n"
+    let worker = try door.workerPid
+    for length in 1..<request.utf8.count {
+      let client = try door.client()
+      try client.send(String(request.prefix(length)))
+      if length % 2 == 0 { client.reset() } else { client.finishSending() }
+    }
+    #expect(try door.get("/").status == 200)
+    #expect(try door.workerPid == worker)
+  }
+
+  @Test func linesBeyondTheirBufferAreRefused() async throws {
+    let door = try await Portico.start(config: Self.config)
+    let long = String(repeating: "a", count: 1100)
+    #expect(try door.get("/?" + long).status == 414)
+    #expect(try door.get("/", headers: ["X": long]).status == 400)
+    #expect(try door.get("/", headers: ["X": String(long.prefix(900))]).text.count == 900)
+  }
+
+  @Test func aBodyThatIsTooLargeIsRefusedBeforeAnythingAnswers() async throws {
+    let door = try await Portico.start(config: Self.config)
+    let client = try door.client()
+    try client.send("POST /small HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n123456")
+    let response = try client.response(to: "POST")
+    #expect(response.status == 413)
+    #expect(response.text == "sorry")
+    #expect(client.isClosed())
+  }
+
+  @Test func nothingFollowsAnAnswerThatLeftOutContinue() async throws {
+    let door = try await Portico.start(config: Self.config)
+    let client = try door.client()
+    try client.send(
+      "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+    let all = String(decoding: try client.readToEnd(), as: UTF8.self)
+    #expect(all.hasPrefix("HTTP/1.1 200 "))
+    #expect(!all.contains("100 Continue"))
+  }
+}
