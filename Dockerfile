@@ -14,7 +14,7 @@ COPY Package.swift ./
 COPY Sources Sources
 # Only their folders are needed: the manifest names them.
 COPY Tests Tests
-RUN --mount=type=cache,target=/src/.build \
+RUN --mount=type=cache,id=portico-build,target=/src/.build \
   swift build -c release --static-swift-stdlib --product portico \
   && install -s .build/release/portico /usr/local/bin/portico
 
@@ -38,4 +38,4 @@ STOPSIGNAL SIGQUIT
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 \
   CMD ["portico", "check", "http://127.0.0.1:8080/healthz"]
 ENTRYPOINT ["portico"]
-CMD ["-p", "/var/lib/portico", "-c", "/etc/portico/portico.conf"]
+CMD ["-e", "stderr", "-p", "/var/lib/portico", "-c", "/etc/portico/portico.conf"]
