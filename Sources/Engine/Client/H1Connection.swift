@@ -314,6 +314,8 @@ final class H1Connection: ClientStream {
 
   // --- request bodies -----------------------------------------------------------------------------
 
+  override var isBodyRead: Bool { isBodyComplete }
+
   override func readBody(into buffer: Buffer) -> BodyRead {
     if isTunnel { return readRaw(into: buffer, limit: buffer.room) }
     if isBodyComplete { return .complete }

@@ -29,6 +29,8 @@ class ClientStream {
   func flush() { preconditionFailure("abstract") }
   /// Moves body bytes of the request to the free room of `buffer`.
   func readBody(into buffer: Buffer) -> BodyRead { .complete }
+  /// Whether the body of the request was read to its end.
+  var isBodyRead: Bool { false }
   /// Breaks the response off such that the client can't take it for complete.
   func abort() { preconditionFailure("abstract") }
   /// Turns the connection into a tunnel once the head is sent; `readBody` gives raw bytes then.

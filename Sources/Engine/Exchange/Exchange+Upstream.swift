@@ -347,19 +347,21 @@ extension Exchange {
     }
   }
 
-  /// Puts chunk framing around the bytes of `piece`.
+  /// Puts chunk framing around the bytes of `piece`; the end follows at once if nothing else does.
   private func chunk(_ piece: Buffer) -> Buffer {
     let line = arena.allocate(ChunkedEncoder.maxHeaderLength)
     let count = ChunkedEncoder.writeHeader(size: piece.count, into: line)
     piece.prepend(line.readOnly.prefix(count))
     arena.shrink(by: ChunkedEncoder.maxHeaderLength)
-    if piece.room >= 2 {
-      piece.append(ChunkedEncoder.dataEnd)
+    attempt.didEndBody = stream.isBodyRead
+    let end = attempt.didEndBody ? Bytes("\r\n0\r\n\r\n") : ChunkedEncoder.dataEnd
+    if piece.room >= end.count {
+      piece.append(end)
       return piece
     }
-    let larger = loop.pool.take(atLeast: piece.count + ChunkedEncoder.dataEnd.count)
+    let larger = loop.pool.take(atLeast: piece.count + end.count)
     larger.append(piece.unread)
-    larger.append(ChunkedEncoder.dataEnd)
+    larger.append(end)
     loop.pool.giveBack(piece)
     return larger
   }
