@@ -14,26 +14,28 @@ final class H1Connection: ClientStream {
 
   unowned(unsafe) let client: ClientConnection
   let loop: Loop
-  private(set) var state = State.closed
-  private var exchange: Exchange?
-  private var parser = RequestHeadParser(limits: HeadLimits.client)
+  var state = State.closed
+  var exchange: Exchange?
+  var parser = RequestHeadParser(limits: HeadLimits.client)
   /// The head, and what came with it. Pinned while an exchange refers to it.
-  private var input: Buffer?
+  var input: Buffer?
   /// What came behind the head of a chunked body.
-  private var bodyInput: Buffer?
-  private var bodyFraming = BodyFraming.none
-  private var bodyRemaining = 0
-  private var decoder = ChunkedDecoder()
-  private var isBodyComplete = true
-  private var wantsContinue = false
-  private var isTunnel = false
+  var bodyInput: Buffer?
+  var bodyFraming = BodyFraming.none
+  var bodyRemaining = 0
+  var decoder = ChunkedDecoder()
+  var isBodyComplete = true
+  var wantsContinue = false
+  var isTunnel = false
 
-  private var isChunked = false
-  private var endsByClose = false
-  private var isResponseEnded = false
-  private var keepsAlive = false
-  private var lingerUntil: Milliseconds = 0
-  private var sentBefore = 0
+  var isChunked = false
+  var endsByClose = false
+  var isResponseEnded = false
+  var keepsAlive = false
+  var lingerUntil: Milliseconds = 0
+  var sentBefore = 0
+  /// How long to wait for a request once a body was discarded.
+  var nextKeepalive: Milliseconds = 0
 
   init(_ client: ClientConnection) {
     self.client = client
@@ -53,7 +55,7 @@ final class H1Connection: ClientStream {
     resetForRequest()
   }
 
-  private func resetForRequest() {
+  func resetForRequest() {
     parser.reset()
     bodyFraming = .none
     bodyRemaining = 0
@@ -84,7 +86,7 @@ final class H1Connection: ClientStream {
     giveBackInput()
   }
 
-  private func giveBackInput() {
+  func giveBackInput() {
     if let input { loop.pool.giveBack(input) }
     input = nil
     if let bodyInput { loop.pool.giveBack(bodyInput) }
@@ -125,7 +127,7 @@ final class H1Connection: ClientStream {
     }
   }
 
-  private func timedOutWhileExchanging() {
+  func timedOutWhileExchanging() {
     guard let exchange else { return client.close() }
     if exchange.state == .readingBody || (exchange.state == .attempting && !isBodyComplete && !exchange.didSendHead) {
       exchange.log(.info, "client timed out while reading a client request body")
@@ -143,7 +145,7 @@ final class H1Connection: ClientStream {
     client.close(reset: true)
   }
 
-  private func readableWhileExchanging() {
+  func readableWhileExchanging() {
     guard let exchange else { return }
     if !isBodyComplete || isTunnel {
       exchange.onBodyReadable()
@@ -155,7 +157,7 @@ final class H1Connection: ClientStream {
   }
 
   /// The client closed although its answer is on its way: 499, unless the location ignores it.
-  private func checkForDeparture() {
+  func checkForDeparture() {
     guard let exchange, client.transport.sawPeerClose || client.transport.isBroken else { return }
     guard exchange.state == .attempting || exchange.state == .resolving || exchange.state == .readingBody
     else { return }
@@ -163,153 +165,6 @@ final class H1Connection: ClientStream {
       exchange.log(.info, "client prematurely closed connection")
       client.close()
     }
-  }
-
-  // --- heads --------------------------------------------------------------------------------------
-
-  private func receiveHead() {
-    while true {
-      if let input, !input.isEmpty {
-        if state == .waiting { beginHead() }
-        guard parse(input) else { return }
-      }
-      guard state == .waiting || state == .head else { return }
-      let input = roomyInput()
-      switch client.transport.receive(into: input.free) {
-      case .bytes(let count): input.produced(count)
-      case .wouldBlock:
-        if input.isEmpty { giveBackInput() }
-        return
-      case .end:
-        if state == .head {
-          exchange?.log(.info, "client prematurely closed connection while reading client request headers")
-          exchange?.response.status = 400
-        }
-        return client.close()
-      case .failed: return client.close()
-      }
-    }
-  }
-
-  private func beginHead() {
-    state = .head
-    resetForRequest()
-    let exchange = client.core.takeExchange(self)
-    client.refreshPlan()
-    exchange.enter(client.address, client.address.defaultSite)
-    self.exchange = exchange
-    let settings = exchange.site.settings
-    parser.limits.maxFields = settings.maxFields
-    parser.limits.allowUnderscores = settings.allowsUnderscores
-    parser.limits.ignoreInvalidFields = settings.ignoresInvalidFields
-    loop.setTimer(client.timer, after: settings.headerTimeout, for: client.handle)
-  }
-
-  /// The input buffer with room for more, grown as far as `large_client_header_buffers` allows.
-  private func roomyInput() -> Buffer {
-    guard let input else {
-      let fresh = loop.pool.take(.small)
-      self.input = fresh
-      return fresh
-    }
-    if input.room > 0 { return input }
-    let grown = loop.pool.take(atLeast: input.capacity * 2)
-    grown.append(input.unread)
-    loop.pool.giveBack(input)
-    self.input = grown
-    return grown
-  }
-
-  /// Parses what is there. True: more bytes are wanted.
-  private func parse(_ input: Buffer) -> Bool {
-    guard let exchange else { return false }
-    switch parser.parse(input.unread, into: &exchange.request) {
-    case .incomplete:
-      let settings = exchange.site.settings
-      let line = input.count - parser.lineStart
-      let limit = max(settings.largeHeaderBufferBytes, settings.headerBufferBytes)
-      if line > limit || input.count > max(limit, settings.largeHeaderBufferCount * settings.largeHeaderBufferBytes) {
-        let status = parser.isInRequestLine ? 414 : 494
-        exchange.headBytes = input.unread
-        exchange.log(.info, parser.isInRequestLine ? "client sent too long URI" : "client sent too long header line")
-        reject(status)
-        return false
-      }
-      return true
-    case .failed(let error):
-      exchange.headBytes = input.unread
-      exchange.log(.info, "client sent invalid request: \(error)")
-      reject(error.status)
-      return false
-    case .complete:
-      if let status = tooLarge(exchange) {
-        exchange.headBytes = input.unread.prefix(exchange.request.length)
-        exchange.log(.info, status == 414 ? "client sent too long URI" : "client sent too long header line")
-        reject(status)
-        return false
-      }
-      let length = exchange.request.length
-      exchange.headBytes = input.unread.prefix(length)
-      input.skip(length)
-      accept(exchange)
-      return false
-    }
-  }
-
-  /// Holds `large_client_header_buffers` against a head that came whole: a line is to fit in one
-  /// buffer, the head in all of them. 414, 494, or nil.
-  private func tooLarge(_ exchange: Exchange) -> Int? {
-    let settings = exchange.site.settings
-    let line = max(settings.largeHeaderBufferBytes, settings.headerBufferBytes)
-    if exchange.request.length <= line { return nil }
-    let head = exchange.request
-    let versionAndLineEnd = " HTTP/1.1\r\n".utf8.count
-    if Int(head.target.start + head.target.count) + versionAndLineEnd > line { return 414 }
-    for field in head.fields
-    where Int(field.value.start + field.value.count - field.name.start) + 2 > line { return 494 }
-    let all =
-      settings.headerBufferBytes + settings.largeHeaderBufferCount * settings.largeHeaderBufferBytes
-    return head.length > all ? 494 : nil
-  }
-
-  /// Answers a request that can't be understood; the connection closes behind it.
-  private func reject(_ status: Int) {
-    guard let exchange else { return }
-    state = .exchanging
-    exchange.keepAlive = false
-    client.facts.requestCount += 1
-    exchange.state = .working
-    exchange.fail(status)
-    flush()
-  }
-
-  /// A sound head: frames the body, decides about keep-alive, lets the exchange begin.
-  private func accept(_ exchange: Exchange) {
-    state = .exchanging
-    client.facts.requestCount += 1
-    do throws(FramingError) {
-      let framing = try Framing.request(exchange.request, exchange.headBytes)
-      bodyFraming = framing.body
-      switch framing.body {
-      case .none: isBodyComplete = true
-      case .length(let length):
-        bodyRemaining = length
-        isBodyComplete = length == 0
-      case .chunked, .untilClose:
-        decoder = ChunkedDecoder()
-        isBodyComplete = false
-      }
-      exchange.accept(framing)
-      wantsContinue = framing.expectsContinue && !isBodyComplete
-    } catch {
-      exchange.log(.info, "client sent a request of uncertain length: \(error)")
-      exchange.keepAlive = false
-      exchange.fail(error.status)
-      return flush()
-    }
-    loop.clearTimer(client.timer)
-    exchange.begin()
-    flush()
   }
 
   // --- request bodies -----------------------------------------------------------------------------
@@ -342,7 +197,7 @@ final class H1Connection: ClientStream {
   }
 
   /// Bytes as they come: first those that came with the head.
-  private func readRaw(into buffer: Buffer, limit: Int) -> BodyRead {
+  func readRaw(into buffer: Buffer, limit: Int) -> BodyRead {
     for source in [input, bodyInput] {
       guard let source, !source.isEmpty else { continue }
       let count = min(source.count, limit)
@@ -360,7 +215,7 @@ final class H1Connection: ClientStream {
     }
   }
 
-  private func readChunked(into buffer: Buffer) -> BodyRead {
+  func readChunked(into buffer: Buffer) -> BodyRead {
     while true {
       if let source = chunkSource, !source.isEmpty {
         let before = buffer.count
@@ -383,10 +238,10 @@ final class H1Connection: ClientStream {
     }
   }
 
-  private var chunkSource: Buffer? { input?.isEmpty == false ? input : bodyInput }
+  var chunkSource: Buffer? { input?.isEmpty == false ? input : bodyInput }
 
   /// Decodes as much of `source` as `buffer` takes; false if it is malformed.
-  private func decode(_ source: Buffer, into buffer: Buffer) -> Bool {
+  func decode(_ source: Buffer, into buffer: Buffer) -> Bool {
     while !source.isEmpty && buffer.room > 0 {
       let window = source.unread.prefix(min(source.count, buffer.room))
       switch decoder.next(window) {
@@ -426,7 +281,7 @@ final class H1Connection: ClientStream {
     client.output.append(writer.write(keepsAlive: keepsAlive, pool: loop.pool))
   }
 
-  private func decideKeepAlive(_ exchange: Exchange) -> Bool {
+  func decideKeepAlive(_ exchange: Exchange) -> Bool {
     let settings = exchange.location.settings.core.value
     return exchange.keepAlive && settings.keepaliveTimeout > 0
       && client.facts.requestCount < settings.keepaliveRequests && !client.core.isDraining
@@ -436,7 +291,7 @@ final class H1Connection: ClientStream {
 
   /// The client holds its body back for a "100 Continue" that won't come any more: whether a body
   /// or a request follows is anybody's guess.
-  private var awaitsContinue: Bool { wantsContinue && !isBodyComplete && input?.isEmpty != false }
+  var awaitsContinue: Bool { wantsContinue && !isBodyComplete && input?.isEmpty != false }
 
   override func sendBody(_ buffer: Buffer) {
     if isChunked { return sendChunk(buffer) }
@@ -466,7 +321,7 @@ final class H1Connection: ClientStream {
     if isChunked { client.output.append(ChunkedEncoder.dataEnd) }
   }
 
-  private func sendChunk(_ buffer: Buffer) {
+  func sendChunk(_ buffer: Buffer) {
     let count = buffer.count
     if let tail = client.output.tail(room: count + ChunkedEncoder.maxHeaderLength + 2) {
       let line = ChunkedEncoder.writeHeader(size: count, into: tail.free)
@@ -489,7 +344,7 @@ final class H1Connection: ClientStream {
   }
 
   /// Queues a chunk's size line by itself.
-  private func openChunk(_ count: Int) {
+  func openChunk(_ count: Int) {
     if let tail = client.output.tail(room: ChunkedEncoder.maxHeaderLength) {
       let line = ChunkedEncoder.writeHeader(size: count, into: tail.free)
       tail.produced(line)
@@ -517,7 +372,7 @@ final class H1Connection: ClientStream {
   }
 
   /// Ends a chunked body with fields behind it (RFC 9112 §7.1.2).
-  private func end(with trailers: [OutgoingField]) {
+  func end(with trailers: [OutgoingField]) {
     var size = 5
     for field in trailers { size += field.name.count + field.value.count + 4 }
     let buffer = loop.pool.take(atLeast: size)
@@ -556,7 +411,7 @@ final class H1Connection: ClientStream {
   }
 
   /// Lets the exchange hand over more, and sends that at the next turn.
-  private func resumeExchange(_ exchange: Exchange) {
+  func resumeExchange(_ exchange: Exchange) {
     exchange.onClientWritable()
     guard state == .exchanging, isResponseEnded || !client.output.isEmpty,
       client.transport.isWritable
@@ -575,102 +430,4 @@ final class H1Connection: ClientStream {
     }
     if queuedByteCount < 64 << 10 { resumeExchange(exchange) }
   }
-
-  // --- between requests ---------------------------------------------------------------------------
-
-  private func finishExchange(_ exchange: Exchange) {
-    let settings = exchange.location.settings.core.value
-    let (keepaliveTimeout, lingering) = (settings.keepaliveTimeout, settings.lingeringClose)
-    let (lingeringTime, lingeringTimeout) = (settings.lingeringTime, settings.lingeringTimeout)
-    self.exchange = nil
-    exchange.finish()
-    if keepsAlive && isBodyComplete { return waitForNext(keepaliveTimeout) }
-    let hasUnread =
-      input?.isEmpty == false || bodyInput?.isEmpty == false || client.transport.isReadable
-      || !isBodyComplete
-    lingerUntil = loop.now + lingeringTime
-    loop.setTimer(client.timer, after: lingeringTimeout, for: client.handle)
-    if keepsAlive {
-      state = .discarding
-      nextKeepalive = keepaliveTimeout
-      return discard()
-    }
-    if lingering == .always || (lingering == .on && hasUnread) {
-      state = .lingering
-      client.transport.shutdownWrite()
-      giveBackInput()
-      return linger()
-    }
-    client.close()
-  }
-
-  private var nextKeepalive: Milliseconds = 0
-
-  private func waitForNext(_ timeout: Milliseconds) {
-    state = .waiting
-    if let rest = bodyInput {
-      bodyInput = nil
-      if let input { loop.pool.giveBack(input) }
-      input = rest
-    }
-    if let input {
-      if input.isEmpty {
-        loop.pool.giveBack(input)
-        self.input = nil
-      } else {
-        input.compact()
-      }
-    }
-    if client.core.isDraining && input == nil { return client.close() }
-    loop.setTimer(client.timer, after: timeout, for: client.handle)
-    if input != nil || client.transport.isReadable { client.yield() }
-  }
-
-  /// Reads and drops what is left of a request body, so that the next request can be found.
-  private func discard() {
-    let scratch = loop.pool.take(.medium)
-    defer { loop.pool.giveBack(scratch) }
-    // Bound: a body that nobody wants is read for `lingering_time` at most, in turns.
-    for _ in 0..<64 {
-      scratch.reset()
-      switch readBody(into: scratch) {
-      case .bytes: continue
-      case .wouldBlock:
-        if loop.now > lingerUntil { client.close() }
-        return
-      case .complete: return waitForNext(nextKeepalive)
-      case .failed: return client.close()
-      }
-    }
-    if loop.now > lingerUntil { client.close() } else { client.yield() }
-  }
-
-  /// Reads and drops until the client has read our answer and closes.
-  private func linger() {
-    let scratch = loop.pool.take(.medium)
-    defer { loop.pool.giveBack(scratch) }
-    for _ in 0..<64 {
-      switch client.transport.receive(into: scratch.free) {
-      case .bytes: continue
-      case .wouldBlock:
-        if loop.now > lingerUntil { client.close() }
-        return
-      case .end, .failed: return client.close()
-      }
-    }
-    if loop.now > lingerUntil { client.close() } else { client.yield() }
-  }
-
-  /// Whether nothing is going on: such a connection may be closed without harm.
-  var isIdle: Bool { state == .waiting && (input == nil || input?.isEmpty == true) }
-}
-
-extension HeadLimits {
-  /// What clients may send. A line may end in a line feed alone (RFC 9112 §2.2 allows it, nginx's
-  /// clients rely on it); heads are always written anew, with CRLF, before anybody else sees them.
-  static let client: HeadLimits = {
-    var limits = HeadLimits()
-    limits.allowBareLineFeed = true
-    return limits
-  }()
 }

@@ -1,0 +1,161 @@
+// Request heads on a client's connection: received into one buffer, parsed where they lie, refused or
+// handed to an exchange.
+
+import HTTP
+
+extension H1Connection {
+  func receiveHead() {
+    while true {
+      if let input, !input.isEmpty {
+        if state == .waiting { beginHead() }
+        guard parse(input) else { return }
+      }
+      guard state == .waiting || state == .head else { return }
+      let input = roomyInput()
+      switch client.transport.receive(into: input.free) {
+      case .bytes(let count): input.produced(count)
+      case .wouldBlock:
+        if input.isEmpty { giveBackInput() }
+        return
+      case .end:
+        if state == .head {
+          exchange?.log(.info, "client prematurely closed connection while reading client request headers")
+          exchange?.response.status = 400
+        }
+        return client.close()
+      case .failed: return client.close()
+      }
+    }
+  }
+
+  func beginHead() {
+    state = .head
+    resetForRequest()
+    let exchange = client.core.takeExchange(self)
+    client.refreshPlan()
+    exchange.enter(client.address, client.address.defaultSite)
+    self.exchange = exchange
+    let settings = exchange.site.settings
+    parser.limits.maxFields = settings.maxFields
+    parser.limits.allowUnderscores = settings.allowsUnderscores
+    parser.limits.ignoreInvalidFields = settings.ignoresInvalidFields
+    loop.setTimer(client.timer, after: settings.headerTimeout, for: client.handle)
+  }
+
+  /// The input buffer with room for more, grown as far as `large_client_header_buffers` allows.
+  func roomyInput() -> Buffer {
+    guard let input else {
+      let fresh = loop.pool.take(.small)
+      self.input = fresh
+      return fresh
+    }
+    if input.room > 0 { return input }
+    let grown = loop.pool.take(atLeast: input.capacity * 2)
+    grown.append(input.unread)
+    loop.pool.giveBack(input)
+    self.input = grown
+    return grown
+  }
+
+  /// Parses what is there. True: more bytes are wanted.
+  func parse(_ input: Buffer) -> Bool {
+    guard let exchange else { return false }
+    switch parser.parse(input.unread, into: &exchange.request) {
+    case .incomplete:
+      let settings = exchange.site.settings
+      let line = input.count - parser.lineStart
+      let limit = max(settings.largeHeaderBufferBytes, settings.headerBufferBytes)
+      if line > limit || input.count > max(limit, settings.largeHeaderBufferCount * settings.largeHeaderBufferBytes) {
+        let status = parser.isInRequestLine ? 414 : 494
+        exchange.headBytes = input.unread
+        exchange.log(.info, parser.isInRequestLine ? "client sent too long URI" : "client sent too long header line")
+        reject(status)
+        return false
+      }
+      return true
+    case .failed(let error):
+      exchange.headBytes = input.unread
+      exchange.log(.info, "client sent invalid request: \(error)")
+      reject(error.status)
+      return false
+    case .complete:
+      if let status = tooLarge(exchange) {
+        exchange.headBytes = input.unread.prefix(exchange.request.length)
+        exchange.log(.info, status == 414 ? "client sent too long URI" : "client sent too long header line")
+        reject(status)
+        return false
+      }
+      let length = exchange.request.length
+      exchange.headBytes = input.unread.prefix(length)
+      input.skip(length)
+      accept(exchange)
+      return false
+    }
+  }
+
+  /// Holds `large_client_header_buffers` against a head that came whole: a line is to fit in one
+  /// buffer, the head in all of them. 414, 494, or nil.
+  func tooLarge(_ exchange: Exchange) -> Int? {
+    let settings = exchange.site.settings
+    let line = max(settings.largeHeaderBufferBytes, settings.headerBufferBytes)
+    if exchange.request.length <= line { return nil }
+    let head = exchange.request
+    let versionAndLineEnd = " HTTP/1.1\r\n".utf8.count
+    if Int(head.target.start + head.target.count) + versionAndLineEnd > line { return 414 }
+    for field in head.fields
+    where Int(field.value.start + field.value.count - field.name.start) + 2 > line { return 494 }
+    let all =
+      settings.headerBufferBytes + settings.largeHeaderBufferCount * settings.largeHeaderBufferBytes
+    return head.length > all ? 494 : nil
+  }
+
+  /// Answers a request that can't be understood; the connection closes behind it.
+  func reject(_ status: Int) {
+    guard let exchange else { return }
+    state = .exchanging
+    exchange.keepAlive = false
+    client.facts.requestCount += 1
+    exchange.state = .working
+    exchange.fail(status)
+    flush()
+  }
+
+  /// A sound head: frames the body, decides about keep-alive, lets the exchange begin.
+  func accept(_ exchange: Exchange) {
+    state = .exchanging
+    client.facts.requestCount += 1
+    do throws(FramingError) {
+      let framing = try Framing.request(exchange.request, exchange.headBytes)
+      bodyFraming = framing.body
+      switch framing.body {
+      case .none: isBodyComplete = true
+      case .length(let length):
+        bodyRemaining = length
+        isBodyComplete = length == 0
+      case .chunked, .untilClose:
+        decoder = ChunkedDecoder()
+        isBodyComplete = false
+      }
+      exchange.accept(framing)
+      wantsContinue = framing.expectsContinue && !isBodyComplete
+    } catch {
+      exchange.log(.info, "client sent a request of uncertain length: \(error)")
+      exchange.keepAlive = false
+      exchange.fail(error.status)
+      return flush()
+    }
+    loop.clearTimer(client.timer)
+    exchange.begin()
+    flush()
+  }
+}
+
+extension HeadLimits {
+  /// What clients may send. A line may end in a line feed alone (RFC 9112 §2.2 allows it, nginx's
+  /// clients rely on it); heads are always written anew, with CRLF, before anybody else sees them.
+  static let client: HeadLimits = {
+    var limits = HeadLimits()
+    limits.allowBareLineFeed = true
+    return limits
+  }()
+}

@@ -1,0 +1,91 @@
+// What comes behind a response: the next request, a body that nobody read, or the end, lingering
+// until the client has read its answer.
+
+import HTTP
+
+extension H1Connection {
+  func finishExchange(_ exchange: Exchange) {
+    let settings = exchange.location.settings.core.value
+    let (keepaliveTimeout, lingering) = (settings.keepaliveTimeout, settings.lingeringClose)
+    let (lingeringTime, lingeringTimeout) = (settings.lingeringTime, settings.lingeringTimeout)
+    self.exchange = nil
+    exchange.finish()
+    if keepsAlive && isBodyComplete { return waitForNext(keepaliveTimeout) }
+    let hasUnread =
+      input?.isEmpty == false || bodyInput?.isEmpty == false || client.transport.isReadable
+      || !isBodyComplete
+    lingerUntil = loop.now + lingeringTime
+    loop.setTimer(client.timer, after: lingeringTimeout, for: client.handle)
+    if keepsAlive {
+      state = .discarding
+      nextKeepalive = keepaliveTimeout
+      return discard()
+    }
+    if lingering == .always || (lingering == .on && hasUnread) {
+      state = .lingering
+      client.transport.shutdownWrite()
+      giveBackInput()
+      return linger()
+    }
+    client.close()
+  }
+
+
+  func waitForNext(_ timeout: Milliseconds) {
+    state = .waiting
+    if let rest = bodyInput {
+      bodyInput = nil
+      if let input { loop.pool.giveBack(input) }
+      input = rest
+    }
+    if let input {
+      if input.isEmpty {
+        loop.pool.giveBack(input)
+        self.input = nil
+      } else {
+        input.compact()
+      }
+    }
+    if client.core.isDraining && input == nil { return client.close() }
+    loop.setTimer(client.timer, after: timeout, for: client.handle)
+    if input != nil || client.transport.isReadable { client.yield() }
+  }
+
+  /// Reads and drops what is left of a request body, so that the next request can be found.
+  func discard() {
+    let scratch = loop.pool.take(.medium)
+    defer { loop.pool.giveBack(scratch) }
+    // Bound: a body that nobody wants is read for `lingering_time` at most, in turns.
+    for _ in 0..<64 {
+      scratch.reset()
+      switch readBody(into: scratch) {
+      case .bytes: continue
+      case .wouldBlock:
+        if loop.now > lingerUntil { client.close() }
+        return
+      case .complete: return waitForNext(nextKeepalive)
+      case .failed: return client.close()
+      }
+    }
+    if loop.now > lingerUntil { client.close() } else { client.yield() }
+  }
+
+  /// Reads and drops until the client has read our answer and closes.
+  func linger() {
+    let scratch = loop.pool.take(.medium)
+    defer { loop.pool.giveBack(scratch) }
+    for _ in 0..<64 {
+      switch client.transport.receive(into: scratch.free) {
+      case .bytes: continue
+      case .wouldBlock:
+        if loop.now > lingerUntil { client.close() }
+        return
+      case .end, .failed: return client.close()
+      }
+    }
+    if loop.now > lingerUntil { client.close() } else { client.yield() }
+  }
+
+  /// Whether nothing is going on: such a connection may be closed without harm.
+  var isIdle: Bool { state == .waiting && (input == nil || input?.isEmpty == true) }
+}
