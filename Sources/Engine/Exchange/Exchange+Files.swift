@@ -11,7 +11,7 @@ extension Exchange {
   func serveFile() {
     if uri.hasSuffix(Bytes("/")) { return serveIndex() }
     guard method == .get || method == .head || method == .post else { return fail(405) }
-    let path = filePath(for: uri, in: location)
+    guard let path = safeFilePath(for: uri, in: location) else { return fail(404) }
     let settings = location.settings.core.value
     switch core.fileCaches[settings.fileCache].open(path: path, policy: settings.filePolicy, now: loop.now) {
     case .directory:
@@ -49,7 +49,7 @@ extension Exchange {
   /// `index`: the first file that exists answers; the last word may be an absolute path.
   private func serveIndex() {
     guard method == .get || method == .head || method == .post else { return fail(405) }
-    let folder = filePath(for: uri, in: location)
+    guard let folder = safeFilePath(for: uri, in: location) else { return fail(404) }
     for name in location.settings.core.value.index {
       let file = evaluate(name)
       if file.hasPrefix(Bytes("/")) { return redirectInternally(to: file, arguments: nil) }

@@ -230,8 +230,8 @@ extension Exchange {
         }
         return false
       }
-      let path = filePath(for: candidate, in: location)
-      guard let kind = fileKind(path) else { continue }
+      guard let path = safeFilePath(for: candidate, in: location), let kind = fileKind(path)
+      else { continue }
       if core.tryFiles[index].isFolder == (kind == .directory) {
         uriIsOriginal = false
         uri = location.settings.core.value.alias == nil || location.isRegex

@@ -1,0 +1,39 @@
+// A request must not climb out of the folder that a location serves. Request paths come normalised,
+// so what is left are joints: `location /img { alias /www/img/; }` makes /www/img/../x of "/img../x",
+// and a variable in `root`, `alias` or `rewrite` brings whatever the client put into it. nginx serves
+// these; here ".." in a file's path is taken from the configuration only.
+
+import HTTP
+
+extension Exchange {
+  /// `filePath(for:in:)`, or nil if the request put a ".." into it.
+  func safeFilePath(for path: Bytes, in location: Location) -> Bytes? {
+    let file = filePath(for: path, in: location)
+    let settings = location.settings.core.value
+    let words = settings.alias ?? settings.root
+    if settings.alias == nil && words.isConstant && uriIsOriginal { return file }
+    let found = file.parentSegmentCount
+    if found == 0 { return file }
+    var allowed = plan.prefix.parentSegmentCount
+    for part in words.parts {
+      if case .literal(let bytes) = part { allowed += bytes.parentSegmentCount }
+    }
+    if found <= allowed { return file }
+    log(.error, "\"\(file.string)\" would leave the folder of its location")
+    return nil
+  }
+}
+
+extension Bytes {
+  /// How many of the segments between slashes are "..".
+  fileprivate var parentSegmentCount: Int {
+    var count = 0
+    var start = 0
+    let dot = UInt8(ascii: ".")
+    for index in 0...self.count where index == self.count || self[index] == UInt8(ascii: "/") {
+      if index - start == 2 && self[start] == dot && self[start + 1] == dot { count += 1 }
+      start = index + 1
+    }
+    return count
+  }
+}

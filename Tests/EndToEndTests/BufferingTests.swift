@@ -1,0 +1,215 @@
+// Bodies in memory, in files and streamed; a slow reader holds the upstream back instead of filling
+// our memory; a disk that is full is answered, not suffered.
+
+import Foundation
+import Testing
+
+/// What `process` keeps in memory.
+private func residentKilobytes(_ process: Int32) throws -> Int {
+  let status = try String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)
+  let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") } ?? ""
+  return Int(line.filter(\.isNumber)) ?? 0
+}
+
+/// Bytes of which no piece looks like another.
+private func pattern(_ count: Int) -> [UInt8] {
+  (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8 &+ $0 >> 16) }
+}
+
+@Suite struct BufferingTests {
+  @Test func passesRequestBodiesOfEverySizeOn() async throws {
+    let config = """
+      http { server {
+        listen 127.0.0.1:%%PORT_0%%;
+        client_max_body_size 10m; client_body_buffer_size 16k; client_body_temp_path %%DIR%%/bodies;
+        location /buffered { proxy_pass http://%%UPSTREAM_0%%; }
+        location /streamed { proxy_pass http://%%UPSTREAM_0%%; proxy_request_buffering off; }
+        location /file { proxy_pass http://%%UPSTREAM_0%%; client_body_in_file_only clean; }
+      } }
+      """
+    let app = try TestUpstream { _ in .answer(body: "thanks") }
+    let door = try await Portico.start(config: config, files: ["bodies/.keep": ""], upstreams: [app])
+    let client = try door.client()
+    for path in ["/buffered", "/streamed", "/file"] {
+      for size in [1, 16 << 10, 16 << 10 | 1, 300_000] {
+        let body = pattern(size)
+        try client.send("PUT \(path) HTTP/1.1\r\nHost: a\r\nContent-Length: \(size)\r\n\r\n")
+        try client.send(body)
+        #expect(try client.response().text == "thanks")
+        try client.send("PUT \(path) HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        try client.send("\(String(size, radix: 16))\r\n")
+        try client.send(body)
+        try client.send("\r\n0\r\n\r\n")
+        #expect(try client.response().text == "thanks")
+        #expect(app.requests.suffix(2).allSatisfy { $0.body == body }, "\(path), \(size)")
+      }
+    }
+    #expect(app.requests.count == 24)
+    #expect(door.errorLog.contains("buffered to a temporary file"))
+    let left = try FileManager.default.contentsOfDirectory(atPath: door.site.folder + "bodies")
+    #expect(left == [".keep"])
+    try door.stop()
+  }
+
+  @Test func aBufferedRequestReachesTheUpstreamWholeAStreamedOneAtOnce() async throws {
+    let upstream = RawServer()
+    let door = try await Portico.start(
+      config: """
+        http { server {
+          listen 127.0.0.1:%%PORT_0%%;
+          location /buffered { proxy_pass http://\(upstream.address); }
+          location /streamed { proxy_pass http://\(upstream.address); proxy_request_buffering off; }
+        } }
+        """)
+    let slow = try door.client()
+    try slow.send("POST /buffered HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nhalf")
+    let streaming = try door.client()
+    try streaming.send("POST /streamed HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nhalf")
+    let first = try upstream.accept()
+    #expect(try first.read(until: "half").hasPrefix("POST /streamed "))
+    #expect(!upstream.waits(within: 0.2))
+    try streaming.send("half")
+    #expect(try first.read(count: 4) == Array("half".utf8))
+    try slow.send("half")
+    #expect(try upstream.accept().read(until: "halfhalf").hasPrefix("POST /buffered "))
+    try door.stop(SIGTERM)
+  }
+
+  @Test(arguments: ["proxy_buffering off;", "proxy_max_temp_file_size 0;"])
+  func aSlowReaderOfABigResponseCostsNoMemory(location: String) async throws {
+    let size = 150 << 20
+    let piece = pattern(1 << 20)
+    let upstream = RawServer()
+    let door = try await Portico.start(
+      config: """
+        http { server {
+          listen 127.0.0.1:%%PORT_0%% sndbuf=64k;
+          location / { proxy_pass http://\(upstream.address); \(location) }
+        } }
+        """)
+    func exchange() throws -> (RawClient, RawClient) {
+      let client = try door.client()
+      try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+      let server = try upstream.accept()
+      _ = try server.read(until: "\r\n\r\n")
+      return (client, server)
+    }
+    // Warm: the buffers of the first exchanges are in the pool.
+    for _ in 0..<3 {
+      let (client, server) = try exchange()
+      try server.send("HTTP/1.1 200 OK\r\nContent-Length: \(piece.count)\r\nConnection: close\r\n\r\n")
+      try server.send(piece)
+      #expect(try client.response().body == piece)
+    }
+    let worker = try door.workerPid
+    let before = try residentKilobytes(worker)
+    let (client, server) = try exchange()
+    let sender = Thread {
+      try? server.send("HTTP/1.1 200 OK\r\nContent-Length: \(size)\r\nConnection: close\r\n\r\n")
+      for _ in 0..<size / piece.count { try? server.send(piece) }
+    }
+    sender.start()
+    _ = try client.read(until: "\r\n\r\n")
+    var highest = 0
+    var room = [UInt8](repeating: 0, count: 1 << 20)
+    var sum = client.takeBuffered().count
+    while sum < size {
+      // Slow at first, so that everything between the ends is as full as it gets.
+      if sum < 2 << 20 { usleep(20_000) }
+      let wanted = sum < 2 << 20 ? 100_000 : room.count
+      let count = recv(client.descriptor, &room, wanted, 0)
+      guard count > 0 else { break }
+      sum += count
+      highest = max(highest, try residentKilobytes(worker))
+    }
+    #expect(sum == size)
+    #expect(highest - before < 1024, "\(highest - before) kB")
+    try door.stop()
+  }
+
+  @Test func aSlowReaderOfABufferedResponseIsServedFromAFile() async throws {
+    let upstream = RawServer()
+    let door = try await Portico.start(
+      config: """
+        http { server {
+          listen 127.0.0.1:%%PORT_0%% sndbuf=64k;
+          location / { proxy_pass http://\(upstream.address); proxy_temp_path %%DIR%%/spool; }
+        } }
+        """, files: ["spool/.keep": ""])
+    let body = pattern(20 << 20)
+    let client = try door.client()
+    try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    let server = try upstream.accept()
+    _ = try server.read(until: "\r\n\r\n")
+    try server.send("HTTP/1.1 200 OK\r\nContent-Length: \(body.count)\r\nConnection: close\r\n\r\n")
+    // All of it is taken although the client reads nothing: the upstream is free again.
+    let before = try residentKilobytes(door.workerPid)
+    try server.send(body)
+    #expect(server.isClosed())
+    #expect(try residentKilobytes(door.workerPid) - before < 2048)
+    #expect(door.errorLog.contains("buffered to a temporary file"))
+    #expect(try client.response(within: 20).body == body)
+    let left = try FileManager.default.contentsOfDirectory(atPath: door.site.folder + "spool")
+    #expect(left == [".keep"])
+    try door.stop()
+  }
+
+  @Test func aSlowUpstreamHoldsAStreamedUploadBack() async throws {
+    let upstream = RawServer()
+    let door = try await Portico.start(
+      config: """
+        http { server {
+          listen 127.0.0.1:%%PORT_0%% rcvbuf=64k;
+          client_max_body_size 0;
+          location / { proxy_pass http://\(upstream.address); proxy_request_buffering off; }
+        } }
+        """)
+    let client = try door.client()
+    let size = 40 << 20
+    let piece = pattern(1 << 20)
+    try client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: \(size)\r\n\r\n")
+    let server = try upstream.accept()
+    _ = try server.read(until: "\r\n\r\n")
+    let worker = try door.workerPid
+    let before = try residentKilobytes(worker)
+    let sender = Thread { for _ in 0..<size / piece.count { try? client.send(piece) } }
+    sender.start()
+    var highest = 0
+    var sum = server.takeBuffered().count
+    var room = [UInt8](repeating: 0, count: 1 << 20)
+    while sum < size {
+      if sum < 2 << 20 { usleep(20_000) }
+      let count = recv(server.descriptor, &room, sum < 2 << 20 ? 100_000 : room.count, 0)
+      guard count > 0 else { break }
+      sum += count
+      highest = max(highest, try residentKilobytes(worker))
+    }
+    #expect(sum == size)
+    #expect(highest - before < 1024, "\(highest - before) kB")
+    try server.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    #expect(try client.response().text == "ok")
+    try door.stop()
+  }
+
+  @Test func refusesBodiesThatAreTooLarge() async throws {
+    let app = try TestUpstream { _ in .answer() }
+    let door = try await Portico.start(
+      config: """
+        http { server {
+          listen 127.0.0.1:%%PORT_0%%;
+          client_max_body_size 1000;
+          location / { proxy_pass http://%%UPSTREAM_0%%; }
+        } }
+        """, upstreams: [app])
+    let known = try door.client()
+    try known.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n")
+    #expect(try known.response().status == 413)
+    let chunked = try door.client()
+    try chunked.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n")
+    try chunked.send([UInt8](repeating: 65, count: 1001))
+    #expect(try chunked.response().status == 413)
+    #expect(chunked.isClosed())
+    #expect(app.requests.isEmpty)
+    try door.stop()
+  }
+}
