@@ -34,7 +34,11 @@ extension Exchange {
     upstreamLog.begin(peer)
     let list = core.idleConnections(group)
     let local = peer.address.isUnix ? nil : upstreamBind
-    if let kept = core.upstreams.checkOut(list, peer.state, upstreamTLSKey, from: local) {
+    // Servers on SwiftNIO can upgrade only the first request of a connection: an upgrade gets a
+    // connection of its own.
+    if !passesUpgrade,
+      let kept = core.upstreams.checkOut(list, peer.state, upstreamTLSKey, from: local)
+    {
       attempt.isReused = true
       use(kept)
       upstreamLog.update { $0.connectTime = 0 }
