@@ -1,0 +1,176 @@
+// What runs out: descriptors, connections, the disk, the right to write a log. Each is answered, and
+// passes without a trace when there is enough again.
+
+import Foundation
+import Testing
+
+/// Processor time that a process has used, in ticks of 10 ms.
+private func ticks(_ process: Int32) throws -> Int {
+  let stat = try String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)
+  let fields = stat.split(separator: ")").last?.split(separator: " ") ?? []
+  return (Int(fields[11]) ?? 0) + (Int(fields[12]) ?? 0)
+}
+
+/// A file system of `kilobytes`, mounted for the life of this.
+private final class SmallDisk {
+  let path: String
+
+  /// Nil where mounting is not permitted.
+  init?(kilobytes: Int, at path: String) {
+    try? FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    guard mount("tmpfs", path, "tmpfs", 0, "size=\(kilobytes)k") == 0 else { return nil }
+    self.path = path
+  }
+
+  deinit { umount2(path, Int32(MNT_DETACH)) }
+}
+
+@Suite struct LimitsTests {
+  @Test func pausesAcceptingWhenNoDescriptorIsLeft() async throws {
+    let door = try await Portico.start(
+      config: """
+        worker_rlimit_nofile 48;
+        http { server { listen 127.0.0.1:%%PORT_0%%; return 200 "ok"; } }
+        """)
+    let worker = try door.workerPid
+    var clients: [RawClient] = []
+    for _ in 0..<80 { clients.append(try door.client()) }
+    try door.waitForLog("accept4() failed (24: Too many open files)")
+    // The event that can't be served isn't looked at over and over.
+    let before = try ticks(worker)
+    usleep(700_000)
+    #expect(try ticks(worker) - before < 30)
+    // Those that are in are served.
+    try clients[0].send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    #expect(try clients[0].response().text == "ok")
+    clients.removeFirst(60)
+    for client in clients {
+      try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+      #expect(try client.response().text == "ok")
+    }
+    clients.removeAll()
+    #expect(try door.get().text == "ok")
+    #expect(try door.workerPid == worker)
+    #expect(door.errorLog.components(separatedBy: "accept4() failed").count < 12)
+    try door.stop()
+  }
+
+  @Test func pausesAcceptingWhenWorkerConnectionsAreUsedUp() async throws {
+    let door = try await Portico.start(
+      config: """
+        events { worker_connections 8; }
+        http { server { listen 127.0.0.1:%%PORT_0%%; return 200 "ok"; } }
+        """)
+    var clients = try (0..<20).map { _ in try door.client() }
+    try door.waitForLog("worker_connections are not enough")
+    try clients[0].send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    #expect(try clients[0].response().text == "ok")
+    clients.removeFirst(15)
+    for client in clients {
+      try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+      #expect(try client.response().text == "ok")
+    }
+    try door.stop()
+  }
+
+  @Test func answersWhatItCanWhenTheDiskIsFull() async throws {
+    let site = try Site(config: "")
+    let disk = SmallDisk(kilobytes: 256, at: site.folder + "disk")
+    guard let disk else {
+      print("skipped: a full disk needs the right to mount a file system")
+      return
+    }
+    let upstream = RawServer()
+    try site.write(
+      "portico.conf",
+      """
+      http { server {
+        listen 127.0.0.1:%%PORT_0%% sndbuf=64k;
+        client_max_body_size 0; client_body_temp_path \(disk.path); proxy_temp_path \(disk.path);
+        location / { proxy_pass http://\(upstream.address); }
+      } }
+      """)
+    let door = try await Portico.start(site)
+    // A response goes on at the client's pace, in order.
+    let body = (0..<12 << 20).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8 &+ $0 >> 16) }
+    let client = try door.client()
+    try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    let server = try upstream.accept()
+    _ = try server.read(until: "\r\n\r\n")
+    let sender = Thread {
+      try? server.send("HTTP/1.1 200 OK\r\nContent-Length: \(body.count)\r\nConnection: close\r\n\r\n")
+      try? server.send(body)
+    }
+    sender.start()
+    try door.waitForLog("writing a response to a temporary file failed (28: No space left on device)")
+    #expect(try client.response(within: 20).body == body)
+    // A request body that finds no place is refused.
+    let upload = try door.client()
+    try upload.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
+    try? upload.send([UInt8](repeating: 65, count: 1_000_000))
+    #expect(try upload.response().status == 507)
+    #expect(door.errorLog.contains("(28: No space left on device)"))
+    // The place is free again: nothing was left behind.
+    let small = try door.client()
+    try small.send("PUT /small HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
+    try small.send([UInt8](repeating: 65, count: 100_000))
+    let next = try upstream.accept()
+    #expect(try next.read(until: "\r\n\r\n").hasPrefix("PUT /small "))
+    #expect(try next.read(count: 100_000).count == 100_000)
+    try next.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    #expect(try small.response().text == "ok")
+    #expect(try FileManager.default.contentsOfDirectory(atPath: disk.path).isEmpty)
+    try door.stop()
+  }
+
+  @Test func servesOnWhenItsLogsAreFull() async throws {
+    let site = try Site(config: "")
+    let disk = SmallDisk(kilobytes: 16, at: site.folder + "disk")
+    guard let disk else {
+      print("skipped: a full disk needs the right to mount a file system")
+      return
+    }
+    try site.write(
+      "portico.conf",
+      """
+      http {
+        access_log \(disk.path)/access.log;
+        server { listen 127.0.0.1:%%PORT_0%%; return 200 "ok"; }
+      }
+      """)
+    let door = try await Portico.start(site)
+    let client = try door.client()
+    for _ in 0..<300 {
+      try client.send("GET /\(String(repeating: "x", count: 200)) HTTP/1.1\r\nHost: a\r\n\r\n")
+      #expect(try client.response().text == "ok")
+    }
+    try door.waitForLog("were lost, it can't be written")
+    // Lines are whole lines again when there is room.
+    #expect(truncate(disk.path + "/access.log", 0) == 0)
+    try client.send("GET /after HTTP/1.1\r\nHost: a\r\n\r\n")
+    #expect(try client.response().text == "ok")
+    try waitUntil("a line in the log") { site.text("disk/access.log").contains("GET /after ") }
+    try door.stop()
+  }
+
+  @Test func namesALogThatItCannotOpen() async throws {
+    let site = try Site(
+      config: """
+        http {
+          access_log %%DIR%%/portico.conf/access.log;
+          server { listen 127.0.0.1:%%PORT_0%%; return 200 "ok"; }
+        }
+        """)
+    let finished = try Portico.run(site, [])
+    #expect(finished.code == 1)
+    #expect(finished.standardError.contains("portico.conf/access.log"))
+    #expect(finished.standardError.contains("Not a directory"))
+    // For a running server it is a reload that is refused.
+    let fine = "http { server { listen 127.0.0.1:%%PORT_0%%; return 200 \"ok\"; } }"
+    let door = try await Portico.start(config: fine)
+    let broken = fine.replacingOccurrences(of: "return", with: "access_log %%DIR%%/portico.conf/x; return")
+    #expect(try door.reload(config: broken).code == 1)
+    #expect(try door.get().text == "ok")
+    try door.stop()
+  }
+}
