@@ -60,10 +60,16 @@ extension RunningPortico {
 
 @Suite struct BalancingTests {
   @Test(arguments: [
-    ("server %%UPSTREAM_0%% weight=5; server %%UPSTREAM_1%%; server %%UPSTREAM_2%%;", "aabacaaaabacaa"),
+    (
+      "server %%UPSTREAM_0%% weight=5; server %%UPSTREAM_1%%; server %%UPSTREAM_2%%;",
+      "aabacaaaabacaa"
+    ),
     ("server %%UPSTREAM_0%%; server %%UPSTREAM_1%%; server %%UPSTREAM_2%%;", "abcabcabcabcab"),
     ("server %%UPSTREAM_0%% weight=2; server %%UPSTREAM_1%% weight=3;", "babab" + "babab" + "baba"),
-    ("server %%UPSTREAM_0%% down; server %%UPSTREAM_1%%; server %%UPSTREAM_2%% backup;", "bbbbbbbbbbbbbb"),
+    (
+      "server %%UPSTREAM_0%% down; server %%UPSTREAM_1%%; server %%UPSTREAM_2%% backup;",
+      "bbbbbbbbbbbbbb"
+    ),
     ("server %%UPSTREAM_0%%; server %%UPSTREAM_1%%; least_conn;", "ababababababab"),
   ])
   func asksInTheOrderOfWeights(upstream: String, order: String) async throws {
@@ -117,7 +123,8 @@ extension RunningPortico {
   @Test func whenAllAreOutTheOneThatMayBeBackSoonestIsTried() async throws {
     let instances = try Instances(2)
     let door = try await Portico.start(
-      config: config("server %%UPSTREAM_0%% fail_timeout=60s; server %%UPSTREAM_1%% fail_timeout=60s;"),
+      config: config(
+        "server %%UPSTREAM_0%% fail_timeout=60s; server %%UPSTREAM_1%% fail_timeout=60s;"),
       upstreams: instances.upstreams)
     instances.fall(0)
     instances.fall(1)
@@ -178,13 +185,15 @@ extension RunningPortico {
     let door = try await Portico.start(config: text, upstreams: instances.upstreams)
     #expect(try door.ask(4).filter { $0 == "a" }.count == 2)
     instances.fall(0)
-    try door.waitForLog("failed: 503 Service Unavailable (2 of 2); it gets no requests until it passes")
+    try door.waitForLog(
+      "failed: 503 Service Unavailable (2 of 2); it gets no requests until it passes")
     // What counts is what follows, not one choice made in between.
     try waitUntil("no request to the sick server") { try door.ask(4) == "bbbb" }
     #expect(try door.reload(config: text).code == 0)
     #expect(try door.ask(6) == "bbbbbb")
     // Another configuration with the same check knows it too.
-    let changed = text.replacingOccurrences(of: "location / {", with: "location /x { return 200; } location / {")
+    let changed = text.replacingOccurrences(
+      of: "location / {", with: "location /x { return 200; } location / {")
     #expect(try door.reload(config: changed).code == 0)
     #expect(try door.ask(6) == "bbbbbb")
     instances.recover(0)
@@ -196,7 +205,8 @@ extension RunningPortico {
 
   @Test(arguments: [
     ("status 200;", true), ("status ! 200;", false), ("status 201-299 500;", false),
-    ("header X-State = fine;", true), ("header X-State ~ ^ill$;", false), ("header ! X-State;", false),
+    ("header X-State = fine;", true), ("header X-State ~ ^ill$;", false),
+    ("header ! X-State;", false),
     ("body ~ \"is well\";", true), ("body !~ \"is well\";", false),
     ("status 200; header X-State; body ~ nothing;", false),
   ])
@@ -232,7 +242,8 @@ extension RunningPortico {
       let instances = try Instances(1)
       let door = try await Portico.start(
         config: config(
-          "server 127.0.0.1:%%PORT_7%%; server %%UPSTREAM_0%%; health_check interval=100ms type=\(type);"),
+          "server 127.0.0.1:%%PORT_7%%; server %%UPSTREAM_0%%; health_check interval=100ms type=\(type);"
+        ),
         upstreams: instances.upstreams)
       try door.waitForLog("connection refused (1 of 1); it gets no requests until it passes")
       #expect(try door.ask(3) == "aaa")

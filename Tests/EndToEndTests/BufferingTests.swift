@@ -28,7 +28,8 @@ private func pattern(_ count: Int) -> [UInt8] {
       } }
       """
     let app = try TestUpstream { _ in .answer(body: "thanks") }
-    let door = try await Portico.start(config: config, files: ["bodies/.keep": ""], upstreams: [app])
+    let door = try await Portico.start(
+      config: config, files: ["bodies/.keep": ""], upstreams: [app])
     let client = try door.client()
     for path in ["/buffered", "/streamed", "/file"] {
       for size in [1, 16 << 10, 16 << 10 | 1, 300_000] {
@@ -97,7 +98,8 @@ private func pattern(_ count: Int) -> [UInt8] {
     // Warm: the buffers of the first exchanges are in the pool.
     for _ in 0..<3 {
       let (client, server) = try exchange()
-      try server.send("HTTP/1.1 200 OK\r\nContent-Length: \(piece.count)\r\nConnection: close\r\n\r\n")
+      try server.send(
+        "HTTP/1.1 200 OK\r\nContent-Length: \(piece.count)\r\nConnection: close\r\n\r\n")
       try server.send(piece)
       #expect(try client.response().body == piece)
     }

@@ -44,7 +44,8 @@ import Testing
   @Test func answersConditionalRequests() async throws {
     let door = try await start()
     let whole = try door.get("/a.txt")
-    #expect(whole.status == 200 && whole.text == Self.digits && whole["content-type"] == "text/plain")
+    #expect(
+      whole.status == 200 && whole.text == Self.digits && whole["content-type"] == "text/plain")
     let tag = try #require(whole["etag"])
     let modified = try #require(whole["last-modified"])
     let past = "Sun, 06 Nov 1994 08:49:37 GMT"
@@ -72,7 +73,8 @@ import Testing
   @Test func answersRanges() async throws {
     let door = try await start()
     let cases: [(String, String, String)] = [
-      ("bytes=0-0", "0", "bytes 0-0/36"), ("bytes=10-", "abcdefghijklmnopqrstuvwxyz", "bytes 10-35/36"),
+      ("bytes=0-0", "0", "bytes 0-0/36"),
+      ("bytes=10-", "abcdefghijklmnopqrstuvwxyz", "bytes 10-35/36"),
       ("bytes=-2", "yz", "bytes 34-35/36"), ("bytes=30-99", "uvwxyz", "bytes 30-35/36"),
       ("bytes=-99", Self.digits, "bytes 0-35/36"),
     ]
@@ -122,7 +124,8 @@ import Testing
       #expect(response.status == status, "\(path)")
       if status == 200 { #expect(response.text == text, "\(path)") }
     }
-    for (path, target) in [("/sub", "/sub/"), ("/sub?a=b", "/sub/?a=b"), ("/try/dir", "/try/dir/")] {
+    for (path, target) in [("/sub", "/sub/"), ("/sub?a=b", "/sub/?a=b"), ("/try/dir", "/try/dir/")]
+    {
       let response = try door.get(path)
       #expect(response.status == 301, "\(path)")
       #expect(response["location"] == "http://localhost:\(door.port())\(target)", "\(path)")
@@ -135,24 +138,29 @@ import Testing
     let door = try await start()
     let paths = [
       "/../secret.txt", "/sub/../../secret.txt", "/%2e%2e/secret.txt", "/%2E%2e/secret.txt",
-      "/.%2e/secret.txt", "/sub/%2e%2e/%2e%2e/secret.txt", "/..%2fsecret.txt", "/sub/..%2f..%2fsecret.txt",
+      "/.%2e/secret.txt", "/sub/%2e%2e/%2e%2e/secret.txt", "/..%2fsecret.txt",
+      "/sub/..%2f..%2fsecret.txt",
       "/%252e%252e/secret.txt", "/..%5csecret.txt", "/..\\secret.txt", "/sub\\..\\..\\secret.txt",
       "/a.txt%00.html", "/%00", "/../www-private/p.txt", "//../secret.txt", "/./../secret.txt",
       "/alias../secret.txt", "/alias/../../secret.txt", "/alias/..%2f..%2fsecret.txt",
       "/off-by-slash../a.txt", "/off-by-slash../../secret.txt", "/off-by-slash..%2fa.txt",
       "/off-by-slash%2e%2e/a.txt", "/off-by-slash.d/p.txt", "/%c0%ae%c0%ae/secret.txt",
       "/regex../a.txt", "/regex/../../secret.txt", "/tried../a.txt",
-      "/variable/../secret.txt?folder=..", "/secret.txt?folder=..", "/rewritten/?file=../../secret.txt",
+      "/variable/../secret.txt?folder=..", "/secret.txt?folder=..",
+      "/rewritten/?file=../../secret.txt",
       "/off-by-slash..", "/off-by-slash../", "/..;/secret.txt", "/%", "/%2", "/%zz",
     ]
     for path in paths {
       let client = try door.client()
       try client.send("GET \(path) HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
       let response = try client.response()
-      #expect([400, 403, 404].contains(response.status), "\(path): \(response.status) \(response.text)")
+      #expect(
+        [400, 403, 404].contains(response.status), "\(path): \(response.status) \(response.text)")
     }
     // What stays inside is fine, however it is written.
-    for path in ["/sub/../a.txt", "/%61.txt", "/./a.txt", "//a.txt", "/sub/%2e%2e/a.txt", "/dots/a.txt"] {
+    for path in [
+      "/sub/../a.txt", "/%61.txt", "/./a.txt", "//a.txt", "/sub/%2e%2e/a.txt", "/dots/a.txt",
+    ] {
       let client = try door.client()
       try client.send("GET \(path) HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
       #expect(try client.response().text == Self.digits, "\(path)")
@@ -178,7 +186,9 @@ import Testing
       #expect(truncate(big, 100) == 0)
       // Fewer bytes than announced, then the end: not a byte that wasn't in the file.
       let rest: [UInt8]
-      do { rest = try client.readToEnd() } catch RawClient.Failure.reset { rest = client.takeBuffered() }
+      do { rest = try client.readToEnd() } catch RawClient.Failure.reset {
+        rest = client.takeBuffered()
+      }
       #expect(rest.count < size && rest.allSatisfy { $0 == 65 || $0 == 0 }, "\(path)")
       try FileManager.default.removeItem(atPath: big)
     }

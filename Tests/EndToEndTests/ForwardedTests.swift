@@ -29,7 +29,9 @@ import Testing
     #expect(told["x-forwarded-proto"] == "http" && told["x-forwarded-host"] == "shop.example")
     #expect(told["forwarded"]?.lowercased().contains("for=127.0.0.1") == true)
     for line in told.head.components(separatedBy: "\r\n") where line.hasSuffix("lie") {
-      #expect(line.lowercased().hasSuffix("user: lie") || line.lowercased().hasSuffix("role: lie"), "\(line)")
+      #expect(
+        line.lowercased().hasSuffix("user: lie") || line.lowercased().hasSuffix("role: lie"),
+        "\(line)")
     }
     let off = try #require(app.requests.first { $0.path.hasPrefix("/off") })
     #expect(off["x-role"] == "guest" && off["x-user"] == nil)
@@ -50,7 +52,8 @@ import Testing
         """, upstreams: [app])
     let client = try door.client()
     try client.send(
-      "GET / HTTP/1.1\r\nHost: a\r\nX_Forwarded_For: lie\r\nX.Real.IP: lie\r\nX_User: lie\r\nOther_One: fine\r\n\r\n")
+      "GET / HTTP/1.1\r\nHost: a\r\nX_Forwarded_For: lie\r\nX.Real.IP: lie\r\nX_User: lie\r\nOther_One: fine\r\n\r\n"
+    )
     _ = try client.response()
     let told = try #require(app.requests.first)
     #expect(!told.head.contains("lie"), "\(told.head)")

@@ -18,7 +18,9 @@ import Testing
     """
 
   @Test func answersPipelinedRequestsInOrder() async throws {
-    let app = try TestUpstream { .answer(body: "\($0.path) \(String(decoding: $0.body, as: UTF8.self))") }
+    let app = try TestUpstream {
+      .answer(body: "\($0.path) \(String(decoding: $0.body, as: UTF8.self))")
+    }
     let door = try await Portico.start(config: Self.proxy, upstreams: [app])
     let client = try door.client()
     try client.send(
@@ -27,7 +29,8 @@ import Testing
         + "GET /fixed HTTP/1.1\r\nHost: a\r\n\r\n"
         + "POST /3 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
         + "HEAD /4 HTTP/1.1\r\nHost: a\r\n\r\n"
-        + "GET /5 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /never HTTP/1.1\r\nHost: a\r\n\r\n")
+        + "GET /5 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /never HTTP/1.1\r\nHost: a\r\n\r\n"
+    )
     for expected in ["/1 ", "/2 four", "fixed", "/3 abc"] {
       #expect(try client.response().text == expected)
     }
@@ -44,7 +47,9 @@ import Testing
     let client = try door.client()
     var on: Int32 = 1
     setsockopt(client.descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, 4)
-    for body in ["Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"] {
+    for body in [
+      "Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    ] {
       for byte in Array("POST /x HTTP/1.1\r\nHost: a\r\n\(body)".utf8) { try client.send([byte]) }
       #expect(try client.response().text == "hello")
     }
@@ -52,7 +57,8 @@ import Testing
   }
 
   @Test func takesAResponseByteByByte() async throws {
-    let whole = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nT: v\r\n\r\n"
+    let whole =
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nT: v\r\n\r\n"
     let app = try TestUpstream { _ in .steps(whole.utf8.map { .bytes([$0]) }) }
     let door = try await Portico.start(config: Self.proxy, upstreams: [app])
     for path in ["/", "/unbuffered"] { #expect(try door.get(path).text == "hello") }
@@ -64,7 +70,8 @@ import Testing
     let door = try await Portico.start(config: Self.proxy, upstreams: [app])
     for path in ["/", "/streamed"] {
       let client = try door.client()
-      try client.send("POST \(path) HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+      try client.send(
+        "POST \(path) HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
       #expect(try client.read(until: "\r\n\r\n") == "HTTP/1.1 100 Continue\r\n\r\n")
       try client.send("body")
       #expect(try client.response().text == "body")
@@ -72,7 +79,8 @@ import Testing
     #expect(app.requests.allSatisfy { $0["expect"] == nil })
     // Refused: no invitation, and the body that isn't coming is no next request.
     let client = try door.client()
-    try client.send("POST /small HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 40\r\n\r\n")
+    try client.send(
+      "POST /small HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 40\r\n\r\n")
     #expect(try client.read(until: "\r\n\r\n").hasPrefix("HTTP/1.1 413 "))
     try door.stop()
   }
@@ -81,7 +89,8 @@ import Testing
     let app = try TestUpstream { request in
       switch request.path {
       case "/204": .steps([.bytes("HTTP/1.1 204 No Content\r\nX-A: b\r\n\r\n")])
-      case "/304": .steps([.bytes("HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\nContent-Length: 9\r\n\r\n")])
+      case "/304":
+        .steps([.bytes("HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\nContent-Length: 9\r\n\r\n")])
       case "/chunked": .steps([.bytes("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")])
       default: .steps([.bytes("HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n")])
       }
@@ -111,21 +120,26 @@ import Testing
     let app = try TestUpstream { request in
       let body = String(decoding: request.body, as: UTF8.self)
       return .steps([
-        .bytes("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Coding: \(request["transfer-encoding"] ?? request["content-length"] ?? "-")\r\n\r\n3\r\nabc\r\n"),
+        .bytes(
+          "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Coding: \(request["transfer-encoding"] ?? request["content-length"] ?? "-")\r\n\r\n3\r\nabc\r\n"
+        ),
         .bytes("\(String(body.utf8.count, radix: 16))\r\n\(body)\r\n0\r\n\r\n"),
       ])
     }
     let door = try await Portico.start(config: Self.proxy, upstreams: [app])
     let client = try door.client()
     for (path, coding) in [("/", "6"), ("/streamed", "6"), ("/unbuffered", "6")] {
-      try client.send("PUT \(path) HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1234\r\n2\r\n56\r\n0\r\n\r\n")
+      try client.send(
+        "PUT \(path) HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1234\r\n2\r\n56\r\n0\r\n\r\n"
+      )
       let response = try client.response(to: "PUT")
       #expect(response["transfer-encoding"] == "chunked")
       #expect(response.text == "abc123456")
       #expect(response["x-coding"] == coding, "\(path)")
     }
     // The body isn't there yet when its head is passed on: chunked to the upstream too.
-    try client.send("PUT /streamed HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1234\r\n")
+    try client.send(
+      "PUT /streamed HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1234\r\n")
     try waitUntil("a connection") { app.connectionCount > 0 }
     try client.send("2\r\n56\r\n0\r\n\r\n")
     #expect(try client.response(to: "PUT").text == "abc123456")
@@ -136,7 +150,9 @@ import Testing
     let app = try TestUpstream { request in
       request.path == "/length"
         ? .answer(body: request.version)
-        : .steps([.bytes("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")])
+        : .steps([
+          .bytes("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+        ])
     }
     let door = try await Portico.start(config: Self.proxy, upstreams: [app])
     let plain = try door.client()
@@ -156,7 +172,9 @@ import Testing
 
   @Test func speaksToHTTP10Upstreams() async throws {
     let app = try TestUpstream { request in
-      .steps([.bytes("HTTP/1.0 200 OK\r\n\r\n\(request.version) \(request["connection"] ?? "")"), .close])
+      .steps([
+        .bytes("HTTP/1.0 200 OK\r\n\r\n\(request.version) \(request["connection"] ?? "")"), .close,
+      ])
     }
     let door = try await Portico.start(config: Self.proxy, upstreams: [app])
     let client = try door.client()
@@ -206,7 +224,8 @@ import Testing
     let authority = try door.client()
     try authority.send("CONNECT shop:443 HTTP/1.1\r\nHost: shop\r\n\r\n")
     #expect([400, 405].contains(try authority.response().status))
-    #expect(!app.requests.contains { $0.method == "CONNECT" || ($0.path == "*" && $0.method == "GET") })
+    #expect(
+      !app.requests.contains { $0.method == "CONNECT" || ($0.path == "*" && $0.method == "GET") })
     try door.stop()
   }
 

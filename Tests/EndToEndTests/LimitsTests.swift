@@ -29,12 +29,12 @@ private final class SmallDisk {
   @Test func pausesAcceptingWhenNoDescriptorIsLeft() async throws {
     let door = try await Portico.start(
       config: """
-        worker_rlimit_nofile 48;
+        worker_rlimit_nofile 64;
         http { server { listen 127.0.0.1:%%PORT_0%%; return 200 "ok"; } }
         """)
     let worker = try door.workerPid
     var clients: [RawClient] = []
-    for _ in 0..<80 { clients.append(try door.client()) }
+    for _ in 0..<100 { clients.append(try door.client()) }
     try door.waitForLog("accept4() failed (24: Too many open files)")
     // The event that can't be served isn't looked at over and over.
     let before = try ticks(worker)
@@ -43,7 +43,7 @@ private final class SmallDisk {
     // Those that are in are served.
     try clients[0].send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     #expect(try clients[0].response().text == "ok")
-    clients.removeFirst(60)
+    clients.removeFirst(90)
     for client in clients {
       try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
       #expect(try client.response().text == "ok")
@@ -98,11 +98,13 @@ private final class SmallDisk {
     let server = try upstream.accept()
     _ = try server.read(until: "\r\n\r\n")
     let sender = Thread {
-      try? server.send("HTTP/1.1 200 OK\r\nContent-Length: \(body.count)\r\nConnection: close\r\n\r\n")
+      try? server.send(
+        "HTTP/1.1 200 OK\r\nContent-Length: \(body.count)\r\nConnection: close\r\n\r\n")
       try? server.send(body)
     }
     sender.start()
-    try door.waitForLog("writing a response to a temporary file failed (28: No space left on device)")
+    try door.waitForLog(
+      "writing a response to a temporary file failed (28: No space left on device)")
     #expect(try client.response(within: 20).body == body)
     // A request body that finds no place is refused.
     let upload = try door.client()
@@ -168,7 +170,8 @@ private final class SmallDisk {
     // For a running server it is a reload that is refused.
     let fine = "http { server { listen 127.0.0.1:%%PORT_0%%; return 200 \"ok\"; } }"
     let door = try await Portico.start(config: fine)
-    let broken = fine.replacingOccurrences(of: "return", with: "access_log %%DIR%%/portico.conf/x; return")
+    let broken = fine.replacingOccurrences(
+      of: "return", with: "access_log %%DIR%%/portico.conf/x; return")
     #expect(try door.reload(config: broken).code == 1)
     #expect(try door.get().text == "ok")
     try door.stop()

@@ -74,7 +74,8 @@ import Testing
       ("/old/x/y?a=1", 200, "new /new/x/y a=1"), ("/break/a.txt", 200, "file a"),
       ("/break/none", 404, ""), ("/loop/", 500, ""), ("/set/", 200, "one one-two"),
       ("/set/?x=1", 200, "three one-two"), ("/if/?a=b", 200, "plain"), ("/if/", 200, "not b"),
-      ("/if/?stop=1", 403, ""), ("/if/?stop=0&a=b", 200, "plain"), ("/map?color=red", 200, "crimson other"),
+      ("/if/?stop=1", 403, ""), ("/if/?stop=0&a=b", 200, "plain"),
+      ("/map?color=red", 200, "crimson other"),
       ("/map?color=green", 200, "gr-een other"), ("/map?color=blue", 200, "grey other"),
       ("/map", 200, "none other"), ("/text?q=a%20b", 201, "GET a%20b"),
     ]
@@ -86,7 +87,10 @@ import Testing
     #expect(try door.get("/text")["content-type"] == "text/x-own")
     #expect(try door.get("/if/", headers: ["X-Kind": "ADMIN!"]).text == "admin !")
     #expect(try door.get("/if/", method: "POST").status == 405)
-    for (host, area) in [("a.example.org", "wild"), ("example.com", "both"), ("b.example.com", "both"), ("example.org", "other")] {
+    for (host, area) in [
+      ("a.example.org", "wild"), ("example.com", "both"), ("b.example.com", "both"),
+      ("example.org", "other"),
+    ] {
       #expect(try door.get("/map", headers: ["Host": host]).text == "none \(area)")
     }
     try door.stop()

@@ -30,8 +30,10 @@ private let refusedRequests: [(name: String, bytes: String)] = [
   ("a chunk size with a prefix", "Transfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n"),
   ("a chunk size with a sign", "Transfer-Encoding: chunked\r\n\r\n-3\r\nabc\r\n0\r\n\r\n"),
   ("an empty chunk size", "Transfer-Encoding: chunked\r\n\r\n\r\nabc\r\n0\r\n\r\n"),
-  ("a chunk size beyond 64 bits",
-    "Transfer-Encoding: chunked\r\n\r\n10000000000000003\r\nabc\r\n0\r\n\r\n"),
+  (
+    "a chunk size beyond 64 bits",
+    "Transfer-Encoding: chunked\r\n\r\n10000000000000003\r\nabc\r\n0\r\n\r\n"
+  ),
   ("a chunk longer than its size", "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n"),
 ]
 
@@ -133,7 +135,8 @@ private let refusedRequests: [(name: String, bytes: String)] = [
     let door = try await Portico.start(
       config: Self.proxy.replacingOccurrences(of: "%%UPSTREAM_0%%", with: upstream.address))
     let client = try door.client()
-    try client.send("POST /streamed HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    try client.send(
+      "POST /streamed HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
     let server = try upstream.accept()
     #expect(try server.read(until: "abc\r\n").hasSuffix("\r\n\r\n3\r\nabc\r\n"))
     try client.send("nonsense\r\n0\r\n\r\n")

@@ -94,7 +94,8 @@ private func config(_ servers: String, location: String = "") -> String {
     }
     let other = try TestUpstream { _ in .answer(body: "other") }
     let door = try await Portico.start(
-      config: config("server %%UPSTREAM_0%% max_fails=0; server %%UPSTREAM_1%% backup;", location: location),
+      config: config(
+        "server %%UPSTREAM_0%% max_fails=0; server %%UPSTREAM_1%% backup;", location: location),
       upstreams: [app, other])
     for kind in ["length", "chunked", "chunk", "garbage"] {
       for end in ["close", "reset"] {
@@ -117,7 +118,9 @@ private func config(_ servers: String, location: String = "") -> String {
   @Test func passesAnEarlyAnswerOn() async throws {
     let upstream = RawServer()
     let door = try await Portico.start(
-      config: config("server \(upstream.address);", location: "proxy_request_buffering off; client_max_body_size 0;"))
+      config: config(
+        "server \(upstream.address);",
+        location: "proxy_request_buffering off; client_max_body_size 0;"))
     let client = try door.client()
     try client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nsome")
     let server = try upstream.accept()

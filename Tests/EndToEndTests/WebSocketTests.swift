@@ -45,7 +45,8 @@ import Testing
     try client.send("GET \(path) HTTP/1.1\r\n\(Self.ask)")
     let server = try upstream.accept()
     let head = try server.read(until: "\r\n\r\n").lowercased()
-    #expect(head.contains("\r\nconnection: upgrade\r\n") && head.contains("\r\nupgrade: websocket\r\n"))
+    #expect(
+      head.contains("\r\nconnection: upgrade\r\n") && head.contains("\r\nupgrade: websocket\r\n"))
     #expect(head.contains("\r\nsec-websocket-key: "))
     // The first frame may come together with the head.
     try server.send(Self.agree + "first")
