@@ -26,11 +26,15 @@ let package = Package(
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
     .systemLibrary(name: "CCares", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
+    .systemLibrary(
+      name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
     .target(name: "HTTP", swiftSettings: httpSettings),
     .target(name: "Configuration", swiftSettings: strict),
     .target(
       name: "Engine",
-      dependencies: ["HTTP", "Configuration", "CLinux", "COpenSSL", "CPCRE2", "CCares"],
+      dependencies: [
+        "HTTP", "Configuration", "CLinux", "COpenSSL", "CPCRE2", "CCares", "CNGHTTP2",
+      ],
       swiftSettings: engineSettings),
     .executableTarget(
       name: "Portico",
