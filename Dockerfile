@@ -6,7 +6,7 @@
 #   docker run -p 8080:8080 -v ./public:/srv:ro portico serve /srv --https 0
 #   docker kill -s HUP NAME                                           reload
 FROM swift:6.3-bookworm AS build
-RUN pkg-config --exists libssl libpcre2-8 libcares || { apt-get update \
+RUN pkg-config --exists libssl libpcre2-8 libcares libnghttp2 || { apt-get update \
   && apt-get install -y --no-install-recommends pkg-config libssl-dev libpcre2-dev libc-ares-dev libnghttp2-dev \
   && rm -rf /var/lib/apt/lists/*; }
 WORKDIR /src
