@@ -7,8 +7,18 @@ extension H1Connection {
   func receiveHead() {
     while true {
       if let input, !input.isEmpty {
-        if state == .waiting { beginHead() }
-        guard parse(input) else { return }
+        if state == .waiting && client.takesPreface {
+          switch H2Preface(input.unread) {
+          case .whole: return leave(input)
+          case .begun: break
+          case .none: beginHead()
+          }
+        } else if state == .waiting {
+          beginHead()
+        }
+        if state != .waiting {
+          guard parse(input) else { return }
+        }
       }
       guard state == .waiting || state == .head else { return }
       let input = roomyInput()
@@ -26,6 +36,14 @@ extension H1Connection {
       case .failed: return client.close()
       }
     }
+  }
+
+  /// The client speaks HTTP/2: what it sent is not ours.
+  private func leave(_ input: Buffer) {
+    state = .closed
+    self.input = nil
+    client.startHTTP2(input.unread)
+    loop.pool.giveBack(input)
   }
 
   func beginHead() {
@@ -147,6 +165,23 @@ extension H1Connection {
     loop.clearTimer(client.timer)
     exchange.begin()
     flush()
+  }
+}
+
+/// How much of a client's first bytes is HTTP/2's preface (RFC 9113 §3.4).
+private enum H2Preface {
+  case none, begun, whole
+
+  /// Its first line is enough: no request of HTTP/1 has it. The library checks the rest.
+  private static var line: Bytes { Bytes("PRI * HTTP/2.0\r\n") }
+
+  init(_ bytes: Bytes) {
+    let count = min(bytes.count, Self.line.count)
+    guard bytes.prefix(count) == Self.line.prefix(count) else {
+      self = .none
+      return
+    }
+    self = count == Self.line.count ? .whole : .begun
   }
 }
 
