@@ -46,6 +46,17 @@ extension H1Connection {
     loop.pool.giveBack(input)
   }
 
+  /// What came is a line of HTTP/1 as little as HTTP/2's preface; on a connection that could have
+  /// begun with either it is taken for the latter (RFC 9113 §3.4).
+  private func leaveMalformed(_ exchange: Exchange, _ input: Buffer) -> Bool {
+    exchange.headBytes = input.unread
+    exchange.response.status = 400
+    self.exchange = nil
+    exchange.finish()
+    leave(input)
+    return false
+  }
+
   func beginHead() {
     state = .head
     resetForRequest()
@@ -92,6 +103,9 @@ extension H1Connection {
       }
       return true
     case .failed(let error):
+      if error == .malformedRequestLine, exchange.request.method == .other, client.takesPreface {
+        return leaveMalformed(exchange, input)
+      }
       exchange.headBytes = input.unread
       exchange.log(.info, "client sent invalid request: \(error)")
       reject(error.status)

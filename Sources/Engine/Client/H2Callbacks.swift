@@ -7,10 +7,6 @@ import HTTP
 /// The C functions behind `H2Connection`.
 enum H2Callbacks {
   static func install(_ table: OpaquePointer) {
-    unsafe nghttp2_session_callbacks_set_on_begin_frame_callback(table) { _, header, owner in
-      unsafe connection(owner).onBeginFrame(header!.pointee)
-      return 0
-    }
     unsafe nghttp2_session_callbacks_set_on_begin_headers_callback(table) { _, frame, owner in
       unsafe connection(owner).onBeginHeaders(frame!.pointee)
     }
@@ -38,7 +34,7 @@ enum H2Callbacks {
       return 0
     }
     unsafe nghttp2_session_callbacks_set_on_frame_send_callback(table) { _, frame, owner in
-      unsafe connection(owner).onFrameSent(frame!.pointee.hd, frame!)
+      unsafe connection(owner).onFrameSent(frame!.pointee.hd)
       return 0
     }
     unsafe nghttp2_session_callbacks_set_send_data_callback(table) {

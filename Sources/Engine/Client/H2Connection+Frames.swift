@@ -13,9 +13,34 @@ extension H2Connection {
     return unsafe Unmanaged<H2Stream>.fromOpaque(found).takeUnretainedValue()
   }
 
-  func onBeginFrame(_ header: nghttp2_frame_hd) {
+  /// A frame is about to be handed to the library.
+  func admit(_ header: H2FrameHeader) {
     if !flood.noteFrame(header, now: loop.now) {
       terminate(NGHTTP2_ENHANCE_YOUR_CALM, "client sent too many frames that say nothing")
+    }
+    switch header.kind {
+    case NGHTTP2_HEADERS, NGHTTP2_DATA:
+      if header.streamID & 1 == 1, stream(header.streamID) == nil { judge(header) }
+    case NGHTTP2_PRIORITY:
+      // Priorities are those of RFC 9218, but what never was right still isn't (RFC 7540 §5.3.1, §6.3).
+      if header.streamID == 0 || header.streamID == header.dependency {
+        terminate(NGHTTP2_PROTOCOL_ERROR, "client sent an impossible priority")
+      }
+    default: break
+    }
+  }
+
+  /// A frame for a stream that isn't open: new, late, or a mistake.
+  private func judge(_ header: H2FrameHeader) {
+    switch closedStreams.judge(header.streamID) {
+    case nil: break
+    case .late:
+      if !flood.noteLate(now: loop.now) {
+        terminate(NGHTTP2_ENHANCE_YOUR_CALM, "client goes on with streams that were reset")
+      }
+    case .closed: terminate(NGHTTP2_STREAM_CLOSED, "client sent a frame for a closed stream")
+    case .skipped:
+      terminate(NGHTTP2_PROTOCOL_ERROR, "client sent a frame for a stream that it passed over")
     }
   }
 
@@ -67,16 +92,19 @@ extension H2Connection {
     if !stream.didEndResponse && !stream.isAborted && !flood.noteReset(now: loop.now) {
       terminate(NGHTTP2_ENHANCE_YOUR_CALM, "client broke off too many requests")
     }
+    closedStreams.noteClosed(id, byUs: stream.wasResetByUs)
     unsafe nghttp2_session_set_stream_user_data(session, id, nil)
     stream.onClose(code)
   }
 
   /// A frame was handed to us whole.
-  func onFrameSent(_ header: nghttp2_frame_hd, _ frame: UnsafePointer<nghttp2_frame>) {
-    let type = nghttp2_frame_type(UInt32(header.type))
-    guard type == NGHTTP2_DATA || type == NGHTTP2_HEADERS, let stream = stream(header.stream_id)
-    else { return }
-    stream.onFrameSent(header)
+  func onFrameSent(_ header: nghttp2_frame_hd) {
+    guard let stream = stream(header.stream_id) else { return }
+    switch nghttp2_frame_type(UInt32(header.type)) {
+    case NGHTTP2_DATA, NGHTTP2_HEADERS: stream.onFrameSent(header)
+    case NGHTTP2_RST_STREAM: stream.wasResetByUs = true
+    default: break
+    }
   }
 
   /// A DATA frame's payload is to follow its header.

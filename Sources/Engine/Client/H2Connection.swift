@@ -22,6 +22,8 @@ final class H2Connection {
   private(set) var state = State.closed
   private(set) var session: OpaquePointer?
   var flood = H2FloodGuard()
+  var closedStreams = H2ClosedStreams()
+  private var scanner = H2FrameScanner()
   /// The streams that are open, in no order.
   private(set) var streams: [H2Stream] = []
   /// Streams that something happened to since `settle`.
@@ -58,6 +60,8 @@ final class H2Connection {
     flood = H2FloodGuard(now: loop.now)
     isSessionBroken = false
     didSendLastGoAway = false
+    closedStreams.reset()
+    scanner = H2FrameScanner()
     queuedByteCount = 0
     submitSettings()
     awaitRequest()
@@ -138,16 +142,29 @@ final class H2Connection {
     client.yield()
   }
 
-  /// Hands received bytes to the library. False: nothing more is to be read.
+  /// Hands received bytes to the library, frame by frame. False: nothing more is to be read.
   @discardableResult
   private func feed(_ bytes: Bytes) -> Bool {
+    var fed = 0
+    var position = 0
+    while position < bytes.count {
+      let header = scanner.next(bytes, &position)
+      // A frame's header is judged when all before it has been acted on.
+      let end = header == nil ? bytes.count : max(fed, position - H2Callbacks.frameHeaderByteCount)
+      if end > fed && !feedLibrary(bytes.slice(fed, end)) { return false }
+      fed = end
+      if let header { admit(header) }
+    }
+    return feedLibrary(bytes.dropping(fed))
+  }
+
+  private func feedLibrary(_ bytes: Bytes) -> Bool {
     let result = unsafe nghttp2_session_mem_recv(session, bytes.unsafeBase, bytes.count)
     if result >= 0 { return wantsToRead }
     isSessionBroken = true
-    client.core.errorLog.write(
-      .info,
-      "client sent invalid HTTP/2: \(unsafe String(cString: nghttp2_strerror(Int32(result)))), "
-        + "client: \(client.facts.peerAddress.host)",
+    let reason = unsafe String(cString: nghttp2_strerror(Int32(result)))
+    unsafe client.core.errorLog.write(
+      .info, "client sent invalid HTTP/2: \(reason), client: \(client.facts.peerAddress.host)",
       connection: client.facts.serial)
     return false
   }
@@ -167,6 +184,7 @@ final class H2Connection {
   func makeStream(_ id: Int32) -> H2Stream {
     let (stream, handle) = library.streams.take { H2Stream(self) }
     stream.open(self, id, handle)
+    closedStreams.noteOpened(id)
     streams.append(stream)
     if streams.count == 1 { loop.clearTimer(client.timer) }
     return stream

@@ -50,18 +50,21 @@ struct H2FloodGuard {
   mutating func noteReset(now: Milliseconds) -> Bool { resets.spend(1, now: now) }
 
   /// A frame began. False: too many of its kind.
-  mutating func noteFrame(_ header: nghttp2_frame_hd, now: Milliseconds) -> Bool {
+  mutating func noteFrame(_ header: H2FrameHeader, now: Milliseconds) -> Bool {
     frames.spend(cost(of: header), now: now)
   }
+
+  /// A frame came for a stream that we had reset. False: too many; a window's worth may be on its way.
+  mutating func noteLate(now: Milliseconds) -> Bool { frames.spend(1, now: now) }
 
   /// Work was done for the client: a request was begun, DATA was sent.
   mutating func noteProgress() { frames.tokens = min(frames.capacity, frames.tokens + 4) }
 
-  private func cost(of header: nghttp2_frame_hd) -> Int {
-    switch nghttp2_frame_type(UInt32(header.type)) {
+  private func cost(of header: H2FrameHeader) -> Int {
+    switch header.kind {
     case NGHTTP2_DATA:
       // An empty piece of a body says nothing, unless it is the end.
-      return header.length == 0 && header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) == 0 ? 10 : 0
+      return header.length == 0 && !header.endsStream ? 10 : 0
     case NGHTTP2_HEADERS: return 0
     case NGHTTP2_SETTINGS: return 20
     case NGHTTP2_CONTINUATION: return 5

@@ -48,6 +48,7 @@ final class H2Stream: ClientStream {
   private var isWritable = false
   private(set) var isAborted = false
   private(set) var isClosed = false
+  var wasResetByUs = false
 
   // Bound: what the streams of one connection queue together before they wait for their client.
   private static let connectionLimit = 2 << 20
@@ -88,6 +89,7 @@ final class H2Stream: ClientStream {
     didEndResponse = false
     (sentCount, sentAtDeadline) = (0, 0)
     (isTouched, bodyArrived, isWritable, isAborted, isClosed) = (false, false, false, false, false)
+    wasResetByUs = false
     handle = .none
   }
 
