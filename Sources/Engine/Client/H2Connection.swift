@@ -161,12 +161,19 @@ final class H2Connection {
   private func feedLibrary(_ bytes: Bytes) -> Bool {
     let result = unsafe nghttp2_session_mem_recv(session, bytes.unsafeBase, bytes.count)
     if result >= 0 { return wantsToRead }
-    isSessionBroken = true
-    let reason = unsafe String(cString: nghttp2_strerror(Int32(result)))
-    unsafe client.core.errorLog.write(
-      .info, "client sent invalid HTTP/2: \(reason), client: \(client.facts.peerAddress.host)",
-      connection: client.facts.serial)
+    let error = nghttp2_error(Int32(result))
+    let reason = unsafe String(cString: nghttp2_strerror(error.rawValue))
+    terminate(Self.code(for: error), "client sent invalid HTTP/2: \(reason)")
     return false
+  }
+
+  /// What a client is told when the library gives up on it.
+  private static func code(for error: nghttp2_error) -> nghttp2_error_code {
+    switch error {
+    case NGHTTP2_ERR_BAD_CLIENT_MAGIC: NGHTTP2_PROTOCOL_ERROR
+    case NGHTTP2_ERR_NOMEM, NGHTTP2_ERR_CALLBACK_FAILURE: NGHTTP2_INTERNAL_ERROR
+    default: NGHTTP2_ENHANCE_YOUR_CALM
+    }
   }
 
   private var wantsToRead: Bool { unsafe nghttp2_session_want_read(session) != 0 }

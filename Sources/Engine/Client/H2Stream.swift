@@ -40,7 +40,8 @@ final class H2Stream: ClientStream {
   private var isBodyEnded = false
   private(set) var didEndResponse = false
   private var sentCount = 0
-  private var sentAtDeadline = 0
+  private var sentBodyCount = 0
+  private var sentBodyAtDeadline = 0
 
   // What `settle` has to look at.
   var isTouched = false
@@ -87,7 +88,7 @@ final class H2Stream: ClientStream {
     awaited = .nothing
     (didSendHead, hasBodyProvider, isDeferred, isBodyEnded) = (false, false, false, false)
     didEndResponse = false
-    (sentCount, sentAtDeadline) = (0, 0)
+    (sentCount, sentBodyCount, sentBodyAtDeadline) = (0, 0, 0)
     (isTouched, bodyArrived, isWritable, isAborted, isClosed) = (false, false, false, false, false)
     wasResetByUs = false
     handle = .none
@@ -184,7 +185,7 @@ final class H2Stream: ClientStream {
       exchange.log(.info, "client timed out while reading a client request body")
       exchange.fail(408)
     case .window:
-      if sentCount - sentAtDeadline >= Self.progressByteCount { return awaitWindow(exchange) }
+      if sentBodyCount - sentBodyAtDeadline >= Self.progressByteCount { return awaitWindow(exchange) }
       exchange.log(.info, "client timed out while sending a response")
       reset(NGHTTP2_CANCEL)
     }
@@ -199,7 +200,7 @@ final class H2Stream: ClientStream {
 
   private func awaitWindow(_ exchange: Exchange) {
     awaited = .window
-    sentAtDeadline = sentCount
+    sentBodyAtDeadline = sentBodyCount
     let timeout = exchange.location.settings.core.value.sendTimeout
     loop.setTimer(timer, after: timeout, for: handle)
   }
@@ -317,6 +318,7 @@ final class H2Stream: ClientStream {
   /// Hands `count` bytes of the body on.
   func moveBody(_ count: Int, to output: inout OutputQueue, maySlice: Bool) {
     h2.queuedByteCount -= count
+    sentBodyCount += count
     queue.move(count, to: &output, maySlice: maySlice, loop.pool)
     if isBodyEnded { return }
     if queue.isEmpty && awaited == .window {
