@@ -147,6 +147,17 @@ final class BufferPool {
       }
     }
 
+    /// The size of exactly so many bytes.
+    @inline(__always)
+    fileprivate init?(byteCount: Int) {
+      switch byteCount {
+      case Size.small.byteCount: self = .small
+      case Size.medium.byteCount: self = .medium
+      case Size.large.byteCount: self = .large
+      default: return nil
+      }
+    }
+
     // Bound: how many free buffers a worker keeps for later; the rest goes back to the system.
     fileprivate var keptCount: Int {
       switch self {
@@ -171,15 +182,18 @@ final class BufferPool {
 
   /// An empty buffer of at least `byteCount` bytes; larger than the largest size, it is not kept.
   func take(atLeast byteCount: Int) -> Buffer {
-    for size in Size.allCases where size.byteCount >= byteCount { return take(size) }
+    if byteCount <= Size.small.byteCount { return take(.small) }
+    if byteCount <= Size.medium.byteCount { return take(.medium) }
+    if byteCount <= Size.large.byteCount { return take(.large) }
     return Buffer(capacity: byteCount)
   }
 
   /// Takes a buffer back. Nothing may refer to its bytes any more.
   func giveBack(_ buffer: Buffer) {
-    buffer.reset()
-    for size in Size.allCases where size.byteCount == buffer.capacity {
-      if free[size.rawValue].count < size.keptCount { free[size.rawValue].append(buffer) }
+    guard let size = Size(byteCount: buffer.capacity) else { return }
+    if free[size.rawValue].count < size.keptCount {
+      buffer.reset()
+      free[size.rawValue].append(buffer)
     }
   }
 }
