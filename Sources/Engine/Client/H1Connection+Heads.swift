@@ -60,6 +60,7 @@ extension H1Connection {
   func beginHead() {
     state = .head
     resetForRequest()
+    let client = client
     let exchange = client.core.takeExchange(self)
     client.refreshPlan()
     let address = client.address

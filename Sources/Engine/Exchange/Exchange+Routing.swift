@@ -125,14 +125,17 @@ extension Exchange {
   }
 
   private func findLocation() -> Bool {
-    location = site.root
-    guard site.hasLocations else { return admitBody() }
+    guard site.hasLocations else {
+      location = site.root
+      return admitBody()
+    }
     switch site.locations.find(path: uri, captures: &captures) {
-    case .none: break
+    case .none: location = site.root
     case .found(let found):
       location = found
       if let bound = found.binding { bindCaptures(bound) }
     case .redirect:
+      location = site.root
       let target = arena.allocate(uri.count + 1)
       target.copy(uri, at: 0)
       target[uri.count] = UInt8(ascii: "/")

@@ -102,14 +102,14 @@ extension Exchange {
 
   /// The upstream connection of this exchange became ready.
   func onUpstreamEvent(_ connection: UpstreamConnection, _ readiness: Readiness) {
-    guard attempt.connection === connection else { return }
+    guard connection.exchange == handle else { return }
     connection.transport.note(readiness)
     switch attempt.phase {
     case .connecting: connected(connection, readiness)
     case .handshaking: handshake(connection)
     case .sending, .awaitingHead, .receivingBody:
       if connection.transport.isWritable && !isRequestSent { send() }
-      if attempt.connection === connection && connection.transport.isReadable { receive() }
+      if connection.exchange == handle && connection.transport.isReadable { receive() }
     case .tunneling: pumpTunnel()
     case .none: break
     }

@@ -70,7 +70,8 @@ extension UpstreamGroup {
     let seat = isBackup ? backup.seats[0] : primary.seats[0]
     if seat.isDown || tried.contains(seat.slot) || seat.state.health == .unchecked { return nil }
     guard seat.state.enter(limit: seat.maxConnections) else { return nil }
-    return isBackup ? backup.take(0, &tried) : primary.take(0, &tried)
+    tried.insert(seat.slot)
+    return isBackup ? backup.peers[0] : primary.peers[0]
   }
 
   /// The server that may be back soonest, though it is out. Servers that are `down`, full or

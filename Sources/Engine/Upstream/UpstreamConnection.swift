@@ -61,7 +61,7 @@ final class IdleConnections {
 }
 
 /// All connections of a worker to upstreams.
-struct UpstreamPool {
+struct UpstreamPool: ~Copyable {
   private let loop: Loop
   private var slab = Slab<UpstreamConnection>(kind: .upstream)
   private var idle: [String: IdleConnections] = [:]
