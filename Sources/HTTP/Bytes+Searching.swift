@@ -21,22 +21,35 @@ extension Bytes: Equatable {
     return true
   }
 
-  /// Whether both hold the same bytes when A–Z count as a–z on both sides. O(n).
+  /// Whether both hold the same bytes when A–Z count as a–z on both sides. O(n), eight bytes at a
+  /// time; the last eight overlap those before them.
   @inlinable
   public func equalsIgnoringCase(_ other: Bytes) -> Bool {
     guard count == other.count else { return false }
+    guard count >= 8 else {
+      return Words.lowercased(shortWord) == Words.lowercased(other.shortWord)
+    }
     var index = 0
-    while index &+ 8 <= count {
+    while index &+ 8 < count {
       if Words.lowercased(word(at: index)) != Words.lowercased(other.word(at: index)) {
         return false
       }
       index &+= 8
     }
-    while index < count {
-      if Words.lowercased(self[index]) != Words.lowercased(other[index]) { return false }
-      index &+= 1
+    let last = count &- 8
+    return Words.lowercased(word(at: last)) == Words.lowercased(other.word(at: last))
+  }
+
+  /// Whether a letter A–Z occurs. O(n), eight bytes at a time.
+  @inlinable
+  public var hasUppercase: Bool {
+    var index = 0
+    while index &+ 8 <= count {
+      if Words.lowercased(word(at: index)) != word(at: index) { return true }
+      index &+= 8
     }
-    return true
+    let tail = tailWord()
+    return Words.lowercased(tail) != tail
   }
 
   /// -1, 0 or 1: whether these bytes sort before, with or after `other`, byte by byte, shorter

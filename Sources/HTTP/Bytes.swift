@@ -118,6 +118,27 @@ public struct MutableBytes: BitwiseCopyable {
   @inlinable
   public func copy(_ source: Bytes, at offset: Int) {
     precondition(offset >= 0 && source.count <= count - offset, "copy out of bounds")
-    unsafe (base + offset).update(from: source.base, count: source.count)
+    // Most pieces of heads are short: two words that overlap cost less than the call of memmove.
+    // Both are read before one is written, as overlapping ranges need it.
+    switch source.count {
+    case 8...16: unsafe copyEnds(UInt64.self, source, offset)
+    case 4...7: unsafe copyEnds(UInt32.self, source, offset)
+    case 2...3: unsafe copyEnds(UInt16.self, source, offset)
+    default: unsafe (base + offset).update(from: source.base, count: source.count)
+    }
+  }
+
+  /// Copies the first and the last `Word` of `source`, whose ranges cover it. The bounds are checked.
+  @inlinable @inline(__always) @unsafe
+  func copyEnds<Word: FixedWidthInteger & BitwiseCopyable>(
+    _: Word.Type, _ source: Bytes, _ offset: Int
+  ) {
+    let last = source.count &- MemoryLayout<Word>.size
+    let from = unsafe UnsafeRawPointer(source.base)
+    let to = unsafe UnsafeMutableRawPointer(base + offset)
+    let head = unsafe from.loadUnaligned(as: Word.self)
+    let tail = unsafe from.loadUnaligned(fromByteOffset: last, as: Word.self)
+    unsafe to.storeBytes(of: head, as: Word.self)
+    unsafe to.storeBytes(of: tail, toByteOffset: last, as: Word.self)
   }
 }

@@ -253,7 +253,15 @@ public enum Framing {
     guard head.present.contains(.connection) else { return options }
     var count = 0
     for index in 0..<head.fields.count where head.fields[index].token == .connection {
-      var list = HeaderList(head.fields[index].value.of(bytes))
+      let value = head.fields[index].value.of(bytes)
+      // Nearly every Connection field there is.
+      if value == Bytes("keep-alive") {
+        count += 1
+        if count > maxConnectionOptions { throw .tooManyConnectionOptions }
+        options.keepAlive = true
+        continue
+      }
+      var list = HeaderList(value)
       while let option = list.nextToken() {
         count += 1
         if count > maxConnectionOptions { throw .tooManyConnectionOptions }

@@ -81,6 +81,18 @@ enum FieldLine {
   /// other than HTAB and which isn't empty (RFC 9112 §5).
   static func parse(_ bytes: Bytes, _ start: Int, _ end: Int, limits: HeadLimits) -> FieldLine {
     if bytes[start] == 0x20 || bytes[start] == 0x09 { return .failed(.foldedLine) }
+    if let colon = bytes.prefix(end).firstIndex(of: 0x3A, from: start) {
+      // A name that we know has no byte to object to.
+      let token = FieldName.lookup(bytes.slice(start, colon))
+      if token != .other { return .field(field(bytes, start, colon, end, token)) }
+    }
+    return parseUnknown(bytes, start, end, limits: limits)
+  }
+
+  /// The same for a line whose name isn't known: each of its bytes is looked at.
+  private static func parseUnknown(
+    _ bytes: Bytes, _ start: Int, _ end: Int, limits: HeadLimits
+  ) -> FieldLine {
     var colon = start
     var isPlain = true
     while colon < end {
@@ -99,12 +111,18 @@ enum FieldLine {
       if limits.ignoreInvalidFields { return .ignored }
       guard CharacterSet.token.containsAll(name) else { return .failed(.invalidFieldName) }
     }
+    return .field(field(bytes, start, colon, end, .other))
+  }
+
+  /// The field whose name ends at `colon`, its value without the white space around it.
+  @inline(__always)
+  private static func field(
+    _ bytes: Bytes, _ start: Int, _ colon: Int, _ end: Int, _ token: FieldName
+  ) -> Field {
     var from = colon + 1
     var to = end
     while from < to, bytes[from] == 0x20 || bytes[from] == 0x09 { from &+= 1 }
     while to > from, bytes[to &- 1] == 0x20 || bytes[to &- 1] == 0x09 { to &-= 1 }
-    return .field(
-      Field(
-        name: Slice(start, colon), value: Slice(from, to), token: FieldName.lookup(name)))
+    return Field(name: Slice(start, colon), value: Slice(from, to), token: token)
   }
 }

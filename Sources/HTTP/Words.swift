@@ -59,17 +59,32 @@ extension Bytes {
     return unsafe UnsafeRawPointer(base + index).loadUnaligned(as: UInt64.self)
   }
 
+  /// All of at most seven bytes in a word that no other bytes of the same count have: the first four
+  /// and the last four, which overlap, or the first, the middle and the last.
+  @inlinable @inline(__always)
+  var shortWord: UInt64 {
+    precondition(count < 8, "too many bytes for a word")
+    if count >= 4 { return half(at: 0) | half(at: count &- 4) &<< 32 }
+    if count == 0 { return 0 }
+    return UInt64(self[0]) | UInt64(self[count &>> 1]) &<< 8 | UInt64(self[count &- 1]) &<< 16
+  }
+
+  /// The four bytes at `index`, with zeros above them.
+  @inlinable @inline(__always)
+  func half(at index: Int) -> UInt64 {
+    precondition(index >= 0 && index &+ 4 <= count, "word out of bounds")
+    return unsafe UInt64(UnsafeRawPointer(base + index).loadUnaligned(as: UInt32.self))
+  }
+
   /// The last `count % 8` bytes packed into a word, zeros above them.
   @inlinable @inline(__always)
   func tailWord() -> UInt64 {
+    let rest = count & 7
+    if rest == 0 { return 0 }
+    // The word that ends with the last byte holds what came before in its low lanes.
+    if count >= 8 { return word(at: count &- 8) &>> UInt64((8 &- rest) &* 8) }
     var word: UInt64 = 0
-    var index = count & ~7
-    var shift: UInt64 = 0
-    while index < count {
-      word |= UInt64(self[index]) &<< shift
-      shift &+= 8
-      index &+= 1
-    }
+    for index in 0..<rest { word |= UInt64(self[index]) &<< UInt64(index &* 8) }
     return word
   }
 }

@@ -60,15 +60,17 @@ extension H1Connection {
   func beginHead() {
     state = .head
     resetForRequest()
+    let client = client
     let exchange = client.core.takeExchange(self)
     client.refreshPlan()
-    exchange.enter(client.address, client.address.defaultSite)
+    let address = client.address
+    let site = address.defaultSite
+    exchange.enter(address, site)
     self.exchange = exchange
-    let settings = exchange.site.settings
-    parser.limits.maxFields = settings.maxFields
-    parser.limits.allowUnderscores = settings.allowsUnderscores
-    parser.limits.ignoreInvalidFields = settings.ignoresInvalidFields
-    loop.setTimer(client.timer, after: settings.headerTimeout, for: client.handle)
+    parser.limits.maxFields = site.settings.maxFields
+    parser.limits.allowUnderscores = site.settings.allowsUnderscores
+    parser.limits.ignoreInvalidFields = site.settings.ignoresInvalidFields
+    loop.setTimer(client.timer, after: site.settings.headerTimeout, for: client.handle)
   }
 
   /// The input buffer with room for more, grown as far as `large_client_header_buffers` allows.

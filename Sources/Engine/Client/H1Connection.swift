@@ -400,6 +400,8 @@ final class H1Connection: ClientStream {
 
   override func flush() {
     guard state == .exchanging else { return }
+    // Nothing is there to be sent or to be gone on with while an upstream is asked.
+    if client.output.isEmpty && !isResponseEnded && exchange?.didSendHead == false { return }
     client.flush()
   }
 

@@ -19,7 +19,13 @@ struct H2ResponseHead {
   ///
   /// - Returns: zero, or an error code of the library.
   func submit(_ session: OpaquePointer, _ id: Int32, _ body: nghttp2_data_provider?) -> Int32 {
-    let head = exchange.response
+    unsafe submit(exchange.response, session, id, body)
+  }
+
+  private func submit(
+    _ head: borrowing OutgoingHead, _ session: OpaquePointer, _ id: Int32,
+    _ body: nghttp2_data_provider?
+  ) -> Int32 {
     var size = 128
     for field in head.fields { size += field.name.count }
     let scratch = exchange.arena.allocate(size)
@@ -27,7 +33,7 @@ struct H2ResponseHead {
       of: nghttp2_nv.self, capacity: head.fields.count + 8
     ) { room in
       var block = unsafe H2HeaderBlock(room, scratch)
-      write(head, &block)
+      write(exchange.response, &block)
       let (fields, count) = unsafe (room.baseAddress, block.count)
       guard var body = unsafe body else {
         return unsafe nghttp2_submit_response(session, id, fields, count, nil)
@@ -36,7 +42,7 @@ struct H2ResponseHead {
     }
   }
 
-  private func write(_ head: OutgoingHead, _ block: inout H2HeaderBlock) {
+  private func write(_ head: borrowing OutgoingHead, _ block: inout H2HeaderBlock) {
     block.add(Bytes(":status"), block.decimal(status))
     block.add(Bytes("server"), head.server ?? Bytes("portico"))
     block.add(Bytes("date"), head.date ?? exchange.core.clock.httpDate)

@@ -230,11 +230,8 @@ final class H2Stream: ClientStream {
 
   override func sendHead(_ exchange: Exchange) {
     guard !isClosed, !isAborted, let session = unsafe h2.session else { return }
-    let head = exchange.response
-    // A WebSocket that the location didn't accept must not look as if it had (RFC 8441 §5).
-    let status = head.isUpgrade ? 200 : isWebSocket && head.status / 100 == 2 ? 501 : head.status
-    hasBodyProvider =
-      head.isUpgrade || (head.hasBody && (head.contentLength != 0 || head.expectsTrailers))
+    let (status, hasBody) = outcome(exchange.response)
+    hasBodyProvider = hasBody
     let writer = H2ResponseHead(exchange, status: status)
     let result = unsafe writer.submit(
       session, id, hasBodyProvider ? H2Callbacks.body(of: self) : nil)
@@ -243,6 +240,14 @@ final class H2Stream: ClientStream {
     h2.pull(throughHeadOf: self)
     if !didSendHead && !isClosed { reset(NGHTTP2_INTERNAL_ERROR) }
     h2.schedule()
+  }
+
+  /// The status to send, and whether a body follows.
+  private func outcome(_ head: borrowing OutgoingHead) -> (status: Int, hasBody: Bool) {
+    if head.isUpgrade { return (200, true) }
+    // A WebSocket that the location didn't accept must not look as if it had (RFC 8441 §5).
+    let status = isWebSocket && head.status / 100 == 2 ? 501 : head.status
+    return (status, head.hasBody && (head.contentLength != 0 || head.expectsTrailers))
   }
 
   override func sendBody(_ buffer: Buffer) {

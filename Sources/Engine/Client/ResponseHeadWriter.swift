@@ -12,8 +12,9 @@ struct ResponseHeadWriter {
 
   init(_ exchange: Exchange, keepsAlive: Bool, requestCount: Int) {
     self.exchange = exchange
-    let head = exchange.response
-    let isOpenEnded = head.contentLength == nil && head.hasBody && !head.isUpgrade
+    let isOpenEnded =
+      exchange.response.contentLength == nil && exchange.response.hasBody
+      && !exchange.response.isUpgrade
     let mayChunk =
       exchange.request.minorVersion >= 1
       && exchange.location.settings.core.value.chunkedTransferEncoding
@@ -23,7 +24,12 @@ struct ResponseHeadWriter {
 
   /// The head in a buffer with room behind it for a small body.
   func write(keepsAlive: Bool, pool: BufferPool) -> Buffer {
-    let head = exchange.response
+    write(exchange.response, keepsAlive: keepsAlive, pool: pool)
+  }
+
+  private func write(
+    _ head: borrowing OutgoingHead, keepsAlive: Bool, pool: BufferPool
+  ) -> Buffer {
     var size = 640 + (head.reason?.count ?? 0) + (head.contentType?.count ?? 0)
     for field in head.fields { size += field.name.count + field.value.count + 4 }
     let buffer = pool.take(atLeast: size)
@@ -55,7 +61,7 @@ struct ResponseHeadWriter {
     return buffer
   }
 
-  private func writeStatusLine(_ head: OutgoingHead, _ buffer: Buffer) {
+  private func writeStatusLine(_ head: borrowing OutgoingHead, _ buffer: Buffer) {
     if head.reason == nil, let line = StatusCode.statusLine(head.status) {
       buffer.append(line)
       return
@@ -67,7 +73,9 @@ struct ResponseHeadWriter {
     buffer.append(Bytes("\r\n"))
   }
 
-  private func writeConnection(_ keepsAlive: Bool, _ head: OutgoingHead, _ buffer: Buffer) {
+  private func writeConnection(
+    _ keepsAlive: Bool, _ head: borrowing OutgoingHead, _ buffer: Buffer
+  ) {
     if head.isUpgrade {
       buffer.append(Bytes("Connection: upgrade\r\n"))
     } else if !keepsAlive {

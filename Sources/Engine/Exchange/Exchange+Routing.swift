@@ -35,6 +35,8 @@ extension Exchange {
   private func selectSite() {
     guard !address.hasOneSite || !host.isEmpty else { return }
     host = lowercased(host)
+    // One site takes every name: only its expressions have something to say, their groups.
+    if address.hasOneSite && !address.names.hasRegexes { return }
     let name = hostWithoutPort
     if let match = address.names.find(name, captures: &captures) {
       site = match.value
@@ -47,15 +49,13 @@ extension Exchange {
 
   /// `name` in lower case: host names are compared, captured and shown so.
   private func lowercased(_ name: Bytes) -> Bytes {
-    for index in 0..<name.count where name[index] >= 0x41 && name[index] <= 0x5a {
-      let room = arena.allocate(name.count)
-      for index in 0..<name.count {
-        let byte = name[index]
-        room[index] = byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte
-      }
-      return room.readOnly
+    guard name.hasUppercase else { return name }
+    let room = arena.allocate(name.count)
+    for index in 0..<name.count {
+      let byte = name[index]
+      room[index] = byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte
     }
-    return name
+    return room.readOnly
   }
 
   private func bindServerName(_ regex: Regex) {
@@ -125,14 +125,17 @@ extension Exchange {
   }
 
   private func findLocation() -> Bool {
-    location = site.root
-    guard site.hasLocations else { return admitBody() }
+    guard site.hasLocations else {
+      location = site.root
+      return admitBody()
+    }
     switch site.locations.find(path: uri, captures: &captures) {
-    case .none: break
+    case .none: location = site.root
     case .found(let found):
       location = found
       if let bound = found.binding { bindCaptures(bound) }
     case .redirect:
+      location = site.root
       let target = arena.allocate(uri.count + 1)
       target.copy(uri, at: 0)
       target[uri.count] = UInt8(ascii: "/")
@@ -216,7 +219,7 @@ extension Exchange {
 
   /// `try_files`: the first path that exists becomes the request's; false when the request was
   /// taken elsewhere or answered.
-  private func tryFiles(_ core: Shared<CoreSettings>) -> Bool {
+  private func tryFiles(_ core: Borrowed<CoreSettings>) -> Bool {
     let count = core.tryFiles.count
     for index in 0..<count {
       let candidate = evaluate(core.tryFiles[index].path)

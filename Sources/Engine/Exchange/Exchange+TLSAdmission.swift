@@ -10,6 +10,7 @@ import HTTP
 extension Exchange {
   /// Whether the request may be answered by its site; otherwise it has been answered.
   func admitByTLS() -> Bool {
+    let connection = connection
     if connection.isPlainOnTLS {
       log(.info, "client sent plain HTTP request to HTTPS port")
       fail(497)

@@ -32,12 +32,12 @@ extension Exchange {
     attempt.resetResponse()
     attempt.bodySent = attempt.request.map { $0.count - upstreamHeadLength } ?? 0
     upstreamLog.begin(peer)
-    let list = core.idleConnections(group)
-    let local = peer.address.isUnix ? nil : upstreamBind
+    let local = location.settings.proxy.value.bind == nil || peer.address.isUnix ? nil : upstreamBind
     // Servers on SwiftNIO can upgrade only the first request of a connection: an upgrade gets a
     // connection of its own.
     if !passesUpgrade,
-      let kept = core.upstreams.checkOut(list, peer.state, upstreamTLSKey, from: local)
+      let kept = core.upstreams.checkOut(
+        core.idleConnections(group), peer.state, upstreamTLSKey, from: local)
     {
       attempt.isReused = true
       use(kept)
@@ -102,14 +102,14 @@ extension Exchange {
 
   /// The upstream connection of this exchange became ready.
   func onUpstreamEvent(_ connection: UpstreamConnection, _ readiness: Readiness) {
-    guard attempt.connection === connection else { return }
+    guard connection.exchange == handle else { return }
     connection.transport.note(readiness)
     switch attempt.phase {
     case .connecting: connected(connection, readiness)
     case .handshaking: handshake(connection)
     case .sending, .awaitingHead, .receivingBody:
       if connection.transport.isWritable && !isRequestSent { send() }
-      if attempt.connection === connection && connection.transport.isReadable { receive() }
+      if connection.exchange == handle && connection.transport.isReadable { receive() }
     case .tunneling: pumpTunnel()
     case .none: break
     }
@@ -426,7 +426,8 @@ extension Exchange {
   /// Parts from the connection: keeps it for later if it is clean, closes it otherwise.
   func endTry(_ outcome: PeerOutcome, mayKeep: Bool) {
     if proxyIsTLS, case .success = outcome { rememberUpstreamSession() }
-    if let peer = attempt.peer, let group = attempt.group {
+    let group = attempt.group
+    if let peer = attempt.peer, let group {
       if group.release(peer, outcome, now: loop.now) {
         core.errorLog.write(
           .warn, "upstream server \(peer.name.string) temporarily disabled", connection: 0)
@@ -435,7 +436,7 @@ extension Exchange {
     attempt.peer = nil
     if let connection = attempt.connection {
       attempt.connection = nil
-      if mayKeep, let group = attempt.group, isKeepable(connection, group) {
+      if mayKeep, let group, isKeepable(connection, group) {
         core.upstreams.checkIn(
           connection, core.idleConnections(group), timeout: group.settings.keepalive.idleTimeout)
       } else {

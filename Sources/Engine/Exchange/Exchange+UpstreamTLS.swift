@@ -5,8 +5,8 @@ import HTTP
 
 extension Exchange {
   /// What a kept connection must have been opened with to serve this exchange.
-  var upstreamTLSKey: UpstreamConnection.TLSKey {
-    guard proxyIsTLS, let tls = location.upstreamTLS else { return UpstreamConnection.TLSKey() }
+  var upstreamTLSKey: UpstreamConnection.TLSKey? {
+    guard proxyIsTLS, let tls = location.upstreamTLS else { return nil }
     return UpstreamConnection.TLSKey(tls: tls, name: Array(upstreamServerName.string.utf8))
   }
 

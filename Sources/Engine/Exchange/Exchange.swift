@@ -120,7 +120,7 @@ final class Exchange {
     self.handle = handle
     self.stream = stream
     state = .receiving
-    plan = core.plan
+    if plan !== core.plan { plan = core.plan }
     startedAt = loop.now
     startedWall = loop.wallTime
     if values.count != plan.slotCount {
@@ -130,8 +130,9 @@ final class Exchange {
 
   /// Sets what holds before the request is known.
   func enter(_ address: AddressPlan, _ site: Site) {
-    self.address = address
-    self.site = site
+    // Most requests go where the one before went: comparing is cheaper than counting references.
+    if self.address !== address { self.address = address }
+    if self.site !== site { self.site = site }
     location = site.root
   }
 

@@ -10,8 +10,8 @@ struct OutgoingField: BitwiseCopyable {
   var token: FieldName
 }
 
-/// The head of the response of an exchange.
-struct OutgoingHead {
+/// The head of the response of an exchange; there is one, and nobody copies it.
+struct OutgoingHead: ~Copyable {
   var status = 0
   /// A reason phrase other than the standard one, as an upstream sent it.
   var reason: Bytes?

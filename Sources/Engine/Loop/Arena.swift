@@ -59,8 +59,7 @@ struct Arena {
 
   /// Forgets everything.
   mutating func reset() {
-    for chunk in chunks { pool.giveBack(chunk) }
-    chunks.removeAll(keepingCapacity: true)
+    while let chunk = chunks.popLast() { pool.giveBack(chunk) }
   }
 }
 

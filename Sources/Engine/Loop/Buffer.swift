@@ -133,10 +133,8 @@ final class Buffer {
 final class BufferPool {
   /// Sizes of buffers. Requests heads begin in a small one; bodies move in large pieces because each
   /// system call costs more than copying 16 KiB does.
-  enum Size: Int, CaseIterable {
-    case small = 0
-    case medium = 1
-    case large = 2
+  enum Size {
+    case small, medium, large
 
     /// In bytes.
     var byteCount: Int {
@@ -157,7 +155,11 @@ final class BufferPool {
     }
   }
 
-  private var free: [[Buffer]] = Size.allCases.map { size in
+  private var small = BufferPool.list(.small)
+  private var medium = BufferPool.list(.medium)
+  private var large = BufferPool.list(.large)
+
+  private static func list(_ size: Size) -> [Buffer] {
     var list: [Buffer] = []
     list.reserveCapacity(size.keptCount)
     return list
@@ -165,21 +167,36 @@ final class BufferPool {
 
   /// An empty buffer of `size`.
   func take(_ size: Size) -> Buffer {
-    if let buffer = free[size.rawValue].popLast() { return buffer }
-    return Buffer(capacity: size.byteCount)
+    let buffer =
+      switch size {
+      case .small: small.popLast()
+      case .medium: medium.popLast()
+      case .large: large.popLast()
+      }
+    return buffer ?? Buffer(capacity: size.byteCount)
   }
 
   /// An empty buffer of at least `byteCount` bytes; larger than the largest size, it is not kept.
   func take(atLeast byteCount: Int) -> Buffer {
-    for size in Size.allCases where size.byteCount >= byteCount { return take(size) }
+    if byteCount <= Size.small.byteCount { return take(.small) }
+    if byteCount <= Size.medium.byteCount { return take(.medium) }
+    if byteCount <= Size.large.byteCount { return take(.large) }
     return Buffer(capacity: byteCount)
   }
 
   /// Takes a buffer back. Nothing may refer to its bytes any more.
   func giveBack(_ buffer: Buffer) {
     buffer.reset()
-    for size in Size.allCases where size.byteCount == buffer.capacity {
-      if free[size.rawValue].count < size.keptCount { free[size.rawValue].append(buffer) }
+    switch buffer.capacity {
+    case Size.small.byteCount: Self.keep(buffer, in: &small, .small)
+    case Size.medium.byteCount: Self.keep(buffer, in: &medium, .medium)
+    case Size.large.byteCount: Self.keep(buffer, in: &large, .large)
+    default: break
     }
+  }
+
+  @inline(__always)
+  private static func keep(_ buffer: Buffer, in list: inout [Buffer], _ size: Size) {
+    if list.count < size.keptCount { list.append(buffer) }
   }
 }

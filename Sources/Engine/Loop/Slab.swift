@@ -4,7 +4,7 @@
 /// A table of recycled objects of one kind.
 ///
 /// Looking up, taking and giving back are O(1).
-struct Slab<Object: AnyObject> {
+struct Slab<Object: AnyObject>: ~Copyable {
   private struct Slot {
     var object: Object
     var generation: UInt32

@@ -12,9 +12,18 @@ struct TimerWheel {
   private struct Entry {
     var deadline: Milliseconds = .max
     var handle = Handle.none
+    var visit = Int.max  // the tick at which its bucket is visited
     var bucket: Int32 = -1  // -1: not linked
     var previous: Int32 = -1
     var next: Int32 = -1
+
+    /// Takes a deadline; false if the entry has to stand in an earlier bucket for it.
+    @inline(__always)
+    mutating func move(to deadline: Milliseconds, _ handle: Handle) -> Bool {
+      self.deadline = deadline
+      self.handle = handle
+      return visit <= deadline / TimerWheel.tick
+    }
   }
 
   /// Names an entry of the wheel; each timed object owns one for life.
@@ -47,11 +56,7 @@ struct TimerWheel {
   /// Lets `id` fire at `deadline`; replaces its former deadline.
   @inline(__always)
   mutating func set(_ id: ID, at deadline: Milliseconds, for handle: Handle) {
-    let index = Int(id.index)
-    let former = entries[index].deadline
-    entries[index].deadline = deadline
-    entries[index].handle = handle
-    if entries[index].bucket < 0 || deadline < former { relink(id.index) }
+    if !entries[Int(id.index)].move(to: deadline, handle) { relink(id.index) }
   }
 
   /// Lets `id` never fire; its entry leaves its bucket when that is visited.
@@ -90,6 +95,7 @@ struct TimerWheel {
       while index >= 0 {
         let next = entries[Int(index)].next
         entries[Int(index)].bucket = -1
+        entries[Int(index)].visit = .max
         let deadline = entries[Int(index)].deadline
         if deadline <= now {
           entries[Int(index)].deadline = .max
@@ -113,6 +119,7 @@ struct TimerWheel {
       max(entries[Int(index)].deadline / Self.tick, position + 1), position + Self.slotCount - 1)
     let slot = tick % Self.slotCount
     let head = heads[slot]
+    entries[Int(index)].visit = tick
     entries[Int(index)].bucket = Int32(slot)
     entries[Int(index)].previous = -1
     entries[Int(index)].next = head
@@ -133,5 +140,6 @@ struct TimerWheel {
     }
     if entry.next >= 0 { entries[Int(entry.next)].previous = entry.previous }
     entries[Int(index)].bucket = -1
+    entries[Int(index)].visit = .max
   }
 }

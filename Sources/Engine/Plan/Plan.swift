@@ -64,7 +64,7 @@ final class AddressPlan {
   let address: SocketAddress
   var isTLS = false
   var speaksHTTP2 = false
-  var names = ServerNames<Site>()
+  let names = ServerNames<Site>()
   var defaultSite: Site
   var sites: [Site] = []
   /// Whether every request goes to the default site, whatever its Host.

@@ -95,7 +95,7 @@ extension Row {
     } else {
       tree.insert(
         form.path, form.kind, place, nested: hasNested ? nested : nil,
-        redirectsToSlash: form.kind != .exact && place.settings.proxy.value.pass != nil)
+        redirectsToSlash: form.kind != .exact && place.settings.proxy.pass != nil)
     }
   }
 }

@@ -6,18 +6,23 @@
 
 import HTTP
 
-/// The names of the servers that listen on one address.
-struct ServerNames<Value> {
+/// The names of the servers that listen on one address. A class, so that nobody copies its tables.
+final class ServerNames<Value> {
   private var patterns = NamePatterns(store: ByteStore())
   private var values: [Value] = []
   private var regexes: [(regex: Regex, value: Value)] = []
+
+  init() {}
+
+  /// Whether a regular expression may match: then `find` fills captures.
+  var hasRegexes: Bool { !regexes.isEmpty }
 
   /// Whether `name` can be inserted: a name, possibly empty, or a valid wildcard.
   static func isValid(_ name: Bytes) -> Bool { NamePatterns.isValid(name) }
 
   /// Adds a name or wildcard. False, and the name is ignored, if it conflicts with one that was
   /// there before ("conflicting server name"), or isn't valid.
-  mutating func insert(_ name: Bytes, _ value: Value) -> Bool {
+  func insert(_ name: Bytes, _ value: Value) -> Bool {
     guard Self.isValid(name) else { return false }
     let inserted = patterns.insert(Self.withoutTrailingDot(name), value: values.count)
     if inserted { values.append(value) }
@@ -25,12 +30,12 @@ struct ServerNames<Value> {
   }
 
   /// Adds a name or wildcard, given as text.
-  mutating func insert(_ name: String, _ value: Value) -> Bool {
+  func insert(_ name: String, _ value: Value) -> Bool {
     name.withBytes { insert($0, value) }
   }
 
   /// Adds a regular expression, behind all before it.
-  mutating func insert(_ regex: Regex, _ value: Value) { regexes.append((regex, value)) }
+  func insert(_ regex: Regex, _ value: Value) { regexes.append((regex, value)) }
 
   /// What `host` (without its port) belongs to, or nil: then it is the address's default server.
   /// If a regular expression decided, it is given too and its groups are in `captures`.

@@ -103,14 +103,14 @@ struct TLSSettings {
 struct LocationSettings {
   /// Forgets what a location does, which those inside don't inherit.
   mutating func dropContent() {
-    if proxy.value.pass != nil { proxy.value.pass = nil }
-    if !core.value.tryFiles.isEmpty || core.value.isInternal || core.value.alias != nil
-      || core.value.tryFilesStatus != nil
+    if proxy.pass != nil { proxy.pass = nil }
+    if !core.tryFiles.isEmpty || core.isInternal || core.alias != nil
+      || core.tryFilesStatus != nil
     {
-      core.value.tryFiles = []
-      core.value.tryFilesStatus = nil
-      core.value.isInternal = false
-      core.value.alias = nil
+      core.tryFiles = []
+      core.tryFilesStatus = nil
+      core.isInternal = false
+      core.alias = nil
     }
   }
 
@@ -303,22 +303,31 @@ struct ProxySettings {
   var memoryLimit = 64 << 10
 }
 
-/// What `proxy_pass` says.
-struct ProxyPass {
+/// What `proxy_pass` says. A class, so that an exchange looks at it without copying its parts.
+final class ProxyPass {
   enum Destination {
     case upstream(UpstreamReference)
     /// The address is known only per exchange.
     case variable(Template)
   }
-  var destination: Destination
-  var isTLS: Bool
+  let destination: Destination
+  let isTLS: Bool
   /// The part of the URL after the address: replaces what the location matched.
-  var uri: Bytes?
+  let uri: Bytes?
   /// `$proxy_host`.
-  var host: Bytes
-  var port: Bytes
+  let host: Bytes
+  let port: Bytes
   /// As written, for `proxy_redirect default`.
-  var url: Bytes
+  let url: Bytes
+
+  init(destination: Destination, isTLS: Bool, uri: Bytes?, host: Bytes, port: Bytes, url: Bytes) {
+    self.destination = destination
+    self.isTLS = isTLS
+    self.uri = uri
+    self.host = host
+    self.port = port
+    self.url = url
+  }
 }
 
 /// Which group of servers: resolved to the worker's group when the plan is complete.

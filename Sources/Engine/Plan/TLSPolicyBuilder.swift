@@ -17,7 +17,7 @@ extension PlanBuilder {
       return nil
     }
     if let known = madeSites[settings.identity] { return known.tls }
-    var maker = TLSPolicyBuilder(self, settings.value, draft.word)
+    var maker = TLSPolicyBuilder(self, settings, draft.word)
     let policy = maker.make()
     let made = SiteTLS(
       policy: policy, ticketKeys: ticketKeys(settings, draft), problem: maker.problem)
@@ -27,7 +27,7 @@ extension PlanBuilder {
 
   private func ticketKeys(_ settings: Shared<TLSSettings>, _ draft: SiteDraft) -> TLSTicketKeys {
     do throws(Refusal) {
-      return try surroundings.ticketKeys.keys(for: settings.value, self)
+      return try surroundings.ticketKeys.keys(for: settings, self)
     } catch {
       diagnostics.error(error.message, at: settings.ticketKeys.first ?? draft.word)
       return TLSTicketKeys()

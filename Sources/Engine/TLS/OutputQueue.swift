@@ -265,7 +265,7 @@ struct OutputQueue {
   private mutating func removeFirst() {
     first += 1
     if first == segments.count {
-      segments.removeAll(keepingCapacity: true)
+      while segments.popLast() != nil {}
       first = 0
     }
   }

@@ -221,7 +221,7 @@ struct UpstreamLog {
   }
 
   mutating func reset() {
-    entries.removeAll(keepingCapacity: true)
+    while entries.popLast() != nil {}
     nextBeginsGroup = false
   }
 }

@@ -66,11 +66,12 @@ extension UpstreamGroup {
 
   /// The only server of a group: failures don't matter, there is nobody else.
   private func chooseOnly(_ tried: inout TriedSet, now: Milliseconds) -> Peer? {
-    let tier = primary.seats.isEmpty ? backup : primary
-    let seat = tier.seats[0]
+    let isBackup = primary.seats.isEmpty
+    let seat = isBackup ? backup.seats[0] : primary.seats[0]
     if seat.isDown || tried.contains(seat.slot) || seat.state.health == .unchecked { return nil }
     guard seat.state.enter(limit: seat.maxConnections) else { return nil }
-    return tier.take(0, &tried)
+    tried.insert(seat.slot)
+    return isBackup ? backup.peers[0] : primary.peers[0]
   }
 
   /// The server that may be back soonest, though it is out. Servers that are `down`, full or

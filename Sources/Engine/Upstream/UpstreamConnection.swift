@@ -14,8 +14,8 @@ final class UpstreamConnection {
   var state = State.connecting
   /// Which server this leads to; equal for all threads and across reloads.
   var peerState: PeerState?
-  /// TLS towards upstreams of different names must not be mixed.
-  var tlsKey = TLSKey()
+  /// TLS towards upstreams of different names must not be mixed; nil: no TLS.
+  var tlsKey: TLSKey?
   /// The local address that `proxy_bind` asked for.
   var bound: SocketAddress?
   /// Whose attempt uses it.
@@ -26,18 +26,24 @@ final class UpstreamConnection {
 
   init(timer: TimerWheel.ID) { self.timer = timer }
 
+  /// Whether it was opened to that server, under these conditions.
+  fileprivate func leads(
+    to server: PeerState, _ tlsKey: TLSKey?, from local: SocketAddress?
+  ) -> Bool {
+    guard peerState == server, bound == nil && local == nil || bound == local else { return false }
+    return tlsKey == nil && self.tlsKey == nil || tlsKey == self.tlsKey
+  }
+
   /// What distinguishes TLS connections to one address.
   struct TLSKey: Equatable {
     /// Held, so that nothing else can have its identity.
-    var tls: UpstreamTLS?
-    var name: [UInt8] = []
+    let tls: UpstreamTLS
+    let name: [UInt8]
 
     /// Connections made under equal options survive a reload.
     static func == (one: TLSKey, other: TLSKey) -> Bool {
-      guard let first = one.tls, let second = other.tls else {
-        return one.tls == nil && other.tls == nil
-      }
-      return one.name == other.name && (first === second || first.options == second.options)
+      one.name == other.name
+        && (one.tls === other.tls || one.tls.options == other.tls.options)
     }
   }
 }
@@ -55,7 +61,7 @@ final class IdleConnections {
 }
 
 /// All connections of a worker to upstreams.
-struct UpstreamPool {
+struct UpstreamPool: ~Copyable {
   private let loop: Loop
   private var slab = Slab<UpstreamConnection>(kind: .upstream)
   private var idle: [String: IdleConnections] = [:]
@@ -80,16 +86,15 @@ struct UpstreamPool {
 
   /// Takes an idle connection to that server, or nil.
   func checkOut(
-    _ list: IdleConnections, _ peerState: PeerState, _ tlsKey: UpstreamConnection.TLSKey,
+    _ list: IdleConnections, _ peerState: PeerState, _ tlsKey: UpstreamConnection.TLSKey?,
     from local: SocketAddress? = nil
   ) -> UpstreamConnection? {
     var index = list.connections.count - 1
     while index >= 0 {
-      let connection = list.connections[index]
-      if connection.peerState == peerState && connection.tlsKey == tlsKey
-        && connection.bound == local
-      {
-        list.connections.remove(at: index)
+      if list.connections[index].leads(to: peerState, tlsKey, from: local) {
+        let isLast = index == list.connections.count - 1
+        let connection =
+          isLast ? list.connections.removeLast() : list.connections.remove(at: index)
         connection.state = .active
         connection.idleList = nil
         loop.clearTimer(connection.timer)
@@ -122,7 +127,7 @@ struct UpstreamPool {
     connection.transport.open(fd, readable: false, writable: false)
     connection.state = .connecting
     connection.peerState = peerState
-    connection.tlsKey = UpstreamConnection.TLSKey()
+    connection.tlsKey = nil
     connection.bound = local
     connection.exchange = .none
     connection.requestCount = 0
