@@ -71,6 +71,59 @@ private func site(_ answer: String, extra: String = "") -> String {
     try door.stop()
   }
 
+  @Test func aConnectionOutlivesItsListenerByOneRequest() async throws {
+    // Variables live in slots that differ from plan to plan: the request must see one plan alone.
+    let listens = "listen 127.0.0.1:%%PORT_0%%; listen 127.0.0.1:%%PORT_1%%;"
+    let door = try await Portico.start(
+      config: """
+        http {
+          map $uri $first { default one; }
+          server { \(listens) set $second two; return 200 "$first $second"; }
+        }
+        """)
+    let client = try door.client(port: 1)
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    try client.send(request)
+    #expect(try client.response().text == "one two")
+    #expect(try door.reload(config: site("three")).code == 0)
+    try client.send(request)
+    let last = try client.response()
+    #expect(last.text == "one two")
+    #expect(last["connection"] == "close")
+    #expect(client.isClosed())
+    #expect(try door.get().text == "three")
+    try door.stop()
+  }
+
+  @Test func freesAFormerPlanThoughConnectionsAndExchangesWereUsedByIt() async throws {
+    let servers = (1...2_000).map {
+      "server { listen 127.0.0.1:%%PORT_0%%; server_name s\($0); location /x { return 204; } }"
+    }
+    let text = "http { \(servers.joined()) }"
+    let door = try await Portico.start(config: text)
+    func residentKilobytes() throws -> Int {
+      let status = try String(contentsOfFile: "/proc/\(door.workerPid)/status", encoding: .utf8)
+      let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") } ?? ""
+      return Int(line.filter(\.isNumber)) ?? 0
+    }
+    // Many at once, so that each reload leaves some connections and exchanges that nobody uses again.
+    func round(_ count: Int) throws {
+      let clients = try (0..<count).map { _ in try door.client() }
+      for client in clients { try client.send("GET /x HTTP/1.1\r\nHost: s7\r\n") }
+      for client in clients { try client.send("\r\n") }
+      for client in clients { #expect(try client.response().status == 204) }
+      #expect(try door.send("reload").code == 0)
+    }
+    for _ in 0..<3 { try round(16) }
+    let before = try residentKilobytes()
+    for count in stride(from: 15, through: 6, by: -1) { try round(count) }
+    // A plan is handed back within a second of its last use.
+    try waitUntil("the memory of before", within: 5) {
+      try residentKilobytes() - before < 20_000
+    }
+    try door.stop()
+  }
+
   @Test func refusesATakenPortAndKeepsTheOldOnes() async throws {
     let other = try TestUpstream { _ in .answer() }
     let door = try await Portico.start(config: site("one"), upstreams: [other])

@@ -120,9 +120,13 @@ final class Exchange {
     self.handle = handle
     self.stream = stream
     state = .receiving
-    plan = core.plan
+    take(core.plan)
     startedAt = loop.now
     startedWall = loop.wallTime
+  }
+
+  private func take(_ plan: Plan) {
+    self.plan = plan
     if values.count != plan.slotCount {
       values = [Bytes?](repeating: nil, count: plan.slotCount)
     }
@@ -130,8 +134,19 @@ final class Exchange {
 
   /// Sets what holds before the request is known.
   func enter(_ address: AddressPlan, _ site: Site) {
+    if let plan = connection.plan, plan !== self.plan { take(plan) }
     self.address = address
     self.site = site
+    location = site.root
+  }
+
+  /// Refers to the current plan instead of a former one, which can then be freed. For an exchange
+  /// that is over.
+  func forgetFormerPlan() {
+    guard plan !== core.plan, let listen = core.plan.listens.first else { return }
+    plan = core.plan
+    address = listen.addresses[0]
+    site = address.defaultSite
     location = site.root
   }
 
@@ -145,6 +160,7 @@ final class Exchange {
     core.accessLogs.write(self)
     state = .idle
     reset()
+    forgetFormerPlan()
     core.exchanges.giveBack(handle)
     handle = .none
   }

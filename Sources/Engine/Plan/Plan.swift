@@ -69,7 +69,7 @@ final class AddressPlan {
   var sites: [Site] = []
   /// Whether every request goes to the default site, whatever its Host.
   var hasOneSite = true
-  /// Chooses certificates by server name; nil on plain addresses.
+  /// Chooses certificates by server name; made by the first handshake.
   var resolver: TLSNameResolver?
 
   init(address: SocketAddress, defaultSite: Site) {
