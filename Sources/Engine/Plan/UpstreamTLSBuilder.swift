@@ -14,7 +14,7 @@ extension PlanBuilder {
       place.upstreamTLS = known.tls
       return
     }
-    let made = UpstreamTLS(options: clientOptions(settings.value, scope.seen["proxy_pass"]?.first))
+    let made = UpstreamTLS(options: clientOptions(settings.value, scope.seen.first("proxy_pass")))
     madeUpstreams[settings.identity] = (settings, made)
     place.upstreamTLS = made
   }
