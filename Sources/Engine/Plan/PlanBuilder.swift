@@ -50,6 +50,8 @@ final class PlanBuilder {
   var pendingNames: [(name: String, word: Word?)] = []
   var currentWord: Word?
   var locationChecks: [(Scope, HealthCheckSettings, Word)] = []
+  /// How the first `proxy_pass` to each upstream speaks TLS; nil: it doesn't.
+  var passedTLS: [String: HealthCheckTLS?] = [:]
   var defaultTypes: MediaTypes?
   /// Each file is read from the provider once.
   private var fileCache: [String: [UInt8]] = [:]
