@@ -5,6 +5,8 @@
 import Foundation
 import Testing
 
+private let slow = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow"
+
 private func site(_ answer: String, extra: String = "") -> String {
   """
   \(extra)
@@ -122,6 +124,42 @@ private func site(_ answer: String, extra: String = "") -> String {
       try residentKilobytes() - before < 20_000
     }
     try door.stop()
+  }
+
+  @Test(.enabled(if: geteuid() == 0))
+  func aChangedUserIsTakenUpByAnotherWorkerProcess() async throws {
+    let app = try TestUpstream { _ in .steps([.pause(seconds: 1), .bytes(slow)]) }
+    func config(_ user: String) -> String {
+      """
+      user \(user);
+      http { server { listen 127.0.0.1:%%PORT_0%%;
+        location / { return 200 "\(user)"; }
+        location /slow { proxy_pass http://%%UPSTREAM_0%%; } } }
+      """
+    }
+    func userOf(_ process: Int32) throws -> UInt32 {
+      let status = try String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)
+      let line = status.split(separator: "\n").first { $0.hasPrefix("Uid:") } ?? ""
+      return UInt32(line.split(separator: "\t")[1]) ?? .max
+    }
+    let door = try await Portico.start(config: config("root"), upstreams: [app])
+    let first = try door.workerPid
+    #expect(try userOf(first) == 0)
+    let client = try door.client()
+    try client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+    try waitUntil("the request at the upstream") { !app.requests.isEmpty }
+    #expect(try door.reload(config: config("nobody")).code == 0)
+    #expect(try door.get().text == "nobody")
+    // What was under way ends where it began.
+    #expect(try client.response().text == "slow")
+    try waitUntil("the end of the first worker process") { kill(first, 0) != 0 }
+    let second = try door.workerPid
+    #expect(try userOf(second) == getpwnam("nobody").pointee.pw_uid)
+    #expect(door.errorLog.contains("is served by worker process \(second)"))
+    // The next one, that changes something else, needs no other process.
+    #expect(try door.reload(config: config("nobody").replacing("/slow", with: "/x")).code == 0)
+    #expect(try door.workerPid == second)
+    #expect(try door.stop() == 0)
   }
 
   @Test func refusesATakenPortAndKeepsTheOldOnes() async throws {
