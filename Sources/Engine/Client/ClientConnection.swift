@@ -68,7 +68,9 @@ final class ClientConnection {
   /// Takes the plan that holds at the moment: called when a request begins. A connection whose
   /// listening socket that plan doesn't have stays with its own, as a whole.
   func refreshPlan() {
-    guard plan !== core.plan, let listen = core.plan.listen(for: listen.settings.address)
+    guard plan !== core.plan,
+      let listen = core.plan.listen(for: listen.settings.address)
+        ?? core.plan.listen(covering: facts.localAddress)
     else { return }
     plan = core.plan
     self.listen = listen

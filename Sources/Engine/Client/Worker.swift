@@ -20,6 +20,8 @@ enum WorkerMessage: Sendable {
   case resolved(exchange: UInt64, name: String, addresses: [SocketAddress], problem: String?)
   /// Write out buffered log lines.
   case flushLogs
+  /// Close listening sockets that no thread polls any more.
+  case close([Int32])
 }
 
 /// A bound socket, and what it is to be used for.
@@ -159,6 +161,7 @@ final class Worker {
         exchange.onResolved(name, addresses, problem)
         exchange.stream.flush()
       case .flushLogs: core.accessLogs.flush(now: loop.now)
+      case .close(let sockets): close(sockets)
       }
     }
   }
@@ -166,6 +169,7 @@ final class Worker {
   // --- plans --------------------------------------------------------------------------------------
 
   private func install(_ plan: Plan, _ sockets: [ListenerSocket], _ logs: [String: Int32]) {
+    emptyQueues(except: Set(sockets.map(\.fd)))
     retired.append(core.plan)
     core.install(plan, logs: logs)
     setListeners(sockets)
@@ -173,6 +177,34 @@ final class Worker {
     for exchange in core.exchanges.freeObjects { exchange.forgetFormerPlan() }
     releaseRetired()
     shared.reports.post(.planTaken(worker: core.index))
+  }
+
+  /// Accepts what waits at sockets that are given up, while their plan holds.
+  private func emptyQueues(except staying: Set<Int32>) {
+    for slot in listeners.indices where listeners[slot].isOpen {
+      // Bound: `worker_connections`, at which accepting stops.
+      while !staying.contains(listeners[slot].fd), accept(slot) {}
+    }
+  }
+
+  /// Closes sockets that no thread polls any more. Whoever came since the queues were emptied is
+  /// served, if the current plan has a socket for the address.
+  private func close(_ sockets: [Int32]) {
+    for socket in sockets {
+      while core.hasFreeConnection {
+        var peer = SocketAddress()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let result = unsafe linux_accept(socket, &peer.storage, &length)
+        if result < 0 { break }
+        peer.length = length
+        if let listen = core.plan.listen(covering: Socket.localAddress(Int32(result))) {
+          open(Int32(result), peer, listen)
+        } else {
+          Socket.close(Int32(result))
+        }
+      }
+      Socket.close(socket)
+    }
   }
 
   /// Plans that exchanges may still refer to: handed back once nobody else here does.
@@ -199,6 +231,7 @@ final class Worker {
       if staying.contains(listener.fd) { continue }
       loop.poller.remove(listener.fd)
       listener.isOpen = false
+      listener.listen = nil
     }
     for socket in sockets {
       guard let listen = plans[socket.settings.address] else { continue }
@@ -225,7 +258,7 @@ final class Worker {
   /// Accepts some connections; whether more may wait.
   private func accept(_ slot: Int) -> Bool {
     guard slot < listeners.count, listeners[slot].isOpen, !core.isDraining,
-      loop.now >= acceptPausedUntil
+      loop.now >= acceptPausedUntil, let listen = listeners[slot].listen
     else { return false }
     let listener = listeners[slot]
     // Bound: connections taken per event, so that accepting doesn't starve those that are open.
@@ -246,7 +279,7 @@ final class Worker {
         return false
       }
       peer.length = length
-      open(Int32(result), peer, listener.listen)
+      open(Int32(result), peer, listen)
     }
     return true
   }
@@ -335,7 +368,8 @@ struct RetiredPlan: @unchecked Sendable {
 /// A listening socket of one worker.
 final class AcceptingSocket {
   let fd: Int32
-  var listen: ListenPlan
+  /// nil: the socket is given up.
+  var listen: ListenPlan?
   var isOpen = true
 
   init(fd: Int32, listen: ListenPlan) {
