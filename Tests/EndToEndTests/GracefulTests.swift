@@ -120,6 +120,28 @@ private func proxy(_ extra: String = "", location: String = "") -> String {
     try door.stop()
   }
 
+  @Test(arguments: [true, false])
+  func anAddressBecomesNarrowerAndWiderWithoutALostConnection(_ keepAlive: Bool) async throws {
+    func config(_ listen: String) -> String {
+      "worker_processes 2; http { server { listen \(listen); return 200 ok; } }"
+    }
+    let (every, one) = ("%%PORT_0%%", "127.0.0.1:%%PORT_0%%")
+    let door = try await Portico.start(config: config(every))
+    let load = Load(door, clients: 2, keepAlive: keepAlive)
+    for listen in [one, every, one, every, "\(one) reuseport", every, one] {
+      let result = try door.reload(config: config(listen))
+      #expect(result.code == 0, "\(result.standardError)")
+    }
+    let (count, failures) = try load.stop()
+    #expect(count > 0)
+    #expect(failures == [])
+    // Other addresses are refused again.
+    let other = try Command.run(
+      ["curl", "-s", "-m", "5", "http://127.0.0.2:\(door.port())/"], folder: door.site.folder)
+    #expect(other.code == 7)
+    try door.stop()
+  }
+
   @Test func aKeptConnectionTakesTheNewConfigurationAtItsNextRequest() async throws {
     func config(_ text: String) -> String {
       "http { server { listen 127.0.0.1:%%PORT_0%%; return 200 \(text); } }"

@@ -25,6 +25,37 @@ private final class SmallDisk {
   deinit { umount2(path, Int32(MNT_DETACH)) }
 }
 
+/// A connection to 127.0.0.1 that is begun, and may take its time. Whoever uses it closes it.
+private struct Connecting {
+  let descriptor: Int32
+
+  init(port: UInt16) {
+    descriptor = socket(
+      AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | O_CLOEXEC, 0)
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = port.bigEndian
+    address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+    withUnsafeBytes(of: address) { bytes in
+      _ = connect(
+        descriptor, bytes.assumingMemoryBound(to: sockaddr.self).baseAddress!,
+        socklen_t(bytes.count))
+    }
+  }
+
+  /// Whether the connection is there, without an error.
+  func isConnected(within seconds: Double) -> Bool {
+    var waiting = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+    guard poll(&waiting, 1, Int32(seconds * 1000)) > 0 else { return false }
+    var error: Int32 = 0
+    var length = socklen_t(4)
+    getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &length)
+    if error != 0 { return false }
+    _ = fcntl(descriptor, F_SETFL, 0)
+    return true
+  }
+}
+
 @Suite struct LimitsTests {
   @Test func pausesAcceptingWhenNoDescriptorIsLeft() async throws {
     let door = try await Portico.start(
@@ -52,6 +83,30 @@ private final class SmallDisk {
     #expect(try door.get().text == "ok")
     #expect(try door.workerPid == worker)
     #expect(door.errorLog.components(separatedBy: "accept4() failed").count < 12)
+    try door.stop()
+  }
+
+  @Test func clientsWaitWhenTheAcceptQueueIsFull() async throws {
+    let door = try await Portico.start(
+      config: """
+        events { worker_connections 4; }
+        http { server { listen 127.0.0.1:%%PORT_0%% backlog=2; return 200 "ok"; } }
+        """)
+    var served = try (0..<4).map { _ in try door.client() }
+    try served[3].send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    #expect(try served[3].response().text == "ok")
+    // The queue takes three more; the kernel ignores the rest, whose clients ask again after a second.
+    let waiting = (0..<8).map { _ in Connecting(port: door.port()) }
+    try door.waitForLog("worker_connections are not enough")
+    #expect(waiting.contains { !$0.isConnected(within: 0) })
+    served.removeAll()
+    // None was refused or reset.
+    for client in waiting {
+      #expect(client.isConnected(within: 20))
+      let client = RawClient(descriptor: client.descriptor)
+      try client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+      #expect(try client.response(within: 20).text == "ok")
+    }
     try door.stop()
   }
 

@@ -5,6 +5,8 @@
 import Foundation
 import Testing
 
+private let slow = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow"
+
 private func site(_ answer: String, extra: String = "") -> String {
   """
   \(extra)
@@ -69,6 +71,95 @@ private func site(_ answer: String, extra: String = "") -> String {
     #expect(try door.get(port: 0).text == "three")
     #expect(throws: RawClient.Failure.connect(ECONNREFUSED)) { try door.client(port: 1) }
     try door.stop()
+  }
+
+  @Test func aConnectionOutlivesItsListenerByOneRequest() async throws {
+    // Variables live in slots that differ from plan to plan: the request must see one plan alone.
+    let listens = "listen 127.0.0.1:%%PORT_0%%; listen 127.0.0.1:%%PORT_1%%;"
+    let door = try await Portico.start(
+      config: """
+        http {
+          map $uri $first { default one; }
+          server { \(listens) set $second two; return 200 "$first $second"; }
+        }
+        """)
+    let client = try door.client(port: 1)
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    try client.send(request)
+    #expect(try client.response().text == "one two")
+    #expect(try door.reload(config: site("three")).code == 0)
+    try client.send(request)
+    let last = try client.response()
+    #expect(last.text == "one two")
+    #expect(last["connection"] == "close")
+    #expect(client.isClosed())
+    #expect(try door.get().text == "three")
+    try door.stop()
+  }
+
+  @Test func freesAFormerPlanThoughConnectionsAndExchangesWereUsedByIt() async throws {
+    let servers = (1...2_000).map {
+      "server { listen 127.0.0.1:%%PORT_0%%; server_name s\($0); location /x { return 204; } }"
+    }
+    let text = "http { \(servers.joined()) }"
+    let door = try await Portico.start(config: text)
+    func residentKilobytes() throws -> Int {
+      let status = try String(contentsOfFile: "/proc/\(door.workerPid)/status", encoding: .utf8)
+      let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") } ?? ""
+      return Int(line.filter(\.isNumber)) ?? 0
+    }
+    // Many at once, so that each reload leaves some connections and exchanges that nobody uses again.
+    func round(_ count: Int) throws {
+      let clients = try (0..<count).map { _ in try door.client() }
+      for client in clients { try client.send("GET /x HTTP/1.1\r\nHost: s7\r\n") }
+      for client in clients { try client.send("\r\n") }
+      for client in clients { #expect(try client.response().status == 204) }
+      #expect(try door.send("reload").code == 0)
+    }
+    for _ in 0..<3 { try round(16) }
+    let before = try residentKilobytes()
+    for count in stride(from: 15, through: 6, by: -1) { try round(count) }
+    // A plan is handed back within a second of its last use.
+    try waitUntil("the memory of before", within: 5) {
+      try residentKilobytes() - before < 20_000
+    }
+    try door.stop()
+  }
+
+  @Test(.enabled(if: geteuid() == 0))
+  func aChangedUserIsTakenUpByAnotherWorkerProcess() async throws {
+    let app = try TestUpstream { _ in .steps([.pause(seconds: 1), .bytes(slow)]) }
+    func config(_ user: String) -> String {
+      """
+      user \(user);
+      http { server { listen 127.0.0.1:%%PORT_0%%;
+        location / { return 200 "\(user)"; }
+        location /slow { proxy_pass http://%%UPSTREAM_0%%; } } }
+      """
+    }
+    func userOf(_ process: Int32) throws -> UInt32 {
+      let status = try String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)
+      let line = status.split(separator: "\n").first { $0.hasPrefix("Uid:") } ?? ""
+      return UInt32(line.split(separator: "\t")[1]) ?? .max
+    }
+    let door = try await Portico.start(config: config("root"), upstreams: [app])
+    let first = try door.workerPid
+    #expect(try userOf(first) == 0)
+    let client = try door.client()
+    try client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+    try waitUntil("the request at the upstream") { !app.requests.isEmpty }
+    #expect(try door.reload(config: config("nobody")).code == 0)
+    #expect(try door.get().text == "nobody")
+    // What was under way ends where it began.
+    #expect(try client.response().text == "slow")
+    try waitUntil("the end of the first worker process") { kill(first, 0) != 0 }
+    let second = try door.workerPid
+    #expect(try userOf(second) == getpwnam("nobody").pointee.pw_uid)
+    #expect(door.errorLog.contains("is served by worker process \(second)"))
+    // The next one, that changes something else, needs no other process.
+    #expect(try door.reload(config: config("nobody").replacing("/slow", with: "/x")).code == 0)
+    #expect(try door.workerPid == second)
+    #expect(try door.stop() == 0)
   }
 
   @Test func refusesATakenPortAndKeepsTheOldOnes() async throws {

@@ -181,15 +181,28 @@ struct HealthCheckTests {
     #expect(eventually { states(bench, settings)[0].health == .unhealthy })
   }
 
-  @Test func connectsOnlyWhereTLSIsSpokenAndSaysSo() throws {
-    let server = try FakeServer("garbage")
-    let settings = upstream([server]) { $0.usesTLS = true }
+  @Test func speaksTLSWhereTLSIsAskedFor() throws {
+    // A server that answers a handshake by HTTP in the clear is not well.
+    let server = try FakeServer()
+    let settings = upstream([server]) { $0.tls = HealthCheckTLS(options: TLSClientOptions()) }
     let bench = try ControlBench()
-    for _ in 0..<3 { bench.control.configure(ControlPlan(upstreams: [settings])) }
-    #expect(bench.control.waitUntilResolved(timeout: 5_000))
-    #expect(bench.sink.lines.count { $0.contains("\"api\" only connect: over TLS") } == 1)
-    usleep(200_000)
-    #expect(states(bench, settings)[0].health == .healthy)
+    bench.control.configure(ControlPlan(upstreams: [settings]))
+    #expect(eventually { states(bench, settings)[0].health == .unhealthy })
+    #expect(bench.sink.lines.contains { $0.contains("failed: the TLS handshake failed: ") })
+  }
+
+  @Test func aCheckNeverTakesLongerThanItsInterval() {
+    var settings = HealthCheckSettings()
+    #expect(settings.effectiveTimeout == 5_000)
+    settings.interval = 300
+    #expect(settings.effectiveTimeout == 300)
+    settings.timeout = 100
+    #expect(settings.effectiveTimeout == 100)
+    settings.timeout = 900
+    #expect(settings.effectiveTimeout == 300)
+    settings.interval = 60_000
+    settings.timeout = 30_000
+    #expect(settings.effectiveTimeout == 30_000)
   }
 
   @Test func checksMoreServersThanItMayAskAtOnce() throws {
@@ -279,7 +292,10 @@ struct HealthCheckMatchTests {
     _ = unsafe linux_write(pair[0], bytes, bytes.count)
     Socket.close(pair[0])
     var health = HealthAnswer(match: match)
-    return health.receive(pair[1])
+    var transport = Transport()
+    transport.open(pair[1], readable: true, writable: false)
+    transport.note([.readable, .peerClosed])
+    return health.receive(&transport)
   }
 
   static let answer =

@@ -56,6 +56,7 @@ final class ClientConnection {
     // A socket that was just accepted often has its request already: EPOLLIN would say so at once.
     transport.open(fd, readable: true, writable: true)
     facts.listen = listen
+    facts.plan = plan
     address = listen.addresses.count == 1 ? listen.addresses[0] : listen.address(for: facts.localAddress)
     http.open()
     if address.isTLS {
@@ -69,14 +70,33 @@ final class ClientConnection {
     }
   }
 
-  /// Takes the plan that holds at the moment: called when a request begins.
+  /// Takes the plan that holds at the moment: called when a request begins. A connection whose
+  /// listening socket that plan doesn't have stays with its own, as a whole.
   func refreshPlan() {
-    guard plan !== core.plan else { return }
+    guard plan !== core.plan,
+      let listen = core.plan.listen(for: listen.settings.address)
+        ?? core.plan.listen(covering: facts.localAddress)
+    else { return }
     plan = core.plan
-    guard let listen = plan.listen(for: listen.settings.address) else { return }
     self.listen = listen
     facts.listen = listen
+    facts.plan = plan
     address = listen.addresses.count == 1 ? listen.addresses[0] : listen.address(for: facts.localAddress)
+  }
+
+  /// Whether the current plan doesn't have this connection's listening socket: it ends with its
+  /// request then.
+  var isOutlived: Bool { plan !== core.plan }
+
+  /// Refers to the current plan instead of a former one, which can then be freed. For a closed
+  /// connection.
+  func forgetFormerPlan() {
+    guard plan !== core.plan, let listen = core.plan.listens.first else { return }
+    plan = core.plan
+    self.listen = listen
+    facts.listen = nil
+    facts.plan = nil
+    address = listen.addresses[0]
   }
 
   // --- events -------------------------------------------------------------------------------------
@@ -141,7 +161,7 @@ final class ClientConnection {
 
   private func startTLS() {
     guard let context = address.tlsContext(core.tlsLibrary, core.errorLog),
-      let session = TLSSession(server: context, fd: transport.fd, resolver: address.resolver)
+      let session = TLSSession(server: context, fd: transport.fd, resolver: core.nameResolver(address))
     else { return close() }
     session.offersHTTP2 = address.speaksHTTP2
     transport.start(session)
@@ -231,6 +251,7 @@ final class ClientConnection {
     facts.tls = nil
     facts.fd = -1
     loop.clearTimer(timer)
+    forgetFormerPlan()
     core.clientClosed(handle)
   }
 }

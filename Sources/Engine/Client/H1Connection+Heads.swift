@@ -171,6 +171,7 @@ extension H1Connection {
         isBodyComplete = false
       }
       exchange.accept(framing)
+      if client.isOutlived { exchange.keepAlive = false }
       wantsContinue = framing.expectsContinue && !isBodyComplete
     } catch {
       exchange.log(.info, "client sent a request of uncertain length: \(error)")

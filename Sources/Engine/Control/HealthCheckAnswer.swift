@@ -29,9 +29,9 @@ struct HealthAnswer {
   init(match: MatchSettings?) { self.match = match }
 
   /// Receives what there is. Nil: more has to come.
-  mutating func receive(_ fd: Int32) -> HealthVerdict? {
+  mutating func receive(_ transport: inout Transport) -> HealthVerdict? {
     while buffer.room > 0 {
-      switch Socket.receive(fd, into: buffer.free) {
+      switch transport.receive(into: buffer.free) {
       case .wouldBlock: return nil
       case .end: return end()
       case .failed(let error): return .failed(error.text.lowercased())

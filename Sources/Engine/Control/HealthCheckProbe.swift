@@ -3,23 +3,26 @@
 // deadline.
 //
 //   connecting ──► (tcp: passed)
-//        └──► sending ──► receiving ──► verdict
+//        ├──► handshaking ──┐
+//        └──────────────────┴──► sending ──► receiving ──► verdict
 
 import CLinux
 import HTTP
 
 /// A check under way.
 final class HealthProbe {
-  private enum Phase { case connecting, sending, receiving }
+  private enum Phase { case connecting, handshaking, sending, receiving }
 
-  private let fd: Int32
+  private var transport = Transport()
+  /// What the connection will speak once it is there; nil: plain HTTP.
+  private var session: TLSSession?
   private let settings: HealthCheckSettings
   private let request: Buffer
   private var answer: HealthAnswer
   private var phase = Phase.connecting
 
   private init(_ fd: Int32, _ settings: HealthCheckSettings, host: String) {
-    self.fd = fd
+    transport.open(fd, readable: false, writable: false)
     self.settings = settings
     let text =
       "GET \(settings.uri) HTTP/1.1\r\nHost: \(host)\r\nUser-Agent: portico-health-check\r\n"
@@ -29,25 +32,33 @@ final class HealthProbe {
     answer = HealthAnswer(match: settings.match)
   }
 
-  deinit { Socket.close(fd) }
+  deinit { transport.close() }
 
-  /// Begins a check; events for it come with `handle`. Either a probe or its verdict.
+  /// Begins a check; events for it come with `handle`. `context` is for servers that speak TLS.
+  /// Either a probe or its verdict.
   static func start(
-    _ address: SocketAddress, _ settings: HealthCheckSettings, host: String, _ poller: Poller,
-    _ handle: Handle
+    _ check: HealthCheck, _ context: TLSClientContext?, _ poller: Poller, _ handle: Handle
   ) -> Result<HealthProbe, HealthProbeEnd> {
-    let socket = linux_stream_socket(address.family)
+    let socket = linux_stream_socket(check.address.family)
     if socket < 0 {
       let error = SystemError(code: Int32(-socket))
       return .failure(HealthProbeEnd(.undecided("no socket \(error.logText)")))
     }
-    let probe = HealthProbe(Int32(socket), settings, host: host)
-    if let error = Socket.connect(probe.fd, to: address) {
+    let fd = Int32(socket)
+    let probe = HealthProbe(fd, check.settings, host: check.host)
+    if let context, let tls = check.settings.tls {
+      probe.session = TLSSession(
+        client: context, fd: fd, serverName: tls.serverName, verifyName: tls.verifyName)
+      if probe.session == nil {
+        return .failure(HealthProbeEnd(.undecided("a TLS session can't be made")))
+      }
+    }
+    if let error = Socket.connect(fd, to: check.address) {
       return .failure(HealthProbeEnd(.failed(error.text.lowercased())))
     }
     do {
       // A connection that is there already is reported as an event, too.
-      try poller.add(probe.fd, handle)
+      try poller.add(fd, handle)
     } catch {
       return .failure(HealthProbeEnd(.undecided("epoll \(error.logText)")))
     }
@@ -56,25 +67,48 @@ final class HealthProbe {
 
   /// Goes on as far as an event allows. Nil: it isn't over.
   func onEvent(_ readiness: Readiness) -> HealthVerdict? {
+    transport.note(readiness)
     if phase == .connecting {
       if readiness.isDisjoint(with: [.writable, .broken]) { return nil }
-      if let error = Socket.pendingError(fd) { return .failed(error.text.lowercased()) }
-      if settings.effectiveKind == .tcp { return .passed("connected") }
+      if let error = Socket.pendingError(transport.fd) {
+        return .failed(error.text.lowercased())
+      }
+      if settings.kind == .tcp { return .passed("connected") }
+      phase = .sending
+      if let session {
+        transport.start(session)
+        phase = .handshaking
+      }
+    }
+    if phase == .handshaking, let session {
+      switch session.handshake() {
+      case .bytes: break
+      case .wantRead, .wantWrite: return nil
+      case .closed: return .failed("the connection was closed in the TLS handshake")
+      case .failed(let failure): return .failed("the TLS handshake failed: \(failure.reason)")
+      }
+      if let problem = certificateProblem(session) { return .failed(problem) }
       phase = .sending
     }
-    if phase == .sending {
-      switch Socket.send(fd, request.unread, more: false) {
+    while phase == .sending {
+      switch transport.send(request.unread, more: false) {
       case .wouldBlock: return nil
-      case .end: break
+      case .end: return .failed("the connection was closed before the request was sent")
       case .failed(let error): return .failed(error.text.lowercased())
       case .bytes(let count):
         request.consume(count)
-        // What didn't fit goes with the next event: the buffer of a new socket is larger.
-        if !request.isEmpty { return nil }
-        phase = .receiving
+        if request.isEmpty { phase = .receiving }
       }
     }
-    return answer.receive(fd)
+    return answer.receive(&transport)
+  }
+
+  /// What is wrong with the server's certificate, or nil; what `proxy_ssl_verify` asks for.
+  private func certificateProblem(_ session: TLSSession) -> String? {
+    guard settings.tls?.options.verify == true else { return nil }
+    guard session.hasPeerCertificate else { return "the server sent no certificate" }
+    if session.verifyResult == 0 { return nil }
+    return "certificate refused: \(session.verifyResultText)"
   }
 
   /// What to say when the time is up.
@@ -83,6 +117,7 @@ final class HealthProbe {
     let time = seconds % 1_000 == 0 ? "\(seconds / 1_000) s" : "\(seconds) ms"
     return switch phase {
     case .connecting: .failed("no connection within \(time)")
+    case .handshaking: .failed("the TLS handshake took longer than \(time)")
     case .sending: .failed("the request could not be sent within \(time)")
     case .receiving: .failed("no complete answer within \(time)")
     }

@@ -17,6 +17,9 @@ final class HealthChecks {
   private var queue: [Int] = []
   private var probeCount = 0
   private var configured: Set<String> = []
+  /// OpenSSL's state of the control thread.
+  private lazy var library = TLSLibrary()
+  private var contexts: [TLSClientOptions: TLSClientContext] = [:]
 
   init(_ core: ControlCore, _ sink: any ControlSink) {
     self.core = core
@@ -34,15 +37,6 @@ final class HealthChecks {
   /// Adds an upstream with its servers as of now.
   func add(_ upstream: UpstreamSettings, _ servers: [ResolvedServer]) {
     configured.insert(upstream.name)
-    if let settings = upstream.healthCheck, settings.usesTLS, settings.kind == .http {
-      let known = numbers[upstream.name]?.values.first.flatMap { checks[$0] }
-      if known?.settings != settings {
-        sink.log(
-          .warn,
-          "health checks of upstream \"\(upstream.displayName)\" only connect: over TLS, "
-            + "\"uri\" and \"match\" are not looked at")
-      }
-    }
     update(upstream, servers)
   }
 
@@ -52,6 +46,8 @@ final class HealthChecks {
       for number in numbers.values { remove(number) }
       self.numbers[name] = nil
     }
+    let used = Set(checks.values.compactMap { $0.settings.tls?.options })
+    contexts = contexts.filter { used.contains($0.key) }
   }
 
   /// Follows a change of an upstream's servers.
@@ -152,15 +148,31 @@ final class HealthChecks {
     check.startedAt = core.now
     check.generation = (check.generation + 1) & 0xff_ffff
     let handle = Handle(.healthCheck, slot: check.number, generation: check.generation)
-    let probe = HealthProbe.start(
-      check.address, check.settings, host: check.host, core.poller, handle)
-    switch probe {
+    let context: TLSClientContext?
+    do throws(TLSConfigurationError) {
+      context = try check.settings.tls.map { tls throws(TLSConfigurationError) in
+        try self.context(tls.options)
+      }
+    } catch {
+      return conclude(check, .undecided(error.message))
+    }
+    switch HealthProbe.start(check, context, core.poller, handle) {
     case .success(let probe):
       probeCount += 1
       check.phase = .probing(probe)
       arm(check, at: core.now + check.settings.effectiveTimeout)
     case .failure(let end): conclude(check, end.verdict)
     }
+  }
+
+  /// The context of all checks with these options, made when one first needs it.
+  private func context(
+    _ options: TLSClientOptions
+  ) throws(TLSConfigurationError) -> TLSClientContext {
+    if let made = contexts[options] { return made }
+    let made = try TLSClientContext(library: library, options: options)
+    contexts[options] = made
+    return made
   }
 
   private func finish(_ check: HealthCheck, _ verdict: HealthVerdict) {

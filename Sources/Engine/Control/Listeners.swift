@@ -95,6 +95,11 @@ struct Listeners {
     for (_, listener) in table where !kept.contains(listener.id) { _ = linux_close(listener.fd) }
   }
 
+  /// Whether no `listen` wants the address of an old socket any more.
+  private func isGivenUp(_ key: BoundListener.Key, _ wanted: Set<String>) -> Bool {
+    !wanted.contains(key.address)
+  }
+
   private mutating func add(_ key: BoundListener.Key, fd: Int32, _ settings: ListenSettings) {
     table[key] = BoundListener(id: nextID, fd: fd, settings: settings)
     nextID += 1
@@ -105,6 +110,7 @@ struct Listeners {
     _ settings: [ListenSettings], workerCount: Int, keeping old: [BoundListener.Key: BoundListener]
   ) -> [String] {
     var problems: [String] = []
+    let wanted = Set(settings.map { $0.address.description })
     for listen in settings {
       for index in 0..<(listen.reusePort && !listen.address.isUnix ? workerCount : 1) {
         let key = BoundListener.Key(address: listen.address.description, index: index)
@@ -115,7 +121,8 @@ struct Listeners {
           continue
         }
         do {
-          add(key, fd: try ListenerSockets.open(listen), listen)
+          let leaving = old.filter { isGivenUp($0.key, wanted) && $0.value.settings.overlaps(listen) }
+          add(key, fd: try ListenerSockets.open(listen, beside: leaving.values.map(\.fd)), listen)
         } catch {
           problems.append(
             "\(error.call) to \(listen.address.description) failed \(error.error.logText)")
@@ -123,5 +130,14 @@ struct Listeners {
       }
     }
     return problems
+  }
+}
+
+extension ListenSettings {
+  /// Whether the kernel takes the sockets of both for one: the same port, and one of them has every
+  /// address.
+  fileprivate func overlaps(_ other: ListenSettings) -> Bool {
+    address.port == other.address.port && !address.isUnix && !other.address.isUnix
+      && (address.isWildcard || other.address.isWildcard)
   }
 }

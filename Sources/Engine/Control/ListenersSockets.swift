@@ -10,9 +10,22 @@ enum ListenerSockets {
     let error: SystemError
   }
 
-  /// A socket that listens.
-  static func open(_ settings: ListenSettings) throws(OpenFailure) -> Int32 {
+  /// A socket that listens. `leaving` are sockets of this process that overlap with it and are given
+  /// up when it serves: `listen 8080` that becomes `listen 127.0.0.1:8080`. The kernel allows both
+  /// for as long as both share the port, and prefers the one with the exact address.
+  static func open(
+    _ settings: ListenSettings, beside leaving: [Int32] = []
+  ) throws(OpenFailure) -> Int32 {
     let fd = try call("socket()", linux_stream_socket(settings.address.family))
+    let alone = leaving.filter { linux_get_option($0, SOL_SOCKET, SO_REUSEPORT) == 0 }
+    let sharing = leaving.isEmpty ? [] : alone + [Int32(fd)]
+    for each in sharing { _ = linux_set_option(each, SOL_SOCKET, SO_REUSEPORT, 1) }
+    defer {
+      // Nobody else may join the port.
+      for each in sharing where each != Int32(fd) || !settings.reusePort {
+        _ = linux_set_option(each, SOL_SOCKET, SO_REUSEPORT, 0)
+      }
+    }
     do {
       try configure(Int32(fd), settings)
       try bind(Int32(fd), settings.address)

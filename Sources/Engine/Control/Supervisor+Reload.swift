@@ -49,21 +49,18 @@ extension Supervisor {
       // Nobody serves right now (back-off, SIGWINCH): the next worker process starts with it.
       return commitReload()
     }
-    give(next)
+    if needsSuccessor(next) { startSuccessor(next) } else { give(next) }
   }
 
-  /// What a running supervisor or worker process can't become.
+  /// What a running supervisor can't become.
   private func noteWhatNeedsRestart(_ next: SupervisorGeneration) {
-    if next.identity != current.identity {
-      log.write(.warn, "a changed \"user\" takes effect with the next worker process")
-    }
     if next.main.hasMasterProcess != current.main.hasMasterProcess {
       log.write(.warn, "a changed \"master_process\" takes effect at the next start")
     }
   }
 
   /// The worker process serves the new configuration: the old one is given up.
-  func commitReload() {
+  func commitReload(by server: String = "the same worker process") {
     guard let next = reloads.next else { return }
     let old = current
     reloads.next = nil
@@ -72,8 +69,7 @@ extension Supervisor {
     old.close(except: next)
     worker?.sockets = Set(next.listeners.table.values.map(\.id))
     movePidFile(to: next.pidFile)
-    log.write(
-      .notice, "reload done, generation \(next.number) is served by the same worker process")
+    log.write(.notice, "reload done, generation \(next.number) is served by \(server)")
     for warning in next.warnings { log.write(.warn, warning) }
     answer(isAccepted: true, next.report)
     goOn()
@@ -87,6 +83,7 @@ extension Supervisor {
   func refuseReload(_ problems: [String]) {
     guard let next = reloads.next else { return }
     reloads.next = nil
+    giveUpSuccessor()
     next.close(except: current)
     for problem in problems { log.write(.emerg, problem) }
     log.write(.error, "reload refused, generation \(current.number) goes on")

@@ -59,7 +59,9 @@ extension Supervisor {
 
   private func endWorker(_ order: WorkerOrder) {
     restartAt = nil
-    guard let link = worker else { return finish(code: 0) }
+    giveUpSuccessor()
+    if case .stop = order { for link in retired { try? link.channel.send(.stop) } }
+    guard let link = worker else { return finishIfAllEnded() }
     if case .stop = order { worker?.endBy = Clock.monotonic + WorkerLink.endLimitMs }
     worker?.answerBy = nil
     do {
@@ -82,12 +84,13 @@ extension Supervisor {
   func reopenLogs() {
     current.reopenLogs(options, log: log)
     current.direct(&log, options)
-    guard let channel = worker?.channel else { return }
-    do {
-      try channel.send(current.logs.map { (.log(path: $0.key), $0.value) })
-      try channel.send(.reopened)
-    } catch {
-      log.write(.alert, "sending logs to the worker process failed \(error.logText)")
+    for link in [worker].compactMap({ $0 }) + retired {
+      do {
+        try link.channel.send(current.logs.map { (.log(path: $0.key), $0.value) })
+        try link.channel.send(.reopened)
+      } catch {
+        log.write(.alert, "sending logs to the worker process failed \(error.logText)")
+      }
     }
   }
 }

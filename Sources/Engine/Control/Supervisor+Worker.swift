@@ -31,23 +31,28 @@ extension Supervisor {
   /// Starts a worker process with the current configuration.
   func startWorker() {
     do {
-      let (ours, theirs) = try WorkerProcessChannel.makePair()
-      let pid = try startProcess(theirs)
-      lastIncarnation += 1
-      var link = WorkerLink(
-        channel: ours, pid: pid, startedAt: Clock.monotonic, incarnation: lastIncarnation)
-      link.answerBy = link.startedAt + WorkerLink.answerLimitMs
-      try poller.addReader(
-        ours.descriptor,
-        Handle(.control, slot: Slot.worker, generation: link.incarnation), exclusive: false)
+      let link = try makeWorker()
       worker = link
-      if let pid { log.write(.notice, "start worker process \(pid)") }
+      if let pid = link.pid { log.write(.notice, "start worker process \(pid)") }
       give(current)
     } catch {
       log.write(.alert, "starting a worker process failed \(error.logText)")
       if case .starting = state { return finish(code: 1) }
       restartAt = Clock.monotonic + backOff.delay(age: 0)
     }
+  }
+
+  /// Starts a worker process, and listens to it.
+  func makeWorker() throws(SystemError) -> WorkerLink {
+    let (ours, theirs) = try WorkerProcessChannel.makePair()
+    let pid = try startProcess(theirs)
+    lastIncarnation += 1
+    let link = WorkerLink(
+      channel: ours, pid: pid, startedAt: Clock.monotonic, incarnation: lastIncarnation)
+    try poller.addReader(
+      ours.descriptor,
+      Handle(.control, slot: Slot.worker, generation: link.incarnation), exclusive: false)
+    return link
   }
 
   private func startProcess(_ channel: WorkerProcessChannel) throws(SystemError) -> Int32? {
@@ -66,6 +71,18 @@ extension Supervisor {
   /// Sends what the worker process lacks of a configuration, and the order to take it up.
   func give(_ generation: SupervisorGeneration) {
     guard let link = worker else { return }
+    do {
+      try send(generation, to: link)
+      worker?.answerBy = Clock.monotonic + WorkerLink.answerLimitMs
+    } catch {
+      // A dead process is reported as such; one that takes nothing is as good as dead.
+      log.write(.error, "sending to the worker process failed \(error.logText)")
+      killWorker()
+    }
+  }
+
+  /// Sends what a worker process lacks of a configuration, and the order to take it up.
+  func send(_ generation: SupervisorGeneration, to link: WorkerLink) throws(SystemError) {
     var items: [(what: SentDescriptor, fd: Int32)] = [(.bundle, generation.bundle)]
     var sockets: Set<UInt64> = []
     for (key, listener) in generation.listeners.table {
@@ -77,30 +94,32 @@ extension Supervisor {
     for (path, fd) in generation.logs { items.append((.log(path: path), fd)) }
     // Bound: ids of eight bytes in packets of 128 KiB.
     let gone = Array(link.sockets.subtracting(sockets))
-    do {
-      try link.channel.send(items)
-      for start in stride(from: 0, to: gone.count, by: 1000) {
-        try link.channel.send(.forget(Array(gone[start..<min(start + 1000, gone.count)])))
-      }
-      try link.channel.send(
-        .apply(
-          generation: generation.number, identity: generation.identity,
-          descriptorLimit: generation.main.descriptorLimit))
-      worker?.answerBy = Clock.monotonic + WorkerLink.answerLimitMs
-    } catch {
-      // A dead process is reported as such; one that takes nothing is as good as dead.
-      log.write(.error, "sending to the worker process failed \(error.logText)")
-      killWorker()
+    try link.channel.send(items)
+    for start in stride(from: 0, to: gone.count, by: 1000) {
+      try link.channel.send(.forget(Array(gone[start..<min(start + 1000, gone.count)])))
     }
+    try link.channel.send(
+      .apply(
+        generation: generation.number, identity: generation.identity,
+        descriptorLimit: generation.main.descriptorLimit))
   }
 
   /// Takes the worker process's next answer, or its end.
   func onWorkerReadable(incarnation: UInt32) {
-    guard let link = worker, link.incarnation & 0xff_ffff == incarnation else { return }
+    guard
+      let link = [worker, successor].compactMap({ $0 }).first(where: {
+        $0.incarnation & 0xff_ffff == incarnation
+      })
+    else { return }
     switch link.channel.receive() {
     case .packet(let bytes, let descriptors):
       for fd in descriptors { _ = linux_close(fd) }
-      if let answer = WorkerAnswer(decoding: bytes) { onAnswer(answer) }
+      guard let answer = WorkerAnswer(decoding: bytes) else { return }
+      if link.incarnation == successor?.incarnation {
+        onSuccessorAnswer(answer)
+      } else {
+        onAnswer(answer)
+      }
     case .end:
       poller.remove(link.channel.descriptor)
       // A process is gone when it has been reaped; a thread is gone now.
@@ -133,6 +152,10 @@ extension Supervisor {
       if pid == worker?.pid {
         takeLastAnswers()
         onWorkerEnded(end)
+      } else if pid == successor?.pid {
+        onSuccessorEnded(end)
+      } else if forgetRetired(pid, end) {
+        continue
       } else if pid == upgrade.child {
         onUpgradeEnded(end)
       }
@@ -162,7 +185,7 @@ extension Supervisor {
     }
     switch state {
     case .starting: finish(code: 1)
-    case .draining, .stopping: finish(code: 0)
+    case .draining, .stopping: finishIfAllEnded()
     case .ended: break
     case .serving:
       if isWorkerSentAway { return }

@@ -26,6 +26,10 @@ final class Supervisor {
   var lastNumber = 1
   var pidFile: PidFile
   var worker: WorkerLink?
+  /// The worker process that is to take its place: a reload changes `user`.
+  var successor: WorkerLink?
+  /// Worker processes whose place was taken, and that drain.
+  var retired: [WorkerLink] = []
   var backOff = RestartBackOff()
   /// When to start the next worker process.
   var restartAt: Milliseconds?
@@ -87,7 +91,8 @@ final class Supervisor {
 
   /// How long the loop may sleep.
   private func nextDeadline() -> Milliseconds {
-    let deadlines = [restartAt, worker?.answerBy, worker?.endBy].compactMap { $0 }
+    let deadlines = [restartAt, worker?.answerBy, worker?.endBy, successor?.answerBy]
+      .compactMap { $0 }
     guard let next = deadlines.min() else { return -1 }
     // The clock is coarse: one tick more, so that the deadline has passed when the loop wakes.
     return max(0, next - Clock.monotonic) + 4
@@ -103,6 +108,9 @@ final class Supervisor {
       worker?.answerBy = nil
       log.write(.alert, "the worker process doesn't answer, killing it")
       killWorker()
+    }
+    if let by = successor?.answerBy, by <= now {
+      refuseReload(["the new worker process doesn't answer"])
     }
     if let by = worker?.endBy, by <= now {
       worker?.endBy = nil

@@ -159,7 +159,11 @@ extension WorkerProcess {
   func finishPending() {
     guard let pending, pending.threads.isEmpty else { return }
     self.pending = nil
-    for fd in pending.closing { _ = linux_close(fd) }
+    if let thread = threads.values.first, !pending.closing.isEmpty {
+      thread.mailbox.post(.close(pending.closing))
+    } else {
+      for fd in pending.closing { _ = linux_close(fd) }
+    }
     try? channel.send(.ready(generation: pending.generation))
   }
 

@@ -137,7 +137,7 @@ final class WorkerProcess {
     for report in reports.takeAll() {
       switch report {
       case .planTaken(let worker): noteTaken(worker)
-      case .planRetired: break  // Freed here, where that stalls no loop.
+      case .planRetired(let plan): plan.free()
       case .stoppedAccepting(let worker): noteStoppedAccepting(worker)
       case .ended(let worker):
         noteStoppedAccepting(worker)

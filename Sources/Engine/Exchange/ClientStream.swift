@@ -58,6 +58,8 @@ final class ConnectionFacts {
   var peerAddress = SocketAddress()
   /// The listening socket that the connection came from.
   var listen: ListenPlan?
+  /// The plan that `listen` is part of.
+  var plan: Plan?
   /// The textual client address, computed when first asked for.
   var peerText: [UInt8] = []
   var serial: UInt64 = 0

@@ -121,8 +121,12 @@ final class Exchange {
     self.stream = stream
     state = .receiving
     if plan !== core.plan { plan = core.plan }
+    fitValues()
     startedAt = loop.now
     startedWall = loop.wallTime
+  }
+
+  private func fitValues() {
     if values.count != plan.slotCount {
       values = [Bytes?](repeating: nil, count: plan.slotCount)
     }
@@ -130,9 +134,23 @@ final class Exchange {
 
   /// Sets what holds before the request is known.
   func enter(_ address: AddressPlan, _ site: Site) {
+    if let plan = connection.plan, plan !== self.plan {
+      self.plan = plan
+      fitValues()
+    }
     // Most requests go where the one before went: comparing is cheaper than counting references.
     if self.address !== address { self.address = address }
     if self.site !== site { self.site = site }
+    location = site.root
+  }
+
+  /// Refers to the current plan instead of a former one, which can then be freed. For an exchange
+  /// that is over.
+  func forgetFormerPlan() {
+    guard plan !== core.plan, let listen = core.plan.listens.first else { return }
+    plan = core.plan
+    address = listen.addresses[0]
+    site = address.defaultSite
     location = site.root
   }
 
@@ -146,6 +164,7 @@ final class Exchange {
     core.accessLogs.write(self)
     state = .idle
     reset()
+    forgetFormerPlan()
     core.exchanges.giveBack(handle)
     handle = .none
   }

@@ -52,16 +52,16 @@ final class WorkerCore {
   func install(_ plan: Plan, logs: [String: Int32]) {
     accessLogs.files = logs
     errorLogs = [:]
-    for (name, group) in plan.groups {
-      group.idle = upstreams.idleConnections(
-        name, limit: group.settings.keepalive.connectionCount)
-    }
-    for listen in plan.listens {
-      for address in listen.addresses where address.isTLS {
-        address.resolver = SiteNameResolver(address, tlsLibrary, errorLog)
-      }
-    }
     self.plan = plan
+  }
+
+  /// What chooses the certificates of an address. Made when it is first asked for, so that taking a
+  /// plan up takes the same time whatever its size.
+  func nameResolver(_ address: AddressPlan) -> TLSNameResolver {
+    if let made = address.resolver { return made }
+    let made = SiteNameResolver(address, tlsLibrary, errorLog)
+    address.resolver = made
+    return made
   }
 
   /// The error log of a block that has its own.

@@ -54,6 +54,9 @@ struct Slab<Object: AnyObject>: ~Copyable {
     return slots[index].object
   }
 
+  /// The objects that wait to be taken.
+  var freeObjects: [Object] { free.map { slots[$0].object } }
+
   /// The objects in use.
   var objects: [Object] { slots.filter(\.isTaken).map(\.object) }
 }

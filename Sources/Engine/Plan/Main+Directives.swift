@@ -6,7 +6,7 @@ import Configuration
 
 extension Row {
   static let mainRows: [Row] = [
-    Row("user", .main, 1...2, "The user, and group, that worker processes run as.", standard: "nobody") {
+    Row("user", .main, 1...2, "The user, and group, that worker processes run as. A reload that changes it starts another worker process; the one before drains.", standard: "nobody") {
       scope, directive throws(Refusal) in
       scope.main.user = directive.text(0)
       if directive.arguments.count > 1 { scope.main.group = directive.text(1) }

@@ -40,6 +40,15 @@ final class Plan {
   func listen(for address: SocketAddress) -> ListenPlan? {
     listens.first { $0.settings.address == address }
   }
+
+  /// The plan of the socket that connections to `local` come to.
+  func listen(covering local: SocketAddress) -> ListenPlan? {
+    if let exact = listen(for: local) { return exact }
+    return listens.first {
+      let address = $0.settings.address
+      return address.isWildcard && address.port == local.port && address.family == local.family
+    }
+  }
 }
 
 /// A socket to listen on, with the sites of each address that it accepts for.
@@ -69,7 +78,7 @@ final class AddressPlan {
   var sites: [Site] = []
   /// Whether every request goes to the default site, whatever its Host.
   var hasOneSite = true
-  /// Chooses certificates by server name; nil on plain addresses.
+  /// Chooses certificates by server name; made by the first handshake.
   var resolver: TLSNameResolver?
 
   init(address: SocketAddress, defaultSite: Site) {

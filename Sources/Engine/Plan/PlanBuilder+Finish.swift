@@ -119,8 +119,11 @@ extension PlanBuilder {
         continue
       }
       upstreams[reference.name]?.healthCheck = settings
-      upstreams[reference.name]?.healthCheck?.usesTLS = pass.isTLS
+      upstreams[reference.name]?.healthCheck?.tls = healthTLS(scope, pass)
+      passedTLS[reference.name] = nil
     }
+    // A check in the upstream block speaks as the first location that passes requests there.
+    for (name, tls) in passedTLS { upstreams[name]?.healthCheck?.tls = tls }
   }
 
   private func listen(_ plan: Plan) {

@@ -50,6 +50,8 @@ final class PlanBuilder {
   var pendingNames: [(name: String, word: Word?)] = []
   var currentWord: Word?
   var locationChecks: [(Scope, HealthCheckSettings, Word)] = []
+  /// How the first `proxy_pass` to each upstream speaks TLS; nil: it doesn't.
+  var passedTLS: [String: HealthCheckTLS?] = [:]
   var defaultTypes: MediaTypes?
   /// Each file is read from the provider once.
   private var fileCache: [String: [UInt8]] = [:]
@@ -89,20 +91,25 @@ final class PlanBuilder {
 
   /// Applies the directives of a block, stage by stage.
   func process(_ directives: [Directive], _ scope: Scope) {
-    var known: [(Row, Directive)] = []
-    known.reserveCapacity(directives.count)
+    var rows: [Row?] = []
+    rows.reserveCapacity(directives.count)
     var stages = 0
-    for directive in directives {
-      guard let row = row(for: directive, scope) else { continue }
-      guard check(directive, row, scope) else { continue }
-      known.append((row, directive))
+    for index in directives.indices {
+      let row = row(for: directives[index], scope)
+      guard let row, check(directives[index], row, scope) else {
+        rows.append(nil)
+        continue
+      }
+      rows.append(row)
       stages |= 1 << row.stage.rawValue
     }
-    for stage in [Row.Stage.definition, .setting, .program, .block]
-    {
+    for stage in Row.Stage.allCases {
       if stage == .program { settle(scope) }
       guard stages & (1 << stage.rawValue) != 0 else { continue }
-      for (row, directive) in known where row.stage == stage { apply(row, directive, scope) }
+      for index in rows.indices {
+        guard let row = rows[index], row.stage == stage else { continue }
+        apply(row, directives[index], scope)
+      }
     }
   }
 
@@ -141,13 +148,13 @@ final class PlanBuilder {
           : "\"\(row.name)\" takes no block; end it with \";\"", at: directive.name)
       return false
     }
-    if !row.isRepeatable && !row.isBlock, let first = scope.seen[row.name]?.first {
+    if !row.isRepeatable && !row.isBlock, let first = scope.seen.first(row) {
       diagnostics.error(
         "\"\(row.name)\" directive is duplicate", at: directive.name,
         notes: [Diagnostic.Note("it stands here first", at: first)])
       return false
     }
-    if scope.seen[row.name] == nil { scope.seen[row.name] = (directive.name, 0) }
+    scope.seen.note(row, at: directive.name)
     return true
   }
 
@@ -162,7 +169,7 @@ final class PlanBuilder {
   }
 
   private func apply(_ row: Row, _ directive: Directive, _ scope: Scope) {
-    if row.isRepeatable { scope.seen[row.name]?.count += 1 }
+    if row.isRepeatable { scope.seen.countUse(of: row) }
     currentWord = directive.name
     do throws(Refusal) {
       try row.apply(scope, directive)

@@ -48,10 +48,11 @@ struct Refusal: Error {
   }
 }
 
-/// One directive: its form and what it sets.
-struct Row: @unchecked Sendable {
+/// One directive: its form and what it sets. A class, because each use of a directive passes its row
+/// around.
+final class Row: @unchecked Sendable {
   /// When a directive of a block takes effect, relative to the others of that block.
-  enum Stage: Int {
+  enum Stage: Int, CaseIterable {
     /// What others refer to by name: maps, formats, upstreams.
     case definition
     /// What nested blocks inherit.
@@ -67,12 +68,12 @@ struct Row: @unchecked Sendable {
   let name: String
   let contexts: Contexts
   let arguments: ClosedRange<Int>
-  var isBlock = false
+  private(set) var isBlock = false
   /// Several of them in one block add up (or the feature says what happens).
-  var isRepeatable = false
-  var stage = Stage.setting
+  private(set) var isRepeatable = false
+  private(set) var stage = Stage.setting
   /// The default, as the reference shows it.
-  var standard: String?
+  let standard: String?
   let summary: String
   let apply: Apply
 
@@ -88,25 +89,24 @@ struct Row: @unchecked Sendable {
     self.apply = apply
   }
 
-  /// The same row, allowed several times in a block.
+  // For the tables of rows, while they are made.
+
+  /// Allows the row several times in a block.
   func repeatable() -> Row {
-    var row = self
-    row.isRepeatable = true
-    return row
+    isRepeatable = true
+    return self
   }
 
-  /// The same row, at another stage.
+  /// Moves the row to another stage.
   func at(_ stage: Stage) -> Row {
-    var row = self
-    row.stage = stage
-    return row
+    self.stage = stage
+    return self
   }
 
-  /// The same row, with a block.
+  /// Gives the row a block.
   func block() -> Row {
-    var row = self
-    row.isBlock = true
-    return row
+    isBlock = true
+    return self
   }
 }
 

@@ -16,7 +16,7 @@ extension Row {
     Row("server", .http, 0...0, "A virtual server.") { scope, directive throws(Refusal) in
       addServer(scope, directive)
     }.block().at(.block),
-    Row("listen", .server, 1...1000, "An address to accept connections on.", standard: "*:80") { scope, directive throws(Refusal) in
+    Row("listen", .server, 1...1000, "An address to accept connections on. Clients wait when `backlog=` connections (511, capped by `net.core.somaxconn`) wait to be accepted: the kernel lets them ask again.", standard: "*:80") { scope, directive throws(Refusal) in
       scope.site?.listens.append(try ListenDraft(directive))
     }.repeatable(),
     Row("server_name", .server, 1...1000, "The names of the server: exact, with a wildcard, or `~` and a regular expression.", standard: "\"\"") { scope, directive throws(Refusal) in

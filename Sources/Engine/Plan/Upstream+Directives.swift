@@ -56,7 +56,7 @@ extension Row {
     Row("keepalive_timeout", .upstream, 1...1, "How long an idle connection is kept.", standard: "60s") { scope, directive throws(Refusal) in
       scope.upstream?.settings.keepalive.idleTimeout = try directive.time(0)
     },
-    Row("health_check", [.upstream, .location], 0...1000, "Asks servers regularly whether they are well.") { scope, directive throws(Refusal) in
+    Row("health_check", [.upstream, .location], 0...1000, "Asks servers regularly whether they are well: by TLS where `proxy_pass` says `https://`. A check that takes longer than `timeout=` has failed; by default, and at most, `interval=` (5 s).") { scope, directive throws(Refusal) in
       let settings = try healthCheck(scope, directive)
       if scope.context == .upstream {
         scope.upstream?.settings.healthCheck = settings
@@ -118,6 +118,8 @@ extension Row {
         settings.interval = try directive.time(value, index)
       } else if let value = directive.parameter("jitter", index) {
         settings.jitter = try directive.time(value, index)
+      } else if let value = directive.parameter("timeout", index) {
+        settings.timeout = max(1, try directive.time(value, index))
       } else if let value = directive.parameter("fails", index) {
         settings.fails = try directive.number(value, index, 1...1000)
       } else if let value = directive.parameter("passes", index) {
@@ -145,7 +147,10 @@ extension Row {
       } else {
         throw directive.unknownParameter(
           index,
-          ["interval=", "jitter=", "fails=", "passes=", "uri=", "port=", "match=", "type=", "mandatory", "persistent"])
+          [
+            "interval=", "timeout=", "jitter=", "fails=", "passes=", "uri=", "port=", "match=",
+            "type=", "mandatory", "persistent",
+          ])
       }
     }
     return settings

@@ -8,15 +8,35 @@ extension PlanBuilder {
   /// Gives `place` what its `proxy_pass` needs to speak TLS.
   func settleUpstreamTLS(_ scope: Scope, _ place: Location) {
     guard let pass = scope.location.proxy.pass else { return }
-    if case .upstream = pass.destination, !pass.isTLS { return }
+    guard case .upstream(let reference) = pass.destination else { return makeTLS(scope, place) }
+    if pass.isTLS { makeTLS(scope, place) }
+    if !passedTLS.keys.contains(reference.name) {
+      passedTLS[reference.name] = .some(healthTLS(scope, pass))
+    }
+  }
+
+  private func makeTLS(_ scope: Scope, _ place: Location) {
     let settings = scope.location.upstreamTLS
     if let known = madeUpstreams[settings.identity] {
       place.upstreamTLS = known.tls
       return
     }
-    let made = UpstreamTLS(options: clientOptions(settings, scope.seen["proxy_pass"]?.first))
+    let made = UpstreamTLS(options: clientOptions(settings, scope.seen.first("proxy_pass")))
     madeUpstreams[settings.identity] = (settings, made)
     place.upstreamTLS = made
+  }
+
+  /// How health checks speak TLS to the servers that `pass` of the location `scope` passes to. A
+  /// `proxy_ssl_name` with variables is known only per request: the host of `proxy_pass` counts then.
+  func healthTLS(_ scope: Scope, _ pass: ProxyPass) -> HealthCheckTLS? {
+    guard pass.isTLS, let made = scope.place?.upstreamTLS else { return nil }
+    let settings = scope.location.upstreamTLS.value
+    let written = settings.name.flatMap { $0.literal } ?? pass.host
+    let name = HostPort(written.string, defaultPort: 443)?.host ?? written.string
+    let isAddress = name.isEmpty || SocketAddress(literal: name, port: 0) != nil
+    return HealthCheckTLS(
+      options: made.options, serverName: settings.sendsServerName && !isAddress ? name : nil,
+      verifyName: settings.verifies ? name : nil)
   }
 
   private func clientOptions(_ settings: Shared<UpstreamTLSSettings>, _ pass: Word?) -> TLSClientOptions {

@@ -35,16 +35,24 @@ struct HealthCheckSettings: Sendable, Equatable {
   var match: MatchSettings?
   /// What the request says in Host; empty means the upstream's name.
   var requestHost = ""
-  /// The servers speak TLS. Their checks are then connections without a request.
-  var usesTLS = false
+  /// How the servers are spoken to by TLS; nil: in the clear.
+  var tls: HealthCheckTLS?
   /// How long one check may take; nil means the interval, and at most five seconds.
   var timeout: Milliseconds?
 
+  // Bound: never longer than the interval, so that a server which accepts and says nothing is out
+  // `interval` × `fails` after its first unanswered check.
   /// How long one check may take.
-  var effectiveTimeout: Milliseconds { timeout ?? min(5_000, interval) }
+  var effectiveTimeout: Milliseconds { min(timeout ?? 5_000, interval) }
+}
 
-  /// What is really done: without a TLS client in the control thread, HTTPS is checked as TCP.
-  var effectiveKind: Kind { usesTLS ? .tcp : kind }
+/// How a check speaks TLS: what `proxy_ssl_…` says where requests are passed to the servers.
+struct HealthCheckTLS: Sendable, Equatable {
+  var options: TLSClientOptions
+  /// What is sent by SNI; nil: nothing.
+  var serverName: String?
+  /// What the certificate has to be for, if it is verified.
+  var verifyName: String?
 }
 
 /// A regular expression, or whatever else decides about bytes. Equal if its text is.

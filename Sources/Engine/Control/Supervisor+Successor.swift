@@ -1,0 +1,93 @@
+// A reload that changes `user`: a process can't become another user, so a second worker process
+// takes the new configuration up under the new one. When it serves, the first one drains, as nginx's
+// workers do at every reload; until then, and if the second one fails, the first serves on.
+//
+//   worker ───serves───────────────ready──► drains ──► ended
+//   successor ──started, takes up──┘└────► worker
+
+import CLinux
+
+extension Supervisor {
+  /// Whether `next` needs another worker process.
+  func needsSuccessor(_ next: SupervisorGeneration) -> Bool {
+    worker?.pid != nil && next.main.hasMasterProcess && Identity.canChange
+      && next.identity != current.identity
+  }
+
+  /// Starts a worker process that takes `next` up.
+  func startSuccessor(_ next: SupervisorGeneration) {
+    do {
+      var link = try makeWorker()
+      link.answerBy = link.startedAt + WorkerLink.answerLimitMs
+      successor = link
+      log.write(.notice, "start worker process \(link.pid ?? 0), the user has changed")
+      try send(next, to: link)
+    } catch {
+      refuseReload(["starting a worker process failed \(error.logText)"])
+    }
+  }
+
+  /// Takes the successor's answer, or what it said before it ended.
+  func onSuccessorAnswer(_ answer: WorkerAnswer) {
+    switch answer {
+    case .ready(let number):
+      guard number == reloads.next?.number, let link = successor else { return }
+      let former = worker
+      successor = nil
+      worker = link
+      worker?.answerBy = nil
+      worker?.isReady = true
+      commitReload(by: "worker process \(link.pid ?? 0)")
+      if let former { retire(former) }
+    case .failed(_, let problems): refuseReload(problems)
+    }
+  }
+
+  /// Ends a successor whose reload is refused.
+  func giveUpSuccessor() {
+    guard let link = successor else { return }
+    successor = nil
+    poller.remove(link.channel.descriptor)
+    if let pid = link.pid { _ = linux_kill(pid, SIGKILL) }
+  }
+
+  /// The successor has ended before it served.
+  func onSuccessorEnded(_ end: Process.End) {
+    guard let link = successor else { return }
+    while case .packet(let bytes, _) = link.channel.receive() {
+      if let answer = WorkerAnswer(decoding: bytes) { onSuccessorAnswer(answer) }
+    }
+    guard successor != nil else { return }
+    successor = nil
+    refuseReload(["worker process \(link.pid ?? 0) \(end.text) while it took the configuration up"])
+  }
+
+  /// Lets a worker process finish what it has.
+  private func retire(_ link: WorkerLink) {
+    poller.remove(link.channel.descriptor)
+    retired.append(link)
+    do {
+      try link.channel.send(.drain(deadlineMs: current.main.shutdownTimeoutMs))
+    } catch {
+      if let pid = link.pid { _ = linux_kill(pid, SIGKILL) }
+    }
+  }
+
+  /// Forgets a process that was retired. False: it is none of them.
+  func forgetRetired(_ pid: Int32, _ end: Process.End) -> Bool {
+    guard let index = retired.firstIndex(where: { $0.pid == pid }) else { return false }
+    retired.remove(at: index)
+    log.write(.notice, "worker process \(pid) \(end.text)")
+    finishIfAllEnded()
+    return true
+  }
+
+  /// Ends when told to and no worker process is left.
+  func finishIfAllEnded() {
+    guard worker == nil, retired.isEmpty else { return }
+    switch state {
+    case .draining, .stopping: finish(code: 0)
+    case .starting, .serving, .ended: break
+    }
+  }
+}

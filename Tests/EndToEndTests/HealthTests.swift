@@ -1,0 +1,181 @@
+// Active health checks through the door: of servers that speak TLS, of servers that say nothing, and
+// what a reload keeps. The checks' own rules are in BalancingTests and EngineTests.
+
+import Foundation
+import Synchronization
+import Testing
+
+/// An upstream whose answer to `/health` is a switch.
+private final class Instance: Sendable {
+  private final class Switch: Sendable { let isOn = Mutex(true) }
+
+  let server: TestUpstream
+  private let health = Switch()
+
+  init() throws {
+    server = try TestUpstream { [health] request in
+      guard request.path == "/health" else { return .answer(body: "answered") }
+      return health.isOn.withLock { $0 } ? .answer(body: "well") : .answer("503 Sick")
+    }
+  }
+
+  func fall() { health.isOn.withLock { $0 = false } }
+  func recover() { health.isOn.withLock { $0 = true } }
+  var checks: [TestUpstream.Request] { server.requests.filter { $0.path == "/health" } }
+}
+
+@Suite struct TLSHealthTests {
+  /// Port 0 passes to port 1, which speaks TLS and passes to the instance. `check` stands in the
+  /// upstream, `location` beside `proxy_pass`.
+  private func start(
+    _ instance: Instance, check: String = "", location: String = ""
+  ) async throws -> RunningPortico {
+    let site = try Site(
+      config: """
+        http {
+          match well { status 200; body ~ well; }
+          upstream app { server 127.0.0.1:%%PORT_1%%; \(check) }
+          server { listen 127.0.0.1:%%PORT_0%%;
+            location / { proxy_pass https://app; \(location) } }
+          server { listen 127.0.0.1:%%PORT_1%% ssl; server_name up.test;
+            ssl_certificate up.test.crt; ssl_certificate_key up.test.key;
+            location / { proxy_pass http://%%UPSTREAM_0%%; proxy_set_header X-SNI $ssl_server_name;
+              proxy_set_header Host $http_host; } }
+        }
+        """, upstreams: [instance.server])
+    try site.makeCertificate("up.test")
+    try site.makeCertificate("other.test")
+    return try await Portico.start(site)
+  }
+
+  private static let check = "health_check interval=100ms uri=/health match=well mandatory"
+
+  @Test(arguments: [true, false])
+  func asksByHTTPOverTLS(inLocation: Bool) async throws {
+    let instance = try Instance()
+    let check = Self.check + ";"
+    let door = try await start(
+      instance, check: inLocation ? "" : check, location: inLocation ? check : "")
+    try door.waitForLog("passed: 200 OK (1 of 1); it gets requests")
+    #expect(try door.get().text == "answered")
+    #expect(instance.checks.first?["Host"] == "app")
+    instance.fall()
+    try door.waitForLog("failed: 503 Sick, but \"well\" wants status 200 (1 of 1)")
+    // The only server is the last resort, sick or not.
+    #expect(try door.get().text == "answered")
+    instance.recover()
+    try door.waitForLog("passed: 200 OK (1 of 1); it gets requests again")
+    try waitUntil("answers again") { try door.get().text == "answered" }
+    try door.stop(SIGTERM)
+  }
+
+  @Test func sendsTheNameAndVerifiesTheCertificateAsRequestsDo() async throws {
+    let names = "proxy_ssl_name up.test; proxy_ssl_server_name on; proxy_ssl_verify on;"
+    let good = try Instance()
+    let door = try await start(
+      good, check: Self.check + ";", location: names + "proxy_ssl_trusted_certificate up.test.crt;")
+    try door.waitForLog("it gets requests")
+    #expect(good.checks.first?["X-SNI"] == "up.test")
+    try door.stop(SIGTERM)
+    let unknown = try Instance()
+    let other = try await start(
+      unknown, check: Self.check + ";",
+      location: names + "proxy_ssl_trusted_certificate other.test.crt;")
+    try other.waitForLog("failed: the TLS handshake failed: certificate refused: ")
+    #expect(try other.get().status == 502)
+    #expect(unknown.checks.isEmpty)
+    try other.stop(SIGTERM)
+  }
+
+  @Test func aServerThatSpeaksNoTLSIsSick() async throws {
+    let instance = try Instance()
+    let door = try await Portico.start(
+      config: """
+        http {
+          upstream app { server %%UPSTREAM_0%%; health_check interval=100ms uri=/health; }
+          server { listen 127.0.0.1:%%PORT_0%%; location / { proxy_pass https://app; } }
+        }
+        """, upstreams: [instance.server])
+    try door.waitForLog("it gets no requests until it passes")
+    #expect(instance.checks.isEmpty)
+    try door.stop(SIGTERM)
+  }
+}
+
+@Suite struct SilentServerTests {
+  /// How long a server that accepts and says nothing takes to be out, with two worker threads.
+  private func secondsUntilOut(_ parameters: String, tls: Bool = false) async throws -> Double {
+    let silent = RawServer()
+    let instance = try Instance()
+    let door = try await Portico.start(
+      config: """
+        worker_processes 2;
+        http {
+          upstream app { server \(silent.address); server %%UPSTREAM_0%% backup;
+            health_check \(parameters) uri=/health; }
+          server { listen 127.0.0.1:%%PORT_0%%;
+            location / { proxy_pass \(tls ? "https" : "http")://app; } }
+        }
+        """, upstreams: [instance.server])
+    let first = try silent.accept()
+    let start = Date()
+    try door.waitForLog("\(silent.address) in upstream \"app\" failed")
+    try waitUntil("the silent server to be out") {
+      door.errorLog.split(separator: "\n").contains {
+        $0.contains(silent.address) && $0.contains("it gets no requests")
+      }
+    }
+    let seconds = Date().timeIntervalSince(start)
+    // Both threads know: no request of many connections goes to the silent server.
+    if !tls { for _ in 0..<12 { #expect(try door.get().text == "answered") } }
+    #expect(first.descriptor >= 0)
+    try door.stop(SIGTERM)
+    return seconds
+  }
+
+  @Test func isOutAfterIntervalTimesFails() async throws {
+    let seconds = try await secondsUntilOut("interval=500ms fails=3")
+    #expect(seconds > 1.2 && seconds < 2.2, "\(seconds) s")
+  }
+
+  @Test func isOutSoonerWithATimeout() async throws {
+    let seconds = try await secondsUntilOut("interval=1s fails=2 timeout=100ms")
+    #expect(seconds > 0.9 && seconds < 1.8, "\(seconds) s")
+  }
+
+  @Test func isOutWhereTheHandshakeHangs() async throws {
+    let seconds = try await secondsUntilOut("interval=400ms fails=1", tls: true)
+    #expect(seconds < 1.2, "\(seconds) s")
+  }
+}
+
+@Suite struct HealthAcrossReloadTests {
+  @Test func keepsWhatItKnowsAndLogsEachChangeWithItsReason() async throws {
+    let instance = try Instance()
+    let config = """
+      http {
+        upstream app { server %%UPSTREAM_0%%;
+          health_check interval=100ms fails=2 passes=2 uri=/health; }
+        server { listen 127.0.0.1:%%PORT_0%%; location / { proxy_pass http://app; } }
+      }
+      """
+    let door = try await Portico.start(config: config, upstreams: [instance.server])
+    instance.fall()
+    try door.waitForLog("failed: 503 Sick (2 of 2); it gets no requests until it passes")
+    for generation in 2...4 {
+      let changed = config.replacingOccurrences(
+        of: "location / {", with: "location /\(generation) { return 204; } location / {")
+      #expect(try door.reload(config: changed).code == 0)
+      #expect(try door.get("/\(generation)").status == 204)
+    }
+    instance.recover()
+    try door.waitForLog("passed: 200 OK (2 of 2); it gets requests again")
+    instance.fall()
+    try waitUntil("the second fall in the log") {
+      door.errorLog.components(separatedBy: "it gets no requests until it passes").count == 3
+    }
+    // Nothing was said twice on the way.
+    #expect(door.errorLog.components(separatedBy: "it gets requests again").count == 2)
+    try door.stop(SIGTERM)
+  }
+}
