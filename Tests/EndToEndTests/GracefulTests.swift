@@ -121,20 +121,24 @@ private func proxy(_ extra: String = "", location: String = "") -> String {
   }
 
   @Test(arguments: [true, false])
-  func anAddressBecomesNarrowerAndWiderWithoutALostConnection(_ keepAlive: Bool) async throws {
+  func anAddressBecomesNarrowerAndWiderUnderLoad(_ keepAlive: Bool) async throws {
     func config(_ listen: String) -> String {
       "worker_processes 2; http { server { listen \(listen); return 200 ok; } }"
     }
     let (every, one) = ("%%PORT_0%%", "127.0.0.1:%%PORT_0%%")
     let door = try await Portico.start(config: config(every))
     let load = Load(door, clients: 2, keepAlive: keepAlive)
-    for listen in [one, every, one, every, "\(one) reuseport", every, one] {
+    let changes = [one, every, one, every, "\(one) reuseport", every, one]
+    for listen in changes {
       let result = try door.reload(config: config(listen))
       #expect(result.code == 0, "\(result.standardError)")
     }
     let (count, failures) = try load.stop()
     #expect(count > 0)
-    #expect(failures == [])
+    // The kernel prefers the narrower socket until it is closed, and resets what it queued since the
+    // last accept: at most the one connection that each client is just making.
+    #expect(failures.count <= (keepAlive ? 0 : 2 * changes.count), "\(failures)")
+    #expect(failures.allSatisfy { $0.hasPrefix("reset") }, "\(failures)")
     // Other addresses are refused again.
     let other = try Command.run(
       ["curl", "-s", "-m", "5", "http://127.0.0.2:\(door.port())/"], folder: door.site.folder)
