@@ -1,14 +1,18 @@
 // A client's connection: socket, TLS, what waits to be sent, one deadline. What its bytes mean is
 // the protocol's affair (H1Connection).
 //
-//   accepted ─► (peeking ─► handshaking) ─► open ─► closed
+//   accepted ─► (introducing) ─► (peeking ─► handshaking) ─► open ─► closed
 
 import CLinux
 import HTTP
 
 /// One connection of a client.
 final class ClientConnection {
-  enum Phase { case peeking, handshaking, open, closed }
+  enum Phase {
+    /// A PROXY protocol header has to come first.
+    case introducing
+    case peeking, handshaking, open, closed
+  }
 
   unowned(unsafe) let core: WorkerCore
   let loop: Loop
@@ -47,12 +51,22 @@ final class ClientConnection {
     facts.openedAt = loop.now
     facts.tls = nil
     facts.isPlainOnTLS = false
+    facts.forgetProxyHeader()
     hasYielded = false
     // A socket that was just accepted often has its request already: EPOLLIN would say so at once.
     transport.open(fd, readable: true, writable: true)
     facts.listen = listen
     address = listen.addresses.count == 1 ? listen.addresses[0] : listen.address(for: facts.localAddress)
     http.open()
+    if address.takesProxyHeader {
+      phase = .introducing
+      return awaitProxyHeader()
+    }
+    begin()
+  }
+
+  /// Lets the client's own bytes be read.
+  func begin() {
     if address.isTLS {
       phase = .peeking
       loop.setTimer(timer, after: address.handshakeTimeout, for: handle)
@@ -79,6 +93,7 @@ final class ClientConnection {
   func onEvent(_ readiness: Readiness) {
     transport.note(readiness)
     switch phase {
+    case .introducing: readProxyHeader()
     case .peeking: peek()
     case .handshaking: handshake()
     case .open:
@@ -105,6 +120,11 @@ final class ClientConnection {
 
   func onTimeout() {
     switch phase {
+    case .introducing:
+      core.errorLog.write(
+        .info, "client timed out while reading PROXY protocol, client: \(facts.peerAddress.host)",
+        connection: facts.serial)
+      close()
     case .peeking, .handshaking:
       core.errorLog.write(
         .info, "client timed out while SSL handshaking, client: \(facts.peerAddress.host)",

@@ -11,6 +11,7 @@ extension Exchange {
     case .builtin(let name): return value(of: name)
     case .slot(let slot), .map(let slot): return slotValue(slot)
     case .member(let family, let name): return value(of: family, name)
+    case .proxyField(let field): return value(of: field)
     }
   }
 
@@ -163,7 +164,10 @@ extension Exchange {
     case .request_filename: return filePath(for: uri, in: location)
     case .request_body: return body.file == nil ? body.memory.map { $0.unread } : nil
     case .request_body_file: return body.file.map { arena.copy($0.path) }
-    case .proxy_protocol_addr, .upstream_cache_status: return nil
+    case .proxy_protocol_addr, .proxy_protocol_port, .proxy_protocol_server_addr,
+      .proxy_protocol_server_port:
+      return proxyProtocolValue(name)
+    case .upstream_cache_status: return nil
     case .proxy_host: return proxyHost
     case .proxy_port: return proxyPort
     case .proxy_add_x_forwarded_for: return forwardedFor

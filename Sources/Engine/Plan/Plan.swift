@@ -63,6 +63,8 @@ final class ListenPlan {
 final class AddressPlan {
   let address: SocketAddress
   var isTLS = false
+  /// Connections begin with a PROXY protocol header.
+  var takesProxyHeader = false
   var speaksHTTP2 = false
   var names = ServerNames<Site>()
   var defaultSite: Site

@@ -182,6 +182,7 @@ extension PlanBuilder {
       address.defaultSite = site
     }
     if listen.isTLS { address.isTLS = true }
+    if listen.takesProxyHeader { address.takesProxyHeader = true }
     address.sites.append(site)
     let names = draft.names.isEmpty ? [("", listen.word)] : draft.names.map { ($0.text, $0.word) }
     for (name, word) in names { insert(name, word, site, address) }

@@ -241,8 +241,27 @@ final class PlanBuilder {
     for (prefix, family) in Self.families where name.hasPrefix(prefix) {
       return .member(family, store.append(String(name.dropFirst(prefix.count))))
     }
+    if name.hasPrefix(Self.proxyFieldPrefix) {
+      return proxyField(String(name.dropFirst(Self.proxyFieldPrefix.count)))
+    }
     pendingNames.append((name, currentWord))
     return .slot(slot(name))
+  }
+
+  private static let proxyFieldPrefix = "proxy_protocol_tlv_"
+
+  private func proxyField(_ name: String) -> Variable {
+    if let field = ProxyField(name: name) { return .proxyField(field) }
+    let known =
+      ProxyField.names.keys + ProxyField.namesInsideSSL.keys.map { "ssl_\($0)" } + ["ssl_verify"]
+    var message = "\"\(name)\" is no field of the PROXY protocol"
+    if let nearest = nearestName(to: name, among: known) {
+      message += "; did you mean \"\(nearest)\"?"
+    } else {
+      message += "; it knows \(known.sorted().joined(separator: ", ")) and numbers such as 0xEA and ssl_0x21"
+    }
+    diagnostics.error(message, at: currentWord)
+    return .builtin(.pipe)
   }
 
   private static let families: [(String, Variable.Family)] = [

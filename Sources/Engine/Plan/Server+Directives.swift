@@ -138,7 +138,7 @@ struct LocationForm {
 
 extension ListenDraft {
   private static let parameters = [
-    "default_server", "ssl", "backlog=", "rcvbuf=", "sndbuf=", "reuseport", "deferred", "bind",
+    "default_server", "ssl", "proxy_protocol", "backlog=", "rcvbuf=", "sndbuf=", "reuseport", "deferred", "bind",
     "ipv6only=", "so_keepalive=", "fastopen=",
   ]
 
@@ -175,6 +175,7 @@ extension ListenDraft {
       switch directive.text(index) {
       case "default_server", "default": isDefault = true
       case "ssl": isTLS = true
+      case "proxy_protocol": takesProxyHeader = true
       case "reuseport": (settings.reusePort, setsSocket) = (true, true)
       case "deferred": (settings.deferredAccept, setsSocket) = (true, true)
       case "bind": setsSocket = true

@@ -40,6 +40,8 @@ enum Variable: BitwiseCopyable {
   case map(Int)
   /// One of a family, such as `$http_NAME`.
   case member(Family, Bytes)
+  /// A field of the PROXY protocol header: `$proxy_protocol_tlv_NAME`.
+  case proxyField(ProxyField)
 
   /// Families of variables: the name follows the prefix.
   enum Family: UInt8, CaseIterable {
@@ -53,6 +55,7 @@ enum Builtin: String, CaseIterable {
   case args, binary_remote_addr, body_bytes_sent, bytes_sent, connection, connection_requests
   case connection_time, content_length, content_type, document_root, document_uri, host, hostname
   case https, is_args, is_request_port, limit_rate, msec, nginx_version, pid, pipe, proxy_protocol_addr
+  case proxy_protocol_port, proxy_protocol_server_addr, proxy_protocol_server_port
   case query_string, realpath_root, remote_addr, remote_port, remote_user, request, request_body
   case request_body_file, request_completion, request_filename, request_id, request_length
   case request_method, request_port, request_time, request_uri, scheme, server_addr, server_name, server_port
