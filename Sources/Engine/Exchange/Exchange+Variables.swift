@@ -136,7 +136,8 @@ extension Exchange {
     case .server_protocol: return request.minorVersion == 0 ? Bytes("HTTP/1.0") : Bytes("HTTP/1.1")
     case .status: return arena.decimal(errorStatus != 0 && !didSendHead ? errorStatus : response.status)
     case .remote_addr: return remoteAddress
-    case .remote_port: return arena.decimal(Int(connection.peerAddress.port))
+    case .remote_port: return port(of: clientAddress)
+    case .realip_remote_addr, .realip_remote_port: return peerValue(name)
     case .binary_remote_addr: return binaryAddress
     case .server_addr: return arena.copy(connection.localAddress.host)
     case .server_port: return arena.decimal(Int(connection.localAddress.port))
@@ -197,14 +198,10 @@ extension Exchange {
     return name.isEmpty ? site.primaryName : name
   }
 
-  private var remoteAddress: Bytes {
-    let room = arena.allocate(64)
-    let count = connection.peerAddress.writeHost(into: room)
-    return room.readOnly.prefix(count)
-  }
+  private var remoteAddress: Bytes { text(of: clientAddress) }
 
   private var binaryAddress: Bytes {
-    let bytes = connection.peerAddress.addressBytes
+    let bytes = clientAddress.addressBytes
     let room = arena.allocate(bytes.count)
     for (index, byte) in bytes.enumerated() { room[index] = byte }
     return room.readOnly

@@ -58,6 +58,8 @@ final class Exchange {
   var isInternal = false
   /// Bound: internal redirects of one request (as in nginx, ten), a loop ends with a 500.
   var redirectsLeft = 11
+  /// The client's address as somebody trusted said it.
+  var realAddress: SocketAddress?
   var startedAt: Milliseconds = 0
   var startedWall: Milliseconds = 0
   var keepAlive = true
@@ -165,6 +167,7 @@ final class Exchange {
     for index in values.indices { values[index] = nil }
     captures.removeAll()
     requestID = nil
+    realAddress = nil
     if let openFile { openFile.release() }
     openFile = nil
     preconditionPage = nil
@@ -217,7 +220,7 @@ final class Exchange {
     errorLog.write(level, line, connection: connection.serial)
   }
 
-  var clientText: String { connection.peerAddress.host }
+  var clientText: String { clientAddress.host }
 
   /// Gives the file in use back, if there is one, and takes another.
   func use(_ file: CachedFile) {

@@ -63,7 +63,6 @@ extension Exchange {
   }
 
   private func text(of address: IPAddress) -> Bytes {
-    let room = arena.allocate(64)
-    return room.readOnly.prefix(SocketAddress(IPEndpoint(address)).writeHost(into: room))
+    text(of: SocketAddress(IPEndpoint(address)))
   }
 }

@@ -7,6 +7,7 @@ extension Row {
   /// Every directive that exists.
   static let all: [Row] =
     mainRows + serverRows + coreRows + rewriteRows + headerRows + proxyRows + proxyCookieRows + upstreamRows + tlsRows
+    + realIPRows
 
   /// Rows by name; several where a name means different things in different blocks.
   static let byName: [String: [Row]] = Dictionary(grouping: all, by: \.name)

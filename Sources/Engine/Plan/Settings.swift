@@ -112,6 +112,7 @@ struct LocationSettings {
   }
 
   var core = Shared(CoreSettings())
+  var realIP = Shared(RealIPSettings())
   var log = Shared(LogSettings())
   var headers = Shared(HeaderSettings())
   var proxy = Shared(ProxySettings())

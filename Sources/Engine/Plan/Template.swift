@@ -56,7 +56,7 @@ enum Builtin: String, CaseIterable {
   case connection_time, content_length, content_type, document_root, document_uri, host, hostname
   case https, is_args, is_request_port, limit_rate, msec, nginx_version, pid, pipe, proxy_protocol_addr
   case proxy_protocol_port, proxy_protocol_server_addr, proxy_protocol_server_port
-  case query_string, realpath_root, remote_addr, remote_port, remote_user, request, request_body
+  case query_string, realip_remote_addr, realip_remote_port, realpath_root, remote_addr, remote_port, remote_user, request, request_body
   case request_body_file, request_completion, request_filename, request_id, request_length
   case request_method, request_port, request_time, request_uri, scheme, server_addr, server_name, server_port
   case server_protocol, status, time_iso8601, time_local, uri, http2
