@@ -124,6 +124,12 @@ static inline int portico_ctx_add_chain(SSL_CTX *ctx, X509 *certificate) {
   return (int)SSL_CTX_add0_chain_cert(ctx, certificate);
 }
 
+static inline int portico_ssl_clear_chain(SSL *ssl) { return (int)SSL_clear_chain_certs(ssl); }
+
+static inline int portico_ssl_add_chain(SSL *ssl, X509 *certificate) {
+  return (int)SSL_add1_chain_cert(ssl, certificate);
+}
+
 // The subject joins the names that a client is told to choose its certificate by; a repeated one
 // doesn't.
 static inline int portico_ctx_add_client_ca(SSL_CTX *ctx, X509 *certificate) {

@@ -156,6 +156,7 @@ final class ClientConnection {
     guard let context = address.tlsContext(core.tlsLibrary, core.errorLog),
       let session = TLSSession(server: context, fd: transport.fd, resolver: address.resolver)
     else { return close() }
+    session.connection = facts
     transport.start(session)
     facts.tls = session
     phase = .handshaking

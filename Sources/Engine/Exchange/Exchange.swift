@@ -118,11 +118,11 @@ final class Exchange {
   }
 
   /// Begins a life: called when the first byte of a request is there.
-  func start(handle: Handle, stream: ClientStream) {
+  func start(handle: Handle, stream: ClientStream, _ plan: Plan) {
     self.handle = handle
     self.stream = stream
     state = .receiving
-    plan = core.plan
+    self.plan = plan
     startedAt = loop.now
     startedWall = loop.wallTime
     if values.count != plan.slotCount {
@@ -145,6 +145,14 @@ final class Exchange {
     guard state != .idle else { return }
     cancelUpstream()
     core.accessLogs.write(self)
+    state = .idle
+    reset()
+    core.exchanges.giveBack(handle)
+    handle = .none
+  }
+
+  /// Ends an exchange that was no request: nothing is logged.
+  func abandon() {
     state = .idle
     reset()
     core.exchanges.giveBack(handle)

@@ -58,7 +58,7 @@ final class WorkerCore {
     }
     for listen in plan.listens {
       for address in listen.addresses where address.isTLS {
-        address.resolver = SiteNameResolver(address, tlsLibrary, errorLog)
+        address.resolver = DynamicNameResolver(address, self, plan)
       }
     }
     self.plan = plan
@@ -76,10 +76,10 @@ final class WorkerCore {
   }
 
   /// Takes an exchange for `stream`.
-  func takeExchange(_ stream: ClientStream) -> Exchange {
+  func takeExchange(_ stream: ClientStream, _ plan: Plan? = nil) -> Exchange {
     let (exchange, handle) = exchanges.take { Exchange(core: self) }
     clock.update(wallMs: loop.wallTime)
-    exchange.start(handle: handle, stream: stream)
+    exchange.start(handle: handle, stream: stream, plan ?? self.plan)
     return exchange
   }
 

@@ -79,6 +79,7 @@ struct TLSSettings {
   var curves: String?
   var dhparam: Word?
   var passwords: Word?
+  var certificateCache: CertificateCacheSettings?
   var handshakeTimeout: Milliseconds = 60_000
 
   enum ClientVerification: String, CaseIterable {
@@ -363,4 +364,5 @@ struct UpstreamTLSSettings {
   var reusesSessions = true
   var confCommands: [(name: Word, value: Word)] = []
   var passwords: Word?
+  var certificateCache: CertificateCacheSettings?
 }

@@ -5,12 +5,17 @@ import HTTP
 /// What a site shows to TLS clients. Its context is made on the worker's own thread, on demand.
 final class SiteTLS {
   let policy: TLSServerPolicy
+  private let dynamic: DynamicCertificates?
   private let ticketKeys: TLSTicketKeys
   private var made: TLSServerContext?
   /// Why the context can't be made: said once.
   private(set) var problem: String?
 
-  init(policy: TLSServerPolicy, ticketKeys: TLSTicketKeys, problem: String? = nil) {
+  init(
+    policy: TLSServerPolicy, ticketKeys: TLSTicketKeys, dynamic: DynamicCertificates? = nil,
+    problem: String? = nil
+  ) {
+    self.dynamic = dynamic
     self.policy = policy
     self.ticketKeys = ticketKeys
     self.problem = problem
@@ -21,7 +26,8 @@ final class SiteTLS {
     if let made { return made }
     if problem != nil { return nil }
     do throws(TLSConfigurationError) {
-      let context = try TLSServerContext(policy: policy, library: library, ticketKeys: ticketKeys)
+      let context = try TLSServerContext(
+        policy: policy, library: library, ticketKeys: ticketKeys, dynamic: dynamic)
       made = context
       return context
     } catch {
@@ -33,8 +39,8 @@ final class SiteTLS {
 }
 
 /// Chooses the site's context for the server name of a handshake.
-final class SiteNameResolver: TLSNameResolver {
-  private unowned let address: AddressPlan
+class SiteNameResolver: TLSNameResolver {
+  unowned let address: AddressPlan
   private let library: TLSLibrary
   private let errorLog: ErrorLog
   private var captures = CaptureSet()
@@ -72,10 +78,15 @@ extension AddressPlan {
 /// TLS towards the upstreams of one location.
 final class UpstreamTLS {
   let options: TLSClientOptions
+  /// Certificates with variables in their names.
+  let dynamic: DynamicCertificates?
   private var made: TLSClientContext?
   private(set) var resumptions: [String: TLSResumption] = [:]
 
-  init(options: TLSClientOptions) { self.options = options }
+  init(options: TLSClientOptions, dynamic: DynamicCertificates? = nil) {
+    self.options = options
+    self.dynamic = dynamic
+  }
 
   func context(_ library: TLSLibrary) throws(TLSConfigurationError) -> TLSClientContext {
     if let made { return made }

@@ -5,16 +5,19 @@ import HTTP
 
 extension Row {
   static let tlsRows: [Row] = [
-    Row("ssl_certificate", .httpServer, 1...1, "A file with the certificate and its chain; several for several key types.") { scope, directive throws(Refusal) in
-      try refuseVariables(directive)
+    Row("ssl_certificate", .httpServer, 1...1, "A file with the certificate and its chain, with variables or as `data:…`; several for several key types.") { scope, directive throws(Refusal) in
+      try checkCertificateSource(directive)
       if scope.isFirst(directive) { scope.server.tls.value.certificates = [] }
       scope.server.tls.value.certificates.append(directive.arguments[0])
     }.repeatable(),
-    Row("ssl_certificate_key", .httpServer, 1...1, "The file with the certificate's key.") { scope, directive throws(Refusal) in
-      try refuseVariables(directive)
+    Row("ssl_certificate_key", .httpServer, 1...1, "The file with the certificate's key, with variables, as `data:…` or `store:file:…`.") { scope, directive throws(Refusal) in
+      try checkCertificateSource(directive)
       if scope.isFirst(directive) { scope.server.tls.value.keys = [] }
       scope.server.tls.value.keys.append(directive.arguments[0])
     }.repeatable(),
+    Row("ssl_certificate_cache", .httpServer, 1...3, "How many certificates and keys with variables in their names are kept, and for how long.", standard: "off") { scope, directive throws(Refusal) in
+      scope.server.tls.value.certificateCache = try certificateCache(directive)
+    },
     .file("ssl_password_file", .httpServer, \.server.tls.value.passwords, "A file with passwords for keys, one a line."),
     Row("ssl_protocols", .httpServer, 1...6, "The TLS versions that are spoken.", standard: "TLSv1.2 TLSv1.3") { scope, directive throws(Refusal) in
       scope.server.tls.value.protocols = try protocols(directive)

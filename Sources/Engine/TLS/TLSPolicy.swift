@@ -63,6 +63,8 @@ enum TLSSessionCache: Hashable {
 struct TLSServerPolicy: Hashable {
   /// RSA and ECDSA certificates together.
   var certificates: [TLSCertificateSource] = []
+  /// The names of certificates that are found per handshake, as written; then there are no others.
+  var dynamicNames: [String] = []
   var protocols: TLSProtocols = .standard
   var ciphers = "HIGH:!aNULL:!MD5"
   /// The cipher suites of TLS 1.3; nil for OpenSSL's own list.

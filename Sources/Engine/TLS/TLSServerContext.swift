@@ -20,12 +20,14 @@ final class TLSServerContext {
   let rejectHandshake: Bool
   let cipherSuites: String?
   let ecdhCurve: String?
+  let dynamic: TLSDynamicCertificates?
   /// The application protocols in the form of the wire; empty when ALPN is not used.
   let alpn: UnsafeMutableBufferPointer<UInt8>
 
   /// Makes the SSL_CTX, parsing certificates and keys.
   init(
-    policy: TLSServerPolicy, library: TLSLibrary, ticketKeys: TLSTicketKeys
+    policy: TLSServerPolicy, library: TLSLibrary, ticketKeys: TLSTicketKeys,
+    dynamic: TLSDynamicCertificates? = nil
   ) throws(TLSConfigurationError) {
     let setup = try TLSContextSetup(isServer: true, library: library)
     let wire: [UInt8]
@@ -44,6 +46,8 @@ final class TLSServerContext {
     rejectHandshake = policy.rejectHandshake
     cipherSuites = policy.cipherSuites
     ecdhCurve = policy.ecdhCurve
+    self.dynamic = dynamic
+    if dynamic != nil { unsafe SSL_CTX_set_cert_cb(handle, onCertificateWanted, nil) }
     unsafe alpn = .allocate(capacity: wire.count)
     _ = unsafe alpn.initialize(from: wire)
     unsafe SSL_CTX_set_client_hello_cb(handle, onClientHello, nil)
@@ -63,7 +67,8 @@ final class TLSServerContext {
     setup.allow(policy.protocols)
     try setup.use(ciphers: policy.ciphers, cipherSuites: policy.cipherSuites)
     if policy.preferServerCiphers { unsafe portico_ctx_prefer_server_ciphers(handle) }
-    guard !policy.certificates.isEmpty || policy.rejectHandshake else {
+    guard !policy.certificates.isEmpty || !policy.dynamicNames.isEmpty || policy.rejectHandshake
+    else {
       throw TLSConfigurationError("no \"ssl_certificate\" is given for a TLS server")
     }
     for source in policy.certificates { try setup.use(source) }
@@ -112,6 +117,7 @@ final class TLSServerContext {
   private static func sessionIdentity(_ policy: TLSServerPolicy) -> [UInt8] {
     var identity: [UInt8] = [policy.verifyClient.rawValue]
     var parts = policy.certificates.map(\.certificatePEM)
+    parts += policy.dynamicNames.map { Array($0.utf8) }
     if policy.verifyClient != .off {
       parts += [policy.clientCAPEM, policy.trustedPEM, policy.crlPEM]
       parts.append(Array("\(policy.verifyDepth)".utf8))

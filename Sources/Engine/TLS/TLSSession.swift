@@ -40,6 +40,8 @@ final class TLSSession {
   private var isUnusable = false
   private var name: UnsafeMutableBufferPointer<UInt8>?
   private let verifyName: String?
+  /// What the owner knows of the connection; it outlives the session.
+  unowned(unsafe) var connection: AnyObject?
 
   /// The newest session that the server gave us for resumption. Client side only.
   private(set) var resumption: TLSResumption?
@@ -276,6 +278,12 @@ final class TLSSession {
     resumption = unsafe TLSResumption(
       handle: resumable, context: clientContext, verifyName: verifyName)
     return true
+  }
+
+  /// Finds certificates that depend on the handshake, where the context has such.
+  func findCertificates() -> Bool {
+    guard let dynamic = serverContext?.dynamic else { return true }
+    return resolver?.findCertificates(dynamic, for: self) ?? false
   }
 
   /// How the choice of a context ended.
