@@ -36,13 +36,13 @@ extension Exchange {
     let loadedKey = try privateKey(keyName, key.isData, dynamic)
     try session.use(
       file, loadedKey,
-      names: (certificate.isData ? "data:…" : name, key.isData ? "data:…" : keyName))
+      names: (certificate.isData ? TLSCertificateSource.dataName : name, key.isData ? TLSCertificateSource.dataName : keyName))
   }
 
   private func certificateFile(
     _ name: String, _ isData: Bool, _ dynamic: DynamicCertificates
   ) throws(TLSConfigurationError) -> TLSCertificateFile {
-    if isData { return try TLSCertificateFile(pem: Array(name.utf8), path: "data:…", library: core.tlsLibrary) }
+    if isData { return try TLSCertificateFile(pem: Array(name.utf8), path: TLSCertificateSource.dataName, library: core.tlsLibrary) }
     let path = try path(name, dynamic)
     if case .certificate(let known)? = dynamic.cache?.find("c" + path, now: loop.now) { return known }
     let pem = try read(path, "certificate")
@@ -54,7 +54,7 @@ extension Exchange {
   private func privateKey(
     _ name: String, _ isData: Bool, _ dynamic: DynamicCertificates
   ) throws(TLSConfigurationError) -> TLSPrivateKey {
-    let path = isData ? "data:…" : try path(name, dynamic)
+    let path = isData ? TLSCertificateSource.dataName : try path(name, dynamic)
     if !isData, case .key(let known)? = dynamic.cache?.find("k" + path, now: loop.now) { return known }
     let pem = isData ? Array(name.utf8) : try read(path, "key")
     let source = TLSCertificateSource(

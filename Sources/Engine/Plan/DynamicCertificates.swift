@@ -106,7 +106,7 @@ extension PlanBuilder {
   /// The bytes of a certificate or key without variables, and its name for messages.
   func certificateBytes(_ word: Word) throws(Refusal) -> (pem: [UInt8], name: String) {
     // A message must not show a key.
-    if word.text.hasPrefix("data:") { return (Array(word.text.dropFirst(5).utf8), "data:…") }
+    if word.text.hasPrefix("data:") { return (Array(word.text.dropFirst(5).utf8), TLSCertificateSource.dataName) }
     if word.text.hasPrefix("store:file:") {
       let path = String(word.text.dropFirst(11))
       return (try read(path, nil), path)

@@ -11,6 +11,9 @@ struct PlanPaths: Sendable {
   var prefix: String
   /// Of included files and certificates; ends in a slash.
   var confFolder: String
+
+  /// The path of a file that the configuration names.
+  func confFile(_ path: String) -> String { path.hasPrefix("/") ? path : confFolder + path }
 }
 
 /// What plans of one process share and what outlives them.
@@ -286,7 +289,7 @@ final class PlanBuilder {
 
   /// The bytes of a file that the configuration names, relative to the configuration's folder.
   func read(_ path: String, _ argument: Int?) throws(Refusal) -> [UInt8] {
-    let full = path.hasPrefix("/") ? path : surroundings.paths.confFolder + path
+    let full = surroundings.paths.confFile(path)
     if let bytes = fileCache[full] { return bytes }
     do throws(FileError) {
       let bytes = try files.read(full)

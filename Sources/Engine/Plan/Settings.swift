@@ -76,10 +76,14 @@ struct TLSSettings {
   var verifyDepth = 1
   var rejectsHandshake = false
   var bufferBytes = 16 << 10
+  var takesEarlyData = false
+  var staples = false
+  var stapleFile: Word?
   var curves: String?
   var dhparam: Word?
   var passwords: Word?
   var certificateCache: CertificateCacheSettings?
+  var isWatched = true
   var handshakeTimeout: Milliseconds = 60_000
 
   enum ClientVerification: String, CaseIterable {

@@ -4,7 +4,9 @@ import HTTP
 
 /// What a site shows to TLS clients. Its context is made on the worker's own thread, on demand.
 final class SiteTLS {
-  let policy: TLSServerPolicy
+  private(set) var policy: TLSServerPolicy
+  /// The supervisor looks whether its certificates are renewed.
+  let isWatched: Bool
   private let dynamic: DynamicCertificates?
   private let ticketKeys: TLSTicketKeys
   private var made: TLSServerContext?
@@ -13,12 +15,28 @@ final class SiteTLS {
 
   init(
     policy: TLSServerPolicy, ticketKeys: TLSTicketKeys, dynamic: DynamicCertificates? = nil,
-    problem: String? = nil
+    isWatched: Bool = false, problem: String? = nil
   ) {
+    self.isWatched = isWatched
     self.dynamic = dynamic
     self.policy = policy
     self.ticketKeys = ticketKeys
     self.problem = problem
+  }
+
+  /// Takes a renewed pair up, if it is one of this site.
+  func renew(_ renewal: CertificateRenewal) {
+    for index in policy.certificates.indices {
+      let known = policy.certificates[index]
+      guard known.certificatePath == renewal.certificatePath, known.keyPath == renewal.keyPath else {
+        continue
+      }
+      policy.certificates[index].certificatePEM = renewal.certificatePEM
+      policy.certificates[index].keyPEM = renewal.keyPEM
+      // Sessions that began keep the context they have; theirs aren't resumed under the new one.
+      made = nil
+      problem = nil
+    }
   }
 
   /// The context, or nil if the certificate is broken: only this site's handshakes fail then.

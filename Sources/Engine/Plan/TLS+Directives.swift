@@ -15,6 +15,7 @@ extension Row {
       if scope.isFirst(directive) { scope.server.tls.value.keys = [] }
       scope.server.tls.value.keys.append(directive.arguments[0])
     }.repeatable(),
+    .flag("ssl_certificate_watch", .httpServer, \.server.tls.value.isWatched, "on", "Whether renewed certificate files are taken up within two seconds, without a reload. Not in nginx."),
     Row("ssl_certificate_cache", .httpServer, 1...3, "How many certificates and keys with variables in their names are kept, and for how long.", standard: "off") { scope, directive throws(Refusal) in
       scope.server.tls.value.certificateCache = try certificateCache(directive)
     },
@@ -45,7 +46,10 @@ extension Row {
     .choice("ssl_verify_client", .httpServer, \.server.tls.value.verify, "off", "Whether clients show certificates."),
     .number("ssl_verify_depth", .httpServer, 0...100, \.server.tls.value.verifyDepth, "1", "The longest chain of client certificates."),
     .flag("ssl_reject_handshake", .httpServer, \.server.tls.value.rejectsHandshake, "off", "Whether handshakes for this server are refused."),
-    .size("ssl_buffer_size", .httpServer, \.server.tls.value.bufferBytes, "16k", "Accepted for nginx's sake: records are as large as what is sent at a time."),
+    .size("ssl_buffer_size", .httpServer, \.server.tls.value.bufferBytes, "16k", "The longest TLS record that is sent; 16k at most."),
+    .flag("ssl_early_data", .httpServer, \.server.tls.value.takesEarlyData, "off", "Whether requests in TLS 1.3 early data are taken; they may be replays, see `$ssl_early_data`."),
+    .flag("ssl_stapling", .httpServer, \.server.tls.value.staples, "off", "Whether clients that ask get the OCSP response of `ssl_stapling_file`."),
+    .file("ssl_stapling_file", .httpServer, \.server.tls.value.stapleFile, "The OCSP response, in DER; responders are not asked."),
     .optionalText("ssl_ecdh_curve", .httpServer, \.server.tls.value.curves, "The key exchange groups, in OpenSSL's syntax."),
     .file("ssl_dhparam", .httpServer, \.server.tls.value.dhparam, "Parameters for DHE ciphers."),
   ]

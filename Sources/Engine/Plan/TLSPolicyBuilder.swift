@@ -21,7 +21,7 @@ extension PlanBuilder {
     let policy = maker.make()
     let made = SiteTLS(
       policy: policy, ticketKeys: ticketKeys(settings, draft), dynamic: maker.dynamic,
-      problem: maker.problem)
+      isWatched: settings.value.isWatched, problem: maker.problem)
     madeSites[settings.identity] = (settings, made)
     return made
   }
@@ -110,6 +110,9 @@ struct TLSPolicyBuilder {
     policy.verifyClient = settings.verify.mode
     policy.alpn = ["http/1.1", "http/1.0"]
     policy.rejectHandshake = settings.rejectsHandshake
+    policy.earlyData = settings.takesEarlyData
+    policy.recordBytes = min(max(settings.bufferBytes, 512), 16 << 10)
+    if settings.staples { policy.stapleDER = staple() }
     if settings.verify == .on || settings.verify == .optional,
       settings.clientCertificates == nil && settings.trustedCertificates == nil
     {
@@ -120,6 +123,14 @@ struct TLSPolicyBuilder {
     check(policy)
     readCertificates(into: &policy)
     return policy
+  }
+
+  private func staple() -> [UInt8] {
+    if settings.stapleFile == nil {
+      builder.diagnostics.error(
+        "\"ssl_stapling\" needs \"ssl_stapling_file\": OCSP responders are not asked", at: server)
+    }
+    return read(settings.stapleFile)
   }
 
   private func read(_ file: Word?) -> [UInt8] {

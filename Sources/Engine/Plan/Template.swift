@@ -69,6 +69,7 @@ enum Builtin: String, CaseIterable {
   case ssl_client_raw_cert, ssl_client_escaped_cert, ssl_client_s_dn, ssl_client_i_dn
   case ssl_client_serial, ssl_client_fingerprint, ssl_client_verify, ssl_client_v_start
   case ssl_client_v_end, ssl_client_v_remain, ssl_client_s_dn_legacy, ssl_client_i_dn_legacy
+  case ssl_sigalg, ssl_sigalgs, ssl_client_sigalg, ssl_ech_status, ssl_ech_outer_server_name
   case tcpinfo_rtt, tcpinfo_rttvar, tcpinfo_snd_cwnd, tcpinfo_rcv_space
 
   /// Whether `set` may assign it.

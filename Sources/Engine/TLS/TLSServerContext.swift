@@ -21,6 +21,8 @@ final class TLSServerContext {
   let cipherSuites: String?
   let ecdhCurve: String?
   let dynamic: TLSDynamicCertificates?
+  let recordBytes: Int
+  fileprivate let staple: [UInt8]
   /// The application protocols in the form of the wire; empty when ALPN is not used.
   let alpn: UnsafeMutableBufferPointer<UInt8>
 
@@ -47,6 +49,9 @@ final class TLSServerContext {
     cipherSuites = policy.cipherSuites
     ecdhCurve = policy.ecdhCurve
     self.dynamic = dynamic
+    recordBytes = policy.recordBytes
+    staple = policy.stapleDER
+    if !staple.isEmpty { unsafe portico_ctx_set_status_callback(handle, onStatusWanted) }
     if dynamic != nil { unsafe SSL_CTX_set_cert_cb(handle, onCertificateWanted, nil) }
     unsafe alpn = .allocate(capacity: wire.count)
     _ = unsafe alpn.initialize(from: wire)
@@ -80,6 +85,12 @@ final class TLSServerContext {
     try setup.use(crlPEM: policy.crlPEM, directive: "ssl_crl")
     try setup.use(curves: policy.ecdhCurve)
     try setup.use(dhparamPEM: policy.dhparamPEM)
+    _ = unsafe portico_ctx_set_record_size(handle, policy.recordBytes)
+    if !policy.stapleDER.isEmpty {
+      guard unsafe portico_is_ocsp_response(policy.stapleDER, policy.stapleDER.count) == 1 else {
+        throw TLSConfigurationError(openSSL: "\"ssl_stapling_file\" holds no successful OCSP response in DER")
+      }
+    }
     if policy.earlyData { unsafe SSL_CTX_set_max_early_data(handle, 16_384) }
     try configureSessions(setup, policy)
     try setup.apply(policy.confCommands)
@@ -130,6 +141,15 @@ final class TLSServerContext {
     }
     return identity
   }
+}
+
+/// Staples the OCSP response for a client that asks for one (RFC 6066 §8).
+private func onStatusWanted(ssl: OpaquePointer?, _: UnsafeMutableRawPointer?) -> Int32 {
+  guard let ssl = unsafe ssl, let session = unsafe TLSSession.owner(of: ssl),
+    let staple = session.serverContext?.staple, !staple.isEmpty,
+    unsafe portico_ssl_staple(ssl, staple, staple.count) == 1
+  else { return SSL_TLSEXT_ERR_NOACK }
+  return SSL_TLSEXT_ERR_OK
 }
 
 /// Picks the application protocol: ours in our order; RFC 7301 §3.2: none in common is fatal.

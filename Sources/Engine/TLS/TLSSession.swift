@@ -319,6 +319,9 @@ final class TLSSession {
       let curves = context.ecdhCurve ?? "X25519:P-256:X448:P-521:P-384"
       guard unsafe portico_ssl_set_curves(ssl, curves) == 1 else { return false }
     }
+    if context.recordBytes != serverContext?.recordBytes {
+      _ = unsafe portico_ssl_set_record_size(ssl, context.recordBytes)
+    }
     serverContext = context
     return true
   }
