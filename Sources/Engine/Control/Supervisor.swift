@@ -29,6 +29,8 @@ final class Supervisor {
   var backOff = RestartBackOff()
   /// When to start the next worker process.
   var restartAt: Milliseconds?
+  /// When to look at certificates on disk.
+  var watchAt: Milliseconds = 0
   /// Whether SIGWINCH has sent the worker process away.
   var isWorkerSentAway = false
   var reloads = ReloadQueue()
@@ -87,7 +89,8 @@ final class Supervisor {
 
   /// How long the loop may sleep.
   private func nextDeadline() -> Milliseconds {
-    let deadlines = [restartAt, worker?.answerBy, worker?.endBy].compactMap { $0 }
+    let watch = current.certificates.isEmpty ? nil : watchAt
+    let deadlines = [restartAt, worker?.answerBy, worker?.endBy, watch].compactMap { $0 }
     guard let next = deadlines.min() else { return -1 }
     // The clock is coarse: one tick more, so that the deadline has passed when the loop wakes.
     return max(0, next - Clock.monotonic) + 4
@@ -95,6 +98,10 @@ final class Supervisor {
 
   private func onDeadlines() {
     let now = Clock.monotonic
+    if watchAt <= now {
+      watchAt = now + Self.watchPeriodMs
+      lookAtCertificates()
+    }
     if let at = restartAt, at <= now {
       restartAt = nil
       startWorker()

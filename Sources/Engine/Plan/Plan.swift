@@ -42,6 +42,17 @@ final class Plan {
   }
 }
 
+extension Plan {
+  /// Exchanges certificates in every site that shows them; handshakes from here on use them.
+  func renew(_ renewals: [CertificateRenewal]) {
+    var seen: Set<ObjectIdentifier> = []
+    for site in listens.flatMap(\.addresses).flatMap(\.sites) {
+      guard let tls = site.tls, seen.insert(ObjectIdentifier(tls)).inserted else { continue }
+      for renewal in renewals { tls.renew(renewal) }
+    }
+  }
+}
+
 /// A socket to listen on, with the sites of each address that it accepts for.
 final class ListenPlan {
   let settings: ListenSettings
