@@ -131,6 +131,27 @@ static inline int64_t linux_blocking_socket(int family) { return PORTICO_CALL(so
 
 // --- names ---------------------------------------------------------------------------------------
 
+// Writes the addresses of a host as text, one a line; how many bytes, or -ENOBUFS. Asks the system: waits.
+static inline int64_t linux_host_addresses(const char *host, char *text, size_t capacity) {
+  struct addrinfo wanted = {.ai_socktype = SOCK_STREAM}, *list = NULL;
+  if (getaddrinfo(host, NULL, &wanted, &list) != 0) return 0;
+  size_t length = 0;
+  for (struct addrinfo *each = list; each; each = each->ai_next) {
+    const void *address = each->ai_family == AF_INET6
+                              ? (const void *)&((struct sockaddr_in6 *)each->ai_addr)->sin6_addr
+                              : (const void *)&((struct sockaddr_in *)each->ai_addr)->sin_addr;
+    char one[INET6_ADDRSTRLEN + 1];
+    if (inet_ntop(each->ai_family, address, one, sizeof one) == NULL) continue;
+    size_t count = strlen(one);
+    if (length + count + 1 > capacity) break;
+    memcpy(text + length, one, count);
+    text[length + count] = '\n';
+    length += count + 1;
+  }
+  freeaddrinfo(list);
+  return (int64_t)length;
+}
+
 // Connects a blocking socket to a name or address, trying each address in turn; sends and receives
 // then give up after `ms`. -EADDRNOTAVAIL when the name has no address.
 static inline int64_t linux_connect_name(const char *host, const char *port, int ms) {

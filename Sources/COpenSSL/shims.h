@@ -9,6 +9,7 @@
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/ocsp.h>
 #include <openssl/pem.h>
 #include <openssl/provider.h>
 #include <openssl/rand.h>
@@ -100,6 +101,42 @@ static inline int portico_ssl_set_curves(SSL *ssl, const char *list) {
   return (int)SSL_set1_groups_list(ssl, list);
 }
 
+static inline int portico_ctx_set_record_size(SSL_CTX *ctx, long bytes) {
+  return (int)SSL_CTX_set_max_send_fragment(ctx, bytes);
+}
+
+static inline int portico_ssl_set_record_size(SSL *ssl, long bytes) {
+  return (int)SSL_set_max_send_fragment(ssl, bytes);
+}
+
+// Whether `bytes` are a response of an OCSP responder that says something about a certificate.
+static inline int portico_is_ocsp_response(const uint8_t *bytes, long count) {
+  const unsigned char *position = bytes;
+  OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &position, count);
+  int good = response != NULL && OCSP_response_status(response) == OCSP_RESPONSE_STATUS_SUCCESSFUL;
+  OCSP_RESPONSE_free(response);
+  return good;
+}
+
+static inline void portico_ctx_set_status_callback(SSL_CTX *ctx, int (*callback)(SSL *, void *)) {
+  SSL_CTX_set_tlsext_status_cb(ctx, callback);
+}
+
+// Staples a copy of `bytes`; OpenSSL frees it.
+static inline int portico_ssl_staple(SSL *ssl, const uint8_t *bytes, long count) {
+  unsigned char *copy = (unsigned char *)OPENSSL_memdup(bytes, (size_t)count);
+  if (copy == NULL) return 0;
+  return (int)SSL_set_tlsext_status_ocsp_resp(ssl, copy, count);
+}
+
+// Signature algorithm `index` of the ClientHello as its two bytes; -1 when there are no more.
+static inline int portico_ssl_offered_signature(SSL *ssl, int index) {
+  unsigned char signature = 0, hash = 0;
+  int count = SSL_get_sigalgs(ssl, index, NULL, NULL, NULL, &signature, &hash);
+  if (index >= count) return -1;
+  return hash << 8 | signature;
+}
+
 enum { PORTICO_CACHE_OFF, PORTICO_CACHE_NONE, PORTICO_CACHE_ON };
 
 static inline void portico_ctx_set_server_cache(SSL_CTX *ctx, int mode, long sessions) {
@@ -122,6 +159,12 @@ static inline int portico_ctx_clear_chain(SSL_CTX *ctx) {
 // Takes the reference to `certificate` when it succeeds.
 static inline int portico_ctx_add_chain(SSL_CTX *ctx, X509 *certificate) {
   return (int)SSL_CTX_add0_chain_cert(ctx, certificate);
+}
+
+static inline int portico_ssl_clear_chain(SSL *ssl) { return (int)SSL_clear_chain_certs(ssl); }
+
+static inline int portico_ssl_add_chain(SSL *ssl, X509 *certificate) {
+  return (int)SSL_add1_chain_cert(ssl, certificate);
 }
 
 // The subject joins the names that a client is told to choose its certificate by; a repeated one

@@ -21,12 +21,15 @@ public protocol FileProvider {
   func glob(_ pattern: String) throws(FileError) -> [String]
   /// The value of a variable of the process environment; nil when it isn't set.
   func environment(_ name: String) -> String?
+  /// The addresses of a host, as text; none when it isn't known.
+  func addresses(of host: String) -> [String]
 }
 
 /// Files and environment held in memory.
 public struct MemoryFiles: FileProvider, Sendable {
   public var files: [String: [UInt8]]
   public var variables: [String: String]
+  public var hosts: [String: [String]] = [:]
 
   public init(_ files: [String: String] = [:], environment variables: [String: String] = [:]) {
     self.files = files.mapValues { Array($0.utf8) }
@@ -42,6 +45,8 @@ public struct MemoryFiles: FileProvider, Sendable {
     let patternBytes = Array(pattern.utf8)
     return files.keys.filter { matches(Array($0.utf8)[...], patternBytes[...]) }.sorted()
   }
+
+  public func addresses(of host: String) -> [String] { hosts[host] ?? [] }
 
   public func environment(_ name: String) -> String? {
     variables[name]

@@ -20,6 +20,7 @@ import Testing
     bundle.patterns["/none/*"] = []
     bundle.environment["HOME"] = "/root"
     bundle.environment.updateValue(nil, forKey: "UNSET")
+    bundle.hosts = ["localhost": ["127.0.0.1", "::1"], "gone.test": []]
     bundle.configurationFiles = ["/srv/portico/conf/a.conf"]
     return bundle
   }

@@ -1,14 +1,18 @@
 // A client's connection: socket, TLS, what waits to be sent, one deadline. What its bytes mean is
 // the protocol's affair (H1Connection, or H2Connection once that was agreed).
 //
-//   accepted ─► (peeking ─► handshaking) ─► open ─► closed
+//   accepted ─► (introducing) ─► (peeking ─► handshaking) ─► open ─► closed
 
 import CLinux
 import HTTP
 
 /// One connection of a client.
 final class ClientConnection {
-  enum Phase { case peeking, handshaking, open, closed }
+  enum Phase {
+    /// A PROXY protocol header has to come first.
+    case introducing
+    case peeking, handshaking, open, closed
+  }
 
   unowned(unsafe) let core: WorkerCore
   let loop: Loop
@@ -52,6 +56,7 @@ final class ClientConnection {
     facts.openedAt = loop.now
     facts.tls = nil
     facts.isPlainOnTLS = false
+    facts.forgetProxyHeader()
     hasYielded = false
     // A socket that was just accepted often has its request already: EPOLLIN would say so at once.
     transport.open(fd, readable: true, writable: true)
@@ -59,6 +64,15 @@ final class ClientConnection {
     facts.plan = plan
     address = listen.addresses.count == 1 ? listen.addresses[0] : listen.address(for: facts.localAddress)
     http.open()
+    if address.takesProxyHeader {
+      phase = .introducing
+      return awaitProxyHeader()
+    }
+    begin()
+  }
+
+  /// Lets the client's own bytes be read.
+  func begin() {
     if address.isTLS {
       phase = .peeking
       loop.setTimer(timer, after: address.handshakeTimeout, for: handle)
@@ -104,6 +118,7 @@ final class ClientConnection {
   func onEvent(_ readiness: Readiness) {
     transport.note(readiness)
     switch phase {
+    case .introducing: readProxyHeader()
     case .peeking: peek()
     case .handshaking: handshake()
     case .open:
@@ -132,6 +147,11 @@ final class ClientConnection {
 
   func onTimeout() {
     switch phase {
+    case .introducing:
+      core.errorLog.write(
+        .info, "client timed out while reading PROXY protocol, client: \(facts.peerAddress.host)",
+        connection: facts.serial)
+      close()
     case .peeking, .handshaking:
       core.errorLog.write(
         .info, "client timed out while SSL handshaking, client: \(facts.peerAddress.host)",
@@ -161,9 +181,10 @@ final class ClientConnection {
 
   private func startTLS() {
     guard let context = address.tlsContext(core.tlsLibrary, core.errorLog),
-      let session = TLSSession(server: context, fd: transport.fd, resolver: core.nameResolver(address))
+      let session = TLSSession(server: context, fd: transport.fd, resolver: core.nameResolver(address, of: plan))
     else { return close() }
     session.offersHTTP2 = address.speaksHTTP2
+    session.connection = facts
     transport.start(session)
     facts.tls = session
     phase = .handshaking

@@ -18,6 +18,8 @@ enum WorkerMessage: Sendable {
   case peers(upstream: String, servers: [ResolvedServer])
   /// A name that an exchange waits for.
   case resolved(exchange: UInt64, name: String, addresses: [SocketAddress], problem: String?)
+  /// Certificates to exchange for newer ones.
+  case renewed([CertificateRenewal])
   /// Write out buffered log lines.
   case flushLogs
   /// Close listening sockets that no thread polls any more.
@@ -162,6 +164,7 @@ final class Worker {
         guard let exchange = core.exchanges.object(Handle(raw: exchange)) else { continue }
         exchange.onResolved(name, addresses, problem)
         exchange.stream.flush()
+      case .renewed(let renewals): core.plan.renew(renewals)
       case .flushLogs: core.accessLogs.flush(now: loop.now)
       case .close(let sockets): close(sockets)
       }

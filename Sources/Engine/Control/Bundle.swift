@@ -6,7 +6,7 @@
 // read private keys, and a worker that died is replaced even if the disk holds something broken
 // meanwhile.
 //
-//   "PORTICOB" version | options | files | patterns | environment | configuration files
+//   "PORTICOB" version | options | files | patterns | environment | hosts | configuration files
 //
 // Numbers are little-endian; strings, byte strings and lists carry their length in front.
 
@@ -29,6 +29,8 @@ struct Bundle: Sendable, Equatable {
   var patterns: [String: [String]] = [:]
   /// Each environment variable that was asked for.
   var environment: [String: String?] = [:]
+  /// The addresses of each host that was asked for.
+  var hosts: [String: [String]] = [:]
   /// The configuration files proper, in the order in which they were read: what `-T` prints.
   var configurationFiles: [String] = []
 
@@ -54,6 +56,10 @@ struct Bundle: Sendable, Equatable {
     writer.list(environment.sorted { $0.key < $1.key }) { writer, variable in
       writer.string(variable.key)
       writer.optionalString(variable.value)
+    }
+    writer.list(hosts.sorted { $0.key < $1.key }) { writer, host in
+      writer.string(host.key)
+      writer.list(host.value) { $0.string($1) }
     }
     writer.list(configurationFiles) { $0.string($1) }
     return writer.bytes
@@ -81,6 +87,12 @@ struct Bundle: Sendable, Equatable {
       let name = reader.string()
       environment.updateValue(reader.optionalString(), forKey: name)
     }
+    reader.list { reader in
+      let host = reader.string()
+      var addresses: [String] = []
+      reader.list { addresses.append($0.string()) }
+      hosts[host] = addresses
+    }
     reader.list { configurationFiles.append($0.string()) }
     if reader.isBroken || !reader.isAtEnd { return nil }
   }
@@ -89,7 +101,7 @@ struct Bundle: Sendable, Equatable {
 
   private static let magic = Array("PORTICOB".utf8)
   // Supervisor and worker are always the same binary; the version catches what breaks that.
-  private static let version: UInt32 = 1
+  private static let version: UInt32 = 2
 }
 
 extension Bundle {

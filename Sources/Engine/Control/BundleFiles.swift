@@ -44,6 +44,14 @@ final class RecordedFiles {
     return value
   }
 
+  /// The addresses of a host.
+  func lookedUp(_ host: String) -> [String] {
+    if let known = bundle.hosts[host] { return known }
+    let addresses = ProcessFiles.addresses(of: host)
+    bundle.hosts[host] = addresses
+    return addresses
+  }
+
   /// Names the files that are configuration proper, in order.
   func noteConfigurationFiles(_ paths: [String]) { bundle.configurationFiles = paths }
 }

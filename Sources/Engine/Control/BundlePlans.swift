@@ -21,6 +21,7 @@ extension RecordedFiles: FileProvider {
   func read(_ path: String) throws(FileError) -> [UInt8] { try content(path).bytes() }
   func glob(_ pattern: String) throws(FileError) -> [String] { matches(pattern) }
   func environment(_ name: String) -> String? { variable(name) }
+  func addresses(of host: String) -> [String] { lookedUp(host) }
 
   // Plans made here are only looked at, one after another: they share the memory of their servers'
   // states, which a registry never gives back.
@@ -60,6 +61,7 @@ extension ReplayedFiles: FileProvider {
   func read(_ path: String) throws(FileError) -> [UInt8] { try content(path).bytes() }
   func glob(_ pattern: String) throws(FileError) -> [String] { matches(pattern) }
   func environment(_ name: String) -> String? { variable(name) }
+  func addresses(of host: String) -> [String] { bundle.hosts[host] ?? [] }
 
   /// Builds one plan for each worker thread.
   func makePlans(_ registry: PeerRegistry, _ ticketKeys: TLSTicketKeyRing) throws(ApplyFailure)

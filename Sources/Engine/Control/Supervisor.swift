@@ -33,6 +33,8 @@ final class Supervisor {
   var backOff = RestartBackOff()
   /// When to start the next worker process.
   var restartAt: Milliseconds?
+  /// When to look at certificates on disk.
+  var watchAt: Milliseconds = 0
   /// Whether SIGWINCH has sent the worker process away.
   var isWorkerSentAway = false
   var reloads = ReloadQueue()
@@ -91,7 +93,8 @@ final class Supervisor {
 
   /// How long the loop may sleep.
   private func nextDeadline() -> Milliseconds {
-    let deadlines = [restartAt, worker?.answerBy, worker?.endBy, successor?.answerBy]
+    let watch = current.certificates.isEmpty ? nil : watchAt
+    let deadlines = [restartAt, worker?.answerBy, worker?.endBy, successor?.answerBy, watch]
       .compactMap { $0 }
     guard let next = deadlines.min() else { return -1 }
     // The clock is coarse: one tick more, so that the deadline has passed when the loop wakes.
@@ -100,6 +103,10 @@ final class Supervisor {
 
   private func onDeadlines() {
     let now = Clock.monotonic
+    if watchAt <= now {
+      watchAt = now + Self.watchPeriodMs
+      lookAtCertificates()
+    }
     if let at = restartAt, at <= now {
       restartAt = nil
       startWorker()

@@ -10,10 +10,11 @@ struct SupervisorGeneration {
   let main: MainSettings
   let identity: Identity?
   /// The bundle, in a file without a name.
-  let bundle: Int32
+  var bundle: Int32
   var listeners: Listeners
   var logs: [String: Int32]
   let pidFile: PidFile
+  var certificates: CertificateWatch
   /// What the configuration warned of, for logs.
   let warnings: [String]
   /// The same for people.
@@ -51,7 +52,7 @@ struct SupervisorGeneration {
         number: number, main: plan.main, identity: identity,
         bundle: try makeBundle(files.bundle, orClose: listeners, except: old),
         listeners: listeners, logs: logs, pidFile: PidFile(path: pidPath),
-        warnings: reading.warnings, report: reading.report)
+        certificates: CertificateWatch(plan), warnings: reading.warnings, report: reading.report)
     } catch {
       for fd in logs.values { _ = linux_close(fd) }
       throw error

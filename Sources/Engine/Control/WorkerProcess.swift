@@ -118,6 +118,7 @@ final class WorkerProcess {
     case .apply(let generation, let identity, let limit):
       apply(generation, identity: identity, descriptorLimit: limit)
     case .reopened: replaceLogs()
+    case .renew(let renewals): for thread in threads.values { thread.mailbox.post(.renewed(renewals)) }
     case .drain(let deadlineMs): drain(deadlineMs: deadlineMs)
     case .stop: stop()
     }

@@ -6,6 +6,7 @@
 //     forget (listeners that are gone) …       ─►  staged
 //     apply(generation)                        ─►  builds plans; on failure drops what was staged
 //                                              ◄─  ready(generation) | failed(generation, problems)
+//     renew(certificates)                      ─►  exchanged in the plans that serve
 //     reopened                                 ─►  puts the staged logs in place of the old ones
 //     drain(deadline) | stop                   ─►  ends
 //
@@ -26,6 +27,7 @@ enum WorkerOrder: Equatable {
   case forget([UInt64])
   case apply(generation: Int, identity: Identity?, descriptorLimit: Int?)
   case reopened
+  case renew([CertificateRenewal])
   case drain(deadlineMs: Int?)
   case stop
 }

@@ -25,6 +25,14 @@ extension WorkerOrder {
       writer.number(5)
       writer.signed(deadline ?? -1)
     case .stop: writer.number(6)
+    case .renew(let renewals):
+      writer.number(7)
+      writer.list(renewals) { writer, renewal in
+        writer.string(renewal.certificatePath)
+        writer.string(renewal.keyPath)
+        writer.blob(renewal.certificatePEM)
+        writer.blob(renewal.keyPEM)
+      }
     }
     return writer.bytes
   }
@@ -58,6 +66,15 @@ extension WorkerOrder {
       let deadline = reader.signed()
       self = .drain(deadlineMs: deadline < 0 ? nil : deadline)
     case 6: self = .stop
+    case 7:
+      var renewals: [CertificateRenewal] = []
+      reader.list { reader in
+        renewals.append(
+          CertificateRenewal(
+            certificatePath: reader.string(), keyPath: reader.string(),
+            certificatePEM: reader.blob(), keyPEM: reader.blob()))
+      }
+      self = .renew(renewals)
     default: return nil
     }
     if reader.isBroken || !reader.isAtEnd { return nil }

@@ -66,6 +66,8 @@ final class ConnectionFacts {
   var requestCount = 0
   var openedAt: Milliseconds = 0
   var tls: TLSSession?
+  /// What a PROXY protocol header said; nil where none came.
+  var proxy: ProxyFacts?
   /// The client spoke plain HTTP on a port that wants TLS.
   var isPlainOnTLS = false
   var fd: Int32 = -1

@@ -16,6 +16,7 @@ extension Exchange {
       return fail(405)
     }
     guard normalizeTarget() else { return fail(400) }
+    findRealAddress()
     guard admitByTLS() else { return }
     if let program = site.program {
       guard run(program) else { return }
@@ -165,6 +166,7 @@ extension Exchange {
 
   /// Applies limits, then lets the location's content answer.
   func answer() {
+    findRealAddress()
     let core = location.settings.core.value
     if !core.tryFiles.isEmpty {
       guard tryFiles(core) else { return }

@@ -11,6 +11,9 @@ extension Exchange {
     case .ssl_ciphers: return arena.copy(tls.offeredCiphers)
     case .ssl_curve: return tls.curve
     case .ssl_curves: return arena.copy(tls.offeredCurves)
+    case .ssl_sigalgs: return arena.copy(tls.offeredSignatures)
+    // OpenSSL says these from 3.5 and 4.0 on.
+    case .ssl_sigalg, .ssl_client_sigalg, .ssl_ech_status, .ssl_ech_outer_server_name: return Bytes()
     case .ssl_session_id: return arena.copy(tls.sessionID)
     case .ssl_session_reused: return tls.isResumed ? Bytes("r") : Bytes(".")
     case .ssl_server_name: return tls.serverName.isEmpty ? nil : tls.serverName

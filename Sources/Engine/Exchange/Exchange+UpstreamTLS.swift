@@ -7,7 +7,8 @@ extension Exchange {
   /// What a kept connection must have been opened with to serve this exchange.
   var upstreamTLSKey: UpstreamConnection.TLSKey? {
     guard proxyIsTLS, let tls = location.upstreamTLS else { return nil }
-    return UpstreamConnection.TLSKey(tls: tls, name: Array(upstreamServerName.string.utf8))
+    let name = upstreamServerName.string + certificateNames
+    return UpstreamConnection.TLSKey(tls: tls, name: Array(name.utf8))
   }
 
   /// `proxy_ssl_name`, by default the host of proxy_pass.
@@ -22,7 +23,13 @@ extension Exchange {
 
   /// Whose session may be resumed: of one server under one name.
   private var resumptionName: String {
-    "\(attempt.peerName ?? "") \(upstreamServerName.string)"
+    "\(attempt.peerName ?? "") \(upstreamServerName.string)\(certificateNames)"
+  }
+
+  /// What tells connections with one certificate from those with another, where variables name it.
+  private var certificateNames: String {
+    guard let dynamic = location.upstreamTLS?.dynamic else { return "" }
+    return "\0" + names(of: dynamic)
   }
 
   func makeUpstreamSession(_ fd: Int32) -> TLSSession? {
@@ -34,10 +41,12 @@ extension Exchange {
       let isAddress =
         SocketAddress(literal: name, port: 0) != nil || name.isEmpty
       let resumption = settings.reusesSessions ? tls.resumptions[resumptionName] : nil
-      return TLSSession(
+      let session = TLSSession(
         client: context, fd: fd,
         serverName: settings.sendsServerName && !isAddress ? name : nil,
         verifyName: settings.verifies ? name : nil, resuming: resumption)
+      if let session, let dynamic = tls.dynamic, !load(dynamic, into: session) { return nil }
+      return session
     } catch {
       log(.error, "\(error.message)")
       return nil

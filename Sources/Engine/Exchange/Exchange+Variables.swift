@@ -11,6 +11,7 @@ extension Exchange {
     case .builtin(let name): return value(of: name)
     case .slot(let slot), .map(let slot): return slotValue(slot)
     case .member(let family, let name): return value(of: family, name)
+    case .proxyField(let field): return value(of: field)
     }
   }
 
@@ -135,7 +136,8 @@ extension Exchange {
     case .server_protocol: return protocolName
     case .status: return arena.decimal(errorStatus != 0 && !didSendHead ? errorStatus : response.status)
     case .remote_addr: return remoteAddress
-    case .remote_port: return arena.decimal(Int(connection.peerAddress.port))
+    case .remote_port: return port(of: clientAddress)
+    case .realip_remote_addr, .realip_remote_port: return peerValue(name)
     case .binary_remote_addr: return binaryAddress
     case .server_addr: return arena.copy(connection.localAddress.host)
     case .server_port: return arena.decimal(Int(connection.localAddress.port))
@@ -163,7 +165,10 @@ extension Exchange {
     case .request_filename: return filePath(for: uri, in: location)
     case .request_body: return body.file == nil ? body.memory.map { $0.unread } : nil
     case .request_body_file: return body.file.map { arena.copy($0.path) }
-    case .proxy_protocol_addr, .upstream_cache_status: return nil
+    case .proxy_protocol_addr, .proxy_protocol_port, .proxy_protocol_server_addr,
+      .proxy_protocol_server_port:
+      return proxyProtocolValue(name)
+    case .upstream_cache_status: return nil
     case .proxy_host: return proxyHost
     case .proxy_port: return proxyPort
     case .proxy_add_x_forwarded_for: return forwardedFor
@@ -204,14 +209,10 @@ extension Exchange {
     return name.isEmpty ? site.primaryName : name
   }
 
-  private var remoteAddress: Bytes {
-    let room = arena.allocate(64)
-    let count = connection.peerAddress.writeHost(into: room)
-    return room.readOnly.prefix(count)
-  }
+  private var remoteAddress: Bytes { text(of: clientAddress) }
 
   private var binaryAddress: Bytes {
-    let bytes = connection.peerAddress.addressBytes
+    let bytes = clientAddress.addressBytes
     let room = arena.allocate(bytes.count)
     for (index, byte) in bytes.enumerated() { room[index] = byte }
     return room.readOnly

@@ -58,6 +58,8 @@ final class Exchange {
   var isInternal = false
   /// Bound: internal redirects of one request (as in nginx, ten), a loop ends with a 500.
   var redirectsLeft = 11
+  /// The client's address as somebody trusted said it.
+  var realAddress: SocketAddress?
   var startedAt: Milliseconds = 0
   var startedWall: Milliseconds = 0
   var keepAlive = true
@@ -116,11 +118,11 @@ final class Exchange {
   }
 
   /// Begins a life: called when the first byte of a request is there.
-  func start(handle: Handle, stream: ClientStream) {
+  func start(handle: Handle, stream: ClientStream, _ plan: Plan) {
     self.handle = handle
     self.stream = stream
     state = .receiving
-    if plan !== core.plan { plan = core.plan }
+    if self.plan !== plan { self.plan = plan }
     fitValues()
     startedAt = loop.now
     startedWall = loop.wallTime
@@ -169,6 +171,14 @@ final class Exchange {
     handle = .none
   }
 
+  /// Ends an exchange that was no request: nothing is logged.
+  func abandon() {
+    state = .idle
+    reset()
+    core.exchanges.giveBack(handle)
+    handle = .none
+  }
+
   private func reset() {
     request.reset()
     headBytes = Bytes()
@@ -185,6 +195,7 @@ final class Exchange {
     for index in values.indices { values[index] = nil }
     captures.removeAll()
     requestID = nil
+    realAddress = nil
     if let openFile { openFile.release() }
     openFile = nil
     preconditionPage = nil
@@ -237,7 +248,7 @@ final class Exchange {
     errorLog.write(level, line, connection: connection.serial)
   }
 
-  var clientText: String { connection.peerAddress.host }
+  var clientText: String { clientAddress.host }
 
   /// Gives the file in use back, if there is one, and takes another.
   func use(_ file: CachedFile) {

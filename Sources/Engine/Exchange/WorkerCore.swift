@@ -57,9 +57,9 @@ final class WorkerCore {
 
   /// What chooses the certificates of an address. Made when it is first asked for, so that taking a
   /// plan up takes the same time whatever its size.
-  func nameResolver(_ address: AddressPlan) -> TLSNameResolver {
+  func nameResolver(_ address: AddressPlan, of plan: Plan) -> TLSNameResolver {
     if let made = address.resolver { return made }
-    let made = SiteNameResolver(address, tlsLibrary, errorLog)
+    let made = DynamicNameResolver(address, self, plan)
     address.resolver = made
     return made
   }
@@ -76,10 +76,10 @@ final class WorkerCore {
   }
 
   /// Takes an exchange for `stream`.
-  func takeExchange(_ stream: ClientStream) -> Exchange {
+  func takeExchange(_ stream: ClientStream, _ plan: Plan? = nil) -> Exchange {
     let (exchange, handle) = exchanges.take { Exchange(core: self) }
     clock.update(wallMs: loop.wallTime)
-    exchange.start(handle: handle, stream: stream)
+    exchange.start(handle: handle, stream: stream, plan ?? self.plan)
     return exchange
   }
 

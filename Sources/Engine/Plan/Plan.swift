@@ -51,6 +51,17 @@ final class Plan {
   }
 }
 
+extension Plan {
+  /// Exchanges certificates in every site that shows them; handshakes from here on use them.
+  func renew(_ renewals: [CertificateRenewal]) {
+    var seen: Set<ObjectIdentifier> = []
+    for site in listens.flatMap(\.addresses).flatMap(\.sites) {
+      guard let tls = site.tls, seen.insert(ObjectIdentifier(tls)).inserted else { continue }
+      for renewal in renewals { tls.renew(renewal) }
+    }
+  }
+}
+
 /// A socket to listen on, with the sites of each address that it accepts for.
 final class ListenPlan {
   let settings: ListenSettings
@@ -72,6 +83,8 @@ final class ListenPlan {
 final class AddressPlan {
   let address: SocketAddress
   var isTLS = false
+  /// Connections begin with a PROXY protocol header.
+  var takesProxyHeader = false
   var speaksHTTP2 = false
   let names = ServerNames<Site>()
   var defaultSite: Site

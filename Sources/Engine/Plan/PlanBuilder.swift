@@ -11,6 +11,9 @@ struct PlanPaths: Sendable {
   var prefix: String
   /// Of included files and certificates; ends in a slash.
   var confFolder: String
+
+  /// The path of a file that the configuration names.
+  func confFile(_ path: String) -> String { path.hasPrefix("/") ? path : confFolder + path }
 }
 
 /// What plans of one process share and what outlives them.
@@ -248,8 +251,27 @@ final class PlanBuilder {
     for (prefix, family) in Self.families where name.hasPrefix(prefix) {
       return .member(family, store.append(String(name.dropFirst(prefix.count))))
     }
+    if name.hasPrefix(Self.proxyFieldPrefix) {
+      return proxyField(String(name.dropFirst(Self.proxyFieldPrefix.count)))
+    }
     pendingNames.append((name, currentWord))
     return .slot(slot(name))
+  }
+
+  private static let proxyFieldPrefix = "proxy_protocol_tlv_"
+
+  private func proxyField(_ name: String) -> Variable {
+    if let field = ProxyField(name: name) { return .proxyField(field) }
+    let known =
+      ProxyField.names.keys + ProxyField.namesInsideSSL.keys.map { "ssl_\($0)" } + ["ssl_verify"]
+    var message = "\"\(name)\" is no field of the PROXY protocol"
+    if let nearest = nearestName(to: name, among: known) {
+      message += "; did you mean \"\(nearest)\"?"
+    } else {
+      message += "; it knows \(known.sorted().joined(separator: ", ")) and numbers such as 0xEA and ssl_0x21"
+    }
+    diagnostics.error(message, at: currentWord)
+    return .builtin(.pipe)
   }
 
   private static let families: [(String, Variable.Family)] = [
@@ -274,7 +296,7 @@ final class PlanBuilder {
 
   /// The bytes of a file that the configuration names, relative to the configuration's folder.
   func read(_ path: String, _ argument: Int?) throws(Refusal) -> [UInt8] {
-    let full = path.hasPrefix("/") ? path : surroundings.paths.confFolder + path
+    let full = surroundings.paths.confFile(path)
     if let bytes = fileCache[full] { return bytes }
     do throws(FileError) {
       let bytes = try files.read(full)

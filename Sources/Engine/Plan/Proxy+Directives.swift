@@ -114,8 +114,11 @@ extension Row {
     .number("proxy_ssl_verify_depth", .httpServerLocation, 0...100, \.location.upstreamTLS.verifyDepth, "1", "The longest chain of certificates that is verified."),
     .file("proxy_ssl_trusted_certificate", .httpServerLocation, \.location.upstreamTLS.trustedCertificates, "The CA certificates that upstreams are verified by."),
     .file("proxy_ssl_crl", .httpServerLocation, \.location.upstreamTLS.crl, "Revoked certificates of upstreams."),
-    .file("proxy_ssl_certificate", .httpServerLocation, \.location.upstreamTLS.certificate, "The certificate that is shown to upstreams that ask for one."),
-    .file("proxy_ssl_certificate_key", .httpServerLocation, \.location.upstreamTLS.key, "The file with that certificate's key."),
+    .certificate("proxy_ssl_certificate", .httpServerLocation, \.location.upstreamTLS.certificate, "The certificate that is shown to upstreams that ask for one."),
+    .certificate("proxy_ssl_certificate_key", .httpServerLocation, \.location.upstreamTLS.key, "The file with that certificate's key."),
+    Row("proxy_ssl_certificate_cache", .httpServerLocation, 1...3, "How many certificates and keys with variables in their names are kept, and for how long.", standard: "off") { scope, directive throws(Refusal) in
+      scope.location.upstreamTLS.certificateCache = try certificateCache(directive)
+    },
     .file("proxy_ssl_password_file", .httpServerLocation, \.location.upstreamTLS.passwords, "A file with passwords for the key, one a line."),
     Row("proxy_ssl_conf_command", .httpServerLocation, 2...2, "An OpenSSL configuration command.") { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.upstreamTLS.confCommands = [] }

@@ -97,6 +97,7 @@ struct ListenDraft {
   var settings: ListenSettings
   var isDefault = false
   var isTLS = false
+  var takesProxyHeader = false
   var speaksHTTP2 = false
   /// Parameters that only concern the socket were given.
   var setsSocket = false

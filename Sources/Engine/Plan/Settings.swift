@@ -77,11 +77,16 @@ struct TLSSettings {
   var verifyDepth = 1
   var rejectsHandshake = false
   var bufferBytes = 16 << 10
+  var takesEarlyData = false
+  var staples = false
+  var stapleFile: Word?
   var curves: String?
   var dhparam: Word?
   var passwords: Word?
   /// `http2 on`: ALPN names h2.
   var offersHTTP2 = false
+  var certificateCache: CertificateCacheSettings?
+  var isWatched = true
   var handshakeTimeout: Milliseconds = 60_000
 
   enum ClientVerification: String, CaseIterable {
@@ -115,6 +120,7 @@ struct LocationSettings {
   }
 
   var core = Shared(CoreSettings())
+  var realIP = Shared(RealIPSettings())
   var log = Shared(LogSettings())
   var headers = Shared(HeaderSettings())
   var proxy = Shared(ProxySettings())
@@ -375,4 +381,5 @@ struct UpstreamTLSSettings {
   var reusesSessions = true
   var confCommands: [(name: Word, value: Word)] = []
   var passwords: Word?
+  var certificateCache: CertificateCacheSettings?
 }

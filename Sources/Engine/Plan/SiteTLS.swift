@@ -4,16 +4,39 @@ import HTTP
 
 /// What a site shows to TLS clients. Its context is made on the worker's own thread, on demand.
 final class SiteTLS {
-  let policy: TLSServerPolicy
+  private(set) var policy: TLSServerPolicy
+  /// The supervisor looks whether its certificates are renewed.
+  let isWatched: Bool
+  private let dynamic: DynamicCertificates?
   private let ticketKeys: TLSTicketKeys
   private var made: TLSServerContext?
   /// Why the context can't be made: said once.
   private(set) var problem: String?
 
-  init(policy: TLSServerPolicy, ticketKeys: TLSTicketKeys, problem: String? = nil) {
+  init(
+    policy: TLSServerPolicy, ticketKeys: TLSTicketKeys, dynamic: DynamicCertificates? = nil,
+    isWatched: Bool = false, problem: String? = nil
+  ) {
+    self.isWatched = isWatched
+    self.dynamic = dynamic
     self.policy = policy
     self.ticketKeys = ticketKeys
     self.problem = problem
+  }
+
+  /// Takes a renewed pair up, if it is one of this site.
+  func renew(_ renewal: CertificateRenewal) {
+    for index in policy.certificates.indices {
+      let known = policy.certificates[index]
+      guard known.certificatePath == renewal.certificatePath, known.keyPath == renewal.keyPath else {
+        continue
+      }
+      policy.certificates[index].certificatePEM = renewal.certificatePEM
+      policy.certificates[index].keyPEM = renewal.keyPEM
+      // Sessions that began keep the context they have; theirs aren't resumed under the new one.
+      made = nil
+      problem = nil
+    }
   }
 
   /// The context, or nil if the certificate is broken: only this site's handshakes fail then.
@@ -21,7 +44,8 @@ final class SiteTLS {
     if let made { return made }
     if problem != nil { return nil }
     do throws(TLSConfigurationError) {
-      let context = try TLSServerContext(policy: policy, library: library, ticketKeys: ticketKeys)
+      let context = try TLSServerContext(
+        policy: policy, library: library, ticketKeys: ticketKeys, dynamic: dynamic)
       made = context
       return context
     } catch {
@@ -33,8 +57,8 @@ final class SiteTLS {
 }
 
 /// Chooses the site's context for the server name of a handshake.
-final class SiteNameResolver: TLSNameResolver {
-  private unowned let address: AddressPlan
+class SiteNameResolver: TLSNameResolver {
+  unowned let address: AddressPlan
   private let library: TLSLibrary
   private let errorLog: ErrorLog
   private var captures = CaptureSet()
@@ -72,10 +96,15 @@ extension AddressPlan {
 /// TLS towards the upstreams of one location.
 final class UpstreamTLS {
   let options: TLSClientOptions
+  /// Certificates with variables in their names.
+  let dynamic: DynamicCertificates?
   private var made: TLSClientContext?
   private(set) var resumptions: [String: TLSResumption] = [:]
 
-  init(options: TLSClientOptions) { self.options = options }
+  init(options: TLSClientOptions, dynamic: DynamicCertificates? = nil) {
+    self.options = options
+    self.dynamic = dynamic
+  }
 
   func context(_ library: TLSLibrary) throws(TLSConfigurationError) -> TLSClientContext {
     if let made { return made }

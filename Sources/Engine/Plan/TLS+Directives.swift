@@ -5,16 +5,20 @@ import HTTP
 
 extension Row {
   static let tlsRows: [Row] = [
-    Row("ssl_certificate", .httpServer, 1...1, "A file with the certificate and its chain; several for several key types.") { scope, directive throws(Refusal) in
-      try refuseVariables(directive)
+    Row("ssl_certificate", .httpServer, 1...1, "A file with the certificate and its chain, with variables or as `data:…`; several for several key types.") { scope, directive throws(Refusal) in
+      try checkCertificateSource(directive)
       if scope.isFirst(directive) { scope.server.tls.certificates = [] }
       scope.server.tls.certificates.append(directive.arguments[0])
     }.repeatable(),
-    Row("ssl_certificate_key", .httpServer, 1...1, "The file with the certificate's key.") { scope, directive throws(Refusal) in
-      try refuseVariables(directive)
+    Row("ssl_certificate_key", .httpServer, 1...1, "The file with the certificate's key, with variables, as `data:…` or `store:file:…`.") { scope, directive throws(Refusal) in
+      try checkCertificateSource(directive)
       if scope.isFirst(directive) { scope.server.tls.keys = [] }
       scope.server.tls.keys.append(directive.arguments[0])
     }.repeatable(),
+    .flag("ssl_certificate_watch", .httpServer, \.server.tls.isWatched, "on", "Whether renewed certificate files are taken up within two seconds, without a reload. Not in nginx."),
+    Row("ssl_certificate_cache", .httpServer, 1...3, "How many certificates and keys with variables in their names are kept, and for how long.", standard: "off") { scope, directive throws(Refusal) in
+      scope.server.tls.certificateCache = try certificateCache(directive)
+    },
     .file("ssl_password_file", .httpServer, \.server.tls.passwords, "A file with passwords for keys, one a line."),
     Row("ssl_protocols", .httpServer, 1...6, "The TLS versions that are spoken.", standard: "TLSv1.2 TLSv1.3") { scope, directive throws(Refusal) in
       scope.server.tls.protocols = try protocols(directive)
@@ -42,7 +46,10 @@ extension Row {
     .choice("ssl_verify_client", .httpServer, \.server.tls.verify, "off", "Whether clients show certificates."),
     .number("ssl_verify_depth", .httpServer, 0...100, \.server.tls.verifyDepth, "1", "The longest chain of client certificates."),
     .flag("ssl_reject_handshake", .httpServer, \.server.tls.rejectsHandshake, "off", "Whether handshakes for this server are refused."),
-    .size("ssl_buffer_size", .httpServer, \.server.tls.bufferBytes, "16k", "Accepted for nginx's sake: records are as large as what is sent at a time."),
+    .size("ssl_buffer_size", .httpServer, \.server.tls.bufferBytes, "16k", "The longest TLS record that is sent; 16k at most."),
+    .flag("ssl_early_data", .httpServer, \.server.tls.takesEarlyData, "off", "Whether requests in TLS 1.3 early data are taken; they may be replays, see `$ssl_early_data`."),
+    .flag("ssl_stapling", .httpServer, \.server.tls.staples, "off", "Whether clients that ask get the OCSP response of `ssl_stapling_file`."),
+    .file("ssl_stapling_file", .httpServer, \.server.tls.stapleFile, "The OCSP response, in DER; responders are not asked."),
     .optionalText("ssl_ecdh_curve", .httpServer, \.server.tls.curves, "The key exchange groups, in OpenSSL's syntax."),
     .file("ssl_dhparam", .httpServer, \.server.tls.dhparam, "Parameters for DHE ciphers."),
   ]

@@ -20,7 +20,8 @@ extension PlanBuilder {
     var maker = TLSPolicyBuilder(self, settings, draft.word)
     let policy = maker.make()
     let made = SiteTLS(
-      policy: policy, ticketKeys: ticketKeys(settings, draft), problem: maker.problem)
+      policy: policy, ticketKeys: ticketKeys(settings, draft), dynamic: maker.dynamic,
+      isWatched: settings.value.isWatched, problem: maker.problem)
     madeSites[settings.identity] = (settings, made)
     return made
   }
@@ -67,9 +68,11 @@ extension PlanBuilder {
   func source(
     _ certificate: Word, _ key: Word, _ passwords: [[UInt8]]
   ) throws(Refusal) -> TLSCertificateSource {
-    TLSCertificateSource(
-      certificatePEM: try read(certificate.text, nil), keyPEM: try read(key.text, nil),
-      certificatePath: certificate.text, keyPath: key.text, passwords: passwords)
+    let (certificatePEM, name) = try certificateBytes(certificate)
+    let (keyPEM, keyName) = try certificateBytes(key)
+    return TLSCertificateSource(
+      certificatePEM: certificatePEM, keyPEM: keyPEM, certificatePath: name, keyPath: keyName,
+      passwords: passwords)
   }
 }
 
@@ -80,6 +83,7 @@ struct TLSPolicyBuilder {
   private let server: Word
   /// What makes the site's certificate unusable.
   private(set) var problem: String?
+  private(set) var dynamic: DynamicCertificates?
 
   init(_ builder: PlanBuilder, _ settings: Shared<TLSSettings>, _ server: Word) {
     self.builder = builder
@@ -106,6 +110,9 @@ struct TLSPolicyBuilder {
     policy.verifyClient = settings.verify.mode
     policy.alpn = settings.offersHTTP2 ? ["h2", "http/1.1", "http/1.0"] : ["http/1.1", "http/1.0"]
     policy.rejectHandshake = settings.rejectsHandshake
+    policy.earlyData = settings.takesEarlyData
+    policy.recordBytes = min(max(settings.bufferBytes, 512), 16 << 10)
+    if settings.staples { policy.stapleDER = staple() }
     if settings.verify == .on || settings.verify == .optional,
       settings.clientCertificates == nil && settings.trustedCertificates == nil
     {
@@ -116,6 +123,14 @@ struct TLSPolicyBuilder {
     check(policy)
     readCertificates(into: &policy)
     return policy
+  }
+
+  private func staple() -> [UInt8] {
+    if settings.stapleFile == nil {
+      builder.diagnostics.error(
+        "\"ssl_stapling\" needs \"ssl_stapling_file\": OCSP responders are not asked", at: server)
+    }
+    return read(settings.stapleFile)
   }
 
   private func read(_ file: Word?) -> [UInt8] {
@@ -141,7 +156,17 @@ struct TLSPolicyBuilder {
     } catch {
       report(error.message, settings.passwords ?? server)
     }
-    for (certificate, key) in builder.certificateWords(certificates, keys, settings.confCommands) {
+    let pairs = builder.certificateWords(certificates, keys, settings.confCommands)
+    do throws(Refusal) {
+      dynamic = try builder.dynamicCertificates(pairs, passwords, settings.certificateCache)
+    } catch {
+      report(error.message, certificates.last ?? server)
+    }
+    if dynamic != nil {
+      policy.dynamicNames = pairs.map { "\($0.certificate.text)\n\($0.key.text)" }
+      return
+    }
+    for (certificate, key) in pairs {
       do throws(Refusal) {
         let source = try builder.source(certificate, key, passwords)
         check(source, certificate, key)

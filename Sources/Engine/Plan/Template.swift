@@ -40,6 +40,8 @@ enum Variable: BitwiseCopyable {
   case map(Int)
   /// One of a family, such as `$http_NAME`.
   case member(Family, Bytes)
+  /// A field of the PROXY protocol header: `$proxy_protocol_tlv_NAME`.
+  case proxyField(ProxyField)
 
   /// Families of variables: the name follows the prefix.
   enum Family: UInt8, CaseIterable {
@@ -53,7 +55,8 @@ enum Builtin: String, CaseIterable {
   case args, binary_remote_addr, body_bytes_sent, bytes_sent, connection, connection_requests
   case connection_time, content_length, content_type, document_root, document_uri, host, hostname
   case https, is_args, is_request_port, limit_rate, msec, nginx_version, pid, pipe, proxy_protocol_addr
-  case query_string, realpath_root, remote_addr, remote_port, remote_user, request, request_body
+  case proxy_protocol_port, proxy_protocol_server_addr, proxy_protocol_server_port
+  case query_string, realip_remote_addr, realip_remote_port, realpath_root, remote_addr, remote_port, remote_user, request, request_body
   case request_body_file, request_completion, request_filename, request_id, request_length
   case request_method, request_port, request_time, request_uri, scheme, server_addr, server_name, server_port
   case server_protocol, status, time_iso8601, time_local, uri, http2
@@ -66,6 +69,7 @@ enum Builtin: String, CaseIterable {
   case ssl_client_raw_cert, ssl_client_escaped_cert, ssl_client_s_dn, ssl_client_i_dn
   case ssl_client_serial, ssl_client_fingerprint, ssl_client_verify, ssl_client_v_start
   case ssl_client_v_end, ssl_client_v_remain, ssl_client_s_dn_legacy, ssl_client_i_dn_legacy
+  case ssl_sigalg, ssl_sigalgs, ssl_client_sigalg, ssl_ech_status, ssl_ech_outer_server_name
   case tcpinfo_rtt, tcpinfo_rttvar, tcpinfo_snd_cwnd, tcpinfo_rcv_space
 
   /// Whether `set` may assign it.

@@ -21,7 +21,8 @@ extension PlanBuilder {
       place.upstreamTLS = known.tls
       return
     }
-    let made = UpstreamTLS(options: clientOptions(settings, scope.seen.first("proxy_pass")))
+    let (options, dynamic) = clientOptions(settings, scope.seen.first("proxy_pass"))
+    let made = UpstreamTLS(options: options, dynamic: dynamic)
     madeUpstreams[settings.identity] = (settings, made)
     place.upstreamTLS = made
   }
@@ -39,7 +40,9 @@ extension PlanBuilder {
       verifyName: settings.verifies ? name : nil)
   }
 
-  private func clientOptions(_ settings: Shared<UpstreamTLSSettings>, _ pass: Word?) -> TLSClientOptions {
+  private func clientOptions(
+    _ settings: Shared<UpstreamTLSSettings>, _ pass: Word?
+  ) -> (TLSClientOptions, DynamicCertificates?) {
     var options = TLSClientOptions()
     options.ciphers = settings.ciphers
     options.protocols = TLSProtocols(names: settings.protocols)
@@ -55,12 +58,15 @@ extension PlanBuilder {
       diagnostics.error(
         "\"proxy_ssl_certificate\" needs \"proxy_ssl_certificate_key\"", at: settings.certificate)
     }
-    for (certificate, key) in pairs {
-      do throws(Refusal) {
-        options.certificates.append(try source(certificate, key, try passwords(settings.passwords)))
-      } catch {
-        diagnostics.error(error.message, at: certificate)
+    var dynamic: DynamicCertificates?
+    do throws(Refusal) {
+      let passwords = try passwords(settings.passwords)
+      dynamic = try dynamicCertificates(pairs, passwords, settings.certificateCache)
+      for (certificate, key) in pairs where dynamic == nil {
+        options.certificates.append(try source(certificate, key, passwords))
       }
+    } catch {
+      diagnostics.error(error.message, at: pairs.last?.certificate ?? settings.passwords)
     }
     if settings.verifies && settings.trustedCertificates == nil {
       diagnostics.error("\"proxy_ssl_verify\" needs \"proxy_ssl_trusted_certificate\"", at: pass)
@@ -71,7 +77,7 @@ extension PlanBuilder {
         diagnostics.error(error.message, at: pairs.last?.certificate ?? pass)
       }
     }
-    return options
+    return (options, dynamic)
   }
 
   private func bytes(of file: Word?) -> [UInt8] {

@@ -73,6 +73,16 @@ enum ProcessFiles {
     return paths
   }
 
+  /// The addresses of a host, as the system's resolver knows them. Waits for it.
+  static func addresses(of host: String) -> [String] {
+    // Bound: a hundred addresses; what doesn't fit is left out.
+    var text = [CChar](repeating: 0, count: 4096)
+    let count = unsafe linux_host_addresses(host, &text, text.count)
+    return text.prefix(Int(max(0, count))).split(separator: CChar(10)).map { line in
+      String(decoding: line.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+  }
+
   /// What an environment variable holds.
   static func environment(_ name: String) -> String? {
     guard let value = unsafe linux_get_environment(name) else { return nil }

@@ -35,6 +35,41 @@ struct SocketAddress: Sendable {
     }
   }
 
+  init(_ endpoint: IPEndpoint) {
+    let address = endpoint.address
+    if address.isV6 {
+      var raw = sockaddr_in6()
+      raw.sin6_family = sa_family_t(AF_INET6)
+      raw.sin6_port = endpoint.port.bigEndian
+      unsafe withUnsafeMutableBytes(of: &raw.sin6_addr) { bytes in
+        unsafe bytes.storeBytes(of: address.high.bigEndian, as: UInt64.self)
+        unsafe bytes.storeBytes(of: address.low.bigEndian, toByteOffset: 8, as: UInt64.self)
+      }
+      self.init(raw, of: sockaddr_in6.self)
+    } else {
+      var raw = sockaddr_in()
+      raw.sin_family = sa_family_t(AF_INET)
+      raw.sin_port = endpoint.port.bigEndian
+      raw.sin_addr.s_addr = UInt32(truncatingIfNeeded: address.low).bigEndian
+      self.init(raw, of: sockaddr_in.self)
+    }
+  }
+
+  /// The IP address; nil for a Unix socket.
+  var ip: IPAddress? {
+    unsafe withUnsafeBytes(of: storage) { raw in
+      switch family {
+      case AF_INET:
+        IPAddress(v4: UInt32(bigEndian: unsafe raw.loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
+      case AF_INET6:
+        IPAddress(
+          high: UInt64(bigEndian: unsafe raw.loadUnaligned(fromByteOffset: 8, as: UInt64.self)),
+          low: UInt64(bigEndian: unsafe raw.loadUnaligned(fromByteOffset: 16, as: UInt64.self)))
+      default: nil
+      }
+    }
+  }
+
   /// The address of a Unix socket, or nil if `path` is longer than 107 bytes.
   init?(unixPath path: String) {
     var address = sockaddr_un()

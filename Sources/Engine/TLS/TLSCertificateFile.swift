@@ -115,6 +115,10 @@ final class TLSPrivateKey {
 extension TLSCertificateSource {
   /// The key needs a password: "ENCRYPTED PRIVATE KEY", or the older "Proc-Type: 4,ENCRYPTED".
   var isKeyEncrypted: Bool { keyPEM.holds("ENCRYPTED") }
+  /// One of both stands in the configuration itself.
+  var isData: Bool { certificatePath == Self.dataName || keyPath == Self.dataName }
+  /// What messages call PEM that stands in the configuration.
+  static let dataName = "data:…"
   fileprivate var hasKey: Bool { keyPEM.holds("PRIVATE KEY-----") }
 }
 

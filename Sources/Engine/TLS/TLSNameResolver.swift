@@ -28,6 +28,11 @@ class TLSNameResolver {
   /// The choice for `name`: lower-case, without a trailing dot, nil when the client sent none.
   /// Called at most once per handshake; the bytes live as long as `session`.
   func context(for name: Bytes?, session: TLSSession) -> TLSNameChoice { .keep }
+
+  /// Puts certificates into `session` that depend on the handshake; false if there are none.
+  func findCertificates(_ dynamic: TLSDynamicCertificates, for session: TLSSession) -> Bool {
+    false
+  }
 }
 
 /// OpenSSL's callback for a ClientHello: finds the server name and lets the resolver choose.

@@ -37,6 +37,14 @@ struct TLSCertificateSource: Hashable {
   }
 }
 
+/// A pair that was renewed, as it goes to the worker process. The names are those of the configuration.
+struct CertificateRenewal: Sendable, Equatable {
+  var certificatePath: String
+  var keyPath: String
+  var certificatePEM: [UInt8]
+  var keyPEM: [UInt8]
+}
+
 /// Whether clients are asked for a certificate, as `ssl_verify_client` says it.
 enum TLSClientVerification: UInt8, Hashable {
   case off, on, optional, optionalNoCA
@@ -63,6 +71,8 @@ enum TLSSessionCache: Hashable {
 struct TLSServerPolicy: Hashable {
   /// RSA and ECDSA certificates together.
   var certificates: [TLSCertificateSource] = []
+  /// The names of certificates that are found per handshake, as written; then there are no others.
+  var dynamicNames: [String] = []
   var protocols: TLSProtocols = .standard
   var ciphers = "HIGH:!aNULL:!MD5"
   /// The cipher suites of TLS 1.3; nil for OpenSSL's own list.
@@ -82,6 +92,10 @@ struct TLSServerPolicy: Hashable {
   /// Application protocols, the preferred first; a client that offers none of them is refused.
   var alpn: [String] = []
   var earlyData = false
+  /// The longest record that is sent: 512 to 16,384 bytes.
+  var recordBytes = 16 << 10
+  /// An OCSP response for clients that ask (`ssl_stapling_file`), DER.
+  var stapleDER: [UInt8] = []
   /// A list of groups separated by colons; nil ("auto") for OpenSSL's own.
   var ecdhCurve: String?
   var dhparamPEM: [UInt8] = []

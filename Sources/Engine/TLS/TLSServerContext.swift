@@ -21,12 +21,16 @@ final class TLSServerContext {
   let rejectHandshake: Bool
   let cipherSuites: String?
   let ecdhCurve: String?
+  let dynamic: TLSDynamicCertificates?
+  let recordBytes: Int
+  fileprivate let staple: [UInt8]
   /// The application protocols in the form of the wire; empty when ALPN is not used.
   let alpn: UnsafeMutableBufferPointer<UInt8>
 
   /// Makes the SSL_CTX, parsing certificates and keys.
   init(
-    policy: TLSServerPolicy, library: TLSLibrary, ticketKeys: TLSTicketKeys
+    policy: TLSServerPolicy, library: TLSLibrary, ticketKeys: TLSTicketKeys,
+    dynamic: TLSDynamicCertificates? = nil
   ) throws(TLSConfigurationError) {
     let setup = try TLSContextSetup(isServer: true, library: library)
     let wire: [UInt8]
@@ -45,6 +49,11 @@ final class TLSServerContext {
     rejectHandshake = policy.rejectHandshake
     cipherSuites = policy.cipherSuites
     ecdhCurve = policy.ecdhCurve
+    self.dynamic = dynamic
+    recordBytes = policy.recordBytes
+    staple = policy.stapleDER
+    if !staple.isEmpty { unsafe portico_ctx_set_status_callback(handle, onStatusWanted) }
+    if dynamic != nil { unsafe SSL_CTX_set_cert_cb(handle, onCertificateWanted, nil) }
     unsafe alpn = .allocate(capacity: wire.count)
     _ = unsafe alpn.initialize(from: wire)
     unsafe SSL_CTX_set_client_hello_cb(handle, onClientHello, nil)
@@ -64,7 +73,8 @@ final class TLSServerContext {
     setup.allow(policy.protocols)
     try setup.use(ciphers: policy.ciphers, cipherSuites: policy.cipherSuites)
     if policy.preferServerCiphers { unsafe portico_ctx_prefer_server_ciphers(handle) }
-    guard !policy.certificates.isEmpty || policy.rejectHandshake else {
+    guard !policy.certificates.isEmpty || !policy.dynamicNames.isEmpty || policy.rejectHandshake
+    else {
       throw TLSConfigurationError("no \"ssl_certificate\" is given for a TLS server")
     }
     for source in policy.certificates { try setup.use(source) }
@@ -76,6 +86,12 @@ final class TLSServerContext {
     try setup.use(crlPEM: policy.crlPEM, directive: "ssl_crl")
     try setup.use(curves: policy.ecdhCurve)
     try setup.use(dhparamPEM: policy.dhparamPEM)
+    _ = unsafe portico_ctx_set_record_size(handle, policy.recordBytes)
+    if !policy.stapleDER.isEmpty {
+      guard unsafe portico_is_ocsp_response(policy.stapleDER, policy.stapleDER.count) == 1 else {
+        throw TLSConfigurationError(openSSL: "\"ssl_stapling_file\" holds no successful OCSP response in DER")
+      }
+    }
     if policy.earlyData { unsafe SSL_CTX_set_max_early_data(handle, 16_384) }
     try configureSessions(setup, policy)
     try setup.apply(policy.confCommands)
@@ -113,6 +129,7 @@ final class TLSServerContext {
   private static func sessionIdentity(_ policy: TLSServerPolicy) -> [UInt8] {
     var identity: [UInt8] = [policy.verifyClient.rawValue]
     var parts = policy.certificates.map(\.certificatePEM)
+    parts += policy.dynamicNames.map { Array($0.utf8) }
     if policy.verifyClient != .off {
       parts += [policy.clientCAPEM, policy.trustedPEM, policy.crlPEM]
       parts.append(Array("\(policy.verifyDepth)".utf8))
@@ -125,6 +142,15 @@ final class TLSServerContext {
     }
     return identity
   }
+}
+
+/// Staples the OCSP response for a client that asks for one (RFC 6066 §8).
+private func onStatusWanted(ssl: OpaquePointer?, _: UnsafeMutableRawPointer?) -> Int32 {
+  guard let ssl = unsafe ssl, let session = unsafe TLSSession.owner(of: ssl),
+    let staple = session.serverContext?.staple, !staple.isEmpty,
+    unsafe portico_ssl_staple(ssl, staple, staple.count) == 1
+  else { return SSL_TLSEXT_ERR_NOACK }
+  return SSL_TLSEXT_ERR_OK
 }
 
 /// Picks the application protocol: ours in our order; RFC 7301 §3.2: none in common is fatal.

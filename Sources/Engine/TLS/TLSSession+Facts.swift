@@ -46,6 +46,18 @@ extension TLSSession {
     return list
   }
 
+  /// `$ssl_sigalgs`: the signature algorithms that the client offered.
+  var offeredSignatures: [UInt8] {
+    var list: [UInt8] = []
+    // Bound: more than any client names.
+    for index in 0..<Int32(128) {
+      let code = unsafe portico_ssl_offered_signature(ssl, index)
+      if code < 0 { break }
+      Self.append(Bytes(), or: Int(code), to: &list)
+    }
+    return list
+  }
+
   private static func append(_ name: Bytes, or code: Int, to list: inout [UInt8]) {
     if !list.isEmpty { list.append(UInt8(ascii: ":")) }
     if name.isEmpty {

@@ -42,6 +42,8 @@ final class TLSSession {
   private var isUnusable = false
   private var name: UnsafeMutableBufferPointer<UInt8>?
   private let verifyName: String?
+  /// What the owner knows of the connection; it outlives the session.
+  unowned(unsafe) var connection: AnyObject?
 
   /// The newest session that the server gave us for resumption. Client side only.
   private(set) var resumption: TLSResumption?
@@ -280,6 +282,12 @@ final class TLSSession {
     return true
   }
 
+  /// Finds certificates that depend on the handshake, where the context has such.
+  func findCertificates() -> Bool {
+    guard let dynamic = serverContext?.dynamic else { return true }
+    return resolver?.findCertificates(dynamic, for: self) ?? false
+  }
+
   /// How the choice of a context ended.
   enum ChoiceOutcome { case accepted, rejected, broken }
 
@@ -312,6 +320,9 @@ final class TLSSession {
     if context.ecdhCurve != serverContext?.ecdhCurve {
       let curves = context.ecdhCurve ?? "X25519:P-256:X448:P-521:P-384"
       guard unsafe portico_ssl_set_curves(ssl, curves) == 1 else { return false }
+    }
+    if context.recordBytes != serverContext?.recordBytes {
+      _ = unsafe portico_ssl_set_record_size(ssl, context.recordBytes)
     }
     serverContext = context
     return true

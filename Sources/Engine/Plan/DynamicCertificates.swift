@@ -1,0 +1,156 @@
+// `ssl_certificate` and `proxy_ssl_certificate` with variables: what to evaluate for each handshake, and
+// the cache of what was loaded (`ssl_certificate_cache`).
+
+import Configuration
+import HTTP
+
+/// Where a certificate or a key comes from: `data:…` is PEM itself, anything else a path.
+struct CertificateLocation {
+  var template: Template
+  var isData: Bool
+}
+
+/// The certificates of one server, or of one location towards upstreams, named by variables.
+final class DynamicCertificates: TLSDynamicCertificates {
+  let pairs: [(certificate: CertificateLocation, key: CertificateLocation)]
+  let passwords: [[UInt8]]
+  /// What relative paths begin with.
+  let folder: String
+  let cache: CertificateCache?
+
+  init(
+    pairs: [(certificate: CertificateLocation, key: CertificateLocation)], passwords: [[UInt8]],
+    folder: String, cache: CertificateCache?
+  ) {
+    self.pairs = pairs
+    self.passwords = passwords
+    self.folder = folder
+    self.cache = cache
+  }
+}
+
+/// `ssl_certificate_cache max= inactive= valid=`.
+struct CertificateCacheSettings: Hashable {
+  var maxEntries: Int
+  var inactive: Milliseconds = 10_000
+  var valid: Milliseconds = 60_000
+}
+
+/// Certificates and keys that were loaded lately, by path.
+final class CertificateCache {
+  enum Object {
+    case certificate(TLSCertificateFile)
+    case key(TLSPrivateKey)
+  }
+
+  private struct Entry {
+    var object: Object
+    var loadedAt: Milliseconds
+    var usedAt: Milliseconds
+  }
+
+  private let settings: CertificateCacheSettings
+  private var entries: [String: Entry] = [:]
+
+  init(_ settings: CertificateCacheSettings) { self.settings = settings }
+
+  /// What was loaded from `path`, unless that is too long ago.
+  func find(_ path: String, now: Milliseconds) -> Object? {
+    guard let entry = entries[path] else { return nil }
+    guard now - entry.loadedAt < settings.valid, now - entry.usedAt < settings.inactive else {
+      entries[path] = nil
+      return nil
+    }
+    entries[path]?.usedAt = now
+    return entry.object
+  }
+
+  /// Keeps `object`, in place of the one that was not used for the longest time if there are many.
+  func keep(_ object: Object, _ path: String, now: Milliseconds) {
+    if entries[path] == nil, entries.count >= settings.maxEntries,
+      let oldest = entries.min(by: { $0.value.usedAt < $1.value.usedAt })
+    {
+      entries[oldest.key] = nil
+    }
+    entries[path] = Entry(object: object, loadedAt: now, usedAt: now)
+  }
+}
+
+extension PlanBuilder {
+  /// What `certificates` and `keys` say, if there are variables in any of them.
+  func dynamicCertificates(
+    _ pairs: [(certificate: Word, key: Word)], _ passwords: [[UInt8]],
+    _ cache: CertificateCacheSettings?
+  ) throws(Refusal) -> DynamicCertificates? {
+    var locations: [(certificate: CertificateLocation, key: CertificateLocation)] = []
+    var hasVariables = false
+    for (certificate, key) in pairs {
+      let pair = (certificate: try location(certificate), key: try location(key))
+      if !pair.certificate.template.isConstant || !pair.key.template.isConstant { hasVariables = true }
+      locations.append(pair)
+    }
+    guard hasVariables else { return nil }
+    return DynamicCertificates(
+      pairs: locations, passwords: passwords, folder: surroundings.paths.confFolder,
+      cache: cache.map { CertificateCache($0) })
+  }
+
+  private func location(_ word: Word) throws(Refusal) -> CertificateLocation {
+    for (prefix, isData) in [("data:", true), ("store:file:", false)] where word.text.hasPrefix(prefix) {
+      let rest = String(word.text.dropFirst(prefix.count))
+      return CertificateLocation(template: try template(rest, nil), isData: isData)
+    }
+    return CertificateLocation(template: try template(word, nil), isData: false)
+  }
+
+  /// The bytes of a certificate or key without variables, and its name for messages.
+  func certificateBytes(_ word: Word) throws(Refusal) -> (pem: [UInt8], name: String) {
+    // A message must not show a key.
+    if word.text.hasPrefix("data:") { return (Array(word.text.dropFirst(5).utf8), TLSCertificateSource.dataName) }
+    if word.text.hasPrefix("store:file:") {
+      let path = String(word.text.dropFirst(11))
+      return (try read(path, nil), path)
+    }
+    return (try read(word.text, nil), word.text)
+  }
+}
+
+extension Row {
+  /// Refuses the sources of certificates and keys that don't exist here.
+  static func checkCertificateSource(_ directive: Directive) throws(Refusal) {
+    let text = directive.text(0)
+    if text.hasPrefix("engine:") || (text.hasPrefix("store:") && !text.hasPrefix("store:file:")) {
+      throw Refusal(
+        "\"\(directive.name.text)\" takes a path, \"data:\" or \"store:file:\", not \"\(text)\"", argument: 0)
+    }
+  }
+
+  /// A certificate or key that is shown to upstreams; `""` for none.
+  static func certificate(
+    _ name: String, _ contexts: Contexts, _ path: ReferenceWritableKeyPath<Scope, Word?>, _ summary: String
+  ) -> Row {
+    Row(name, contexts, 1...1, summary, standard: "—") { scope, directive throws(Refusal) in
+      try checkCertificateSource(directive)
+      scope[keyPath: path] = directive.text(0).isEmpty ? nil : directive.arguments[0]
+    }
+  }
+
+  /// `off` or `max=N [inactive=time] [valid=time]`.
+  static func certificateCache(_ directive: Directive) throws(Refusal) -> CertificateCacheSettings? {
+    if directive.text(0) == "off" && directive.arguments.count == 1 { return nil }
+    var settings = CertificateCacheSettings(maxEntries: 0)
+    for index in directive.arguments.indices {
+      if let value = directive.parameter("max", index) {
+        settings.maxEntries = try directive.number(value, index, 1...(1 << 20))
+      } else if let value = directive.parameter("inactive", index) {
+        settings.inactive = try directive.time(value, index)
+      } else if let value = directive.parameter("valid", index) {
+        settings.valid = try directive.time(value, index)
+      } else {
+        throw directive.unknownParameter(index, ["max=", "inactive=", "valid=", "off"])
+      }
+    }
+    guard settings.maxEntries > 0 else { throw Refusal("\"\(directive.name.text)\" needs \"max=NUMBER\"") }
+    return settings
+  }
+}

@@ -1,0 +1,106 @@
+// Renewed certificates are in use without a reload; broken ones leave what was there.
+
+import Foundation
+import Testing
+
+private func serial(_ door: RunningPortico, _ name: String = "a.test") throws -> String {
+  let script =
+    "openssl s_client -connect 127.0.0.1:\(door.port()) -servername \(name) </dev/null 2>/dev/null "
+    + "| openssl x509 -noout -serial"
+  return try Command.run(["sh", "-c", script], folder: door.site.folder).standardOutput
+}
+
+private func start(_ more: String = "") async throws -> RunningPortico {
+  let site = try Site(
+    config: """
+      http {
+        \(more)
+        server { listen 127.0.0.1:%%PORT_0%% ssl; server_name a.test; ssl_certificate a.test.crt; ssl_certificate_key a.test.key; return 200 "a $ssl_session_reused"; }
+        server { listen 127.0.0.1:%%PORT_0%% ssl; server_name b.test; ssl_certificate b.test.crt; ssl_certificate_key b.test.key; return 200 b; }
+      }
+      """)
+  for name in ["a.test", "b.test"] { try site.makeCertificate(name) }
+  return try await Portico.start(site)
+}
+
+/// Puts new files in the place of the old ones, each at once.
+private func replace(_ door: RunningPortico, _ name: String, by other: String) throws {
+  for end in ["crt", "key"] {
+    let target = "\(door.site.folder)\(name).\(end)"
+    _ = rename("\(door.site.folder)\(other).\(end)", target)
+  }
+}
+
+@Suite struct CertificateWatchTests {
+  @Test func takesARenewedPairUpWithinTwoSeconds() async throws {
+    let door = try await start()
+    let (first, other) = (try serial(door), try serial(door, "b.test"))
+    for round in ["new1", "new2"] {
+      try door.site.makeCertificate(round)
+      let before = try serial(door)
+      try replace(door, "a.test", by: round)
+      try waitUntil("the renewed certificate", within: 2) { try serial(door) != before }
+    }
+    #expect(try serial(door) != first)
+    #expect(try serial(door, "b.test") == other)
+    #expect(door.errorLog.contains("certificate \"a.test.crt\" was renewed and is in use"))
+    #expect(!door.errorLog.contains("generation 2"))
+    // A worker process that is replaced starts with it.
+    let current = try serial(door)
+    let worker = try door.workerPid
+    kill(worker, SIGKILL)
+    try waitUntil("another worker process") { (try? door.workerPid).map { $0 != worker } ?? false }
+    #expect(try serial(door) == current)
+  }
+
+  @Test func keepsTheOldPairWhileTheNewOneIsBrokenAndSaysSoOnce() async throws {
+    let door = try await start()
+    let before = try serial(door)
+    try door.site.makeCertificate("new")
+    // The certificate first, its key later: in between they don't belong together.
+    _ = rename("\(door.site.folder)new.crt", "\(door.site.folder)a.test.crt")
+    try door.waitForLog("does not belong to certificate \"a.test.crt\"")
+    #expect(try serial(door) == before)
+    try door.site.write("a.test.key", "nonsense")
+    try door.waitForLog("cannot load key \"a.test.key\"")
+    #expect(try serial(door) == before)
+    try FileManager.default.removeItem(atPath: "\(door.site.folder)a.test.key")
+    try door.waitForLog("certificate \"a.test.crt\" can't be read again")
+    _ = rename("\(door.site.folder)new.key", "\(door.site.folder)a.test.key")
+    try waitUntil("the renewed certificate", within: 2) { try serial(door) != before }
+    let mismatches = door.errorLog.components(separatedBy: "does not belong to certificate").count - 1
+    #expect(mismatches == 1)
+  }
+
+  @Test func leavesFilesAloneWhereItIsTold() async throws {
+    let door = try await start("ssl_certificate_watch off;")
+    let before = try serial(door)
+    try door.site.makeCertificate("new")
+    try replace(door, "a.test", by: "new")
+    // The watch would have looked twice in this time.
+    let start = Date()
+    while Date().timeIntervalSince(start) < 2.5 { #expect(try serial(door) == before) }
+    #expect(try door.send("reload").code == 0)
+    #expect(try serial(door) != before)
+  }
+
+  @Test func resumesNothingOfTheOldCertificate() async throws {
+    let door = try await start()
+    func connect(_ file: String) throws -> String {
+      let script =
+        "printf 'GET / HTTP/1.1\\r\\nHost: a.test\\r\\nConnection: close\\r\\n\\r\\n' | openssl s_client "
+        + "-connect 127.0.0.1:\(door.port()) -servername a.test -ign_eof \(file)"
+      return try Command.run(["sh", "-c", script], folder: door.site.folder).standardOutput
+    }
+    let kept = "\(door.site.folder)kept.pem"
+    for version in ["-tls1_2", "-tls1_3"] {
+      #expect(try connect("\(version) -sess_out \(kept)").contains("a ."))
+      #expect(try connect("\(version) -sess_in \(kept)").contains("a r"))
+      let before = try serial(door)
+      try door.site.makeCertificate("new")
+      try replace(door, "a.test", by: "new")
+      try waitUntil("the renewed certificate", within: 2) { try serial(door) != before }
+      #expect(try connect("\(version) -sess_in \(kept)").contains("a ."))
+    }
+  }
+}
