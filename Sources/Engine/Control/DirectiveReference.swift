@@ -23,7 +23,8 @@ extension FrontDoor {
     ("Program and connections", Row.mainRows), ("Servers and locations", Row.serverRows),
     ("Requests, files and responses", Row.coreRows), ("HTTP/2", Row.http2Rows),
     ("Rewriting and maps", Row.rewriteRows),
-    ("Fields and logs", Row.headerRows), ("Proxying", Row.proxyRows + Row.proxyCookieRows),
+    ("Fields and logs", Row.headerRows), ("Client addresses", Row.realIPRows),
+    ("Proxying", Row.proxyRows + Row.proxyCookieRows),
     ("Upstreams and health checks", Row.upstreamRows), ("TLS", Row.tlsRows),
   ]
 
