@@ -10,7 +10,8 @@
 
 /// What kind of object a handle names; the loop's dispatch switches over it.
 enum HandleKind: UInt8 {
-  case none, mailbox, listener, client, upstream, exchange, resolver, healthCheck, control, logs
+  case none, mailbox, listener, client, upstream, h2Upstream, exchange, resolver, healthCheck, control
+  case logs
 }
 
 /// A weak reference to an object of a loop: kind, slot, generation.
