@@ -10,6 +10,8 @@ extension PlanBuilder {
   func settle(_ scope: Scope) {
     let isChanged = scope.parent.map { !$0.location.proxy.isSame(as: scope.location.proxy) } ?? true
     if isChanged || scope.context == .http { settleProxy(&scope.location.proxy.value) }
+    let isGRPCChanged = scope.parent.map { !$0.location.grpc.isSame(as: scope.location.grpc) } ?? true
+    if isGRPCChanged || scope.context == .http { settleProxy(&scope.location.grpc.value) }
     if !scope.context.isDisjoint(with: [.server, .location, .locationIf]) {
       for log in scope.location.log.value.accessLogs { logPaths.insert(log.path) }
       for log in scope.location.log.value.errorLogs ?? [] { logPaths.insert(log.path) }
@@ -112,10 +114,10 @@ extension PlanBuilder {
   /// `health_check` in a location belongs to the upstream that the location passes to.
   private func attachLocationChecks() {
     for (scope, settings, word) in locationChecks {
-      guard let pass = scope.location.proxy.value.pass, case .upstream(let reference) = pass.destination,
+      guard let pass = scope.location.inForce.proxy.value.pass, case .upstream(let reference) = pass.destination,
         upstreams[reference.name] != nil
       else {
-        diagnostics.error("\"health_check\" in a location needs a \"proxy_pass\" to an upstream", at: word)
+        diagnostics.error("\"health_check\" in a location needs a \"proxy_pass\" or \"grpc_pass\" to an upstream", at: word)
         continue
       }
       upstreams[reference.name]?.healthCheck = settings

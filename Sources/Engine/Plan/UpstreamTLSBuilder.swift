@@ -4,18 +4,30 @@
 import Configuration
 import HTTP
 
+/// What locations that share a context have in common.
+struct UpstreamTLSKey: Hashable {
+  var settings: ObjectIdentifier
+  var speaksHTTP2: Bool
+}
+
 extension PlanBuilder {
   /// Gives `place` what its `proxy_pass` needs to speak TLS.
   func settleUpstreamTLS(_ scope: Scope, _ place: Location) {
-    guard let pass = scope.location.proxy.value.pass else { return }
+    let location = scope.location.inForce
+    guard let pass = location.proxy.value.pass else { return }
     if case .upstream = pass.destination, !pass.isTLS { return }
-    let settings = scope.location.upstreamTLS
-    if let known = madeUpstreams[settings.identity] {
+    let settings = location.upstreamTLS
+    let speaksHTTP2 = location.proxy.value.speaksHTTP2
+    let key = UpstreamTLSKey(settings: settings.identity, speaksHTTP2: speaksHTTP2)
+    if let known = madeUpstreams[key] {
       place.upstreamTLS = known.tls
       return
     }
-    let made = UpstreamTLS(options: clientOptions(settings.value, scope.seen["proxy_pass"]?.first))
-    madeUpstreams[settings.identity] = (settings, made)
+    let word = scope.seen["proxy_pass"]?.first ?? scope.seen["grpc_pass"]?.first
+    var options = clientOptions(settings.value, word)
+    if speaksHTTP2 { options.alpn = ["h2"] }
+    let made = UpstreamTLS(options: options)
+    madeUpstreams[key] = (settings, made)
     place.upstreamTLS = made
   }
 
