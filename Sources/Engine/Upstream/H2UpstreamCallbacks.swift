@@ -153,6 +153,7 @@ private func onFrame(
     guard let stream = unsafe stream(session, head.stream_id) else { return goesOn }
     if head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 { end(stream) }
     owner.touch(stream)
+  case NGHTTP2_SETTINGS.rawValue: owner.hasSettings = true
   case NGHTTP2_GOAWAY.rawValue:
     owner.isGoingAway = true
     let last = unsafe frame.pointee.goaway.last_stream_id

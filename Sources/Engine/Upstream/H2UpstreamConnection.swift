@@ -70,17 +70,20 @@ final class H2UpstreamConnection {
   func start(_ tls: TLSSession) { transport.start(tls) }
 
   /// Whether another exchange may have a stream here.
-  func takesStream(_ keepalive: UpstreamKeepaliveSettings) -> Bool {
-    guard state != .lost, let session, session.hasRoom else { return false }
-    return requestCount < keepalive.requestCount && loop.now - openedAt < keepalive.maxAge
+  func takesStream() -> Bool {
+    guard state != .lost, let session, let list else { return false }
+    if let allowed = session.allowedStreams { list.expectedStreams = allowed }
+    let keepalive = list.keepalive
+    return session.hasRoom(expecting: list.expectedStreams)
+      && requestCount < keepalive.requestCount && loop.now - openedAt < keepalive.maxAge
   }
 
   /// Whether no exchange has a stream here.
   var isIdle: Bool { session?.streams.isEmpty == true }
 
   /// Whether the connection may wait for its next stream.
-  func isKeepable(_ keepalive: UpstreamKeepaliveSettings) -> Bool {
-    state == .open && keepalive.connectionCount > 0 && takesStream(keepalive)
+  var isKeepable: Bool {
+    state == .open && list?.keepalive.connectionCount != 0 && takesStream()
       && !transport.isBroken && !transport.sawPeerClose
   }
 

@@ -7,6 +7,8 @@ import HTTP
 final class H2UpstreamList {
   fileprivate(set) var connections: [H2UpstreamConnection] = []
   var keepalive: UpstreamKeepaliveSettings
+  /// How many streams a server allows that didn't say yet: what one of them said last.
+  var expectedStreams = 100
 
   init(_ keepalive: UpstreamKeepaliveSettings) { self.keepalive = keepalive }
 
@@ -55,7 +57,7 @@ struct H2UpstreamPool {
   ) -> H2UpstreamConnection? {
     for connection in list.connections
     where connection.peerState == peerState && connection.tlsKey == tlsKey
-      && connection.bound == local && connection.takesStream(list.keepalive)
+      && connection.bound == local && connection.takesStream()
     {
       return connection
     }
@@ -128,8 +130,8 @@ struct H2UpstreamPool {
 
   /// Closes a connection that nobody uses and that is of no more use; whether it did.
   mutating func reap(_ connection: H2UpstreamConnection, isDraining: Bool) -> Bool {
-    guard connection.isIdle, let list = connection.list else { return false }
-    if !isDraining && connection.isKeepable(list.keepalive) { return false }
+    guard connection.isIdle else { return false }
+    if !isDraining && connection.isKeepable { return false }
     close(connection)
     return true
   }

@@ -22,6 +22,7 @@ final class H2UpstreamSession {
   private var touched: [H2UpstreamStream] = []
   /// The server said GOAWAY: what is under way may end, nothing begins.
   var isGoingAway = false
+  var hasSettings = false
   /// The server broke a rule that ends the connection, or flooded it.
   var isBroken = false
   var budget = H2UpstreamBudget()
@@ -52,13 +53,22 @@ final class H2UpstreamSession {
 
   // --- streams ------------------------------------------------------------------------------------
 
-  /// Whether another stream may begin: the server's limit is not reached and nobody said goodbye.
-  var hasRoom: Bool {
-    guard !isGoingAway, !isBroken else { return false }
-    let limit = unsafe nghttp2_session_get_remote_settings(
-      session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
-    // Bound: streams of one connection, whatever the server allows.
-    guard streams.count < min(Int(limit), 256) else { return false }
+  // Bound: streams of one connection, whatever the server allows.
+  static let streamLimit = 256
+
+  /// How many streams the server allows; nil before it said so.
+  var allowedStreams: Int? {
+    guard hasSettings else { return nil }
+    return Int(
+      unsafe nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
+  }
+
+  /// Whether another stream may begin: the server's limit (`expected` before it said so) is not
+  /// reached and nobody said goodbye.
+  func hasRoom(expecting expected: Int) -> Bool {
+    guard !isGoingAway, !isBroken,
+      streams.count < min(allowedStreams ?? expected, Self.streamLimit)
+    else { return false }
     return unsafe nghttp2_session_check_request_allowed(session) != 0
   }
 
