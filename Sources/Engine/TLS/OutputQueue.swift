@@ -69,6 +69,23 @@ struct OutputQueue {
     segments.append(.file(file, offset: offset, count: count))
   }
 
+  /// Copies `bytes` behind what is queued, into a buffer of at least `size` if they need a new one.
+  mutating func copy(_ bytes: Bytes, _ pool: BufferPool, in size: BufferPool.Size) {
+    if let tail = tail(room: bytes.count) {
+      tail.append(bytes)
+      return extended(by: bytes.count)
+    }
+    let buffer = pool.take(atLeast: max(bytes.count, size.byteCount))
+    buffer.append(bytes)
+    append(buffer)
+  }
+
+  /// Gives `buffer` back once everything queued before is sent: its former content is part of that.
+  mutating func retire(_ buffer: Buffer) {
+    buffer.truncate(0)
+    segments.append(.buffer(buffer))
+  }
+
   /// Drops everything unsent.
   mutating func removeAll(_ pool: BufferPool) {
     for index in first..<segments.count {

@@ -76,6 +76,7 @@ private func onBeginFrame(
   let length = unsafe head.pointee.length
   let isUseful =
     type == NGHTTP2_HEADERS.rawValue || (type == NGHTTP2_DATA.rawValue && length > 0)
+  owner.budget.noteFrame(length)
   if isUseful { owner.budget.earn() } else { owner.budget.spend() }
   return owner.budget.isExhausted ? endsSession : goesOn
 }

@@ -184,6 +184,7 @@ final class H2UpstreamSession {
 
   /// Takes bytes of the server. False: the connection can't go on, once what is queued was sent.
   func receive(_ bytes: Bytes) -> Bool {
+    budget.noteBytes(bytes.count)
     let result = unsafe nghttp2_session_mem_recv(session, bytes.unsafeBase, bytes.count)
     if result < 0 || budget.isExhausted { isBroken = true }
     return !isBroken
@@ -218,17 +219,29 @@ final class H2UpstreamSession {
 
 /// What a server may cost beyond what its responses cost: frames that move nothing (SETTINGS, PING,
 /// WINDOW_UPDATE, empty DATA, PRIORITY, unknown ones) are paid from a purse that useful frames and
-/// time fill.
+/// time fill. The library drops frames of unknown types without a word: they are what is missing of
+/// the bytes that came.
 struct H2UpstreamBudget {
   // Bound: such frames at once, ten a second in the long run, and four for each useful one.
   private static let capacity = 2_000
   private static let perSecond = 10
   private static let perUsefulFrame = 4
+  // Bound: bytes of unknown frames at once, and how many of them a second forgives.
+  private static let unknownByteCount = 256 << 10
+  private static let forgivenByteCount = 16 << 10
 
   private var purse = capacity
   private var refilledAt: Milliseconds = 0
 
-  var isExhausted: Bool { purse < 0 }
+  private var unknownBytes = 0
+
+  var isExhausted: Bool { purse < 0 || unknownBytes > Self.unknownByteCount }
+
+  /// Counts bytes that came, whatever they are.
+  mutating func noteBytes(_ count: Int) { unknownBytes += count }
+
+  /// Counts a frame of a known type with a payload of so many bytes.
+  mutating func noteFrame(_ count: Int) { unknownBytes -= count + 9 }
 
   /// Counts a frame that moves a request or a response on.
   mutating func earn() { purse = min(purse + Self.perUsefulFrame, Self.capacity) }
@@ -241,6 +254,9 @@ struct H2UpstreamBudget {
     let seconds = (now - refilledAt) / 1000
     guard seconds > 0 else { return }
     refilledAt = now
+    if unknownBytes > 0 {
+      unknownBytes = max(0, unknownBytes - min(seconds, 1000) * Self.forgivenByteCount)
+    }
     if purse >= 0 { purse = min(purse + min(seconds, 1000) * Self.perSecond, Self.capacity) }
   }
 }
