@@ -179,8 +179,8 @@ extension Exchange {
       attempt.isBodyComplete = length == 0
     case .chunked: response.contentLength = nil
     case .untilClose:
-      response.contentLength = attempt.stream == nil ? nil : upstreamField(.contentLength)?.decimal
-      if attempt.stream != nil && passesTrailers { response.expectsTrailers = true }
+      response.contentLength = nil
+      if let stream = attempt.stream { frameResponse(of: stream) }
     }
     if status == 101 { return startTunnel() }
     startResponse()

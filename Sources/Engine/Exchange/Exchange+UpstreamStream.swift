@@ -232,6 +232,15 @@ extension Exchange {
     return useHead()
   }
 
+  /// What is known of the body's length, and of trailers, when the head goes to the client.
+  func frameResponse(of stream: H2UpstreamStream) {
+    response.contentLength = upstreamField(.contentLength)?.decimal
+    // A head alone: errors of gRPC come so, and clients only take them if nothing follows.
+    let isAlone = stream.hasEnded && stream.inputByteCount == 0 && stream.trailers.isEmpty
+    if isAlone && !isHead && response.contentLength == nil { response.contentLength = 0 }
+    response.expectsTrailers = passesTrailers && !isAlone
+  }
+
   /// The response is complete: its trailers follow the body.
   private func completeStream(_ stream: H2UpstreamStream) {
     if passesTrailers, let bytes = stream.fieldBytes {

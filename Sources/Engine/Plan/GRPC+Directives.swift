@@ -29,6 +29,12 @@ extension LocationSettings {
     settings.upstreamTLS = grpcTLS
     return settings
   }
+
+  /// Lets what writes the proxy's settings write the `grpc_` ones.
+  fileprivate mutating func swapProxyAndGRPC() {
+    swap(&proxy, &grpc)
+    swap(&upstreamTLS, &grpcTLS)
+  }
 }
 
 extension Row {
@@ -68,12 +74,8 @@ extension Row {
     guard shared.contains(String(name)) || name.hasPrefix("ssl_") else { return nil }
     var twin = Row("grpc_" + name, row.contexts, row.arguments, row.summary, standard: row.standard) {
       scope, directive throws(Refusal) in
-      swap(&scope.location.proxy, &scope.location.grpc)
-      swap(&scope.location.upstreamTLS, &scope.location.grpcTLS)
-      defer {
-        swap(&scope.location.proxy, &scope.location.grpc)
-        swap(&scope.location.upstreamTLS, &scope.location.grpcTLS)
-      }
+      scope.location.swapProxyAndGRPC()
+      defer { scope.location.swapProxyAndGRPC() }
       try row.apply(scope, directive)
     }
     twin.isRepeatable = row.isRepeatable

@@ -78,7 +78,7 @@ private func onBeginFrame(
     type == NGHTTP2_HEADERS.rawValue || (type == NGHTTP2_DATA.rawValue && length > 0)
   owner.budget.noteFrame(length)
   if isUseful { owner.budget.earn() } else { owner.budget.spend() }
-  return owner.budget.isExhausted ? endsSession : goesOn
+  return owner.budget.isPurseEmpty ? endsSession : goesOn
 }
 
 private func onBeginHeaders(
@@ -216,6 +216,8 @@ private func readBody(
     taken = min(output.count, count)
     unsafe MutableBytes(base: room, count: count).copy(output.unread.prefix(taken), at: 0)
     output.consume(taken)
+    // A server may answer each DATA frame by updates of two windows, and a PING that measures.
+    owner.budget.earn()
     if output.isEmpty {
       owner.pool.giveBack(output)
       stream.output = nil

@@ -140,6 +140,7 @@ final class H2UpstreamSession {
         let code = stream.hasEnded ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL
         _ = unsafe nghttp2_submit_rst_stream(
           session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, code.rawValue)
+        budget.expect(Self.streamWindow)
       }
     }
     let last = streams.removeLast()
@@ -219,26 +220,33 @@ final class H2UpstreamSession {
 
 /// What a server may cost beyond what its responses cost: frames that move nothing (SETTINGS, PING,
 /// WINDOW_UPDATE, empty DATA, PRIORITY, unknown ones) are paid from a purse that useful frames and
-/// time fill. The library drops frames of unknown types without a word: they are what is missing of
-/// the bytes that came.
+/// time fill. The library drops frames of unknown types, and of streams that are gone, without a word:
+/// they are what is missing of the bytes that came.
 struct H2UpstreamBudget {
   // Bound: such frames at once, ten a second in the long run, and four for each useful one.
   private static let capacity = 2_000
   private static let perSecond = 10
   private static let perUsefulFrame = 4
-  // Bound: bytes of unknown frames at once, and how many of them a second forgives.
-  private static let unknownByteCount = 256 << 10
-  private static let forgivenByteCount = 16 << 10
+  // Bound: bytes of dropped frames at once, and how many of them a second forgives.
+  private static let unknownByteCount = 64 << 10
+  private static let forgivenByteCount = 4 << 10
 
   private var purse = capacity
   private var refilledAt: Milliseconds = 0
 
   private var unknownBytes = 0
 
-  var isExhausted: Bool { purse < 0 || unknownBytes > Self.unknownByteCount }
+  /// Whether the purse is empty; asked within a read, too.
+  var isPurseEmpty: Bool { purse < 0 }
+
+  /// Whether too much came; asked between reads, when each byte has its frame.
+  var isExhausted: Bool { isPurseEmpty || unknownBytes > Self.unknownByteCount }
 
   /// Counts bytes that came, whatever they are.
   mutating func noteBytes(_ count: Int) { unknownBytes += count }
+
+  /// A stream was reset: so much of it may be on its way.
+  mutating func expect(_ count: Int) { unknownBytes -= count }
 
   /// Counts a frame of a known type with a payload of so many bytes.
   mutating func noteFrame(_ count: Int) { unknownBytes -= count + 9 }
