@@ -17,16 +17,24 @@ final class HealthProbe {
   private let request: Buffer
   private var answer: HealthAnswer
   private var phase = Phase.connecting
+  /// The call, if the server is asked by gRPC.
+  private var call: GRPCHealthCall?
 
   private init(_ fd: Int32, _ settings: HealthCheckSettings, host: String) {
     self.fd = fd
     self.settings = settings
+    answer = HealthAnswer(match: settings.match)
+    if case .grpc(let service, let status) = settings.kind {
+      call = GRPCHealthCall(service: service, healthyStatus: status, host: host, isTLS: settings.usesTLS)
+      request = Buffer(capacity: BufferPool.Size.large.byteCount)
+      _ = call?.produce(into: request)
+      return
+    }
     let text =
       "GET \(settings.uri) HTTP/1.1\r\nHost: \(host)\r\nUser-Agent: portico-health-check\r\n"
       + "Accept: */*\r\nConnection: close\r\n\r\n"
     request = Buffer(capacity: text.utf8.count)
     for byte in text.utf8 { request.append(byte) }
-    answer = HealthAnswer(match: settings.match)
   }
 
   deinit { Socket.close(fd) }
@@ -74,7 +82,30 @@ final class HealthProbe {
         phase = .receiving
       }
     }
+    if let call { return receive(call) }
     return answer.receive(fd)
+  }
+
+  /// Moves bytes between the server and a call.
+  private func receive(_ call: GRPCHealthCall) -> HealthVerdict? {
+    let input = Buffer(capacity: BufferPool.Size.medium.byteCount)
+    // Bound: reads of one event; a server that sends more is cut off by the deadline.
+    for _ in 0..<16 {
+      input.reset()
+      switch Socket.receive(fd, into: input.free) {
+      case .wouldBlock: return nil
+      case .end: return .failed("the connection was closed without an answer")
+      case .failed(let error): return .failed(error.text.lowercased())
+      case .bytes(let count):
+        input.produced(count)
+        if let verdict = call.receive(input.unread) { return verdict }
+        // Acknowledgements; a server that doesn't take them has its answer read all the same.
+        request.reset()
+        guard call.produce(into: request) else { return .failed("the answer is not HTTP/2") }
+        if !request.isEmpty { _ = Socket.send(fd, request.unread, more: false) }
+      }
+    }
+    return .failed("the answer has no end")
   }
 
   /// What to say when the time is up.

@@ -34,7 +34,7 @@ final class HealthChecks {
   /// Adds an upstream with its servers as of now.
   func add(_ upstream: UpstreamSettings, _ servers: [ResolvedServer]) {
     configured.insert(upstream.name)
-    if let settings = upstream.healthCheck, settings.usesTLS, settings.kind == .http {
+    if let settings = upstream.healthCheck, settings.usesTLS, settings.kind != .tcp {
       let known = numbers[upstream.name]?.values.first.flatMap { checks[$0] }
       if known?.settings != settings {
         sink.log(
