@@ -23,6 +23,7 @@ extension FrontDoor {
     ("Program and connections", Row.mainRows), ("Servers and locations", Row.serverRows),
     ("Requests, files and responses", Row.coreRows), ("Rewriting and maps", Row.rewriteRows),
     ("Fields and logs", Row.headerRows), ("Proxying", Row.proxyRows + Row.proxyCookieRows),
+    ("gRPC", Row.grpcRows),
     ("Upstreams and health checks", Row.upstreamRows), ("TLS", Row.tlsRows),
   ]
 

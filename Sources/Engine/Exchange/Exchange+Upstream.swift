@@ -353,12 +353,6 @@ extension Exchange {
     }
   }
 
-  /// The client is waited for, which has a deadline of its own.
-  private func clearUpstreamTimer() {
-    if let connection = attempt.connection { loop.clearTimer(connection.timer) }
-    if attempt.stream != nil, let timer = attempt.timer { loop.clearTimer(timer) }
-  }
-
   /// Lets `piece` of the streamed body be sent next.
   private func take(_ piece: Buffer) {
     attempt.consumedBody = true

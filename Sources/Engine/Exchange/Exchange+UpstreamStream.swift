@@ -63,6 +63,12 @@ extension Exchange {
     loop.setTimer(timer, after: timeout, for: handle)
   }
 
+  /// The client is waited for, which has a deadline of its own.
+  func clearUpstreamTimer() {
+    if let connection = attempt.connection { loop.clearTimer(connection.timer) }
+    if attempt.stream != nil, let timer = attempt.timer { loop.clearTimer(timer) }
+  }
+
   /// Parts from the stream; what is unfinished of it is reset.
   func releaseStream() {
     guard let stream = attempt.stream else { return }
@@ -261,13 +267,11 @@ extension Exchange {
     // Only the loss of a connection that had been idle says that nothing was processed.
     if stream.failure != .connection { attempt.isReused = false }
     let phase = attempt.phase == .receivingBody ? "reading" : "reading response header from"
+    let kind = attempt.phase == .receivingBody ? AttemptFailure.error : .invalidHeader
     switch stream.failure {
     case .refused: failTry(.unprocessed, "upstream refused the stream while sending request to")
-    case .reset(let code): failTry(.error, "upstream reset the stream (\(code)) while \(phase)")
-    case .malformed:
-      failTry(
-        attempt.phase == .receivingBody ? .error : .invalidHeader,
-        "upstream sent an invalid HTTP/2 response while \(phase)")
+    case .reset(let code): failTry(kind, "upstream reset the stream (\(code)) while \(phase)")
+    case .malformed: failTry(kind, "upstream sent an invalid HTTP/2 response while \(phase)")
     case .tooBig: failTry(.invalidHeader, "too big header while \(phase)")
     case .connection, nil:
       failTry(.error, stream.connection?.lossText ?? "connection lost while \(phase)")
