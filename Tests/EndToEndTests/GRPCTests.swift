@@ -124,4 +124,25 @@ import Testing
     #expect(text.contains("\r\n0\r\n") && text.contains("grpc-status: 0\r\n"))
     server?.stop()
   }
+
+  @Test(arguments: [
+    ("", true), ("grpc_service=well", true), ("grpc_service=sick", false), ("grpc_service=none", false),
+    ("grpc_service=none grpc_status=5", true),
+  ])
+  func asksServersWhetherTheyAreWell(parameters: String, isWell: Bool) async throws {
+    var server: GRPCServer?
+    let door = try await start({ site in
+      server = try GRPCServer(folder: site.folder)
+      try site.write("upstream.conf", """
+        upstream app { server \(server?.address ?? "");
+          health_check mandatory interval=100ms type=grpc \(parameters); }
+        """)
+      return "grpc_pass app;"
+    }, http: "include upstream.conf;")
+    try door.waitForLog("health check of")
+    if isWell { try door.waitForLog("passed") } else { try door.waitForLog("failed") }
+    let line = try #require(try call(door, "unary(b'hi')").first)
+    #expect(line.hasPrefix(isWell ? "echo:hi OK" : "UNAVAILABLE"), "\(line)")
+    server?.stop()
+  }
 }
