@@ -72,7 +72,8 @@ extension Row {
   private static func grpcRow(_ row: Row) -> Row? {
     let name = row.name.dropFirst("proxy_".count)
     guard shared.contains(String(name)) || name.hasPrefix("ssl_") else { return nil }
-    var twin = Row("grpc_" + name, row.contexts, row.arguments, row.summary, standard: row.standard) {
+    let twinName = "grpc_\(name)"
+    var twin = Row(twinName, row.contexts, row.arguments, row.summary, standard: row.standard) {
       scope, directive throws(Refusal) in
       scope.location.swapProxyAndGRPC()
       defer { scope.location.swapProxyAndGRPC() }
