@@ -43,7 +43,7 @@ extension Row {
       Row("grpc_pass", [.location, .locationIf], 1...1, "The gRPC server that answers: an address or an upstream, behind `grpc://` or `grpcs://`.") {
         scope, directive throws(Refusal) in
         scope.location.grpc.value.pass = try grpcPass(scope, directive)
-        if scope.location.proxy.value.pass != nil { scope.location.proxy.value.pass = nil }
+        if scope.location.proxy.pass != nil { scope.location.proxy.pass = nil }
       },
       Row("grpc_ignore_headers", .httpServerLocation, 1...2, "Fields of responses that have no effect here.") {
         scope, directive throws(Refusal) in

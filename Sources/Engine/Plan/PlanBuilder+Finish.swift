@@ -9,12 +9,12 @@ extension PlanBuilder {
   /// blocks are read.
   func settle(_ scope: Scope) {
     let isChanged = scope.parent.map { !$0.location.proxy.isSame(as: scope.location.proxy) } ?? true
-    if isChanged || scope.context == .http { settleProxy(&scope.location.proxy.value) }
+    if isChanged || scope.context == .http { settleProxy(&scope.location.proxy) }
     let isGRPCChanged = scope.parent.map { !$0.location.grpc.isSame(as: scope.location.grpc) } ?? true
     if isGRPCChanged || scope.context == .http { settleProxy(&scope.location.grpc.value) }
     if !scope.context.isDisjoint(with: [.server, .location, .locationIf]) {
-      for log in scope.location.log.value.accessLogs { logPaths.insert(log.path) }
-      for log in scope.location.log.value.errorLogs ?? [] { logPaths.insert(log.path) }
+      for log in scope.location.log.accessLogs { logPaths.insert(log.path) }
+      for log in scope.location.log.errorLogs ?? [] { logPaths.insert(log.path) }
     }
     if scope.context == .location || scope.context == .locationIf, let place = scope.place {
       settleUpstreamTLS(scope, place)
@@ -80,7 +80,7 @@ extension PlanBuilder {
     guard let template = try? template(text, nil) else { return }
     let format = LogFormat(template: template, escape: .default)
     formats["combined"] = format
-    scope.location.log.value.accessLogs = [AccessLogSettings(path: "logs/access.log", format: format)]
+    scope.location.log.accessLogs = [AccessLogSettings(path: "logs/access.log", format: format)]
   }
 
   // --- the plan -----------------------------------------------------------------------------------

@@ -14,10 +14,10 @@ extension PlanBuilder {
   /// Gives `place` what its `proxy_pass` needs to speak TLS.
   func settleUpstreamTLS(_ scope: Scope, _ place: Location) {
     let location = scope.location.inForce
-    guard let pass = location.proxy.value.pass else { return }
+    guard let pass = location.proxy.pass else { return }
     if case .upstream = pass.destination, !pass.isTLS { return }
     let settings = location.upstreamTLS
-    let speaksHTTP2 = location.proxy.value.speaksHTTP2
+    let speaksHTTP2 = location.proxy.speaksHTTP2
     let key = UpstreamTLSKey(settings: settings.identity, speaksHTTP2: speaksHTTP2)
     if let known = madeUpstreams[key] {
       place.upstreamTLS = known.tls
