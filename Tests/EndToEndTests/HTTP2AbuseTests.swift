@@ -57,9 +57,9 @@ import Testing
     let door = try await start(upstream)
     let code = try withstand(door) { client in
       for index in 0..<20_000 {
-        let stream = Int32(2 * index + 1)
+        let stream = UInt32(2 * index + 1)
         try client.request(stream, "/app/")
-        try client.send(.rstStream, stream: stream, payload: H2Client.bytes(H2Code.cancel, 4))
+        try client.send(.reset, stream: stream, payload: H2Frame.number(H2Code.cancel))
       }
     }
     #expect(code == H2Code.enhanceYourCalm)
@@ -72,7 +72,7 @@ import Testing
     let door = try await start(upstream)
     let code = try withstand(door) { client in
       for index in 0..<20_000 {
-        let stream = Int32(2 * index + 1)
+        let stream = UInt32(2 * index + 1)
         try client.request(stream, "/app/")
         // RFC 9113 §6.9: an increment of 0 is a stream error.
         try client.send(.windowUpdate, stream: stream, payload: [0, 0, 0, 0])
@@ -111,7 +111,7 @@ import Testing
     let code = try withstand(door) { client in
       try client.send(.headers, flags: 0, stream: 1, payload: H2Client.block())
       for index in 0..<5000 {
-        try client.send(.continuation, stream: 1, payload: H2Client.literal("x-\(index)", "y"))
+        try client.send(.continuation, stream: 1, payload: H2Frame.block([("x-\(index)", "y")]))
       }
     }
     #expect(code == H2Code.enhanceYourCalm)
@@ -124,9 +124,9 @@ import Testing
     let door = try await start()
     let client = try H2Client(port: door.port(0))
     let before = try memory(door)
-    for stream in stride(from: Int32(1), to: 41, by: 2) {
+    for stream in stride(from: UInt32(1), to: 41, by: 2) {
       // Indexed once with a long value, then named by one byte each (RFC 7541 §6.1).
-      let field: [UInt8] = [0x40] + H2Client.literal("x", String(repeating: "v", count: 3900)).dropFirst()
+      let field: [UInt8] = [0x40] + H2Frame.block([("x", String(repeating: "v", count: 3900))]).dropFirst()
       let block = H2Client.block() + field + [UInt8](repeating: 0x80 | 62, count: 10_000)
       try client.send(.headers, flags: 5, stream: stream, payload: block)
       #expect(try client.response(stream).status == 400)
@@ -170,7 +170,7 @@ import Testing
       try client.send(.windowUpdate, stream: 1, payload: [0, 0, 0, 1])
       // A byte each 50 ms.
       while let frame = try? client.frame(within: 0.05) {
-        guard frame.kind == .rstStream else { continue }
+        guard frame.type == .reset else { continue }
         #expect(frame.code == H2Code.cancel && frame.stream == 1)
         #expect(Date().timeIntervalSince(started) < 2)
         return
@@ -186,8 +186,8 @@ import Testing
     let door = try await start(upstream)
     let client = try H2Client(port: door.port(0), settings: [(4, 0)])
     let before = try memory(door)
-    for index in 0..<100 { try client.request(Int32(2 * index + 1), "/app/") }
-    for _ in 0..<100 { _ = try client.frame { $0.kind == .headers } }
+    for index in 0..<100 { try client.request(UInt32(2 * index + 1), "/app/") }
+    for _ in 0..<100 { _ = try client.frame { $0.type == .headers } }
     #expect(try memory(door) - before < 24 << 10)
   }
 
@@ -205,7 +205,7 @@ import Testing
     let door = try await start(server: "client_header_timeout 300ms;")
     let client = try H2Client(port: door.port(0))
     try client.send(.headers, flags: 1, stream: 1, payload: H2Client.block())
-    #expect(try client.frame { $0.kind == .rstStream || $0.kind == .goAway }.code != nil)
+    #expect(try client.frame { $0.type == .reset || $0.type == .goAway }.code != nil)
   }
 
   // --- what an upstream must never see ------------------------------------------------------------
@@ -234,8 +234,8 @@ import Testing
     let door = try await start(upstream)
     let client = try H2Client(port: door.port(0))
     try client.request(1, "/app/", fields: fields)
-    let frame = try client.frame { $0.stream == 1 || $0.kind == .goAway }
-    #expect(frame.kind == .rstStream || frame.kind == .goAway || frame.status == 400, "\(what)")
+    let frame = try client.frame { $0.stream == 1 || $0.type == .goAway }
+    #expect(frame.type == .reset || frame.type == .goAway || frame.status == 400, "\(what)")
     #expect(upstream.requests.isEmpty, "\(what)")
   }
 
@@ -249,8 +249,8 @@ import Testing
     let door = try await start(upstream)
     let client = try H2Client(port: door.port(0))
     try client.request(1, path, method: method)
-    let frame = try client.frame { $0.stream == 1 || $0.kind == .goAway }
-    #expect(frame.kind != .headers || frame.status != 200, "\(method) \(path)")
+    let frame = try client.frame { $0.stream == 1 || $0.type == .goAway }
+    #expect(frame.type != .headers || frame.status != 200, "\(method) \(path)")
     #expect(upstream.requests.isEmpty, "\(method) \(path)")
   }
 

@@ -121,18 +121,18 @@ import Testing
   @Test func servesManyStreamsOfOneConnection() async throws {
     let door = try await start(try echo())
     let client = try H2Client(port: door.port(0))
-    for index in 0..<100 { try client.request(Int32(2 * index + 1), "/app/\(index)") }
-    var bodies: [Int32: String] = [:]
+    for index in 0..<100 { try client.request(UInt32(2 * index + 1), "/app/\(index)") }
+    var bodies: [UInt32: String] = [:]
     var ended = 0
     while ended < 100 {
       let frame = try client.frame()
-      if frame.kind == .data {
+      if frame.type == .data {
         bodies[frame.stream, default: ""] += String(decoding: frame.payload, as: UTF8.self)
       }
-      if frame.endsStream && frame.kind == .data { ended += 1 }
+      if frame.endsStream && frame.type == .data { ended += 1 }
     }
     for index in 0..<100 {
-      #expect(bodies[Int32(2 * index + 1)] == "GET /app/\(index) HTTP/1.1 0")
+      #expect(bodies[UInt32(2 * index + 1)] == "GET /app/\(index) HTTP/1.1 0")
     }
   }
 
@@ -143,14 +143,14 @@ import Testing
     var received = 0
     while received < 1000 {
       let frame = try client.frame()
-      if frame.kind == .data { received += frame.payload.count }
+      if frame.type == .data { received += frame.payload.count }
     }
     #expect(received == 1000)
     // Another stream isn't held up.
     try client.request(3, "/small.txt")
     #expect(try client.response(3).body == Array("small".utf8))
-    try client.send(.windowUpdate, stream: 1, payload: H2Client.bytes(500, 4))
-    #expect(try client.frame { $0.kind == .data }.payload.count == 500)
+    try client.send(.windowUpdate, stream: 1, payload: H2Frame.number(500))
+    #expect(try client.frame { $0.type == .data }.payload.count == 500)
   }
 
   @Test func passesALargeBodyEitherWay() async throws {
@@ -181,7 +181,7 @@ import Testing
     let door = try await start(upstream)
     let client = try H2Client(port: door.port(0))
     try client.request(1, "/app/")
-    #expect(try client.frame { $0.kind == .rstStream }.stream == 1)
+    #expect(try client.frame { $0.type == .reset }.stream == 1)
     try client.request(3, "/small.txt")
     #expect(try client.response(3).status == 200)
   }
@@ -192,7 +192,7 @@ import Testing
     let client = try H2Client(port: door.port(0))
     try client.request(1, "/app/")
     try waitUntil("the request at the upstream") { upstream.requests.count == 1 }
-    try client.send(.rstStream, stream: 1, payload: H2Client.bytes(H2Code.cancel, 4))
+    try client.send(.reset, stream: 1, payload: H2Frame.number(H2Code.cancel))
     try waitUntil("the log line") { door.site.text("access.log").contains("499 HTTP/2.0 h2c GET /app/") }
     try client.request(3, "/small.txt")
     #expect(try client.response(3).status == 200)
@@ -204,7 +204,7 @@ import Testing
     try client.request(1, "/fixed", method: "POST", ends: false, fields: [("content-length", "50")])
     #expect(try client.response(1).status == 200)
     // RFC 9113 §8.1: the rest isn't needed, and that is no error.
-    #expect(try client.frame { $0.kind == .rstStream }.code == H2Code.noError)
+    #expect(try client.frame { $0.type == .reset }.code == H2Code.noError)
     try client.send(.data, flags: 1, stream: 1, payload: [UInt8](repeating: 0, count: 50))
     try client.request(3, "/small.txt")
     #expect(try client.response(3).status == 200)
@@ -242,7 +242,7 @@ import Testing
     try client.request(3, "/small.txt")
     var seen = (goAway: false, ended: false)
     while let frame = try? client.frame() {
-      if frame.kind == .goAway { seen.goAway = true }
+      if frame.type == .goAway { seen.goAway = true }
       if frame.stream == 3 && frame.endsStream { seen.ended = true }
     }
     #expect(seen.goAway && seen.ended)
@@ -295,9 +295,9 @@ import Testing
     let door = try await Portico.start(site)
     let client = try H2Client(port: door.port(0))
     // RFC 8441 §3: announced before anybody asks.
-    let settings = try client.frame { $0.kind == .settings }
+    let settings = try client.frame { $0.type == .settings }
     #expect(firstIndex(of: [0, 8, 0, 0, 0, 1], in: settings.payload) != nil)
-    let ask = { (stream: Int32, path: String) in
+    let ask = { (stream: UInt32, path: String) in
       try client.request(
         stream, path, method: "CONNECT", ends: false,
         fields: [("sec-websocket-version", "13")], protocolName: "websocket")
@@ -311,8 +311,8 @@ import Testing
     try client.send(.data, stream: 1, payload: Array("early".utf8))
     try upstream.send(
       "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
-    #expect(try client.frame { $0.kind == .headers }.status == 200)
-    #expect(try client.frame { $0.kind == .data }.payload == Array("hello".utf8))
+    #expect(try client.frame { $0.type == .headers }.status == 200)
+    #expect(try client.frame { $0.type == .data }.payload == Array("hello".utf8))
     #expect(try upstream.read(count: 5) == Array("early".utf8))
     try client.send(.data, stream: 1, payload: Array("more".utf8))
     #expect(try upstream.read(count: 4) == Array("more".utf8))
@@ -320,6 +320,6 @@ import Testing
     #expect(upstream.isClosed())
     // What is no WebSocket must not look like one.
     try ask(3, "/file")
-    #expect(try client.frame { $0.stream == 3 && $0.kind == .headers }.status == nil)
+    #expect(try client.frame { $0.stream == 3 && $0.type == .headers }.status == nil)
   }
 }

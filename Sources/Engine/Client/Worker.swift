@@ -100,6 +100,7 @@ final class Worker {
     core.accessLogs.flush(now: loop.now)
     for client in clients.objects { client.close() }
     core.upstreams.closeIdle()
+    core.h2Upstreams.closeIdle()
   }
 
   // --- events -------------------------------------------------------------------------------------
@@ -115,6 +116,7 @@ final class Worker {
       } else {
         core.exchanges.object(connection.exchange)?.onUpstreamEvent(connection, readiness)
       }
+    case .h2Upstream: core.onStreamsReady(handle, readiness)
     case .listener: _ = accept(handle.slot)
     case .mailbox: receiveMessages()
     default: break
@@ -127,6 +129,7 @@ final class Worker {
     case .upstream:
       guard let connection = core.upstreams.connection(handle) else { return }
       core.exchanges.object(connection.exchange)?.onUpstreamEvent(connection, [])
+    case .h2Upstream: core.onStreamsResumed(handle)
     case .listener: _ = accept(handle.slot)
     default: break
     }
@@ -143,6 +146,8 @@ final class Worker {
       } else {
         core.exchanges.object(connection.exchange)?.onUpstreamTimeout(connection)
       }
+    case .h2Upstream: core.onStreamsIdle(handle)
+    case .exchange: core.exchanges.object(handle)?.onStreamTimeout()
     case .logs:
       core.accessLogs.flushDue(now: loop.now)
       if !retired.isEmpty { releaseRetired() }
@@ -341,6 +346,7 @@ final class Worker {
     shared.reports.post(.stoppedAccepting(worker: core.index))
     for client in clients.objects { drain(client) }
     core.upstreams.closeIdle()
+    core.h2Upstreams.closeIdle()
     core.accessLogs.flush(now: loop.now)
     if let deadline { loop.setTimer(drainTimer, after: deadline, for: Self.drainHandle) }
   }

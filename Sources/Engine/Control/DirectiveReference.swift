@@ -24,7 +24,7 @@ extension FrontDoor {
     ("Requests, files and responses", Row.coreRows), ("HTTP/2", Row.http2Rows),
     ("Rewriting and maps", Row.rewriteRows),
     ("Fields and logs", Row.headerRows), ("Client addresses", Row.realIPRows),
-    ("Proxying", Row.proxyRows + Row.proxyCookieRows),
+    ("Proxying", Row.proxyRows + Row.proxyCookieRows), ("gRPC", Row.grpcRows),
     ("Upstreams and health checks", Row.upstreamRows), ("TLS", Row.tlsRows),
   ]
 

@@ -20,16 +20,25 @@ final class HealthProbe {
   private let request: Buffer
   private var answer: HealthAnswer
   private var phase = Phase.connecting
+  /// The call, if the server is asked by gRPC.
+  private var call: GRPCHealthCall?
 
   private init(_ fd: Int32, _ settings: HealthCheckSettings, host: String) {
     transport.open(fd, readable: false, writable: false)
     self.settings = settings
+    answer = HealthAnswer(match: settings.match)
+    if case .grpc(let service, let status) = settings.kind {
+      call = GRPCHealthCall(
+        service: service, healthyStatus: status, host: host, isTLS: settings.tls != nil)
+      request = Buffer(capacity: BufferPool.Size.large.byteCount)
+      _ = call?.produce(into: request)
+      return
+    }
     let text =
       "GET \(settings.uri) HTTP/1.1\r\nHost: \(host)\r\nUser-Agent: portico-health-check\r\n"
       + "Accept: */*\r\nConnection: close\r\n\r\n"
     request = Buffer(capacity: text.utf8.count)
     for byte in text.utf8 { request.append(byte) }
-    answer = HealthAnswer(match: settings.match)
   }
 
   deinit { transport.close() }
@@ -100,6 +109,7 @@ final class HealthProbe {
         if request.isEmpty { phase = .receiving }
       }
     }
+    if let call { return receive(call) }
     return answer.receive(&transport)
   }
 
@@ -109,6 +119,28 @@ final class HealthProbe {
     guard session.hasPeerCertificate else { return "the server sent no certificate" }
     if session.verifyResult == 0 { return nil }
     return "certificate refused: \(session.verifyResultText)"
+  }
+
+  /// Moves bytes between the server and a call.
+  private func receive(_ call: GRPCHealthCall) -> HealthVerdict? {
+    let input = Buffer(capacity: BufferPool.Size.medium.byteCount)
+    // Bound: reads of one event; a server that sends more is cut off by the deadline.
+    for _ in 0..<16 {
+      input.reset()
+      switch transport.receive(into: input.free) {
+      case .wouldBlock: return nil
+      case .end: return .failed("the connection was closed without an answer")
+      case .failed(let error): return .failed(error.text.lowercased())
+      case .bytes(let count):
+        input.produced(count)
+        if let verdict = call.receive(input.unread) { return verdict }
+        // Acknowledgements; a server that doesn't take them has its answer read all the same.
+        request.reset()
+        guard call.produce(into: request) else { return .failed("the answer is not HTTP/2") }
+        if !request.isEmpty { _ = transport.send(request.unread, more: false) }
+      }
+    }
+    return .failed("the answer has no end")
   }
 
   /// What to say when the time is up.

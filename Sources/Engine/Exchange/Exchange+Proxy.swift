@@ -21,7 +21,7 @@ extension Exchange {
 
   /// The destination was computed: an upstream's name, an address, or a name to resolve.
   private func proxy(toURL url: Bytes) {
-    guard let target = ProxyTarget.parse(url) else {
+    guard let target = ProxyTarget.parse(url, isGRPC: location.settings.proxy.value.isGRPC) else {
       log(.error, "invalid URL prefix in \"\(url.string)\"")
       return fail(500)
     }
@@ -196,7 +196,10 @@ extension Exchange {
     let target = upstreamTarget(settings)
     let name = settings.method.map { evaluate($0) } ?? methodName
     let replacement = settings.body.map { evaluate($0) }
+    let speaksHTTP2 = settings.speaksHTTP2
     var size = headBytes.count + target.count + name.count + 512 + proxyHost.count
+    // Records take more room than lines.
+    if speaksHTTP2 { size += (request.fields.count + settings.setFields.count) * 4 }
     let isForwarded = settings.forwarded
     let forwarded = isForwarded ? ForwardedFields(self) : nil
     if let forwarded { size += forwarded.byteCount }
@@ -209,18 +212,25 @@ extension Exchange {
       }
       let inlineBody = replacement?.count ?? inlineBodyCount
       let buffer = loop.pool.take(atLeast: size + inlineBody)
-      var head = RequestHeadWriter(buffer)
+      var head = RequestHeadWriter(buffer, speaksHTTP2: speaksHTTP2)
       attempt.bodySent = 0
-      head.start(name, target, minorVersion: settings.httpMinorVersion)
+      if speaksHTTP2 {
+        head.start(
+          name, target, scheme: proxyIsTLS ? Bytes("https") : Bytes("http"),
+          authority: settings.setsHost ? Bytes() : proxyHost)
+      } else {
+        head.start(name, target, minorVersion: settings.httpMinorVersion)
+      }
       for index in 0..<fieldCount {
         head.field(settings.setFields[index].name, unsafe values[index])
       }
-      if !settings.setsHost { head.field(Bytes("Host"), proxyHost) }
+      if !settings.setsHost && !speaksHTTP2 { head.field(Bytes("Host"), proxyHost) }
       forwarded?.write(&head)
-      writeConnection(settings, &head)
+      if speaksHTTP2 { writeTrailerWish(settings, &head) } else { writeConnection(settings, &head) }
       writeBodyFraming(settings, replacement, &head)
       if settings.passesRequestHeaders { writeClientFields(settings, &head) }
       head.end()
+      attempt.fieldBlockCount = buffer.count
       if let replacement {
         buffer.append(replacement)
       } else if inlineBody > 0, let memory = body.memory {
@@ -271,7 +281,9 @@ extension Exchange {
   /// Whether the client's wish to switch protocols is the upstream's business too.
   var passesUpgrade: Bool {
     let settings = location.settings.proxy.value
-    guard requestedUpgrade, settings.httpMinorVersion == 1, let upgrade = field(.upgrade) else {
+    guard requestedUpgrade, settings.httpMinorVersion == 1, !settings.speaksHTTP2,
+      let upgrade = field(.upgrade)
+    else {
       return false
     }
     if settings.setsConnection { return settings.setsUpgrade }
@@ -289,6 +301,13 @@ extension Exchange {
     }
   }
 
+  /// gRPC clients say that they take trailers, and servers want to hear it.
+  private func writeTrailerWish(_ settings: Borrowed<ProxySettings>, _ head: inout RequestHeadWriter) {
+    guard settings.isGRPC, let wish = field(.te), HeaderList.contains(Bytes("trailers"), in: wish)
+    else { return }
+    head.field(Bytes("te"), Bytes("trailers"))
+  }
+
   private func writeBodyFraming(
     _ settings: Borrowed<ProxySettings>, _ replacement: Bytes?, _ head: inout RequestHeadWriter
   ) {
@@ -303,7 +322,7 @@ extension Exchange {
     case .streaming, .streamed:
       if case .length(let length) = body.framing {
         head.length(length)
-      } else {
+      } else if !settings.speaksHTTP2 {
         attempt.sendsChunked = true
         head.field(Bytes("Transfer-Encoding"), Bytes("chunked"))
       }
@@ -336,38 +355,6 @@ extension Exchange {
     }
     return false
   }
-}
-
-/// Writes the lines of a request head into a buffer that is known to be large enough.
-struct RequestHeadWriter {
-  private let buffer: Buffer
-
-  init(_ buffer: Buffer) { self.buffer = buffer }
-
-  mutating func start(_ method: Bytes, _ target: Bytes, minorVersion: Int) {
-    buffer.append(method)
-    buffer.append(UInt8(ascii: " "))
-    buffer.append(target)
-    buffer.append(minorVersion == 1 ? Bytes(" HTTP/1.1\r\n") : Bytes(" HTTP/1.0\r\n"))
-  }
-
-  /// Writes a field; an empty value leaves it out, as `proxy_set_header` documents.
-  @inline(__always)
-  mutating func field(_ name: Bytes, _ value: Bytes) {
-    if value.isEmpty { return }
-    buffer.append(name)
-    buffer.append(Bytes(": "))
-    buffer.append(value)
-    buffer.append(Bytes("\r\n"))
-  }
-
-  mutating func length(_ count: Int) {
-    buffer.append(Bytes("Content-Length: "))
-    buffer.produced(writeDecimal(count, into: buffer.free))
-    buffer.append(Bytes("\r\n"))
-  }
-
-  mutating func end() { buffer.append(Bytes("\r\n")) }
 }
 
 /// `proxy_forwarded on`: where a request came from, in the forms that applications read.
@@ -437,11 +424,13 @@ struct ProxyTarget {
   var uri: Bytes?
   var address: SocketAddress?
 
-  /// nil unless `url` begins with http:// or https:// and has an authority.
-  static func parse(_ url: Bytes) -> ProxyTarget? {
-    let isTLS = url.hasPrefix(Bytes("https://"))
-    guard isTLS || url.hasPrefix(Bytes("http://")) else { return nil }
-    let rest = url.dropping(isTLS ? 8 : 7)
+  /// nil unless `url` has an authority and begins with http:// or https://, or, for gRPC, with
+  /// grpc://, grpcs:// or nothing.
+  static func parse(_ url: Bytes, isGRPC: Bool = false) -> ProxyTarget? {
+    let isTLS = url.hasPrefix(isGRPC ? Bytes("grpcs://") : Bytes("https://"))
+    let isPlain = url.hasPrefix(isGRPC ? Bytes("grpc://") : Bytes("http://"))
+    guard isTLS || isPlain || isGRPC else { return nil }
+    let rest = url.dropping(isTLS ? 8 : isPlain ? 7 : 0)
     if rest.hasPrefix(Bytes("unix:")) { return parseUnix(rest, isTLS: isTLS) }
     var end = 0
     while end < rest.count && rest[end] != UInt8(ascii: "/") && rest[end] != UInt8(ascii: "?") {
@@ -450,6 +439,7 @@ struct ProxyTarget {
     let authority = rest.prefix(end)
     guard !authority.isEmpty else { return nil }
     let uri = end < rest.count ? rest.dropping(end) : nil
+    if isGRPC && uri != nil { return nil }
     var host = authority
     var port = isTLS ? Bytes("443") : Bytes("80")
     var hostOnly = true

@@ -26,13 +26,16 @@ extension Exchange {
       return fail(502)
     }
     attempt.peer = peer
+    attempt.number += 1
     attempt.tryCount += 1
     attempt.triedAt = loop.now
     attempt.requestSent = 0
     attempt.resetResponse()
     attempt.bodySent = attempt.request.map { $0.count - upstreamHeadLength } ?? 0
     upstreamLog.begin(peer)
-    let local = location.settings.proxy.value.bind == nil || peer.address.isUnix ? nil : upstreamBind
+    let settings = location.settings.proxy.value
+    let local = settings.bind == nil || peer.address.isUnix ? nil : upstreamBind
+    if settings.speaksHTTP2 { return openStream(peer, group, from: local) }
     // Servers on SwiftNIO can upgrade only the first request of a connection: an upgrade gets a
     // connection of its own.
     if !passesUpgrade,
@@ -53,6 +56,9 @@ extension Exchange {
     case .failure(let error): failTry(.error, "connect() failed \(error.logText) while connecting to")
     case .success(let connection):
       connection.tlsKey = upstreamTLSKey
+      if location.settings.proxy.value.socketKeepalive {
+        Socket.setKeepAlive(connection.transport.fd)
+      }
       use(connection)
       attempt.phase = .connecting
       setUpstreamTimer(location.settings.proxy.value.connectTimeout)
@@ -93,7 +99,8 @@ extension Exchange {
     attempt.phase = .sending
   }
 
-  private func setUpstreamTimer(_ timeout: Milliseconds) {
+  func setUpstreamTimer(_ timeout: Milliseconds) {
+    if attempt.stream != nil { return setStreamTimer(timeout) }
     guard let connection = attempt.connection else { return }
     loop.setTimer(connection.timer, after: timeout, for: connection.handle)
   }
@@ -119,6 +126,11 @@ extension Exchange {
   /// The deadline of the try passed.
   func onUpstreamTimeout(_ connection: UpstreamConnection) {
     guard attempt.connection === connection else { return }
+    upstreamTimedOut()
+    if state != .idle { stream.flush() }
+  }
+
+  func upstreamTimedOut() {
     switch attempt.phase {
     case .connecting, .handshaking: failTry(.timeout, "upstream timed out while connecting to")
     case .sending: failTry(.timeout, "upstream timed out while sending request to")
@@ -129,7 +141,6 @@ extension Exchange {
     case .tunneling: endTunnel()
     case .none: break
     }
-    if state != .idle { stream.flush() }
   }
 
   private func connected(_ connection: UpstreamConnection, _ readiness: Readiness) {
@@ -174,18 +185,20 @@ extension Exchange {
     }
   }
 
-  private var sendsBody: Bool {
+  var sendsBody: Bool {
     let settings = location.settings.proxy.value
     return settings.passesRequestBody && settings.body == nil
   }
 
   /// Sends what is left of the request.
   func send() {
-    guard let connection = attempt.connection, let request = attempt.request else { return }
+    guard attempt.isActive, let request = attempt.request else { return }
     if attempt.phase == .connecting || attempt.phase == .handshaking { attempt.phase = .sending }
+    if let stream = attempt.stream, !submitStream(stream, request) { return }
+    let number = attempt.number
     while attempt.requestSent < request.count {
       let rest = request.unread.dropping(attempt.requestSent)
-      switch connection.transport.send(rest, more: false) {
+      switch transmit(rest) {
       case .bytes(let count):
         attempt.requestSent += count
         countSent(count)
@@ -196,10 +209,10 @@ extension Exchange {
     }
     switch body.phase {
     case .buffered where sendsBody:
-      guard sendBufferedBody(connection) else { return }
+      guard sendBufferedBody() else { return }
     case .streaming:
       pumpRequestBody()
-      guard attempt.connection === connection, attempt.didEndBody else { return }
+      guard attempt.number == number, attempt.isActive, attempt.didEndBody else { return }
     default: break
     }
     requestWasSent()
@@ -207,10 +220,11 @@ extension Exchange {
 
   private func requestWasSent() {
     if attempt.phase == .sending { attempt.phase = .awaitingHead }
+    endStreamOutput()
     setUpstreamTimer(location.settings.proxy.value.readTimeout)
   }
 
-  private func countSent(_ count: Int) {
+  func countSent(_ count: Int) {
     attempt.bytesSent += count
     upstreamLog.update { $0.bytesSent += count }
   }
@@ -228,15 +242,14 @@ extension Exchange {
   }
 
   /// Sends the body from memory or its file; false when it has to wait.
-  private func sendBufferedBody(_ connection: UpstreamConnection) -> Bool {
+  private func sendBufferedBody() -> Bool {
     let fileSize = body.file?.size ?? 0
     while attempt.bodySent < body.bufferedCount {
       let result: IOResult
       if let file = body.file, attempt.bodySent < fileSize {
-        result = sendFromFile(connection, file, fileSize - attempt.bodySent)
+        result = sendFromFile(file, fileSize - attempt.bodySent)
       } else if let memory = body.memory {
-        result = connection.transport.send(
-          memory.unread.dropping(attempt.bodySent - fileSize), more: false)
+        result = transmit(memory.unread.dropping(attempt.bodySent - fileSize))
       } else {
         return true
       }
@@ -258,30 +271,28 @@ extension Exchange {
     return true
   }
 
-  private func sendFromFile(
-    _ connection: UpstreamConnection, _ file: TemporaryFile, _ count: Int
-  ) -> IOResult {
+  private func sendFromFile(_ file: TemporaryFile, _ count: Int) -> IOResult {
     var offset = Int64(attempt.bodySent)
-    if connection.transport.tls == nil {
+    if let connection = attempt.connection, connection.transport.tls == nil {
       return connection.transport.sendFile(file.fd, offset: &offset, count: min(count, 1 << 20))
     }
     let piece = loop.pool.take(.medium)
     defer { loop.pool.giveBack(piece) }
     let result = Socket.read(file.fd, into: piece.free, at: offset)
     guard case .bytes(let got) = result else { return result }
-    return connection.transport.send(piece.free.readOnly.prefix(got), more: false)
+    return transmit(piece.free.readOnly.prefix(got))
   }
 
   /// Passes pieces of a streamed body on, as fast as the upstream takes them.
   func pumpRequestBody() {
-    guard body.phase == .streaming, let connection = attempt.connection, let request = attempt.request,
+    guard body.phase == .streaming, attempt.isActive, let request = attempt.request,
       attempt.requestSent == request.count, attempt.phase != .connecting,
       attempt.phase != .handshaking
     else { return }
     let timeouts = location.settings.proxy.value
     while true {
       if let piece = attempt.bodyPiece {
-        switch connection.transport.send(piece.unread, more: false) {
+        switch transmit(piece.unread) {
         case .bytes(let count):
           piece.consume(count)
           countSent(count)
@@ -332,6 +343,7 @@ extension Exchange {
       return true
     case .wouldBlock:
       loop.pool.giveBack(piece)
+      clearUpstreamTimer()
       stream.setDeadline(location.settings.core.value.bodyTimeout)
       return false
     case .failed(let status):
@@ -398,7 +410,8 @@ extension Exchange {
       allowed: settings.nextUpstream, maxTries: settings.nextUpstreamTries,
       timeout: settings.nextUpstreamTimeout)
     let mayRepeat =
-      method.isIdempotent || !wasSent || settings.nextUpstream.contains(.nonIdempotent)
+      method.isIdempotent || !wasSent || failure.isUnprocessed
+      || settings.nextUpstream.contains(.nonIdempotent)
     if policy.allows(
       failure, tries: attempt.tryCount, elapsed: loop.now - attempt.startedAt,
       isReplayable: isReplayable, mayRepeat: mayRepeat), hasUntriedPeer
@@ -419,8 +432,10 @@ extension Exchange {
   }
 
   private func isStale(_ failure: AttemptFailure) -> Bool {
-    if case .stale = failure { return true }
-    return false
+    switch failure {
+    case .stale, .unprocessed: true
+    default: false
+    }
   }
 
   /// Parts from the connection: keeps it for later if it is clean, closes it otherwise.
@@ -434,6 +449,7 @@ extension Exchange {
       }
     }
     attempt.peer = nil
+    releaseStream()
     if let connection = attempt.connection {
       attempt.connection = nil
       if mayKeep, let group, isKeepable(connection, group) {

@@ -7,6 +7,7 @@ import HTTP
 extension Exchange {
   /// Receives as much of the response as the client side can take.
   func receive() {
+    if attempt.stream != nil { return receiveFromStream() }
     // Bound: reads per event; a fast upstream gives others their turn after that.
     for _ in 0..<16 {
       guard let connection = attempt.connection else { return }
@@ -14,7 +15,7 @@ extension Exchange {
         loop.clearTimer(connection.timer)
         return
       }
-      let allowance = readAllowance(connection)
+      let allowance = readAllowance()
       if allowance == 0 { return }
       if attempt.input == nil { attempt.input = loop.pool.take(.large) }
       guard let input = attempt.input else { return }
@@ -43,7 +44,7 @@ extension Exchange {
   }
 
   /// How much `proxy_limit_rate` lets be read; 0 when reading has to pause, which a timer ends.
-  private func readAllowance(_ connection: UpstreamConnection) -> Int {
+  func readAllowance() -> Int {
     attempt.isPausedByRate = false
     guard attempt.phase == .receivingBody else {
       // The head comes first, with as little of the body as can be.
@@ -58,7 +59,7 @@ extension Exchange {
     }
     attempt.isPausedByRate = true
     let delay = attempt.bytesReceived / rate * 1000 - elapsed
-    loop.setTimer(connection.timer, after: max(1, delay), for: connection.handle)
+    setUpstreamTimer(max(1, delay))
     return 0
   }
 
@@ -106,6 +107,11 @@ extension Exchange {
       failTry(.invalidHeader, "upstream switched protocols unasked while reading response header from")
       return false
     }
+    return useHead()
+  }
+
+  /// Goes on with the head of a final response.
+  func useHead() -> Bool {
     let status = attempt.head.statusCode
     upstreamLog.update {
       $0.status = status
@@ -148,7 +154,9 @@ extension Exchange {
   /// Builds the client's response head and goes on with the body.
   private func respondFromUpstream(_ status: Int) -> Bool {
     let settings = location.settings.proxy.value
-    if let target = upstreamField(.xAccelRedirect), !target.isEmpty {
+    if let target = upstreamField(.xAccelRedirect), !target.isEmpty,
+      !settings.ignoredFields.contains(.xAccelRedirect)
+    {
       return acceptInternalRedirect(target)
     }
     if settings.interceptsErrors && status >= 300 && errorPage(for: status) != nil {
@@ -158,7 +166,8 @@ extension Exchange {
     }
     response.status = status
     let reason = attempt.head.reason.of(attempt.headBytes)
-    if reason != StatusCode.reason(status) { response.reason = reason }
+    // HTTP/2 has no reason phrases.
+    if attempt.stream == nil && reason != StatusCode.reason(status) { response.reason = reason }
     copyFields(settings)
     switch attempt.framing.body {
     case .none:
@@ -168,7 +177,10 @@ extension Exchange {
       response.contentLength = length
       attempt.remaining = length
       attempt.isBodyComplete = length == 0
-    case .chunked, .untilClose: response.contentLength = nil
+    case .chunked: response.contentLength = nil
+    case .untilClose:
+      response.contentLength = nil
+      if let stream = attempt.stream { frameResponse(of: stream) }
     }
     if status == 101 { return startTunnel() }
     startResponse()
@@ -236,7 +248,7 @@ extension Exchange {
   // --- body ---------------------------------------------------------------------------------------
 
   /// Whether more of the body may be read from the upstream.
-  private var canTakeBody: Bool {
+  var canTakeBody: Bool {
     let settings = location.settings.proxy.value
     if stream.queuedByteCount < settings.memoryLimit && attempt.spool == nil { return true }
     guard settings.buffering, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {
@@ -321,7 +333,7 @@ extension Exchange {
   }
 
   /// Hands a buffer of body bytes to the client side, or to the spool behind it.
-  private func deliver(_ input: Buffer) {
+  func deliver(_ input: Buffer) {
     attempt.input = nil
     upstreamLog.update { $0.responseLength += input.count }
     let settings = location.settings.proxy.value
@@ -358,9 +370,13 @@ extension Exchange {
     case .tunneling: pumpTunnel()
     case .attempting, .sending:
       drainSpool()
-      if attempt.phase == .receivingBody, attempt.connection?.transport.isReadable == true { receive() }
+      if attempt.phase == .receivingBody, isUpstreamReadable { receive() }
     default: break
     }
+  }
+
+  private var isUpstreamReadable: Bool {
+    attempt.stream?.isReadable ?? (attempt.connection?.transport.isReadable == true)
   }
 
   /// Hands what stands in the file to the client side; later bytes may go straight behind it.
@@ -402,7 +418,7 @@ extension Exchange {
       "upstream prematurely closed connection while reading response header from")
   }
 
-  private func completeFromUpstream() {
+  func completeFromUpstream() {
     upstreamLog.update { $0.responseTime = loop.now - attempt.triedAt }
     endTry(.success, mayKeep: true)
     if let request = attempt.request { loop.pool.giveBack(request) }

@@ -65,7 +65,8 @@ extension Exchange {
 
   /// Keeps the session that the upstream gave us for the next connection.
   func rememberUpstreamSession() {
-    guard let tls = attempt.connection?.transport.tls, let resumption = tls.resumption,
+    let transport = attempt.stream?.connection?.transport ?? attempt.connection?.transport
+    guard let tls = transport?.tls, let resumption = tls.resumption,
       location.settings.upstreamTLS.value.reusesSessions
     else { return }
     location.upstreamTLS?.remember(resumption, name: resumptionName)

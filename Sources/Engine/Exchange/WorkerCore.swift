@@ -14,6 +14,7 @@ final class WorkerCore {
   private(set) var plan: Plan
   var exchanges = Slab<Exchange>(kind: .exchange)
   var upstreams: UpstreamPool
+  var h2Upstreams: H2UpstreamPool
   var accessLogs: AccessLogs
   /// Groups for computed destinations.
   var adHocGroups: [String: UpstreamGroup] = [:]
@@ -41,6 +42,7 @@ final class WorkerCore {
     self.control = control
     clock = LogClock(wallMs: loop.wallTime)
     upstreams = UpstreamPool(loop: loop)
+    h2Upstreams = H2UpstreamPool(loop: loop)
     accessLogs = AccessLogs(files: [:], errorLog: errorLog)
     tlsLibrary = TLSLibrary()
     self.hostName = store.append(hostName)
@@ -90,7 +92,9 @@ final class WorkerCore {
   }
 
   /// Whether `worker_connections` allows another connection.
-  var hasFreeConnection: Bool { clientCount + upstreams.count < plan.main.workerConnections }
+  var hasFreeConnection: Bool {
+    clientCount + upstreams.count + h2Upstreams.count < plan.main.workerConnections
+  }
 
   /// Asks the control thread to resolve `name`; the exchange hears of it by `onResolved`.
   func resolve(_ name: String, _ settings: ResolverSettings, _ exchange: Handle) {

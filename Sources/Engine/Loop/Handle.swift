@@ -10,7 +10,8 @@
 
 /// What kind of object a handle names; the loop's dispatch switches over it.
 enum HandleKind: UInt8 {
-  case none, mailbox, listener, client, stream, upstream, exchange, resolver, healthCheck, control, logs
+  case none, mailbox, listener, client, stream, upstream, h2Upstream, exchange, resolver
+  case healthCheck, control, logs
 }
 
 /// A weak reference to an object of a loop: kind, slot, generation.

@@ -10,6 +10,8 @@ extension PlanBuilder {
   func settle(_ scope: Scope) {
     let isChanged = scope.parent.map { !$0.location.proxy.isSame(as: scope.location.proxy) } ?? true
     if isChanged || scope.context == .http { settleProxy(&scope.location.proxy) }
+    let isGRPCChanged = scope.parent.map { !$0.location.grpc.isSame(as: scope.location.grpc) } ?? true
+    if isGRPCChanged || scope.context == .http { settleProxy(&scope.location.grpc) }
     if !scope.context.isDisjoint(with: [.server, .location, .locationIf]) {
       for log in scope.location.log.accessLogs { logPaths.insert(log.path) }
       for log in scope.location.log.errorLogs ?? [] { logPaths.insert(log.path) }
@@ -112,10 +114,11 @@ extension PlanBuilder {
   /// `health_check` in a location belongs to the upstream that the location passes to.
   private func attachLocationChecks() {
     for (scope, settings, word) in locationChecks {
-      guard let pass = scope.location.proxy.pass, case .upstream(let reference) = pass.destination,
+      guard let pass = scope.location.inForce.proxy.pass,
+        case .upstream(let reference) = pass.destination,
         upstreams[reference.name] != nil
       else {
-        diagnostics.error("\"health_check\" in a location needs a \"proxy_pass\" to an upstream", at: word)
+        diagnostics.error("\"health_check\" in a location needs a \"proxy_pass\" or \"grpc_pass\" to an upstream", at: word)
         continue
       }
       upstreams[reference.name]?.healthCheck = settings
@@ -124,6 +127,15 @@ extension PlanBuilder {
     }
     // A check in the upstream block speaks as the first location that passes requests there.
     for (name, tls) in passedTLS { upstreams[name]?.healthCheck?.tls = tls }
+    // What a check speaks is its own affair: requests may go to the same servers by another version.
+    for name in upstreams.keys {
+      guard let check = upstreams[name]?.healthCheck else { continue }
+      if case .grpc = check.kind {
+        upstreams[name]?.healthCheck?.tls?.options.alpn = ["h2"]
+      } else {
+        upstreams[name]?.healthCheck?.tls?.options.alpn = []
+      }
+    }
   }
 
   private func listen(_ plan: Plan) {

@@ -60,7 +60,7 @@ final class PlanBuilder {
   private var fileCache: [String: [UInt8]] = [:]
   /// TLS settings that were made into something already: blocks that inherit share it.
   var madeSites: [ObjectIdentifier: (settings: Shared<TLSSettings>, tls: SiteTLS)] = [:]
-  var madeUpstreams: [ObjectIdentifier: (settings: Shared<UpstreamTLSSettings>, tls: UpstreamTLS)] = [:]
+  var madeUpstreams: [UpstreamTLSKey: (settings: Shared<UpstreamTLSSettings>, tls: UpstreamTLS)] = [:]
   var checkedCertificates: Set<String> = []
   var checkedPolicies: Set<TLSServerPolicy> = []
   lazy var library = TLSLibrary()

@@ -9,13 +9,14 @@ extension Row {
     Row("proxy_pass", [.location, .locationIf], 1...1, "The upstream that answers: protocol, address, and optionally a URI that replaces the location.") {
       scope, directive throws(Refusal) in
       scope.location.proxy.pass = try proxyPass(scope, directive)
+      if scope.location.grpc.pass != nil { scope.location.grpc.pass = nil }
     },
     Row("proxy_set_header", .httpServerLocation, 2...2, "A field of upstream requests; an empty value removes it.") {
       scope, directive throws(Refusal) in
       if scope.isFirst(directive) {
         let hidden = scope.location.proxy.setFields.map { $0.name.string }
         if !hidden.isEmpty && scope.context != .http {
-          scope.warn("this \"proxy_set_header\" hides those inherited from outside: \(hidden.joined(separator: ", "))", directive.name)
+          scope.warn("this \\(directive.name.text)\" hides those inherited from outside: \(hidden.joined(separator: ", "))", directive.name)
         }
         scope.location.proxy.setFields = []
       }
@@ -32,10 +33,14 @@ extension Row {
     }.repeatable(),
     .flag("proxy_forwarded", .httpServerLocation, \.location.proxy.forwarded, "off", "Sets X-Forwarded-For, -Proto, -Host, X-Real-IP and Forwarded, and drops what the client sent under these names."),
     Row("proxy_http_version", .httpServerLocation, 1...1, "The version spoken to upstreams.", standard: "1.1") { scope, directive throws(Refusal) in
+      scope.location.proxy.httpMinorVersion = directive.text(0) == "1.0" ? 0 : 1
+      scope.location.proxy.speaksHTTP2 = directive.text(0) == "2"
       switch directive.text(0) {
-      case "1.0": scope.location.proxy.httpMinorVersion = 0
-      case "1.1": scope.location.proxy.httpMinorVersion = 1
-      default: throw Refusal("\"proxy_http_version\" must be \"1.0\" or \"1.1\", not \"\(directive.text(0))\"", argument: 0)
+      case "1.0", "1.1", "2": break
+      default:
+        throw Refusal(
+          "\"proxy_http_version\" must be \"1.0\", \"1.1\" or \"2\", not \"\(directive.text(0))\"",
+          argument: 0)
       }
     },
     Row("proxy_method", .httpServerLocation, 1...1, "The method of upstream requests.") { scope, directive throws(Refusal) in
@@ -48,6 +53,7 @@ extension Row {
     .flag("proxy_pass_request_body", .httpServerLocation, \.location.proxy.passesRequestBody, "on", "Whether the client's body is passed."),
     .flag("proxy_ignore_client_abort", .httpServerLocation, \.location.proxy.ignoresClientAbort, "off", "Whether an upstream request goes on after its client left."),
     .flag("proxy_intercept_errors", .httpServerLocation, \.location.proxy.interceptsErrors, "off", "Whether error_page applies to upstream responses."),
+    .flag("proxy_socket_keepalive", .httpServerLocation, \.location.proxy.socketKeepalive, "off", "Whether TCP looks after idle connections to upstreams."),
     .flag("proxy_request_buffering", .httpServerLocation, \.location.proxy.requestBuffering, "on", "Whether a request body is read whole before it is passed."),
     Row("proxy_bind", .httpServerLocation, 1...1, "The local address of connections to upstreams, and optionally their port.", standard: "off") { scope, directive throws(Refusal) in
       scope.location.proxy.bind = directive.text(0) == "off" ? nil : try scope.template(directive, 0)

@@ -114,7 +114,7 @@ extension Row {
     scope.program.steps.append(.break)
     if isInLocation { scope.program.steps.append(.enter(place)) }
     scope.builder.process(directive.block ?? [], inner)
-    place.settings = inner.location
+    place.settings = inner.location.inForce
     scope.program.steps[jump] = .unless(condition, target: scope.program.steps.count)
   }
 

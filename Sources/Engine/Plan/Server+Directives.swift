@@ -7,7 +7,7 @@ extension Row {
   /// Every directive that exists.
   static let all: [Row] =
     mainRows + serverRows + coreRows + http2Rows + rewriteRows + headerRows + realIPRows
-    + proxyRows + proxyCookieRows + upstreamRows + tlsRows
+    + proxyRows + proxyCookieRows + grpcRows + upstreamRows + tlsRows
 
   /// Rows by name; several where a name means different things in different blocks.
   static let byName: [String: [Row]] = Dictionary(grouping: all, by: \.name)
@@ -78,7 +78,7 @@ extension Row {
     let nested = LocationTree<Location>()
     inner.tree = nested
     scope.builder.process(directive.block ?? [], inner)
-    place.settings = inner.location
+    place.settings = inner.location.inForce
     if !inner.program.steps.isEmpty {
       let program = RewriteProgram()
       program.steps = inner.program.steps

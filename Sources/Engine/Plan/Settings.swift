@@ -109,6 +109,7 @@ struct LocationSettings {
   /// Forgets what a location does, which those inside don't inherit.
   mutating func dropContent() {
     if proxy.pass != nil { proxy.pass = nil }
+    if grpc.pass != nil { grpc.pass = nil }
     if !core.tryFiles.isEmpty || core.isInternal || core.alias != nil
       || core.tryFilesStatus != nil
     {
@@ -125,6 +126,9 @@ struct LocationSettings {
   var headers = Shared(HeaderSettings())
   var proxy = Shared(ProxySettings())
   var upstreamTLS = Shared(UpstreamTLSSettings())
+  /// The `grpc_` directives; `inForce` puts them in the place of the proxy's.
+  var grpc = Shared(ProxySettings.grpc)
+  var grpcTLS = Shared(UpstreamTLSSettings())
 }
 
 /// Settings of ngx_http_core_module and ngx_http_index_module.
@@ -266,6 +270,11 @@ struct ProxySettings {
   var hiddenFields: [Bytes] = []
   var passedFields: [Bytes] = []
   var httpMinorVersion = 1
+  /// HTTP/2, by prior knowledge or by ALPN.
+  var speaksHTTP2 = false
+  /// What `grpc_pass` asks for: trailers and streams in both directions are passed.
+  var isGRPC = false
+  var socketKeepalive = false
   var buffering = true
   /// The limit for a response head; generous unless the directive says otherwise.
   var bufferBytes: Int = 64 << 10
@@ -288,6 +297,8 @@ struct ProxySettings {
   var redirects = [ProxyRedirect.standard]
   var cookies = ProxyCookieSettings()
   var interceptsErrors = false
+  /// Fields of responses that have no effect here.
+  var ignoredFields = FieldNames()
   var ignoresClientAbort = false
   var forwarded = false
   var passesRequestBody = true

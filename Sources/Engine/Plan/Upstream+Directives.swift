@@ -113,6 +113,7 @@ extension Row {
 
   private static func healthCheck(_ scope: Scope, _ directive: Directive) throws(Refusal) -> HealthCheckSettings {
     var settings = HealthCheckSettings()
+    var grpc: (service: String, status: Int?, index: Int?) = ("", nil, nil)
     for index in directive.arguments.indices {
       if let value = directive.parameter("interval", index) {
         settings.interval = try directive.time(value, index)
@@ -138,8 +139,14 @@ extension Row {
         switch value {
         case "http": settings.kind = .http
         case "tcp": settings.kind = .tcp
-        default: throw Refusal("a health check's type is \"http\" or \"tcp\", not \"\(value)\"", argument: index)
+        case "grpc": settings.kind = .grpc(service: "", healthyStatus: nil)
+        default: throw Refusal("a health check's type is \"http\", \"tcp\" or \"grpc\", not \"\(value)\"", argument: index)
         }
+      } else if let value = directive.parameter("grpc_service", index) {
+        (grpc.service, grpc.index) = (value, index)
+      } else if let value = directive.parameter("grpc_status", index) {
+        grpc.status = try directive.number(value, index, 0...16)
+        grpc.index = index
       } else if directive.text(index) == "mandatory" {
         settings.isMandatory = true
       } else if directive.text(index) == "persistent" {
@@ -149,11 +156,33 @@ extension Row {
           index,
           [
             "interval=", "timeout=", "jitter=", "fails=", "passes=", "uri=", "port=", "match=",
-            "type=", "mandatory", "persistent",
+            "type=", "grpc_service=", "grpc_status=", "mandatory", "persistent",
           ])
       }
     }
+    try settle(&settings, grpc)
     return settings
+  }
+}
+
+extension Row {
+  /// What belongs to checks by gRPC, and what doesn't.
+  private static func settle(
+    _ settings: inout HealthCheckSettings, _ grpc: (service: String, status: Int?, index: Int?)
+  ) throws(Refusal) {
+    guard case .grpc = settings.kind else {
+      if let index = grpc.index {
+        throw Refusal("\"grpc_service\" and \"grpc_status\" go with \"type=grpc\"", argument: index)
+      }
+      return
+    }
+    if settings.match != nil || settings.uri != "/" {
+      throw Refusal("\"uri\" and \"match\" do not go with \"type=grpc\"")
+    }
+    guard grpc.service.utf8.count < 128 else {
+      throw Refusal("the name of a gRPC service is at most 127 bytes long", argument: grpc.index)
+    }
+    settings.kind = .grpc(service: grpc.service, healthyStatus: grpc.status)
   }
 }
 

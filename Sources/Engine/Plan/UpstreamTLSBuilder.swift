@@ -4,10 +4,17 @@
 import Configuration
 import HTTP
 
+/// What locations that share a context have in common.
+struct UpstreamTLSKey: Hashable {
+  var settings: ObjectIdentifier
+  var speaksHTTP2: Bool
+}
+
 extension PlanBuilder {
   /// Gives `place` what its `proxy_pass` needs to speak TLS.
   func settleUpstreamTLS(_ scope: Scope, _ place: Location) {
-    guard let pass = scope.location.proxy.pass else { return }
+    let location = scope.location.inForce
+    guard let pass = location.proxy.pass else { return }
     guard case .upstream(let reference) = pass.destination else { return makeTLS(scope, place) }
     if pass.isTLS { makeTLS(scope, place) }
     if !passedTLS.keys.contains(reference.name) {
@@ -16,14 +23,19 @@ extension PlanBuilder {
   }
 
   private func makeTLS(_ scope: Scope, _ place: Location) {
-    let settings = scope.location.upstreamTLS
-    if let known = madeUpstreams[settings.identity] {
+    let location = scope.location.inForce
+    let settings = location.upstreamTLS
+    let speaksHTTP2 = location.proxy.speaksHTTP2
+    let key = UpstreamTLSKey(settings: settings.identity, speaksHTTP2: speaksHTTP2)
+    if let known = madeUpstreams[key] {
       place.upstreamTLS = known.tls
       return
     }
-    let (options, dynamic) = clientOptions(settings, scope.seen.first("proxy_pass"))
+    let word = scope.seen.first("proxy_pass") ?? scope.seen.first("grpc_pass")
+    var (options, dynamic) = clientOptions(settings, word)
+    if speaksHTTP2 { options.alpn = ["h2"] }
     let made = UpstreamTLS(options: options, dynamic: dynamic)
-    madeUpstreams[settings.identity] = (settings, made)
+    madeUpstreams[key] = (settings, made)
     place.upstreamTLS = made
   }
 
@@ -31,7 +43,7 @@ extension PlanBuilder {
   /// `proxy_ssl_name` with variables is known only per request: the host of `proxy_pass` counts then.
   func healthTLS(_ scope: Scope, _ pass: ProxyPass) -> HealthCheckTLS? {
     guard pass.isTLS, let made = scope.place?.upstreamTLS else { return nil }
-    let settings = scope.location.upstreamTLS.value
+    let settings = scope.location.inForce.upstreamTLS.value
     let written = settings.name.flatMap { $0.literal } ?? pass.host
     let name = HostPort(written.string, defaultPort: 443)?.host ?? written.string
     let isAddress = name.isEmpty || SocketAddress(literal: name, port: 0) != nil

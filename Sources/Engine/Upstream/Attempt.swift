@@ -17,6 +17,14 @@ final class Attempt {
 
   var phase = Phase.none
   var connection: UpstreamConnection?
+  /// The stream of a try by HTTP/2, instead of `connection`.
+  var stream: H2UpstreamStream?
+  /// Tells this try from those before and after it.
+  var number = 0
+  /// The deadline of a try by HTTP/2, made with the first of them.
+  var timer: TimerWheel.ID?
+  /// How much of `request` is its fields, if it is for HTTP/2.
+  var fieldBlockCount = 0
   var group: UpstreamGroup?
   var peer: Peer?
   var tried = TriedSet()
@@ -119,6 +127,8 @@ enum AttemptFailure: BitwiseCopyable {
   case status(Int)
   /// The connection had been kept and was closed before it answered a byte.
   case stale
+  /// The server said that it did not process the request: it may be sent again, whatever it is.
+  case unprocessed
   /// No server could be chosen.
   case noServer
 
@@ -126,16 +136,21 @@ enum AttemptFailure: BitwiseCopyable {
   /// connection that it closed teaches nothing.
   var outcome: PeerOutcome {
     switch self {
-    case .stale: .neutral
+    case .stale, .unprocessed: .neutral
     case .status(403), .status(404): .success
     default: .failure
     }
   }
 
+  var isUnprocessed: Bool {
+    if case .unprocessed = self { return true }
+    return false
+  }
+
   /// The status that the client gets if there is no other try.
   var statusCode: Int {
     switch self {
-    case .error, .invalidHeader, .stale, .noServer: 502
+    case .error, .invalidHeader, .stale, .unprocessed, .noServer: 502
     case .timeout: 504
     case .status(let status): status
     }
@@ -160,7 +175,7 @@ struct RetryPolicy {
     if maxTries > 0 && tries >= maxTries { return false }
     if timeout > 0 && elapsed >= timeout { return false }
     switch failure {
-    case .error, .stale: return allowed.contains(.error)
+    case .error, .stale, .unprocessed: return allowed.contains(.error)
     case .timeout: return allowed.contains(.timeout)
     case .invalidHeader: return allowed.contains(.invalidHeader)
     case .noServer: return false

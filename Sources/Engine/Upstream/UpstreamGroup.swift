@@ -20,6 +20,8 @@ final class UpstreamGroup {
   private(set) var isSingle = false
   /// The kept connections of this group's servers; set by the worker that uses the group.
   var idle: IdleConnections?
+  /// Their connections by HTTP/2, in use or not; set when one is first needed.
+  var streamed: H2UpstreamList?
   /// The key of `hash`.
   var hashKey: Template?
   /// How many servers an exchange may try: those that are not `down`.

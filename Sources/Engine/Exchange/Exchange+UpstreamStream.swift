@@ -1,0 +1,280 @@
+// A try by HTTP/2: a stream of a connection that many exchanges share. What is special about it; the
+// rest is Exchange+Upstream (sending, retries) and Exchange+UpstreamResponse (heads, bodies).
+
+import HTTP
+
+extension Exchange {
+  // --- a stream -----------------------------------------------------------------------------------
+
+  /// Starts a try at `peer` on a connection that has room, or on a new one.
+  func openStream(_ peer: Peer, _ group: UpstreamGroup, from local: SocketAddress?) {
+    let list = core.streamedConnections(group)
+    attempt.isReused = false
+    if let known = core.h2Upstreams.find(list, peer.state, upstreamTLSKey, from: local) {
+      // The server may have closed a connection that was idle before this request came; one with
+      // streams on it is in use.
+      attempt.isReused = known.state == .open && known.isIdle
+      return attachStream(to: known)
+    }
+    guard core.hasFreeConnection else {
+      log(.alert, "worker_connections are not enough")
+      return failTry(.error, "no free connection for")
+    }
+    switch core.h2Upstreams.connect(to: peer.address, peer.state, from: local, in: list) {
+    case .failure(let error): failTry(.error, "connect() failed \(error.logText) while connecting to")
+    case .success(let connection):
+      if location.settings.proxy.value.socketKeepalive { connection.keepAlive() }
+      if proxyIsTLS, !secure(connection) {
+        core.h2Upstreams.close(connection)
+        return failTry(.error, "SSL session could not be made for")
+      }
+      attachStream(to: connection)
+    }
+  }
+
+  /// Puts TLS on a connection that is being made.
+  private func secure(_ connection: H2UpstreamConnection) -> Bool {
+    guard let session = makeUpstreamSession(connection.fd) else { return false }
+    connection.tlsKey = upstreamTLSKey
+    connection.verifiesServer = location.settings.upstreamTLS.value.verifies
+    connection.start(session)
+    return true
+  }
+
+  private func attachStream(to connection: H2UpstreamConnection) {
+    guard let stream = core.h2Upstreams.attach(handle, to: connection) else {
+      return failTry(.error, "no HTTP/2 session for")
+    }
+    stream.fieldByteLimit = location.settings.proxy.value.bufferBytes
+    attempt.stream = stream
+    if connection.state == .open {
+      upstreamLog.update { $0.connectTime = 0 }
+      attempt.phase = .sending
+      return send()
+    }
+    attempt.phase = .connecting
+    setUpstreamTimer(location.settings.proxy.value.connectTimeout)
+  }
+
+  /// Lets the deadline of the try be `timeout` from now.
+  func setStreamTimer(_ timeout: Milliseconds) {
+    let timer = attempt.timer ?? loop.makeTimer()
+    attempt.timer = timer
+    loop.setTimer(timer, after: timeout, for: handle)
+  }
+
+  /// The client is waited for, which has a deadline of its own.
+  func clearUpstreamTimer() {
+    if let connection = attempt.connection { loop.clearTimer(connection.timer) }
+    if attempt.stream != nil, let timer = attempt.timer { loop.clearTimer(timer) }
+  }
+
+  /// Parts from the stream; what is unfinished of it is reset.
+  func releaseStream() {
+    guard let stream = attempt.stream else { return }
+    attempt.stream = nil
+    if let timer = attempt.timer { loop.clearTimer(timer) }
+    core.h2Upstreams.release(stream, isDraining: core.isDraining)
+  }
+
+  // --- events -------------------------------------------------------------------------------------
+
+  /// Something happened to the stream: fields or bytes came, room was made, it ended.
+  func onStreamTouched(_ stream: H2UpstreamStream) {
+    guard attempt.stream === stream else { return }
+    let number = attempt.number
+    switch attempt.phase {
+    case .connecting: streamConnected(stream)
+    case .sending, .awaitingHead, .receivingBody:
+      if !isRequestSent && stream.failure == nil { send() }
+      if attempt.number == number && attempt.stream != nil { receiveFromStream() }
+    case .handshaking, .tunneling, .none: break
+    }
+    if state != .idle { self.stream.flush() }
+  }
+
+  /// The deadline of the try passed.
+  func onStreamTimeout() {
+    guard attempt.stream != nil else { return }
+    upstreamTimedOut()
+    if state != .idle { stream.flush() }
+  }
+
+  private func streamConnected(_ stream: H2UpstreamStream) {
+    if stream.failure != nil { return failStream(stream) }
+    guard let connection = stream.connection, connection.state == .open else { return }
+    let waited = max(0, connection.readyAt - attempt.triedAt)
+    upstreamLog.update { $0.connectTime = waited }
+    attempt.phase = .sending
+    send()
+  }
+
+  // --- sending ------------------------------------------------------------------------------------
+
+  /// Submits the request's fields if that is still to be done; false if the try is over.
+  func submitStream(_ stream: H2UpstreamStream, _ request: Buffer) -> Bool {
+    if stream.id > 0 { return true }
+    let count = attempt.fieldBlockCount
+    guard let session = stream.session,
+      session.submit(stream, request.unread.prefix(count), hasBody: hasUpstreamBody(request))
+    else {
+      failTry(.error, "HTTP/2 stream could not be opened while sending request to")
+      return false
+    }
+    attempt.requestSent = count
+    countSent(count)
+    stream.connection?.requestFlush()
+    return true
+  }
+
+  /// Whether DATA follows the fields.
+  private func hasUpstreamBody(_ request: Buffer) -> Bool {
+    if request.count > attempt.fieldBlockCount { return true }
+    guard sendsBody else { return false }
+    switch body.phase {
+    case .buffered: return body.bufferedCount > attempt.bodySent
+    case .streaming: return !attempt.didEndBody
+    default: return false
+    }
+  }
+
+  /// Hands bytes to the connection, or to its stream, as many as fit.
+  func transmit(_ bytes: Bytes) -> IOResult {
+    if let stream = attempt.stream { return transmit(bytes, on: stream) }
+    guard let connection = attempt.connection else { return .end }
+    return connection.transport.send(bytes, more: false)
+  }
+
+  private func transmit(_ bytes: Bytes, on stream: H2UpstreamStream) -> IOResult {
+    guard let session = stream.session, stream.failure == nil else { return .end }
+    let count = session.write(bytes, to: stream)
+    stream.connection?.requestFlush()
+    return count > 0 || bytes.isEmpty ? .bytes(count) : .wouldBlock
+  }
+
+  /// The request was handed over whole.
+  func endStreamOutput() {
+    guard let stream = attempt.stream, let session = stream.session else { return }
+    session.endOutput(stream)
+    stream.connection?.requestFlush()
+  }
+
+  // --- receiving ----------------------------------------------------------------------------------
+
+  /// Takes from the stream as much as the client side can take.
+  func receiveFromStream() {
+    let number = attempt.number
+    // Bound: pieces per event; a fast server gives others their turn after that.
+    for _ in 0..<16 {
+      guard attempt.number == number, let stream = attempt.stream else { return }
+      if attempt.phase != .receivingBody {
+        guard takeHead(stream) else { return }
+        continue
+      }
+      if stream.inputByteCount > 0 && isClientQueueFull {
+        // A client that keeps up needs no file.
+        self.stream.flush()
+        guard attempt.number == number, attempt.stream === stream else { return }
+      }
+      guard canTakeBody else {
+        if let timer = attempt.timer { loop.clearTimer(timer) }
+        return
+      }
+      let allowance = readAllowance()
+      if allowance == 0 { return }
+      if let piece = stream.takeInput(allowance, loop.pool) {
+        countReceived(piece.count)
+        stream.session?.consume(stream, piece.count)
+        stream.connection?.requestFlush()
+        deliver(piece)
+        continue
+      }
+      if stream.hasEnded { return completeStream(stream) }
+      if stream.failure != nil { return failStream(stream) }
+      return awaitProgress()
+    }
+    guard attempt.number == number, let stream = attempt.stream else { return }
+    stream.session?.touch(stream)
+    stream.connection?.requestFlush()
+  }
+
+  private var isClientQueueFull: Bool {
+    stream.queuedByteCount >= location.settings.proxy.value.memoryLimit
+  }
+
+  /// The read timeout begins anew: it counts progress of this stream, once the request is sent.
+  private func awaitProgress() {
+    if isRequestSent { setUpstreamTimer(location.settings.proxy.value.readTimeout) }
+  }
+
+  private func countReceived(_ count: Int) {
+    attempt.bytesReceived += count
+    upstreamLog.update { $0.bytesReceived += count }
+  }
+
+  /// Uses the response's head; false if it isn't there yet or the try is over.
+  private func takeHead(_ stream: H2UpstreamStream) -> Bool {
+    // Bound: interim responses before a final one; more is an attack or a broken server.
+    if stream.interimCount > 16 {
+      failTry(
+        .invalidHeader, "upstream sent too many interim responses while reading response header from")
+      return false
+    }
+    guard stream.hasHead, let bytes = stream.fieldBytes else {
+      if stream.failure != nil {
+        failStream(stream)
+      } else {
+        awaitProgress()
+      }
+      return false
+    }
+    attempt.didReceive = true
+    countReceived(bytes.count)
+    attempt.headBytes = arena.copy(bytes.unread)
+    swap(&attempt.head, &stream.head)
+    attempt.framing = UpstreamFraming()
+    // The stream says where the body ends; the library holds it against Content-Length.
+    attempt.framing.body = .untilClose
+    return useHead()
+  }
+
+  /// What is known of the body's length, and of trailers, when the head goes to the client.
+  func frameResponse(of stream: H2UpstreamStream) {
+    response.contentLength = upstreamField(.contentLength)?.decimal
+    // A head alone: errors of gRPC come so, and clients only take them if nothing follows.
+    let isAlone = stream.hasEnded && stream.inputByteCount == 0 && stream.trailers.isEmpty
+    if isAlone && !isHead && response.contentLength == nil { response.contentLength = 0 }
+    response.expectsTrailers = passesTrailers && !isAlone
+  }
+
+  /// The response is complete: its trailers follow the body.
+  private func completeStream(_ stream: H2UpstreamStream) {
+    if passesTrailers, let bytes = stream.fieldBytes {
+      for field in stream.trailers where !field.token.isHopByHop {
+        let name = arena.copy(field.name.of(bytes.unread))
+        let value = arena.copy(field.value.of(bytes.unread))
+        response.trailers.append(OutgoingField(name: name, value: value, token: field.token))
+      }
+    }
+    completeFromUpstream()
+  }
+
+  /// Whether the fields behind the body are the client's business.
+  var passesTrailers: Bool { location.settings.proxy.value.isGRPC }
+
+  /// Ends the try for the reason that the stream gives.
+  private func failStream(_ stream: H2UpstreamStream) {
+    // Only the loss of a connection that had been idle says that nothing was processed.
+    if stream.failure != .connection { attempt.isReused = false }
+    let phase = attempt.phase == .receivingBody ? "reading" : "reading response header from"
+    let kind = attempt.phase == .receivingBody ? AttemptFailure.error : .invalidHeader
+    switch stream.failure {
+    case .refused: failTry(.unprocessed, "upstream refused the stream while sending request to")
+    case .reset(let code): failTry(kind, "upstream reset the stream (\(code)) while \(phase)")
+    case .malformed: failTry(kind, "upstream sent an invalid HTTP/2 response while \(phase)")
+    case .tooBig: failTry(.invalidHeader, "too big header while \(phase)")
+    case .connection, nil:
+      failTry(.error, stream.connection?.lossText ?? "connection lost while \(phase)")
+    }
+  }
+}

@@ -1,0 +1,261 @@
+// An HTTP/2 connection to one server of an upstream: socket, TLS, one session with the streams of many
+// exchanges on it.
+//
+//   connecting ─► (handshaking) ─► open ─► lost
+//
+// Streams may be attached from the start; they are touched when the connection is open, and when it
+// is lost. What streams want to send is collected until the end of the loop's turn and leaves in
+// one write.
+
+import CLinux
+import HTTP
+
+/// One HTTP/2 connection to an upstream server.
+final class H2UpstreamConnection {
+  enum State { case connecting, handshaking, open, lost }
+
+  private let loop: Loop
+  let timer: TimerWheel.ID
+  private(set) var handle = Handle.none
+  private(set) var state = State.lost
+  private(set) var transport = Transport()
+  private(set) var session: H2UpstreamSession?
+  private var output: Buffer?
+  private var isFlushDue = false
+  /// What the log says of the loss.
+  private(set) var lossText = ""
+
+  /// Which server this leads to, and how; see UpstreamConnection.
+  private(set) var peerState: PeerState?
+  var tlsKey: UpstreamConnection.TLSKey?
+  private(set) var bound: SocketAddress?
+  /// Refuses servers whose certificate is not trusted.
+  var verifiesServer = false
+  private(set) var openedAt: Milliseconds = 0
+  /// When TCP, and TLS, were there.
+  private(set) var readyAt: Milliseconds = 0
+  var requestCount = 0
+  var list: H2UpstreamList?
+
+  init(_ loop: Loop) {
+    self.loop = loop
+    timer = loop.makeTimer()
+  }
+
+  /// Begins a life with a socket that is connecting. False when memory is exhausted.
+  func open(_ fd: Int32, _ handle: Handle, _ peerState: PeerState, from local: SocketAddress?) -> Bool {
+    guard let session = H2UpstreamSession(pool: loop.pool) else { return false }
+    self.handle = handle
+    self.session = session
+    self.peerState = peerState
+    bound = local
+    tlsKey = nil
+    verifiesServer = false
+    transport.open(fd, readable: false, writable: false)
+    state = .connecting
+    openedAt = loop.now
+    requestCount = 0
+    lossText = ""
+    isFlushDue = false
+    session.budget.refill(now: loop.now)
+    return true
+  }
+
+  var fd: Int32 { transport.fd }
+
+  /// Lets TCP look after the connection when it is idle.
+  func keepAlive() { Socket.setKeepAlive(fd) }
+
+  /// Lets the connection speak TLS once it is there.
+  func start(_ tls: TLSSession) { transport.start(tls) }
+
+  /// Whether another exchange may have a stream here.
+  func takesStream() -> Bool {
+    guard state != .lost, let session, let list else { return false }
+    if let allowed = session.allowedStreams { list.expectedStreams = allowed }
+    let keepalive = list.keepalive
+    return session.hasRoom(expecting: list.expectedStreams)
+      && requestCount < keepalive.requestCount && loop.now - openedAt < keepalive.maxAge
+  }
+
+  /// Whether no exchange has a stream here.
+  var isIdle: Bool { session?.streams.isEmpty == true }
+
+  /// Whether the connection may wait for its next stream.
+  var isKeepable: Bool {
+    state == .open && list?.keepalive.connectionCount != 0 && takesStream()
+      && !transport.isBroken && !transport.sawPeerClose
+  }
+
+  // --- events -------------------------------------------------------------------------------------
+
+  /// The socket became ready.
+  func onEvent(_ readiness: Readiness) {
+    transport.note(readiness)
+    switch state {
+    case .connecting: connected(readiness)
+    case .handshaking: handshake()
+    case .open:
+      if transport.isReadable { receive() }
+      if state == .open && (output != nil || session?.wantsWrite == true) { flush() }
+    case .lost: break
+    }
+  }
+
+  private func connected(_ readiness: Readiness) {
+    if readiness.isDisjoint(with: [.writable, .broken]) { return }
+    if let error = Socket.pendingError(transport.fd) {
+      return lose("connect() failed \(error.logText) while connecting to")
+    }
+    if transport.tls == nil { return becomeReady() }
+    state = .handshaking
+    handshake()
+  }
+
+  private func handshake() {
+    guard let tls = transport.tls else { return }
+    switch tls.handshake() {
+    case .bytes:
+      if let problem = problem(of: tls) { return lose("\(problem) while SSL handshaking to") }
+      becomeReady()
+    case .wantRead, .wantWrite: break
+    case .closed: lose("peer closed connection in SSL handshake while SSL handshaking to")
+    case .failed(let failure):
+      lose("SSL_do_handshake() failed (\(failure.reason)) while SSL handshaking to")
+    }
+  }
+
+  /// What is wrong with the server's certificate or protocol, or nil. No agreement by ALPN passes:
+  /// the configuration says that the server speaks HTTP/2.
+  private func problem(of tls: TLSSession) -> String? {
+    if verifiesServer {
+      guard tls.hasPeerCertificate else { return "upstream sent no SSL certificate" }
+      guard tls.verifyResult == 0 else {
+        return "upstream SSL certificate verify error: (\(tls.verifyResult):\(tls.verifyResultText))"
+      }
+    }
+    let agreed = tls.alpnProtocol
+    if agreed.isEmpty || agreed == Bytes("h2") { return nil }
+    return "upstream chose protocol \"\(agreed.string)\" instead of \"h2\""
+  }
+
+  private func becomeReady() {
+    state = .open
+    readyAt = loop.now
+    guard let session else { return }
+    for stream in session.streams { session.touch(stream) }
+    requestFlush()
+    if transport.isReadable { receive() }
+  }
+
+  /// Receives what there is; the windows bound it.
+  private func receive() {
+    guard let session else { return }
+    session.budget.refill(now: loop.now)
+    let input = loop.pool.take(.large)
+    defer { loop.pool.giveBack(input) }
+    // Bound: reads per event; a fast server gives others their turn after that.
+    for _ in 0..<8 {
+      input.reset()
+      switch transport.receive(into: input.free) {
+      case .bytes(let count):
+        input.produced(count)
+        guard session.receive(input.unread) else {
+          flush()
+          return lose(
+            session.budget.isExhausted
+              ? "upstream flooded the connection while reading from"
+              : "upstream sent invalid HTTP/2 while reading from")
+        }
+      case .wouldBlock: return finishReceiving(session)
+      case .end: return lose("upstream prematurely closed connection while reading from")
+      case .failed(let error): return lose("recv() failed \(error.logText) while reading from")
+      }
+    }
+    requestFlush()
+  }
+
+  private func finishReceiving(_ session: H2UpstreamSession) {
+    if session.isOver { lose("upstream prematurely closed connection while reading from") }
+  }
+
+  // --- sending ------------------------------------------------------------------------------------
+
+  /// Lets what streams queued leave when everybody had a turn.
+  func requestFlush() {
+    if isFlushDue || state != .open { return }
+    isFlushDue = true
+    loop.yield(handle)
+  }
+
+  /// The turn is over: sends, and reads on if reading had stopped in the middle.
+  func onResume() {
+    isFlushDue = false
+    guard state == .open else { return }
+    flush()
+    if state == .open && transport.isReadable { receive() }
+  }
+
+  /// Sends frames as far as the socket takes them.
+  func flush() {
+    guard state == .open, let session else { return }
+    // Bound: writes per call, about a megabyte.
+    for _ in 0..<8 {
+      if let output, !output.isEmpty {
+        guard send(output) else { return }
+      }
+      if !transport.isWritable { return }
+      let buffer = output ?? loop.pool.take(.large)
+      buffer.reset()
+      output = buffer
+      guard session.produce(into: buffer) else {
+        return lose("upstream HTTP/2 session failed while sending to")
+      }
+      if buffer.isEmpty {
+        loop.pool.giveBack(buffer)
+        output = nil
+        if session.isOver { lose("upstream prematurely closed connection while reading from") }
+        return
+      }
+    }
+    requestFlush()
+  }
+
+  /// Sends the output buffer; false when some of it has to wait.
+  private func send(_ output: Buffer) -> Bool {
+    while !output.isEmpty {
+      switch transport.send(output.unread, more: false) {
+      case .bytes(let count): output.consume(count)
+      case .wouldBlock, .end: return false
+      case .failed(let error):
+        // What the server said before it closed may be a complete response.
+        if transport.isReadable { receive() }
+        lose("send() failed \(error.logText) while sending request to")
+        return false
+      }
+    }
+    return true
+  }
+
+  // --- the end ------------------------------------------------------------------------------------
+
+  private func lose(_ text: String) {
+    if state == .lost { return }
+    state = .lost
+    lossText = text
+    session?.loseAll()
+  }
+
+  /// Gives everything back. Streams must be gone.
+  func close() {
+    // What is queued, such as the reset of a stream that nobody waits for, leaves if it can.
+    if state == .open && transport.isWritable { flush() }
+    state = .lost
+    transport.close()
+    if let output { loop.pool.giveBack(output) }
+    output = nil
+    session = nil
+    list = nil
+    loop.clearTimer(timer)
+  }
+}
