@@ -281,6 +281,13 @@ final class H1Connection: ClientStream {
     client.output.append(writer.write(keepsAlive: keepsAlive, pool: loop.pool))
   }
 
+  override func sendInterim(_ exchange: Exchange, _ status: Int) {
+    // A client of HTTP/1.0 takes the first head for the answer (RFC 9110 §15.2).
+    guard exchange.request.minorVersion >= 1 else { return }
+    let fields = exchange.response.interim
+    client.output.append(ResponseHeadWriter.interim(status, fields, pool: loop.pool))
+  }
+
   func decideKeepAlive(_ exchange: Exchange) -> Bool {
     let settings = exchange.location.settings.core.value
     return exchange.keepAlive && settings.keepaliveTimeout > 0

@@ -15,7 +15,8 @@ class ClientStream {
 
   /// Writes `exchange.response` as a head. Called once per exchange, after interim responses.
   func sendHead(_ exchange: Exchange) { preconditionFailure("abstract") }
-  /// Sends an interim response (100, 103).
+  /// Queues an interim response (102, 103) with the fields `exchange.response.interim`, if the
+  /// client's protocol has such; may be called several times before `sendHead`.
   func sendInterim(_ exchange: Exchange, _ status: Int) {}
   /// Queues body bytes and takes the buffer over.
   func sendBody(_ buffer: Buffer) { preconditionFailure("abstract") }

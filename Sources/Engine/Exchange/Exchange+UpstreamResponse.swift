@@ -119,7 +119,7 @@ extension Exchange {
     return respondFromUpstream(status)
   }
 
-  /// 1xx: skipped, within reason.
+  /// 1xx: passed on if the location says so, then skipped, within reason.
   private func skipInterim() -> Bool {
     attempt.interimCount += 1
     // Bound: interim responses before a final one; more is an attack or a broken server.
@@ -127,6 +127,7 @@ extension Exchange {
       failTry(.invalidHeader, "upstream sent too many interim responses while reading response header from")
       return false
     }
+    passInterim(attempt.head.statusCode)
     attempt.head.reset()
     attempt.parser.reset()
     attempt.input?.compact()
@@ -221,7 +222,7 @@ extension Exchange {
     }
   }
 
-  private func isHidden(_ name: Bytes, _ settings: Shared<ProxySettings>) -> Bool {
+  func isHidden(_ name: Bytes, _ settings: Shared<ProxySettings>) -> Bool {
     for hidden in settings.hiddenFields where name.equalsIgnoringCase(hidden) { return true }
     return attempt.framing.namesFields && upstreamConnectionNames(name)
   }

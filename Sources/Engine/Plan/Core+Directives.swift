@@ -112,6 +112,14 @@ extension Row {
     .flag("server_name_in_redirect", .httpServerLocation, \.location.core.value.serverNameInRedirect, "off", "Whether redirects use the first server_name."),
     .flag("port_in_redirect", .httpServerLocation, \.location.core.value.portInRedirect, "on", "Whether redirects name the port."),
     .flag("chunked_transfer_encoding", .httpServerLocation, \.location.core.value.chunkedTransferEncoding, "on", "Whether bodies of unknown length go out in chunks."),
+    Row("early_hints", .httpServerLocation, 1...1000, "Passes an upstream's interim responses (103, 102) on if one of the values is neither empty nor 0.") {
+      scope, directive throws(Refusal) in
+      var conditions: [Template] = []
+      for position in directive.arguments.indices {
+        conditions.append(try scope.template(directive, position))
+      }
+      scope.location.core.value.earlyHints = conditions
+    },
     .flag("etag", .httpServerLocation, \.location.core.value.etag, "on", "Whether files get an ETag."),
     .choice("if_modified_since", .httpServerLocation, \.location.core.value.ifModifiedSince, "exact", "How If-Modified-Since is compared."),
     .number("max_ranges", .httpServerLocation, 0...Int.max, \.location.core.value.maxRanges, "—", "Byte ranges that one request may ask for; 0: none."),

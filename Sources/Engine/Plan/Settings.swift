@@ -164,6 +164,8 @@ struct CoreSettings {
   var chunkedTransferEncoding = true
   var logsNotFound = true
   var resetsTimedOut = false
+  /// `early_hints`: interim responses are passed on if one of these holds.
+  var earlyHints: [Template] = []
 
   /// How files are cached, for `OpenFileCache`.
   var filePolicy: OpenFilePolicy {
