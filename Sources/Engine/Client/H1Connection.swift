@@ -34,6 +34,8 @@ final class H1Connection: ClientStream {
   var keepsAlive = false
   var lingerUntil: Milliseconds = 0
   var sentBefore = 0
+  /// The deadline that runs is `send_timeout`.
+  var waitsForClient = false
   /// How long to wait for a request once a body was discarded.
   var nextKeepalive: Milliseconds = 0
 
@@ -44,6 +46,7 @@ final class H1Connection: ClientStream {
 
   override var connection: ConnectionFacts { client.facts }
   override var queuedByteCount: Int { client.output.memoryCount }
+  override var unsentByteCount: Int { client.output.byteCount }
   override var sentByteCount: Int { client.output.sentCount - sentBefore }
 
   /// Begins a life.
@@ -64,6 +67,7 @@ final class H1Connection: ClientStream {
     isChunked = false
     endsByClose = false
     isResponseEnded = false
+    waitsForClient = false
     keepsAlive = false
     sentBefore = client.output.sentCount
   }
@@ -262,6 +266,7 @@ final class H1Connection: ClientStream {
   }
 
   override func setDeadline(_ timeout: Milliseconds) {
+    waitsForClient = false
     loop.setTimer(client.timer, after: timeout, for: client.handle)
   }
 
@@ -413,6 +418,10 @@ final class H1Connection: ClientStream {
   /// Everything queued was handed to the kernel.
   func onFlushed() {
     guard state == .exchanging, let exchange else { return }
+    if waitsForClient {
+      waitsForClient = false
+      loop.clearTimer(client.timer)
+    }
     if isResponseEnded { return finishExchange(exchange) }
     if exchange.didSendHead { resumeExchange(exchange) }
   }
@@ -430,6 +439,7 @@ final class H1Connection: ClientStream {
   func onBlocked() {
     guard state == .exchanging, let exchange else { return }
     if !client.transport.isWritable {
+      waitsForClient = true
       loop.setTimer(
         client.timer, after: exchange.location.settings.core.value.sendTimeout, for: client.handle)
     } else {

@@ -137,6 +137,7 @@ final class Worker {
       } else {
         core.exchanges.object(connection.exchange)?.onUpstreamTimeout(connection)
       }
+    case .exchange: core.exchanges.object(handle)?.onPaceTimeout()
     case .logs:
       core.accessLogs.flushDue(now: loop.now)
       if !retired.isEmpty { releaseRetired() }

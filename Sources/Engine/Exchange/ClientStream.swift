@@ -10,6 +10,8 @@ import HTTP
 class ClientStream {
   /// How many bytes of the response wait in memory for the client to take them.
   var queuedByteCount: Int { 0 }
+  /// How many bytes of the response, in memory and in files, wait for the client to take them.
+  var unsentByteCount: Int { queuedByteCount }
   /// How many bytes of the response were handed to the kernel.
   var sentByteCount: Int { 0 }
 

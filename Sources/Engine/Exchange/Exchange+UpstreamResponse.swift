@@ -149,7 +149,10 @@ extension Exchange {
   /// Builds the client's response head and goes on with the body.
   private func respondFromUpstream(_ status: Int) -> Bool {
     let settings = location.settings.proxy.value
-    if let target = upstreamField(.xAccelRedirect), !target.isEmpty {
+    takeResponseOrders(settings)
+    if let target = upstreamField(.xAccelRedirect), !target.isEmpty,
+      !settings.ignoredFields.contains(.xAccelRedirect)
+    {
       return acceptInternalRedirect(target)
     }
     if settings.interceptsErrors && status >= 300 && errorPage(for: status) != nil {
@@ -174,7 +177,7 @@ extension Exchange {
     if status == 101 { return startTunnel() }
     startResponse()
     attempt.phase = .receivingBody
-    if settings.buffering, let rate = settings.limitRate {
+    if buffersResponse, let rate = settings.limitRate {
       attempt.bytesPerSecond = (try? Value.offset(evaluate(rate).string, of: "proxy_limit_rate")) ?? 0
     }
     return passBody()
@@ -239,8 +242,8 @@ extension Exchange {
   /// Whether more of the body may be read from the upstream.
   private var canTakeBody: Bool {
     let settings = location.settings.proxy.value
-    if stream.queuedByteCount < settings.memoryLimit && attempt.spool == nil { return true }
-    guard settings.buffering, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {
+    if waitingByteCount < settings.memoryLimit && attempt.spool == nil { return true }
+    guard buffersResponse, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {
       return false
     }
     return (attempt.spool?.size ?? 0) < settings.maxTemporaryFileBytes
@@ -298,9 +301,12 @@ extension Exchange {
         }
         position += consumed
       case .needMore(let consumed):
+        keepTrailers(bytes.slice(position, position + consumed))
         position += consumed
         break loop
       case .end(let consumed):
+        keepTrailers(bytes.slice(position, position + consumed))
+        finishTrailers()
         position += consumed
         attempt.isBodyComplete = true
         if position < bytes.count { attempt.framing.keepAlive = false }
@@ -326,14 +332,14 @@ extension Exchange {
     attempt.input = nil
     upstreamLog.update { $0.responseLength += input.count }
     let settings = location.settings.proxy.value
-    if attempt.spool != nil || stream.queuedByteCount >= settings.memoryLimit {
+    if attempt.spool != nil || waitingByteCount >= settings.memoryLimit {
       if spool(input, settings) { return }
     }
     sendBody(input)
   }
 
   private func spool(_ input: Buffer, _ settings: Shared<ProxySettings>) -> Bool {
-    guard settings.buffering, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {
+    guard buffersResponse, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {
       return false
     }
     do throws(SystemError) {
@@ -358,6 +364,7 @@ extension Exchange {
     switch state {
     case .tunneling: pumpTunnel()
     case .attempting, .sending:
+      if isPaced { releasePaced() }
       drainSpool()
       if attempt.phase == .receivingBody, attempt.connection?.transport.isReadable == true { receive() }
     default: break
@@ -373,7 +380,7 @@ extension Exchange {
   }
 
   private func drainSpool() {
-    guard let spool = attempt.spool, stream.queuedByteCount < 1 << 16 else { return }
+    guard let spool = attempt.spool, waitingByteCount < 1 << 16 else { return }
     let unsent = spool.size - attempt.spoolSent
     if unsent > 0 {
       sendBody(spool, offset: Int64(attempt.spoolSent), count: unsent)
@@ -382,7 +389,7 @@ extension Exchange {
     if attempt.phase == .none {
       attempt.spool = nil
       completeResponse()
-    } else if stream.queuedByteCount == 0 {
+    } else if waitingByteCount == 0 {
       attempt.spool = nil
       attempt.spoolSent = 0
     }

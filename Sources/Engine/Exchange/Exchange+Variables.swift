@@ -37,7 +37,7 @@ extension Exchange {
     case .sentField: sentField(name)
     case .upstreamCookie: upstreamCookie(name)
     case .sentTrailer: joinFields(response.trailers, name)
-    case .upstreamTrailer: nil
+    case .upstreamTrailer: joinFields(attempt.trailers, attempt.trailerBytes, name, separator: Bytes(", "))
     }
   }
 

@@ -112,6 +112,14 @@ extension Row {
     .flag("server_name_in_redirect", .httpServerLocation, \.location.core.value.serverNameInRedirect, "off", "Whether redirects use the first server_name."),
     .flag("port_in_redirect", .httpServerLocation, \.location.core.value.portInRedirect, "on", "Whether redirects name the port."),
     .flag("chunked_transfer_encoding", .httpServerLocation, \.location.core.value.chunkedTransferEncoding, "on", "Whether bodies of unknown length go out in chunks."),
+    Row("limit_rate", .anyHTTP, 1...1, "Bytes a second that one response is sent with; 0: as many as the client takes.", standard: "0") {
+      scope, directive throws(Refusal) in
+      scope.location.core.value.limitRate = try byteRate(scope, directive)
+    },
+    Row("limit_rate_after", .anyHTTP, 1...1, "How much of a response is sent before its rate is limited.", standard: "0") {
+      scope, directive throws(Refusal) in
+      scope.location.core.value.limitRateAfter = try byteRate(scope, directive)
+    },
     Row("early_hints", .httpServerLocation, 1...1000, "Passes an upstream's interim responses (103, 102) on if one of the values is neither empty nor 0.") {
       scope, directive throws(Refusal) in
       var conditions: [Template] = []
@@ -169,6 +177,12 @@ extension Row {
     return ErrorPage(
       statuses: statuses, responseStatus: answer, target: try scope.template(directive, last),
       named: target.hasPrefix("@") ? String(target.dropFirst()) : nil)
+  }
+
+  private static func byteRate(_ scope: Scope, _ directive: Directive) throws(Refusal) -> ByteRate {
+    let template = try scope.template(directive, 0)
+    if template.isConstant { return ByteRate(constant: try directive.size(0)) }
+    return ByteRate(template: template)
   }
 
   private static func fileCache(_ directive: Directive) throws(Refusal) -> FileCacheSettings? {

@@ -166,6 +166,8 @@ struct CoreSettings {
   var resetsTimedOut = false
   /// `early_hints`: interim responses are passed on if one of these holds.
   var earlyHints: [Template] = []
+  var limitRate = ByteRate()
+  var limitRateAfter = ByteRate()
 
   /// How files are cached, for `OpenFileCache`.
   var filePolicy: OpenFilePolicy {
@@ -176,6 +178,12 @@ struct CoreSettings {
   enum LingeringClose: String, CaseIterable { case off, on, always }
   enum IfModifiedSince: String, CaseIterable { case off, exact, before }
   enum ServerTokens: String, CaseIterable { case off, on }
+}
+
+/// A number of bytes (a second): known when the configuration is read, or computed per exchange.
+struct ByteRate {
+  var constant = 0
+  var template: Template?
 }
 
 /// `open_file_cache max= inactive=`.
@@ -280,6 +288,9 @@ struct ProxySettings {
   var redirects = [ProxyRedirect.standard]
   var cookies = ProxyCookieSettings()
   var interceptsErrors = false
+  var passesTrailers = false
+  /// `proxy_ignore_headers`: fields of responses that have no effect here.
+  var ignoredFields = FieldNames()
   var ignoresClientAbort = false
   var forwarded = false
   var passesRequestBody = true

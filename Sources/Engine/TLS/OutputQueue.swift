@@ -69,6 +69,43 @@ struct OutputQueue {
     segments.append(.file(file, offset: offset, count: count))
   }
 
+  /// Takes up to `limit` bytes (at least one) off the front, for who uses the queue without a
+  /// transport. The taker gives a buffer back, and releases a file.
+  mutating func takeFirst(_ limit: Int, _ pool: BufferPool) -> Segment? {
+    guard first < segments.count else { return nil }
+    switch segments[first] {
+    case .buffer(let buffer) where buffer.count > limit:
+      let piece = pool.take(atLeast: min(limit, buffer.count))
+      piece.append(buffer.unread.prefix(limit))
+      dropSent(limit, pool)
+      return .buffer(piece)
+    case .bytes(let bytes) where bytes.count > limit:
+      dropSent(limit, pool)
+      return .bytes(bytes.prefix(limit))
+    case .file(let file, let offset, let count) where count > limit:
+      file.retain()
+      byteCount -= limit
+      segments[first] = .file(file, offset: offset + Int64(limit), count: count - limit)
+      return .file(file, offset: offset, count: limit)
+    case let whole:
+      removeWhole(whole)
+      return whole
+    }
+  }
+
+  private mutating func removeWhole(_ segment: Segment) {
+    switch segment {
+    case .buffer(let buffer):
+      byteCount -= buffer.count
+      memoryCount -= buffer.count
+    case .bytes(let bytes):
+      byteCount -= bytes.count
+      memoryCount -= bytes.count
+    case .file(_, _, let count): byteCount -= count
+    }
+    removeFirst()
+  }
+
   /// Drops everything unsent.
   mutating func removeAll(_ pool: BufferPool) {
     for index in first..<segments.count {
