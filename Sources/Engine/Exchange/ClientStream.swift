@@ -69,6 +69,8 @@ final class ConnectionFacts {
   var tls: TLSSession?
   /// The client spoke plain HTTP on a port that wants TLS.
   var isPlainOnTLS = false
+  /// The request had come before its predecessor was answered.
+  var isPipelined = false
   var fd: Int32 = -1
 
   /// What the client connected to. Asked of the kernel where the listening socket has several

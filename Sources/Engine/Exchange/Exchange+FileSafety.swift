@@ -22,6 +22,15 @@ extension Exchange {
     log(.error, "\"\(file.string)\" would leave the folder of its location")
     return nil
   }
+
+  /// Whether a variable brought a ".." into `path`, which `words` gave.
+  func climbs(_ path: Bytes, _ words: Template) -> Bool {
+    var allowed = plan.prefix.parentSegmentCount
+    for part in words.parts {
+      if case .literal(let bytes) = part { allowed += bytes.parentSegmentCount }
+    }
+    return path.parentSegmentCount > allowed
+  }
 }
 
 extension Bytes {

@@ -143,7 +143,7 @@ extension Exchange {
     case .connection_requests: return arena.decimal(connection.requestCount)
     case .connection_time: return seconds(loop.now - connection.openedAt)
     case .pid: return arena.decimal(Int(linux_pid()))
-    case .pipe: return Bytes(".")
+    case .pipe: return connection.isPipelined ? Bytes("p") : Bytes(".")
     case .nginx_version: return Bytes("1.31.5")
     case .msec: return seconds(loop.wallTime)
     case .time_local: return core.clock.timeLocal

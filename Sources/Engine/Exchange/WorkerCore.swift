@@ -41,7 +41,7 @@ final class WorkerCore {
     self.control = control
     clock = LogClock(wallMs: loop.wallTime)
     upstreams = UpstreamPool(loop: loop)
-    accessLogs = AccessLogs(files: [:], errorLog: errorLog)
+    accessLogs = AccessLogs(errorLog: errorLog)
     tlsLibrary = TLSLibrary()
     self.hostName = store.append(hostName)
     acceptTimer = loop.makeTimer()
@@ -50,7 +50,7 @@ final class WorkerCore {
 
   /// Lets `plan` hold for whatever begins from here on.
   func install(_ plan: Plan, logs: [String: Int32]) {
-    accessLogs.files = logs
+    accessLogs.install(logs, plan.logBuffering, now: loop.now)
     errorLogs = [:]
     for (name, group) in plan.groups {
       group.idle = upstreams.idleConnections(

@@ -20,6 +20,8 @@ final class Plan {
   var slotCount = 0
   /// Every log file that a location writes to.
   var logPaths: [String] = []
+  /// Those of them that are written by the buffer.
+  var logBuffering: [String: LogBuffering] = [:]
   /// Folders for temporary files.
   var temporaryPaths: [String] = []
   var serverNameBindings: [ObjectIdentifier: BoundRegex] = [:]

@@ -11,7 +11,9 @@ extension PlanBuilder {
     let isChanged = scope.parent.map { !$0.location.proxy.isSame(as: scope.location.proxy) } ?? true
     if isChanged || scope.context == .http { settleProxy(&scope.location.proxy.value) }
     if !scope.context.isDisjoint(with: [.server, .location, .locationIf]) {
-      for log in scope.location.log.value.accessLogs { logPaths.insert(log.path) }
+      for log in scope.location.log.value.accessLogs where log.computedPath == nil {
+        logPaths.insert(log.path)
+      }
       for log in scope.location.log.value.errorLogs ?? [] { logPaths.insert(log.path) }
     }
     if scope.context == .location || scope.context == .locationIf, let place = scope.place {
@@ -103,6 +105,7 @@ extension PlanBuilder {
     plan.slotCount = maps.count
     plan.serverNameBindings = serverNameBindings
     plan.logPaths = logPaths.sorted()
+    plan.logBuffering = logBuffering
     plan.temporaryPaths = temporaryPaths.sorted()
     return plan
   }

@@ -213,15 +213,33 @@ struct ErrorPage {
 struct LogSettings {
   var accessLogs: [AccessLogSettings] = []
   var errorLogs: [ErrorLogSettings]?
+  var fileCache: LogFileCacheSettings?
 }
 
 /// One `access_log` line.
 struct AccessLogSettings {
   var path: String
+  /// The path of a log whose file only requests know.
+  var computedPath: Template?
   var format: LogFormat
-  var bufferBytes: Int?
-  var flush: Milliseconds?
   var condition: Template?
+}
+
+/// How the lines of one file are gathered: `buffer=`, `flush=`, `gzip=`.
+struct LogBuffering: Sendable, Hashable {
+  /// 0: each line is written at once.
+  var byteCount = 0
+  var flush: Milliseconds?
+  /// 1 to 9; nil: the file isn't compressed.
+  var gzipLevel: Int?
+}
+
+/// `open_log_file_cache`.
+struct LogFileCacheSettings: Hashable {
+  var max: Int
+  var inactive: Milliseconds = 10_000
+  var minUses = 1
+  var valid: Milliseconds = 60_000
 }
 
 /// A compiled `log_format`.
