@@ -68,13 +68,15 @@ import Testing
     for name in ["one", "two", "one", "three", "two", "one"] { _ = try door.get("/log/?name=\(name)") }
     for name in ["one", "two", "three"] {
       let count = ["one": 3, "two": 2, "three": 1][name]!
-      #expect(door.site.text("logs/x_\(name)") == String(repeating: "/log/\n", count: count))
+      try waitUntil("the log of \(name)") {
+        door.site.text("logs/x_\(name)") == String(repeating: "/log/\n", count: count)
+      }
     }
     _ = try door.get("/gone/?name=one")
     try door.waitForLog("/nowhere\" existence failed")
     _ = try door.get("/relative/?name=yes&log=1")
     _ = try door.get("/relative/?name=no&log=0")
-    #expect(door.site.text("logs/relative_yes") == "/relative/\n")
+    try waitUntil("the relative log") { door.site.text("logs/relative_yes") == "/relative/\n" }
     _ = try door.get("/log/?name=/../../climbed")
     try door.waitForLog("can't be the path of a log")
     #expect(try door.get("/not/?name=a").status == 200)
@@ -92,9 +94,10 @@ import Testing
       """)
     let path = door.site.folder + "logs/a"
     _ = try door.get("/1?name=a")
+    try waitUntil("the file") { door.site.text("logs/a") == "/1\n" }
     rename(path, path + ".old")
     _ = try door.get("/2?name=a")
-    #expect(door.site.text("logs/a.old") == "/1\n/2\n")
+    try waitUntil("the renamed file") { door.site.text("logs/a.old") == "/1\n/2\n" }
     try waitUntil("the new file") {
       _ = try door.get("/3?name=a")
       return FileManager.default.fileExists(atPath: path)

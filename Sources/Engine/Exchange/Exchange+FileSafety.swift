@@ -1,7 +1,8 @@
 // A request must not climb out of the folder that a location serves. Request paths come normalised,
 // so what is left are joints: `location /img { alias /www/img/; }` makes /www/img/../x of "/img../x",
 // and a variable in `root`, `alias` or `rewrite` brings whatever the client put into it. nginx serves
-// these; here ".." in a file's path is taken from the configuration only.
+// these; here ".." in a file's path is taken from the configuration only. Symbolic links are followed
+// unless `disable_symlinks` says otherwise.
 
 import HTTP
 
@@ -21,6 +22,25 @@ extension Exchange {
     if found <= allowed { return file }
     log(.error, "\"\(file.string)\" would leave the folder of its location")
     return nil
+  }
+
+  /// How the location wants `path` to be opened: with `disable_symlinks … from=` the beginning of the
+  /// path is trusted.
+  func filePolicy(_ path: Bytes) -> OpenFilePolicy {
+    let settings = location.settings.core.value
+    var policy = settings.filePolicy
+    guard policy.links.mode != .all, let from = settings.trustedPath else { return policy }
+    let part = evaluate(from)
+    guard !part.isEmpty, path.hasPrefix(part) else { return policy }
+    let slash = UInt8(ascii: "/")
+    if part.count == path.count {
+      policy.links.mode = .all
+    } else if path[part.count] == slash {
+      policy.links.trustedCount = part.count
+    } else if path[part.count - 1] == slash {
+      policy.links.trustedCount = part.count - 1
+    }
+    return policy
   }
 
   /// Whether a variable brought a ".." into `path`, which `words` gave.

@@ -158,8 +158,7 @@ extension Exchange {
     case .content_type: return value(of: .requestField, Bytes("content_type"))
     case .remote_user: return basicUser
     case .limit_rate: return arena.decimal(limitRate)
-    case .document_root: return absolutePath(evaluate(location.settings.core.value.root))
-    case .realpath_root: return absolutePath(evaluate(location.settings.core.value.root))
+    case .document_root, .realpath_root: return documentRoot
     case .request_filename: return filePath(for: uri, in: location)
     case .request_body: return body.file == nil ? body.memory.map { $0.unread } : nil
     case .request_body_file: return body.file.map { arena.copy($0.path) }
@@ -175,6 +174,12 @@ extension Exchange {
     case .tcpinfo_rtt, .tcpinfo_rttvar, .tcpinfo_snd_cwnd, .tcpinfo_rcv_space: return tcpInfo(name)
     default: return tlsValue(name)
     }
+  }
+
+  /// `$document_root`: what `root` or `alias` says.
+  private var documentRoot: Bytes {
+    let settings = location.settings.core.value
+    return absolutePath(evaluate(settings.alias ?? settings.root))
   }
 
   /// The port that the client asked for, in the request line or in Host.

@@ -14,13 +14,16 @@ final class LogFileCache {
     /// -1: counted, but not open.
     var fd: Int32 = -1
     var inode: UInt64 = 0
-    var useCount = 0
+    var useCount = 1
+    /// Orders entries by their last use.
+    var turn: Int
     var used: Milliseconds
     var checked: Milliseconds
   }
 
   private let settings: LogFileCacheSettings
   private var entries: [Entry] = []
+  private var turn = 0
 
   init(_ settings: LogFileCacheSettings) { self.settings = settings }
 
@@ -31,24 +34,34 @@ final class LogFileCache {
 
   /// Appends a line to the file at `path`, which is opened unless it is open.
   func write(_ line: Bytes, to path: Bytes, now: Milliseconds) -> Result<Void, SystemError> {
-    let index = find(path, now)
+    turn += 1
+    guard let index = find(path) else {
+      return Self.open(path).map { fd in write(line, fd, at: insert(path, now), now) }
+    }
     entries[index].useCount += 1
     entries[index].used = now
+    entries[index].turn = turn
     if entries[index].fd >= 0 && now - entries[index].checked >= settings.valid {
       check(index, path, now)
     }
     if entries[index].fd < 0 {
-      let opened = Self.open(path)
-      guard case .success(let fd) = opened else { return opened.map { _ in } }
-      guard entries[index].useCount >= settings.minUses else {
-        _ = LogOutput.write(line, to: fd)
-        _ = linux_close(fd)
-        return .success(())
-      }
-      keep(fd, index, now)
+      return Self.open(path).map { fd in write(line, fd, at: index, now) }
     }
     _ = LogOutput.write(line, to: entries[index].fd)
     return .success(())
+  }
+
+  /// Appends a line to a file that was just opened, and keeps the file if it is used often enough.
+  private func write(_ line: Bytes, _ fd: Int32, at index: Int, _ now: Milliseconds) {
+    _ = LogOutput.write(line, to: fd)
+    guard entries[index].useCount >= settings.minUses else {
+      _ = linux_close(fd)
+      return
+    }
+    entries[index].fd = fd
+    entries[index].checked = now
+    var status = stat()
+    if unsafe linux_fstat(fd, &status) >= 0 { entries[index].inode = UInt64(status.st_ino) }
   }
 
   /// Appends a line to a file that is opened and closed for it.
@@ -71,25 +84,24 @@ final class LogFileCache {
     entries.removeAll()
   }
 
-  /// The entry of `path`; the one that was not used for longest gives way to a new one.
-  private func find(_ path: Bytes, _ now: Milliseconds) -> Int {
+  private func find(_ path: Bytes) -> Int? {
     let hash = path.hash64(seed: 0)
-    var oldest = 0
-    for index in entries.indices {
-      if entries[index].hash == hash, Self.isSame(entries[index].path, path) { return index }
-      if entries[index].used < entries[oldest].used { oldest = index }
+    for index in entries.indices where entries[index].hash == hash {
+      if Self.isSame(entries[index].path, path) { return index }
     }
-    if entries.count >= settings.max { remove(oldest) }
-    let copy = (0..<path.count).map { path[$0] }
-    entries.append(Entry(path: copy, hash: hash, used: now, checked: now))
-    return entries.count - 1
+    return nil
   }
 
-  private func keep(_ fd: Int32, _ index: Int, _ now: Milliseconds) {
-    entries[index].fd = fd
-    entries[index].checked = now
-    var status = stat()
-    if unsafe linux_fstat(fd, &status) >= 0 { entries[index].inode = UInt64(status.st_ino) }
+  /// A new entry; the one that was not used for longest gives way to it.
+  private func insert(_ path: Bytes, _ now: Milliseconds) -> Int {
+    if entries.count >= settings.max {
+      var oldest = 0
+      for index in entries.indices where entries[index].turn < entries[oldest].turn { oldest = index }
+      remove(oldest)
+    }
+    let copy = (0..<path.count).map { path[$0] }
+    entries.append(Entry(path: copy, hash: path.hash64(seed: 0), turn: turn, used: now, checked: now))
+    return entries.count - 1
   }
 
   /// Lets go of a file that another one has taken the name of.

@@ -60,8 +60,8 @@ final class Pacer {
 extension Exchange {
   /// Bytes of the response that the client has not taken, those that wait here included.
   var waitingByteCount: Int {
-    guard isPaced, let pacer else { return stream.queuedByteCount }
-    return stream.queuedByteCount + pacer.queue.byteCount
+    guard isPaced, let pacer else { return stream.unsentByteCount }
+    return stream.unsentByteCount + pacer.queue.byteCount
   }
 
   /// Whether the end has to wait for bytes before it.

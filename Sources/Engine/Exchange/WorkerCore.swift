@@ -124,8 +124,8 @@ struct FileCaches {
   }
 
   /// Whether the file at `path` may be executed by somebody.
-  func isExecutable(_ path: Bytes) -> Bool {
-    guard case .success(let status) = pool.status(path) else { return false }
+  func isExecutable(_ path: Bytes, _ links: SymlinkPolicy) -> Bool {
+    guard case .success(let status) = pool.status(path, links) else { return false }
     return status.isExecutable
   }
 }

@@ -133,6 +133,22 @@ extension Row {
     .number("max_ranges", .httpServerLocation, 0...Int.max, \.location.core.value.maxRanges, "—", "Byte ranges that one request may ask for; 0: none."),
     .flag("sendfile", .anyHTTP, \.location.core.value.usesSendfile, "on", "Whether files are sent by sendfile(2); always so here without TLS."),
     .flag("log_not_found", .httpServerLocation, \.location.core.value.logsNotFound, "on", "Whether missing files are worth an error log line."),
+    Row("disable_symlinks", .httpServerLocation, 1...2, "Whether files are refused whose path has symbolic links in it, or links of another owner; `from=` trusts the path's beginning.", standard: "off") {
+      scope, directive throws(Refusal) in
+      scope.location.core.value.trustedPath = nil
+      for index in directive.arguments.indices {
+        switch directive.text(index) {
+        case "off": scope.location.core.value.symlinks = .all
+        case "on": scope.location.core.value.symlinks = .none
+        case "if_not_owner": scope.location.core.value.symlinks = .ofSameOwner
+        default:
+          guard let part = directive.parameter("from", index) else {
+            throw directive.unknownParameter(index, ["on", "off", "if_not_owner", "from="])
+          }
+          scope.location.core.value.trustedPath = try scope.template(part, index)
+        }
+      }
+    },
     Row("open_file_cache", .httpServerLocation, 1...2, "How many open files are kept, and for how long unused.", standard: "off") {
       scope, directive throws(Refusal) in
       scope.location.core.value.fileCache = try fileCache(directive)

@@ -145,6 +145,9 @@ struct CoreSettings {
   var etag = true
   var ifModifiedSince = IfModifiedSince.exact
   var maxRanges = Int.max
+  var symlinks = SymlinkPolicy.Mode.all
+  /// `disable_symlinks … from=`.
+  var trustedPath: Template?
   var fileCache: FileCacheSettings?
   var fileCacheValid: Milliseconds = 60_000
   var fileCacheMinUses = 1
@@ -171,7 +174,9 @@ struct CoreSettings {
 
   /// How files are cached, for `OpenFileCache`.
   var filePolicy: OpenFilePolicy {
-    OpenFilePolicy(valid: fileCacheValid, minUses: fileCacheMinUses, keepsErrors: cachesFileErrors)
+    OpenFilePolicy(
+      valid: fileCacheValid, minUses: fileCacheMinUses, keepsErrors: cachesFileErrors,
+      links: SymlinkPolicy(mode: symlinks))
   }
 
   enum BodyInFileOnly: String, CaseIterable { case off, on, clean }
