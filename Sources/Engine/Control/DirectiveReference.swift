@@ -21,7 +21,7 @@ extension FrontDoor {
 
   private static let chapters: [(String, [Row])] = [
     ("Program and connections", Row.mainRows), ("Servers and locations", Row.serverRows),
-    ("Requests, files and responses", Row.coreRows), ("Rewriting and maps", Row.rewriteRows),
+    ("Requests, files and responses", Row.coreRows), ("Rewriting and maps", Row.rewriteRows + Row.splitRows),
     ("Fields and logs", Row.headerRows + Row.logRows), ("Proxying", Row.proxyRows + Row.proxyCookieRows),
     ("Upstreams and health checks", Row.upstreamRows), ("TLS", Row.tlsRows),
   ]

@@ -19,6 +19,11 @@ extension Exchange {
     if let value = values[slot] { return value }
     guard let map = plan.maps[slot] else { return nil }
     let source = evaluate(map.source)
+    if let split = map.split {
+      let value = split.find(source).map { evaluate($0) } ?? Bytes()
+      values[slot] = value
+      return value
+    }
     let saved = captures
     let result = map.table.find(source, captures: &captures)
     if let bound = result?.bound { bindCaptures(bound) }
@@ -100,6 +105,9 @@ extension Exchange {
     }
     if name == Bytes("transfer_encoding") {
       return response.contentLength == nil && response.hasBody ? Bytes("chunked") : nil
+    }
+    if name == Bytes("accept_ranges"), response.acceptsRanges, response.status == 200 {
+      return Bytes("bytes")
     }
     if name == Bytes("server") { return response.server ?? Bytes("portico") }
     if name == Bytes("date") { return response.date ?? core.clock.httpDate }

@@ -129,6 +129,8 @@ final class MapVariable {
   }
 
   let source: Template
+  /// The shares of `split_clients`, in place of a table.
+  var split: SplitTable?
   var table: MapTable<Result>
   var defaultValue: Template
   let isVolatile: Bool
@@ -138,6 +140,14 @@ final class MapVariable {
     self.table = table
     self.defaultValue = defaultValue
     self.isVolatile = isVolatile
+  }
+
+  /// The variable of a `split_clients` block.
+  convenience init(source: Template, split: SplitTable) {
+    self.init(
+      source: source, table: MapTable(hostnames: false), defaultValue: Template(literal: Bytes()),
+      isVolatile: false)
+    self.split = split
   }
 }
 

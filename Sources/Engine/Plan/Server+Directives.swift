@@ -6,7 +6,7 @@ import HTTP
 extension Row {
   /// Every directive that exists.
   static let all: [Row] =
-    mainRows + serverRows + coreRows + rewriteRows + headerRows + logRows + proxyRows + proxyCookieRows + upstreamRows + tlsRows
+    mainRows + serverRows + coreRows + rewriteRows + headerRows + logRows + splitRows + proxyRows + proxyCookieRows + upstreamRows + tlsRows
 
   /// Rows by name; several where a name means different things in different blocks.
   static let byName: [String: [Row]] = Dictionary(grouping: all, by: \.name)
