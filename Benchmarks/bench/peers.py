@@ -4,7 +4,7 @@ Every peer answers on a plain and on a TLS port (TLS 1.3, a P-256 certificate):
   /small, /body   proxied, over kept connections, to the same upstream
   /files/...      static files (HAProxy serves none)
   /nothing        an empty fixed answer, for handshakes
-Each configuration is the best fair one that we know: no logs, kept upstream connections, sendfile.
+The same by HTTP/2 on the TLS port, and with prior knowledge on a third one. Each configuration is the best fair one that we know: no logs, kept upstream connections, sendfile.
 nginx and Portico get the same text; what only nginx needs stands in `NGINX_ONLY`.
 """
 
@@ -35,9 +35,9 @@ http {{
   open_file_cache max=1000 inactive=60s; open_file_cache_valid 60s;
   ssl_certificate {folder}/leaf.pem; ssl_certificate_key {folder}/leaf.key;
   ssl_protocols TLSv1.3; ssl_session_cache shared:SSL:10m;
-  upstream app {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 100000000; }}
+  upstream app {{ server 127.0.0.1:{upstream}; keepalive 1024; keepalive_requests 100000000; }}
   server {{
-    listen 127.0.0.1:{http}; listen 127.0.0.1:{https} ssl;
+    listen 127.0.0.1:{http}; listen 127.0.0.1:{https} ssl http2; listen 127.0.0.1:{http2} http2;
     server_name localhost;
     location / {{
       proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection "";
@@ -62,7 +62,8 @@ defaults
   http-reuse always
 frontend door
   bind 127.0.0.1:{http}
-  bind 127.0.0.1:{https} ssl crt {folder}/both.pem ssl-min-ver TLSv1.3 alpn http/1.1
+  bind 127.0.0.1:{http2} proto h2
+  bind 127.0.0.1:{https} ssl crt {folder}/both.pem ssl-min-ver TLSv1.3 alpn h2,http/1.1
   http-request return status 204 if {{ path /nothing }}
   default_backend app
 backend app
@@ -74,6 +75,7 @@ H2O = """
 num-threads: 1
 max-connections: 16384
 listen: {{ host: 127.0.0.1, port: {http} }}
+listen: {{ host: 127.0.0.1, port: {http2} }}
 listen:
   host: 127.0.0.1
   port: {https}
@@ -101,7 +103,7 @@ CADDY = """
   admin off
   auto_https off
   servers {{
-    protocols h1
+    protocols h1 h2 h2c
   }}
 }}
 (site) {{
@@ -117,7 +119,7 @@ CADDY = """
     reverse_proxy 127.0.0.1:{upstream}
   }}
 }}
-http://localhost:{http} {{
+http://localhost:{http}, http://localhost:{http2} {{
   import site
 }}
 https://localhost:{https} {{
@@ -150,11 +152,12 @@ http {{
 
 
 class Peer:
-    """One server under test: its name, its process and its two ports."""
+    """One server under test: its name, its process and its three ports."""
 
     def __init__(self, name, binary, arena):
         self.name, self.binary, self.arena = name, binary, arena
         self.http, self.https = process.free_port(), process.free_port()
+        self.http2 = process.free_port()
         self.log = f"{arena.folder}/{name}.out"
         self.process = None
 
@@ -229,12 +232,12 @@ class Arena:
         user = "" if not root else "user: root" if peer.name == "h2o" else "user root;"
         return text.format(
             folder=self.folder, name=peer.name, upstream=self.upstream, http=peer.http,
-            https=peer.https, user=user,
+            https=peer.https, http2=peer.http2, user=user,
             nginx_only=NGINX_ONLY.format(folder=self.folder) if nginx else "")
 
     def start_upstream(self):
         """The application behind every peer: nginx answering from memory, on another processor."""
-        stand_in = type("Upstream", (), {"name": "upstream", "http": 0, "https": 0})
+        stand_in = type("Upstream", (), {"name": "upstream", "http": 0, "https": 0, "http2": 0})
         file = self.write("upstream.conf", self.fill(UPSTREAM, stand_in))
         log = f"{self.folder}/upstream.out"
         _, others = process.processors()

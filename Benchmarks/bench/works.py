@@ -20,6 +20,7 @@ class Work:
         self.connections = options.get("connections", 64)
         self.tls = options.get("tls", False)
         self.handshakes = options.get("handshakes", False)
+        self.streams = options.get("streams", 0)
         self.body_bytes = options.get("body_bytes", 0)
         self.unable = options.get("unable", ())
 
@@ -35,6 +36,12 @@ WORKS = [
          unable=("haproxy",)),
     Work("large", "static file 64 MiB, 4 connections", "/files/64m", 1.00, connections=4,
          body_bytes=64 << 20, unable=("haproxy",)),
+    Work("h2", "HTTP/2, 16 connections × 32 streams, small proxied response", "/small", 0.65,
+         connections=16, streams=32),
+    Work("h2-body", "HTTP/2, 16 connections × 8 streams, 100 KiB proxied response", "/body", 0.80,
+         connections=16, streams=8),
+    Work("h2-static", "HTTP/2, 16 connections × 32 streams, static 1 KiB", "/files/1k.txt", 0.70,
+         connections=16, streams=32, unable=("haproxy",)),
 ]
 
 # Connections that h2load opens at once when it measures handshakes; each makes one request.
@@ -51,7 +58,7 @@ class Run:
 
 def measure(work, peer, seconds):
     """Drives `peer` with `work` for about `seconds` and returns a Run."""
-    load = handshake_load if work.handshakes else wrk_load
+    load = handshake_load if work.handshakes else http2_load if work.streams else wrk_load
     load(work, peer, 0.3)
     before, started = process.cpu_seconds(peer.process.pid), time.monotonic()
     requests, errors = load(work, peer, seconds)
@@ -92,6 +99,16 @@ def handshake_load(work, peer, seconds):
         done += succeeded
         errors += HANDSHAKES_AT_ONCE - succeeded
     return done, errors
+
+
+def http2_load(work, peer, seconds):
+    """Requests done and errors, by h2load with prior knowledge."""
+    output = load_generator(
+        ["h2load", f"-c{work.connections}", f"-m{work.streams}", f"-D{max(1, round(seconds))}",
+         f"http://localhost:{peer.http2}{work.path}"])
+    done = int(number(r"(\d+) 2xx", output))
+    failed = int(number(r"(\d+) failed", output))
+    return done, failed
 
 
 def load_generator(command):

@@ -1,6 +1,6 @@
-// Base 64 (RFC 4648 §4), for credentials of Basic authentication.
+// Base 64 (RFC 4648 §4), for credentials of Basic authentication and keys of WebSockets.
 
-/// Decoding of base 64.
+/// Base 64, both ways.
 public enum Base64 {
   /// Decodes `text` into `output`, which must hold three bytes for each four; returns how many it
   /// took, or nil if `text` is not base 64. Padding may be missing.
@@ -21,6 +21,27 @@ public enum Base64 {
       }
     }
     return end % 4 == 1 ? nil : count
+  }
+
+  /// Encodes `bytes` into `output`, which must hold four bytes for each three that are begun; returns
+  /// how many it wrote, padding included.
+  @discardableResult
+  public static func encode(_ bytes: Bytes, into output: MutableBytes) -> Int {
+    let alphabet = Bytes("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+    var count = 0
+    for start in stride(from: 0, to: bytes.count, by: 3) {
+      let length = min(3, bytes.count - start)
+      var bits: UInt32 = 0
+      for index in 0..<3 {
+        bits = bits << 8 | (index < length ? UInt32(bytes[start + index]) : 0)
+      }
+      for index in 0..<4 {
+        let digit = alphabet[Int(bits >> UInt32(18 - 6 * index) & 63)]
+        output[count + index] = index <= length ? digit : UInt8(ascii: "=")
+      }
+      count += 4
+    }
+    return count
   }
 
   private static func value(of digit: UInt8) -> UInt32? {

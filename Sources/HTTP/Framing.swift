@@ -78,6 +78,8 @@ public enum FramingError: Error, BitwiseCopyable, Equatable, CaseIterable, Senda
   case bodyOfConnect
   /// More Connection options than `Framing.maxConnectionOptions`: 400.
   case tooManyConnectionOptions
+  /// A field of one connection in a message of HTTP/2 (RFC 9113 §8.2.2): 400.
+  case connectionField
   /// 101 to a request that didn't ask for it (RFC 9110 §15.2.2); responses only.
   case unrequestedUpgrade
 
@@ -119,6 +121,36 @@ public enum Framing {
     }
     return framing
   }
+
+  /// Reads the framing of a request that came by HTTP/2, whose frames say where its body ends
+  /// (RFC 9113 §8.1.1); `.chunked` then stands for a length that nobody declared.
+  ///
+  /// - Parameters:
+  ///   - bytes: the bytes that the head's slices are relative to.
+  ///   - endsStream: nothing follows the head.
+  public static func requestOfHTTP2(
+    _ head: RequestHead, _ bytes: Bytes, endsStream: Bool
+  ) throws(FramingError) -> RequestFraming {
+    var framing = RequestFraming()
+    framing.host = try host(head, bytes)
+    framing.keepAlive = true
+    if head.repeated.intersects(uniqueFields) { throw .repeatedField }
+    if head.present.intersects(connectionFields) { throw .connectionField }
+    let declared = try declaredLength(head, bytes, isHTTP10: false)
+    if endsStream {
+      if let declared, declared != .length(0) { throw .invalidLength }
+      return framing
+    }
+    framing.body = declared ?? .chunked
+    if let expect = head.value(.expect, in: bytes) {
+      framing.expectsContinue = expect.equalsIgnoringCase(Bytes("100-continue"))
+    }
+    return framing
+  }
+
+  /// Fields that HTTP/2 has no use for (RFC 9113 §8.2.2).
+  private static let connectionFields = FieldNames(
+    .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade)
 
   /// Reads the framing of a complete response head.
   ///

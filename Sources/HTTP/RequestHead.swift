@@ -33,8 +33,11 @@ public struct RequestHead: MessageHead, Sendable {
   public var scheme = Slice()
   /// `host[:port]` of an absolute target or of CONNECT, else empty. Valid as `Authority`.
   public var authority = Slice()
-  /// 0 for HTTP/1.0, 1 for HTTP/1.1 and for later minor versions, which are taken as 1.1.
+  /// 0 for HTTP/1.0, 1 for HTTP/1.1 and for later minor versions, which are taken as 1.1; 1 for
+  /// HTTP/2, which means the same by its heads.
   public var minorVersion: UInt8 = 1
+  /// Whether the request came by HTTP/2.
+  public var isHTTP2 = false
   public var fields: [Field] = []
   public var present = FieldNames()
   public var repeated = FieldNames()
@@ -55,6 +58,7 @@ public struct RequestHead: MessageHead, Sendable {
     scheme = Slice()
     authority = Slice()
     minorVersion = 1
+    isHTTP2 = false
     length = 0
     removeFields()
   }

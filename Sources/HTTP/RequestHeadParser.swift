@@ -58,7 +58,14 @@ public struct RequestHeadParser: Sendable {
       return emptyLines > limits.maxEmptyLines ? .malformedRequestLine : nil
     }
     isInRequestLine = false
-    return RequestLine(bytes: bytes, start: start, end: end).parse(into: &head)
+    return RequestHeadParser.parseLine(bytes, start, end, isHTTP2: false, &head)
+  }
+
+  /// Parses the request line from `start` up to `end`, which holds no control characters.
+  static func parseLine(
+    _ bytes: Bytes, _ start: Int, _ end: Int, isHTTP2: Bool, _ head: inout RequestHead
+  ) -> HeadError? {
+    RequestLine(bytes: bytes, start: start, end: end, isHTTP2: isHTTP2).parse(into: &head)
   }
 
   private mutating func parseField(
@@ -81,6 +88,8 @@ private struct RequestLine {
   let bytes: Bytes
   let start: Int
   let end: Int
+  /// Whether the line was made from HTTP/2's pseudo-header fields.
+  var isHTTP2 = false
 
   func parse(into head: inout RequestHead) -> HeadError? {
     guard let methodEnd = index(of: 0x20, from: start), methodEnd > start else {
@@ -107,6 +116,7 @@ private struct RequestLine {
     guard version.count >= 6, version.hasPrefix(Bytes("HTTP/")) else {
       return .malformedRequestLine
     }
+    if isHTTP2 { return version == Bytes("HTTP/2.0") ? nil : .unsupportedVersion }
     let major = version[5]
     guard CharacterSet.isDigit(major), major != 0x30 else { return .malformedRequestLine }
     if major != 0x31 { return .unsupportedVersion }

@@ -54,6 +54,34 @@ import Testing
     try door.stop()
   }
 
+  @Test func passesThemOnOverHTTP2() async throws {
+    let app = try TestUpstream { request in
+      .steps([
+        .bytes("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nX-Own: 1\r\nConnection: X-Own\r\n\r\n"),
+        .pause(seconds: request.path == "/later" ? 0.1 : 0),
+        .bytes(
+          "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: abc\r\n\r\n"),
+      ])
+    }
+    let door = try await Portico.start(
+      config: """
+        http { server {
+          listen 127.0.0.1:%%PORT_0%%; http2 on; early_hints 1; proxy_pass_trailers on;
+          location / { proxy_pass http://%%UPSTREAM_0%%; }
+        } }
+        """, upstreams: [app])
+    for path in ["/", "/later"] {
+      let result = try Command.run(
+        ["curl", "-si", "--http2-prior-knowledge", "http://127.0.0.1:\(door.port())\(path)"],
+        folder: door.site.folder)
+      let text = result.standardOutput.replacingOccurrences(of: "\r", with: "")
+      #expect(text.hasPrefix("HTTP/2 103 \nlink: </a.css>\n\nHTTP/2 200 \n"), "\(text)")
+      #expect(text.contains("\n\nok"))
+      #expect(text.lowercased().contains("x-sum: abc"))
+    }
+    try door.stop()
+  }
+
   @Test func anUpstreamThatOnlyHintsIsABadGateway() async throws {
     let app = try TestUpstream { _ in
       .steps([.bytes("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"), .close])

@@ -12,6 +12,7 @@ import Testing
       map $arg_slow $rate { default 0; 1 50k; }
       server {
         listen 127.0.0.1:%%PORT_0%%;
+        http2 on;
         root %%DIR%%/www;
         location / { }
         location /file { limit_rate 50k; alias %%DIR%%/www/data; }
@@ -95,6 +96,44 @@ import Testing
     let (answer, seconds) = try timed(door, path)
     #expect(answer.body.count == Self.size)
     #expect(seconds < 0.8)
+    try door.stop()
+  }
+
+  @Test func streamsOfHTTP2AreLimitedEachForItself() async throws {
+    let data = String(repeating: "x", count: Self.size)
+    let app = try TestUpstream { _ in .answer(body: data) }
+    let site = try Site(
+      config: Self.config.replacingOccurrences(
+        of: "http2 on;",
+        with: """
+          http2 on; listen 127.0.0.1:%%PORT_1%% ssl;
+          ssl_certificate %%DIR%%/a.crt; ssl_certificate_key %%DIR%%/a.key;
+          """), files: ["www/data": data], upstreams: [app])
+    try site.makeCertificate("a")
+    let door = try await Portico.start(site)
+    let address = "https://127.0.0.1:\(door.port(1))"
+    let paths = ["/file", "/proxied", "/data", "/fixed"]
+    let begin = Date()
+    // One connection; curl waits for it before it asks for more.
+    let result = try Command.run(
+      ["curl", "-sk", "--http2", "-Z"]
+        + paths.flatMap { ["-o", door.site.folder + "got" + $0, "--create-dirs", address + $0] }
+        + ["-w", "%{url_effective} %{time_total}\n"], folder: door.site.folder)
+    #expect(result.code == 0)
+    #expect(Date().timeIntervalSince(begin) < 3)
+    for line in result.standardOutput.split(separator: "\n") {
+      let words = line.split(separator: " ")
+      let seconds = try #require(Double(words[1]))
+      if words[0].hasSuffix("/data") {
+        #expect(seconds < 0.8, "\(line)")
+      } else {
+        #expect(seconds > 0.6 && seconds < 2.5, "\(line)")
+      }
+    }
+    for path in paths {
+      let count = path == "/fixed" ? 5 : Self.size
+      #expect(door.site.text("got" + path).utf8.count == count, "\(path)")
+    }
     try door.stop()
   }
 

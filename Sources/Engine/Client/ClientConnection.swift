@@ -1,5 +1,5 @@
 // A client's connection: socket, TLS, what waits to be sent, one deadline. What its bytes mean is
-// the protocol's affair (H1Connection).
+// the protocol's affair (H1Connection, or H2Connection once that was agreed).
 //
 //   accepted ─► (peeking ─► handshaking) ─► open ─► closed
 
@@ -20,13 +20,18 @@ final class ClientConnection {
   let facts = ConnectionFacts()
   private(set) var address: AddressPlan
   private(set) lazy var http = H1Connection(self)
+  /// Set while this connection speaks HTTP/2.
+  private(set) var http2: H2Connection?
+  private var idleHTTP2: H2Connection?
+  private let library: H2Library
   private var hasYielded = false
   /// Where to look the address plan up again after a reload.
   private var listen: ListenPlan
   private var plan: Plan
 
-  init(core: WorkerCore) {
+  init(core: WorkerCore, library: H2Library) {
     self.core = core
+    self.library = library
     loop = core.loop
     timer = core.loop.makeTimer()
     plan = core.plan
@@ -84,7 +89,8 @@ final class ClientConnection {
     case .handshaking: handshake()
     case .open:
       if !output.isEmpty && transport.isWritable { flush() }
-      if phase == .open && transport.isReadable { http.onReadable() }
+      guard phase == .open && transport.isReadable else { return }
+      if let http2 { http2.onReadable() } else { http.onReadable() }
     case .closed: break
     }
   }
@@ -101,7 +107,8 @@ final class ClientConnection {
     hasYielded = false
     guard phase == .open else { return }
     if !output.isEmpty { flush() }
-    if phase == .open { http.onResume() }
+    guard phase == .open else { return }
+    if let http2 { http2.onResume() } else { http.onResume() }
   }
 
   func onTimeout() {
@@ -111,7 +118,7 @@ final class ClientConnection {
         .info, "client timed out while SSL handshaking, client: \(facts.peerAddress.host)",
         connection: facts.serial)
       close()
-    case .open: http.onTimeout()
+    case .open: if let http2 { http2.onTimeout() } else { http.onTimeout() }
     case .closed: break
     }
   }
@@ -137,6 +144,7 @@ final class ClientConnection {
     guard let context = address.tlsContext(core.tlsLibrary, core.errorLog),
       let session = TLSSession(server: context, fd: transport.fd, resolver: address.resolver)
     else { return close() }
+    session.offersHTTP2 = address.speaksHTTP2
     transport.start(session)
     facts.tls = session
     phase = .handshaking
@@ -148,6 +156,7 @@ final class ClientConnection {
     switch tls.handshake() {
     case .bytes:
       phase = .open
+      if tls.alpnProtocol == Bytes("h2") { return startHTTP2(Bytes()) }
       loop.setTimer(timer, after: address.defaultSite.settings.headerTimeout, for: handle)
       http.onReadable()
     case .wantRead, .wantWrite: break
@@ -164,21 +173,46 @@ final class ClientConnection {
     }
   }
 
+  // --- HTTP/2 -------------------------------------------------------------------------------------
+
+  /// Whether a plain connection may begin with HTTP/2's preface (RFC 9113 §3.3).
+  var takesPreface: Bool {
+    facts.requestCount == 0 && facts.tls == nil
+      && (address.speaksHTTP2 || address.defaultSite.settings.http2.isOn)
+  }
+
+  /// Speaks HTTP/2 from here on; `received` is what the client sent already.
+  func startHTTP2(_ received: Bytes) {
+    let http2 = idleHTTP2 ?? H2Connection(self, library)
+    idleHTTP2 = http2
+    guard http2.open() else { return close() }
+    self.http2 = http2
+    if !received.isEmpty { http2.receive(received) }
+    if phase == .open && transport.isReadable { http2.onReadable() }
+  }
+
+  /// Whether nothing is going on: such a connection may be closed without harm.
+  var isIdle: Bool { http2?.isIdle ?? http.isIdle }
+
   // --- sending ------------------------------------------------------------------------------------
 
   /// Hands queued bytes to the kernel, as many as it takes, and tells the protocol.
   func flush() {
     guard phase == .open else { return }
     switch output.flush(&transport, loop.pool) {
-    case .bytes: http.onFlushed()
-    case .wouldBlock: http.onBlocked()
+    case .bytes: if let http2 { http2.onFlushed() } else { http.onFlushed() }
+    case .wouldBlock: if let http2 { http2.onBlocked() } else { http.onBlocked() }
     case .end:
       core.errorLog.write(
         .alert, "a file was truncated while it was sent, client: \(facts.peerAddress.host)",
         connection: facts.serial)
-      http.onBroken()
-    case .failed: http.onBroken()
+      onBroken()
+    case .failed: onBroken()
     }
+  }
+
+  private func onBroken() {
+    if let http2 { http2.onBroken() } else { http.onBroken() }
   }
 
   // --- the end ------------------------------------------------------------------------------------
@@ -187,7 +221,12 @@ final class ClientConnection {
   func close(reset: Bool = false) {
     guard phase != .closed else { return }
     phase = .closed
-    http.release()
+    if let http2 {
+      http2.release()
+      self.http2 = nil
+    } else {
+      http.release()
+    }
     output.removeAll(loop.pool)
     transport.close(reset: reset)
     facts.tls = nil

@@ -7,8 +7,18 @@ extension H1Connection {
   func receiveHead() {
     while true {
       if let input, !input.isEmpty {
-        if state == .waiting { beginHead() }
-        guard parse(input) else { return }
+        if state == .waiting && client.takesPreface {
+          switch H2Preface(input.unread) {
+          case .whole: return leave(input)
+          case .begun: break
+          case .none: beginHead()
+          }
+        } else if state == .waiting {
+          beginHead()
+        }
+        if state != .waiting {
+          guard parse(input) else { return }
+        }
       }
       guard state == .waiting || state == .head else { return }
       let input = roomyInput()
@@ -26,6 +36,25 @@ extension H1Connection {
       case .failed: return client.close()
       }
     }
+  }
+
+  /// The client speaks HTTP/2: what it sent is not ours.
+  private func leave(_ input: Buffer) {
+    state = .closed
+    self.input = nil
+    client.startHTTP2(input.unread)
+    loop.pool.giveBack(input)
+  }
+
+  /// What came is a line of HTTP/1 as little as HTTP/2's preface; on a connection that could have
+  /// begun with either it is taken for the latter (RFC 9113 §3.4).
+  private func leaveMalformed(_ exchange: Exchange, _ input: Buffer) -> Bool {
+    exchange.headBytes = input.unread
+    exchange.response.status = 400
+    self.exchange = nil
+    exchange.finish()
+    leave(input)
+    return false
   }
 
   func beginHead() {
@@ -74,6 +103,9 @@ extension H1Connection {
       }
       return true
     case .failed(let error):
+      if error == .malformedRequestLine, exchange.request.method == .other, client.takesPreface {
+        return leaveMalformed(exchange, input)
+      }
       exchange.headBytes = input.unread
       exchange.log(.info, "client sent invalid request: \(error)")
       reject(error.status)
@@ -147,6 +179,23 @@ extension H1Connection {
     loop.clearTimer(client.timer)
     exchange.begin()
     flush()
+  }
+}
+
+/// How much of a client's first bytes is HTTP/2's preface (RFC 9113 §3.4).
+private enum H2Preface {
+  case none, begun, whole
+
+  /// Its first line is enough: no request of HTTP/1 has it. The library checks the rest.
+  private static var line: Bytes { Bytes("PRI * HTTP/2.0\r\n") }
+
+  init(_ bytes: Bytes) {
+    let count = min(bytes.count, Self.line.count)
+    guard bytes.prefix(count) == Self.line.prefix(count) else {
+      self = .none
+      return
+    }
+    self = count == Self.line.count ? .whole : .begun
   }
 }
 

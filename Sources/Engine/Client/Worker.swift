@@ -58,6 +58,7 @@ final class Worker {
   private let shared: WorkerShared
   private var listeners: [AcceptingSocket] = []
   private var clients = Slab<ClientConnection>(kind: .client)
+  private let http2 = H2Library()
   private var isRunning = true
   private var retired: [Plan] = []
   private var acceptPausedUntil: Milliseconds = 0
@@ -130,6 +131,7 @@ final class Worker {
   private func fire(_ handle: Handle) {
     switch handle.kind {
     case .client: clients.object(handle)?.onTimeout()
+    case .stream: http2.streams.object(handle)?.onTimeout()
     case .upstream:
       guard let connection = core.upstreams.connection(handle) else { return }
       if connection.state == .idle {
@@ -247,8 +249,8 @@ final class Worker {
 
   private func open(_ fd: Int32, _ peer: SocketAddress, _ listen: ListenPlan) {
     if !peer.isUnix { Socket.setNoDelay(fd) }
-    let core = core
-    let (client, handle) = clients.take { ClientConnection(core: core) }
+    let (core, http2) = (core, http2)
+    let (client, handle) = clients.take { ClientConnection(core: core, library: http2) }
     do throws(SystemError) {
       try loop.poller.add(fd, handle)
     } catch {
@@ -305,10 +307,12 @@ final class Worker {
 extension Worker {
   /// Closes a connection that waits for its next request.
   private func drain(_ client: ClientConnection) {
-    guard client.phase != .open || client.http.isIdle else { return }
+    if let http2 = client.http2, !http2.isIdle { return http2.goAway(isGraceful: true) }
+    guard client.phase != .open || client.isIdle else { return }
     // A request that has arrived is in flight, whether its event was dispatched or not.
     client.onEvent(.readable)
-    guard client.phase != .closed, client.phase != .open || client.http.isIdle else { return }
+    if let http2 = client.http2 { return http2.goAway(isGraceful: !http2.isIdle) }
+    guard client.phase != .closed, client.phase != .open || client.isIdle else { return }
     if client.facts.requestCount > 0 { return client.close() }
     loop.setTimer(client.timer, after: Self.firstRequestGrace, for: client.handle)
   }

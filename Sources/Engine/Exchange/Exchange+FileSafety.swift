@@ -1,8 +1,8 @@
 // A request must not climb out of the folder that a location serves. Request paths come normalised,
 // so what is left are joints: `location /img { alias /www/img/; }` makes /www/img/../x of "/img../x",
 // and a variable in `root`, `alias` or `rewrite` brings whatever the client put into it. nginx serves
-// these; here ".." in a file's path is taken from the configuration only. Symbolic links are followed
-// unless `disable_symlinks` says otherwise.
+// these; here ".." in a file's path is taken from the configuration only. Symbolic links are
+// followed unless `disable_symlinks` says otherwise.
 
 import HTTP
 

@@ -8,7 +8,8 @@ extension Exchange {
   /// Keeps what `piece`, the input that the decoder was given last, holds of the trailers.
   func keepTrailers(_ piece: Bytes) {
     let start = attempt.decoder.trailerStart
-    guard start >= 0, start < piece.count, location.settings.proxy.value.passesTrailers else { return }
+    guard start >= 0, start < piece.count, location.settings.proxy.value.passesTrailers
+    else { return }
     // Bound: the decoder refuses longer trailers than a buffer of this size holds.
     let buffer = attempt.trailerInput ?? loop.pool.take(atLeast: ChunkedDecoder.maxTrailerBytes)
     attempt.trailerInput = buffer
@@ -51,10 +52,11 @@ extension Exchange {
 
   /// Does what `X-Accel-Buffering` and `X-Accel-Limit-Rate` say, unless the location ignores them.
   func takeResponseOrders(_ settings: Shared<ProxySettings>) {
-    if let order = upstreamField(.xAccelBuffering), !settings.ignoredFields.contains(.xAccelBuffering) {
+    let ignored = settings.ignoredFields
+    if !ignored.contains(.xAccelBuffering), let order = upstreamField(.xAccelBuffering) {
       if order.equalsIgnoringCase(Bytes("no")) { attempt.isUnbuffered = true }
     }
-    if let order = upstreamField(.xAccelLimitRate), !settings.ignoredFields.contains(.xAccelLimitRate) {
+    if !ignored.contains(.xAccelLimitRate), let order = upstreamField(.xAccelLimitRate) {
       if let rate = order.decimal { setLimitRate(rate) }
     }
   }

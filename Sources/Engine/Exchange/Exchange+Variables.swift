@@ -138,9 +138,9 @@ extension Exchange {
     case .hostname: return core.hostName
     case .scheme: return connection.tls == nil ? Bytes("http") : Bytes("https")
     case .https: return connection.tls == nil ? Bytes() : Bytes("on")
-    case .http2: return Bytes()
+    case .http2: return http2Variable
     case .server_name: return site.primaryName
-    case .server_protocol: return request.minorVersion == 0 ? Bytes("HTTP/1.0") : Bytes("HTTP/1.1")
+    case .server_protocol: return protocolName
     case .status: return arena.decimal(errorStatus != 0 && !didSendHead ? errorStatus : response.status)
     case .remote_addr: return remoteAddress
     case .remote_port: return arena.decimal(Int(connection.peerAddress.port))
@@ -198,6 +198,17 @@ extension Exchange {
   }
 
   /// What a request that was cut short lacks has no value.
+  private var protocolName: Bytes {
+    if request.isHTTP2 { return Bytes("HTTP/2.0") }
+    return request.minorVersion == 0 ? Bytes("HTTP/1.0") : Bytes("HTTP/1.1")
+  }
+
+  /// `$http2`: "h2" over TLS, "h2c" without, empty if the request came otherwise.
+  private var http2Variable: Bytes {
+    guard request.isHTTP2 else { return Bytes() }
+    return connection.tls == nil ? Bytes("h2c") : Bytes("h2")
+  }
+
   private func nonEmpty(_ bytes: Bytes) -> Bytes? { bytes.isEmpty ? nil : bytes }
 
   /// `$host`: of the request line, then of the field, then the server's name; lower case, no port.

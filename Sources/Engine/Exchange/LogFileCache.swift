@@ -96,11 +96,14 @@ final class LogFileCache {
   private func insert(_ path: Bytes, _ now: Milliseconds) -> Int {
     if entries.count >= settings.max {
       var oldest = 0
-      for index in entries.indices where entries[index].turn < entries[oldest].turn { oldest = index }
+      for index in entries.indices where entries[index].turn < entries[oldest].turn {
+        oldest = index
+      }
       remove(oldest)
     }
     let copy = (0..<path.count).map { path[$0] }
-    entries.append(Entry(path: copy, hash: path.hash64(seed: 0), turn: turn, used: now, checked: now))
+    entries.append(
+      Entry(path: copy, hash: path.hash64(seed: 0), turn: turn, used: now, checked: now))
     return entries.count - 1
   }
 

@@ -10,7 +10,7 @@
 
 /// What kind of object a handle names; the loop's dispatch switches over it.
 enum HandleKind: UInt8 {
-  case none, mailbox, listener, client, upstream, exchange, resolver, healthCheck, control, logs
+  case none, mailbox, listener, client, stream, upstream, exchange, resolver, healthCheck, control, logs
 }
 
 /// A weak reference to an object of a loop: kind, slot, generation.

@@ -4,7 +4,6 @@
 /// Directives of nginx that configurations often have and that are refused with a reason.
 enum NginxDirectives {
   private static let notes: [String: String] = [
-    "http2": "HTTP/2 is not supported by this version",
     "http3": "HTTP/3 is not supported",
     "gzip": "compression is not supported by this version",
     "brotli": "compression is not supported by this version",

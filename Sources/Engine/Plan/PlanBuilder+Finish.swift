@@ -185,6 +185,7 @@ extension PlanBuilder {
       address.defaultSite = site
     }
     if listen.isTLS { address.isTLS = true }
+    if listen.speaksHTTP2 { address.speaksHTTP2 = true }
     address.sites.append(site)
     let names = draft.names.isEmpty ? [("", listen.word)] : draft.names.map { ($0.text, $0.word) }
     for (name, word) in names { insert(name, word, site, address) }

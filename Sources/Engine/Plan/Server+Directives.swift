@@ -6,7 +6,8 @@ import HTTP
 extension Row {
   /// Every directive that exists.
   static let all: [Row] =
-    mainRows + serverRows + coreRows + rewriteRows + headerRows + logRows + splitRows + proxyRows + proxyCookieRows + upstreamRows + tlsRows
+    mainRows + serverRows + coreRows + http2Rows + rewriteRows + splitRows + headerRows + logRows
+    + proxyRows + proxyCookieRows + upstreamRows + tlsRows
 
   /// Rows by name; several where a name means different things in different blocks.
   static let byName: [String: [Row]] = Dictionary(grouping: all, by: \.name)
@@ -138,7 +139,7 @@ struct LocationForm {
 
 extension ListenDraft {
   private static let parameters = [
-    "default_server", "ssl", "backlog=", "rcvbuf=", "sndbuf=", "reuseport", "deferred", "bind",
+    "default_server", "ssl", "http2", "backlog=", "rcvbuf=", "sndbuf=", "reuseport", "deferred", "bind",
     "ipv6only=", "so_keepalive=", "fastopen=",
   ]
 
@@ -175,6 +176,7 @@ extension ListenDraft {
       switch directive.text(index) {
       case "default_server", "default": isDefault = true
       case "ssl": isTLS = true
+      case "http2": speaksHTTP2 = true
       case "reuseport": (settings.reusePort, setsSocket) = (true, true)
       case "deferred": (settings.deferredAccept, setsSocket) = (true, true)
       case "bind": setsSocket = true

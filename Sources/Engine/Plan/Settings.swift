@@ -54,6 +54,7 @@ struct ServerSettings {
   var ignoresInvalidFields = true
   var allowsUnderscores = false
   var maxFields = 1000
+  var http2 = HTTP2Settings()
   var tls = Shared(TLSSettings())
 }
 
@@ -79,6 +80,8 @@ struct TLSSettings {
   var curves: String?
   var dhparam: Word?
   var passwords: Word?
+  /// `http2 on`: ALPN names h2.
+  var offersHTTP2 = false
   var handshakeTimeout: Milliseconds = 60_000
 
   enum ClientVerification: String, CaseIterable {
@@ -136,6 +139,7 @@ struct CoreSettings {
   var keepaliveHeaderSeconds: Int?
   var keepaliveRequests = 1000
   var keepaliveTime: Milliseconds = 3_600_000
+  var http2ChunkBytes = 16 << 10
   var lingeringClose = LingeringClose.on
   var lingeringTime: Milliseconds = 30_000
   var lingeringTimeout: Milliseconds = 5_000

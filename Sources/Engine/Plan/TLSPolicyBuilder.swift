@@ -104,7 +104,7 @@ struct TLSPolicyBuilder {
     policy.ecdhCurve = settings.curves == "auto" ? nil : settings.curves
     policy.verifyDepth = settings.verifyDepth
     policy.verifyClient = settings.verify.mode
-    policy.alpn = ["http/1.1", "http/1.0"]
+    policy.alpn = settings.offersHTTP2 ? ["h2", "http/1.1", "http/1.0"] : ["http/1.1", "http/1.0"]
     policy.rejectHandshake = settings.rejectsHandshake
     if settings.verify == .on || settings.verify == .optional,
       settings.clientCertificates == nil && settings.trustedCertificates == nil

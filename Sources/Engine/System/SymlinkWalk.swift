@@ -37,7 +37,8 @@ struct SymlinkWalk {
   mutating func open(flags: Int32?) -> Int64 {
     let end = path.count - 1
     var position = policy.trustedCount
-    let start = position > 0 ? component(0, position) { unsafe linux_open_name_at(-1, $0, 1, 1) } : root()
+    let start =
+      position > 0 ? component(0, position) { unsafe linux_open_name_at(-1, $0, 1, 1) } : root()
     guard start >= 0 else { return start }
     folder = Int32(start)
     defer { _ = linux_close(folder) }

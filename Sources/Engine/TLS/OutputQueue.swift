@@ -29,6 +29,9 @@ struct OutputQueue {
 
   var isEmpty: Bool { byteCount == 0 }
 
+  /// For how many pieces it holds memory.
+  var segmentRoom: Int { segments.capacity }
+
   // Idle connections keep this room, 32 bytes a segment: enough for a head, a small body and the ends
   // of chunks. A queue that once grew keeps its size.
   init() { segments.reserveCapacity(4) }
@@ -104,6 +107,23 @@ struct OutputQueue {
     case .file(_, _, let count): byteCount -= count
     }
     removeFirst()
+  }
+
+  /// Copies `bytes` behind what is queued, into a buffer of at least `size` if they need a new one.
+  mutating func copy(_ bytes: Bytes, _ pool: BufferPool, in size: BufferPool.Size) {
+    if let tail = tail(room: bytes.count) {
+      tail.append(bytes)
+      return extended(by: bytes.count)
+    }
+    let buffer = pool.take(atLeast: max(bytes.count, size.byteCount))
+    buffer.append(bytes)
+    append(buffer)
+  }
+
+  /// Gives `buffer` back once everything queued before is sent: its former content is part of that.
+  mutating func retire(_ buffer: Buffer) {
+    buffer.truncate(0)
+    segments.append(.buffer(buffer))
   }
 
   /// Drops everything unsent.

@@ -8,6 +8,7 @@
 // callback, before versions, ciphers and tickets are looked at: see TLSNameResolver.
 
 import COpenSSL
+import HTTP
 
 /// A configured SSL_CTX for accepting connections.
 @safe
@@ -135,10 +136,13 @@ private func onApplicationProtocols(
   guard let session = unsafe TLSSession.owner(of: ssl), let context = session.serverContext,
     let out = unsafe out
   else { return SSL_TLSEXT_ERR_ALERT_FATAL }
-  let ours = unsafe context.alpn
+  let ours =
+    session.offersHTTP2
+    ? Bytes("\u{2}h2\u{8}http/1.1\u{8}http/1.0")
+    : unsafe Bytes(base: UnsafePointer(context.alpn.baseAddress!), count: context.alpn.count)
   var chosen: UnsafeMutablePointer<UInt8>?
   let status = unsafe SSL_select_next_proto(
-    &chosen, outCount, ours.baseAddress, UInt32(ours.count), theirs, count)
+    &chosen, outCount, ours.unsafeBase, UInt32(ours.count), theirs, count)
   unsafe out.pointee = UnsafePointer(chosen)
   return status == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL
 }

@@ -36,6 +36,8 @@ final class TLSSession {
   private let clientContext: TLSClientContext?
   private let resolver: TLSNameResolver?
   private(set) var hasChosenContext = false
+  /// HTTP/2 is offered by ALPN whatever the context says: the listening socket speaks it.
+  var offersHTTP2 = false
   private var isRejected = false
   private var isUnusable = false
   private var name: UnsafeMutableBufferPointer<UInt8>?

@@ -1,0 +1,123 @@
+// What libnghttp2 says of frames, on their way in and out. These methods run inside the library: they
+// note what happened on the stream and leave exchanges to `settle`.
+
+import CNGHTTP2
+import HTTP
+
+extension H2Connection {
+  private func stream(_ id: Int32) -> H2Stream? {
+    guard id > 0, let found = unsafe nghttp2_session_get_stream_user_data(session, id) else {
+      return nil
+    }
+    // Safety: streams are never freed while their worker lives, and `onStreamClose` ends the id.
+    return unsafe Unmanaged<H2Stream>.fromOpaque(found).takeUnretainedValue()
+  }
+
+  /// A frame is about to be handed to the library.
+  func admit(_ header: H2FrameHeader) {
+    if !flood.noteFrame(header, now: loop.now) {
+      terminate(NGHTTP2_ENHANCE_YOUR_CALM, "client sent too many frames that say nothing")
+    }
+    switch header.kind {
+    case NGHTTP2_HEADERS, NGHTTP2_DATA:
+      if header.streamID & 1 == 1, stream(header.streamID) == nil { judge(header) }
+    case NGHTTP2_PRIORITY:
+      // Priorities are those of RFC 9218, but what never was right still isn't (RFC 7540 §5.3.1, §6.3).
+      if header.streamID == 0 || header.streamID == header.dependency {
+        terminate(NGHTTP2_PROTOCOL_ERROR, "client sent an impossible priority")
+      }
+    default: break
+    }
+  }
+
+  /// A frame for a stream that isn't open: new, late, or a mistake.
+  private func judge(_ header: H2FrameHeader) {
+    switch closedStreams.judge(header.streamID) {
+    case nil: break
+    case .late:
+      if !flood.noteLate(now: loop.now) {
+        terminate(NGHTTP2_ENHANCE_YOUR_CALM, "client goes on with streams that were reset")
+      }
+    case .closed: terminate(NGHTTP2_STREAM_CLOSED, "client sent a frame for a closed stream")
+    case .skipped:
+      terminate(NGHTTP2_PROTOCOL_ERROR, "client sent a frame for a stream that it passed over")
+    }
+  }
+
+  /// A header block begins. Zero, or an error code of the library.
+  func onBeginHeaders(_ frame: nghttp2_frame) -> Int32 {
+    guard frame.hd.type == UInt8(NGHTTP2_HEADERS.rawValue),
+      unsafe frame.headers.cat == NGHTTP2_HCAT_REQUEST
+    else { return 0 }
+    let stream = makeStream(frame.hd.stream_id)
+    let owner = unsafe Unmanaged.passUnretained(stream).toOpaque()
+    unsafe nghttp2_session_set_stream_user_data(session, frame.hd.stream_id, owner)
+    stream.beginHead()
+    return 0
+  }
+
+  /// A field of a head (or of a request's trailers, which end here).
+  func onHeader(_ id: Int32, _ name: Bytes, _ value: Bytes) -> Int32 {
+    stream(id)?.onHeader(name, value)
+    return 0
+  }
+
+  /// A frame is complete.
+  func onFrame(_ frame: nghttp2_frame) {
+    let endsStream = frame.hd.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
+    switch nghttp2_frame_type(UInt32(frame.hd.type)) {
+    case NGHTTP2_HEADERS:
+      guard let stream = stream(frame.hd.stream_id) else { return }
+      if unsafe frame.headers.cat == NGHTTP2_HCAT_REQUEST {
+        flood.noteProgress()
+        stream.onHeadComplete()
+      }
+      if endsStream { stream.onRequestEnd() }
+    case NGHTTP2_DATA:
+      if endsStream { stream(frame.hd.stream_id)?.onRequestEnd() }
+    default: break
+    }
+  }
+
+  /// A piece of a request body.
+  func onData(_ id: Int32, _ bytes: Bytes) {
+    if let stream = stream(id), stream.take(bytes) { return }
+    // Nobody reads it: the windows stay as they were.
+    unsafe nghttp2_session_consume(session, id, bytes.count)
+  }
+
+  /// A stream is over, in whatever way.
+  func onStreamClose(_ id: Int32, _ code: UInt32) {
+    guard let stream = stream(id) else { return }
+    if !stream.didEndResponse && !stream.isAborted && !flood.noteReset(now: loop.now) {
+      terminate(NGHTTP2_ENHANCE_YOUR_CALM, "client broke off too many requests")
+    }
+    closedStreams.noteClosed(id, byUs: stream.wasResetByUs)
+    unsafe nghttp2_session_set_stream_user_data(session, id, nil)
+    stream.onClose(code)
+  }
+
+  /// A frame was handed to us whole.
+  func onFrameSent(_ header: nghttp2_frame_hd) {
+    guard let stream = stream(header.stream_id) else { return }
+    switch nghttp2_frame_type(UInt32(header.type)) {
+    case NGHTTP2_DATA, NGHTTP2_HEADERS: stream.onFrameSent(header)
+    case NGHTTP2_RST_STREAM: stream.wasResetByUs = true
+    default: break
+    }
+  }
+
+  /// A DATA frame's payload is to follow its header.
+  func onSendData(_ stream: H2Stream, _ header: Bytes, _ count: Int) {
+    flood.noteProgress()
+    let isPlain = client.transport.tls == nil
+    client.output.copy(header, loop.pool, in: isPlain ? .small : .large)
+    stream.moveBody(count, to: &client.output, maySlice: isPlain)
+  }
+
+  /// Opens the windows for `count` bytes that were read.
+  func consume(_ stream: H2Stream, _ count: Int) {
+    unsafe nghttp2_session_consume(session, stream.id, count)
+    schedule()
+  }
+}

@@ -1,0 +1,402 @@
+// HTTP/2 on a client's connection (RFC 9113). libnghttp2 reads and writes frames; here bytes are moved
+// between it and the socket, streams begin and end, and the connection is closed in order.
+//
+//   open ─► draining (GOAWAY sent; the streams that are open finish) ─► lingering ─► closed
+//
+// One turn of the loop: what was received is fed to the library, whose callbacks note what became of
+// streams (`touched`); then `settle` lets exchanges begin, read and finish; at the end of the turn
+// `pump` writes the frames of all streams, with one system call where the socket takes them.
+
+import CNGHTTP2
+import HTTP
+
+/// The HTTP/2 side of a connection.
+@safe
+final class H2Connection {
+  enum State { case open, draining, lingering, closed }
+
+  // Safety: a connection owns its HTTP/2 side.
+  private unowned(unsafe) let owner: ClientConnection
+  let loop: Loop
+  let library: H2Library
+  private(set) var state = State.closed
+  private(set) var session: OpaquePointer?
+  var flood = H2FloodGuard()
+  var closedStreams = H2ClosedStreams()
+  private var scanner = H2FrameScanner()
+  /// The streams that are open, in no order.
+  private(set) var streams: [H2Stream] = []
+  /// Streams that something happened to since `settle`.
+  private var touched: [H2Stream] = []
+  private var settling: [H2Stream] = []
+  private var isPumping = false
+  private var isSessionBroken = false
+  private var didSendLastGoAway = false
+  private var lingerUntil: Milliseconds = 0
+  /// The streams' responses that wait in memory, together.
+  var queuedByteCount = 0
+
+  // Bound: bytes that wait for the socket before the library is asked for more.
+  private static let outputLimit = 256 << 10
+  // Bound: body bytes of all streams that clients may send before anybody reads them.
+  private static let windowByteCount: Int32 = 1 << 20
+
+  init(_ client: ClientConnection, _ library: H2Library) {
+    unsafe owner = client
+    loop = client.loop
+    self.library = library
+    streams.reserveCapacity(32)
+    touched.reserveCapacity(32)
+    settling.reserveCapacity(32)
+  }
+
+  var client: ClientConnection { unsafe owner }
+
+  /// Begins a life; false if memory is exhausted.
+  func open() -> Bool {
+    guard let made = unsafe library.makeSession(for: self) else { return false }
+    unsafe session = made
+    state = .open
+    flood = H2FloodGuard(now: loop.now)
+    isSessionBroken = false
+    didSendLastGoAway = false
+    closedStreams.reset()
+    scanner = H2FrameScanner()
+    queuedByteCount = 0
+    submitSettings()
+    awaitRequest()
+    client.yield()
+    return true
+  }
+
+  private func submitSettings() {
+    let settings = client.address.defaultSite.settings.http2
+    let window = UInt32(min(max(settings.bodyPrereadBytes, 0), Int(Int32.max)))
+    var entries = [
+      nghttp2_settings_entry(
+        settings_id: Int32(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue),
+        value: UInt32(settings.maxConcurrentStreams)),
+      nghttp2_settings_entry(
+        settings_id: Int32(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE.rawValue), value: window),
+      nghttp2_settings_entry(
+        settings_id: Int32(NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL.rawValue), value: 1),
+      // Priorities are those of RFC 9218.
+      nghttp2_settings_entry(
+        settings_id: Int32(NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES.rawValue), value: 1),
+    ]
+    unsafe nghttp2_submit_settings(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), &entries, entries.count)
+    unsafe nghttp2_session_set_local_window_size(
+      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, max(Self.windowByteCount, Int32(window)))
+  }
+
+  /// Gives everything back; the connection is closing.
+  func release() {
+    guard state != .closed else { return }
+    state = .closed
+    for stream in streams {
+      stream.cancel()
+      recycle(stream)
+    }
+    streams.removeAll(keepingCapacity: true)
+    touched.removeAll(keepingCapacity: true)
+    unsafe nghttp2_session_del(session)
+    unsafe session = nil
+  }
+
+  private func recycle(_ stream: H2Stream) {
+    stream.close()
+    library.streams.giveBack(stream.handle)
+  }
+
+  // --- receiving ----------------------------------------------------------------------------------
+
+  /// Takes what the client sent before this connection was known to speak HTTP/2.
+  func receive(_ bytes: Bytes) {
+    feed(bytes)
+    settle()
+    client.yield()
+  }
+
+  func onReadable() {
+    if state == .lingering { return linger() }
+    let input = loop.pool.take(.medium)
+    defer { loop.pool.giveBack(input) }
+    // Bound: reads per event; the rest goes on after others had a turn.
+    for _ in 0..<16 {
+      input.reset()
+      switch client.transport.receive(into: input.free) {
+      case .bytes(let count):
+        input.produced(count)
+        guard feed(input.unread) else { return client.yield() }
+        settle()
+        guard state != .closed else { return }
+      case .wouldBlock: return client.yield()
+      case .end:
+        noteDeparture()
+        return client.close()
+      case .failed:
+        noteDeparture()
+        return client.close()
+      }
+    }
+    client.yield()
+  }
+
+  /// Hands received bytes to the library, frame by frame. False: nothing more is to be read.
+  @discardableResult
+  private func feed(_ bytes: Bytes) -> Bool {
+    var fed = 0
+    var position = 0
+    while position < bytes.count {
+      let header = scanner.next(bytes, &position)
+      // A frame's header is judged when all before it has been acted on.
+      let end = header == nil ? bytes.count : max(fed, position - H2Callbacks.frameHeaderByteCount)
+      if end > fed && !feedLibrary(bytes.slice(fed, end)) { return false }
+      fed = end
+      if let header { admit(header) }
+    }
+    return feedLibrary(bytes.dropping(fed))
+  }
+
+  private func feedLibrary(_ bytes: Bytes) -> Bool {
+    let result = unsafe nghttp2_session_mem_recv(session, bytes.unsafeBase, bytes.count)
+    if result >= 0 { return wantsToRead }
+    isSessionBroken = true
+    let reason = unsafe String(cString: nghttp2_strerror(Int32(result)))
+    unsafe client.core.errorLog.write(
+      .info, "client sent invalid HTTP/2: \(reason), client: \(client.facts.peerAddress.host)",
+      connection: client.facts.serial)
+    return false
+  }
+
+  private var wantsToRead: Bool { unsafe nghttp2_session_want_read(session) != 0 }
+  private var wantsToWrite: Bool { unsafe nghttp2_session_want_write(session) != 0 }
+
+  private func noteDeparture() {
+    for stream in streams where stream.isUnderWay {
+      stream.exchange?.log(.info, "client prematurely closed connection")
+    }
+  }
+
+  // --- streams ------------------------------------------------------------------------------------
+
+  /// Takes a stream object for the request `id`.
+  func makeStream(_ id: Int32) -> H2Stream {
+    let (stream, handle) = library.streams.take { H2Stream(self) }
+    stream.open(self, id, handle)
+    closedStreams.noteOpened(id)
+    streams.append(stream)
+    if streams.count == 1 { loop.clearTimer(client.timer) }
+    return stream
+  }
+
+  /// Has `settle` look at `stream`.
+  func touch(_ stream: H2Stream) {
+    guard !stream.isTouched else { return }
+    stream.isTouched = true
+    touched.append(stream)
+  }
+
+  /// Lets exchanges do what the library's callbacks noted.
+  func settle() {
+    // Bound: an exchange that goes on at once (a file) may touch its stream again.
+    for _ in 0..<16 where !touched.isEmpty {
+      swap(&touched, &settling)
+      for stream in settling {
+        stream.isTouched = false
+        stream.settle()
+        if stream.isOver { remove(stream) }
+      }
+      settling.removeAll(keepingCapacity: true)
+    }
+  }
+
+  private func remove(_ stream: H2Stream) {
+    guard let index = streams.firstIndex(where: { $0 === stream }) else { return }
+    streams.swapAt(index, streams.count - 1)
+    streams.removeLast()
+    recycle(stream)
+    if streams.isEmpty { awaitRequest() }
+  }
+
+  /// Nothing is open: the client has this long to ask again.
+  private func awaitRequest() {
+    guard state == .open else { return }
+    let settings = client.address.defaultSite
+    let timeout =
+      client.facts.requestCount == 0
+      ? settings.settings.headerTimeout : settings.root.settings.core.value.keepaliveTimeout
+    loop.setTimer(client.timer, after: timeout, for: client.handle)
+  }
+
+  /// Counts a request that begins: the connection ends after so many of them, or after so long.
+  func noteRequest(_ exchange: Exchange) {
+    let settings = exchange.location.settings.core.value
+    let isLast =
+      client.facts.requestCount >= settings.keepaliveRequests || settings.keepaliveTimeout == 0
+      || loop.now - client.facts.openedAt >= settings.keepaliveTime
+    if isLast { goAway() }
+  }
+
+  // --- sending ------------------------------------------------------------------------------------
+
+  /// Writes what streams have ready, at the end of this turn of the loop.
+  func schedule() {
+    if !isPumping { client.yield() }
+  }
+
+  func onResume() {
+    guard state != .closed else { return }
+    pump()
+    guard state == .open || state == .draining || state == .lingering else { return }
+    if client.transport.isReadable { onReadable() }
+  }
+
+  /// Moves frames from the library to the socket as far as both go.
+  private func pump() {
+    guard state == .open || state == .draining else { return }
+    isPumping = true
+    // Bound: rounds before others have their turn.
+    for _ in 0..<8 {
+      pull()
+      settle()
+      if client.output.isEmpty { break }
+      client.flush()
+      guard state != .closed else {
+        isPumping = false
+        return
+      }
+      guard client.output.isEmpty, wantsToWrite else { break }
+    }
+    isPumping = false
+    if client.output.isEmpty {
+      if !touched.isEmpty || wantsToWrite { return client.yield() }
+      endIfDone()
+    }
+  }
+
+  /// Appends frames to the output, as many as it may hold; all up to the head of `stream`.
+  func pull(throughHeadOf stream: H2Stream? = nil) {
+    let size: BufferPool.Size = client.transport.tls == nil ? .small : .large
+    while client.output.memoryCount < Self.outputLimit || stream?.didSendHead == false {
+      if let stream, stream.didSendHead { return }
+      var frame: UnsafePointer<UInt8>?
+      let count = unsafe nghttp2_session_mem_send(session, &frame)
+      guard count > 0, let frame = unsafe frame else {
+        if count < 0 { isSessionBroken = true }
+        return
+      }
+      client.output.copy(unsafe Bytes(base: frame, count: count), loop.pool, in: size)
+    }
+  }
+
+  /// Everything queued was handed to the kernel.
+  func onFlushed() {
+    if state == .lingering { return startLingering() }
+    if !isPumping { client.yield() }
+  }
+
+  /// The socket takes no more at the moment.
+  func onBlocked() {
+    if client.transport.isWritable { return client.yield() }
+    let settings = client.address.defaultSite.root.settings.core.value
+    loop.setTimer(client.timer, after: settings.sendTimeout, for: client.handle)
+  }
+
+  func onBroken() {
+    noteDeparture()
+    client.close(reset: true)
+  }
+
+  // --- the end ------------------------------------------------------------------------------------
+
+  func onTimeout() {
+    switch state {
+    case .lingering: client.close()
+    case .open, .draining:
+      if !client.output.isEmpty {
+        client.core.errorLog.write(
+          .info, "client timed out while sending a response, client: \(client.facts.peerAddress.host)",
+          connection: client.facts.serial)
+        return client.close(reset: true)
+      }
+      guard streams.isEmpty else { return }
+      goAway()
+      client.yield()
+    case .closed: break
+    }
+  }
+
+  /// Whether nothing is going on: such a connection may be closed without harm.
+  var isIdle: Bool { streams.isEmpty && client.output.isEmpty }
+
+  /// Takes no new requests; what is open finishes (RFC 9113 §6.8).
+  ///
+  /// - Parameter isGraceful: requests that are on their way are still served.
+  func goAway(isGraceful: Bool = false) {
+    guard state == .open else { return }
+    state = .draining
+    if isGraceful {
+      unsafe nghttp2_submit_shutdown_notice(session)
+    } else {
+      submitLastGoAway()
+    }
+    client.yield()
+  }
+
+  private func submitLastGoAway() {
+    didSendLastGoAway = true
+    unsafe nghttp2_submit_goaway(
+      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nghttp2_session_get_last_proc_stream_id(session),
+      NGHTTP2_NO_ERROR.rawValue, nil, 0)
+  }
+
+  /// Sends the client away for what it does; streams end with the connection.
+  func terminate(_ code: nghttp2_error_code, _ why: String) {
+    guard !isSessionBroken, state == .open || state == .draining else { return }
+    isSessionBroken = true
+    client.core.errorLog.write(
+      .info, "\(why), client: \(client.facts.peerAddress.host)", connection: client.facts.serial)
+    unsafe nghttp2_session_terminate_session(session, code.rawValue)
+  }
+
+  /// Closes when the library wants neither to read nor to write, or a drain has nothing left to wait for.
+  private func endIfDone() {
+    let isDone =
+      isSessionBroken || (state == .draining && streams.isEmpty) || !wantsToRead
+    guard isDone else { return }
+    if state == .draining && !isSessionBroken && !didSendLastGoAway {
+      submitLastGoAway()
+      return client.yield()
+    }
+    startLingering()
+  }
+
+  private func startLingering() {
+    let settings = client.address.defaultSite.root.settings.core.value
+    for stream in streams { stream.cancel() }
+    // Whoever was told to go has nothing under way; a stopping worker doesn't wait for it.
+    if client.core.isDraining && !isSessionBroken { return client.close() }
+    state = .lingering
+    client.transport.shutdownWrite()
+    lingerUntil = loop.now + settings.lingeringTime
+    loop.setTimer(client.timer, after: settings.lingeringTimeout, for: client.handle)
+    linger()
+  }
+
+  /// Reads and drops until the client has seen our last frame and closes.
+  private func linger() {
+    let scratch = loop.pool.take(.medium)
+    defer { loop.pool.giveBack(scratch) }
+    for _ in 0..<64 {
+      switch client.transport.receive(into: scratch.free) {
+      case .bytes: continue
+      case .wouldBlock:
+        if loop.now > lingerUntil { client.close() }
+        return
+      case .end, .failed: return client.close()
+      }
+    }
+    if loop.now > lingerUntil { client.close() } else { client.yield() }
+  }
+}

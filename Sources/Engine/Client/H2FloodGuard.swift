@@ -1,0 +1,74 @@
+// What a client of HTTP/2 may do without getting anything done. Frames that cost us work and bring
+// nothing (RST_STREAM, SETTINGS, PING, PRIORITY, empty DATA, WINDOW_UPDATE …) are paid from budgets
+// that refill with time and with useful work; a client that overdraws one is sent away with
+// ENHANCE_YOUR_CALM (RFC 9113 §7, the classes of CVE-2019-9511…9518, CVE-2023-44487 and
+// CVE-2025-8671).
+
+import CNGHTTP2
+
+/// The budgets of one connection.
+struct H2FloodGuard {
+  /// A budget: a bucket that holds `capacity` tokens and gains `perSecond` of them.
+  private struct Bucket {
+    let capacity: Int
+    let perSecond: Int
+    var tokens: Int
+    private var filledAt: Milliseconds = 0
+
+    init(capacity: Int, perSecond: Int) {
+      self.capacity = capacity
+      self.perSecond = perSecond
+      tokens = capacity
+    }
+
+    /// Takes `cost` tokens; false if there aren't enough.
+    mutating func spend(_ cost: Int, now: Milliseconds) -> Bool {
+      let gained = (now - filledAt) * perSecond / 1000
+      if gained > 0 {
+        tokens = min(capacity, tokens + gained)
+        filledAt = now
+      }
+      tokens -= cost
+      return tokens >= 0
+    }
+  }
+
+  // Bound: streams that a client broke off, or made us break off. A browser that closes a tab resets
+  // all that is open at once, and then opens others.
+  private var resets = Bucket(capacity: 300, perSecond: 20)
+  // Bound: frames that carry nothing. A busy gRPC client sends a PING per round trip and two
+  // WINDOW_UPDATEs per DATA frame, which is what each DATA frame that we send pays for.
+  private var frames = Bucket(capacity: 2000, perSecond: 200)
+
+  /// Starts afresh with the connection at `now`.
+  init(now: Milliseconds = 0) {
+    _ = resets.spend(0, now: now)
+    _ = frames.spend(0, now: now)
+  }
+
+  /// A stream ended by RST_STREAM before its response did. False: too many.
+  mutating func noteReset(now: Milliseconds) -> Bool { resets.spend(1, now: now) }
+
+  /// A frame began. False: too many of its kind.
+  mutating func noteFrame(_ header: H2FrameHeader, now: Milliseconds) -> Bool {
+    frames.spend(cost(of: header), now: now)
+  }
+
+  /// A frame came for a stream that we had reset. False: too many; a window's worth may be on its way.
+  mutating func noteLate(now: Milliseconds) -> Bool { frames.spend(1, now: now) }
+
+  /// Work was done for the client: a request was begun, DATA was sent.
+  mutating func noteProgress() { frames.tokens = min(frames.capacity, frames.tokens + 4) }
+
+  private func cost(of header: H2FrameHeader) -> Int {
+    switch header.kind {
+    case NGHTTP2_DATA:
+      // An empty piece of a body says nothing, unless it is the end.
+      return header.length == 0 && !header.endsStream ? 10 : 0
+    case NGHTTP2_HEADERS: return 0
+    case NGHTTP2_SETTINGS: return 20
+    case NGHTTP2_CONTINUATION: return 5
+    default: return 1
+    }
+  }
+}

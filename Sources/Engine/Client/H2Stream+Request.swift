@@ -1,0 +1,309 @@
+// The request of a stream: decoded fields become a head in the form of HTTP/1 (`HTTP2Head`), DATA
+// becomes body bytes that wait, at most a window of them, until the exchange reads.
+
+import CNGHTTP2
+import HTTP
+
+/// A head that is being decoded.
+struct H2HeadDraft {
+  /// Where the request line begins in the buffer: behind the pseudo-header fields.
+  var base = 0
+  var method = Slice()
+  var path = Slice()
+  var authority = Slice()
+  var scheme = Slice()
+  var protocolName = Slice()
+  /// Whether the request line is written: regular fields follow.
+  var hasLine = false
+  var fieldCount = 0
+  /// What the request is refused with; 0: nothing.
+  var status = 0
+  var reason: StaticString = "client sent invalid request"
+
+  mutating func refuse(_ status: Int, _ reason: StaticString) {
+    if self.status == 0 { (self.status, self.reason) = (status, reason) }
+  }
+}
+
+extension H2Stream {
+  /// A header block begins: an exchange begins with it.
+  func beginHead() {
+    let client = h2.client
+    let exchange = client.core.takeExchange(self)
+    client.refreshPlan()
+    exchange.enter(client.address, client.address.defaultSite)
+    self.exchange = exchange
+    awaited = .head
+    loop.setTimer(timer, after: exchange.site.settings.headerTimeout, for: handle)
+  }
+
+  /// A decoded field. Names and values were checked by the library; `HTTP2Head` checks again.
+  func onHeader(_ name: Bytes, _ value: Bytes) {
+    guard !isHeadComplete, let exchange, draft.status == 0 else { return }
+    let settings = exchange.site.settings
+    draft.fieldCount += 1
+    // Bound: each field counts, crumbs of cookies one by one: an index of one byte can stand for
+    // thousands (the class of CVE-2026-49975).
+    if draft.fieldCount > settings.maxFields + 4 {
+      return draft.refuse(494, "client sent too many header fields")
+    }
+    let limit =
+      settings.headerBufferBytes + settings.largeHeaderBufferCount * settings.largeHeaderBufferBytes
+    if (head?.contents.count ?? 0) + name.count + value.count > limit {
+      return draft.refuse(494, "client sent too large header")
+    }
+    if name.count > 0 && name[0] == UInt8(ascii: ":") { return onPseudoHeader(name, value) }
+    if !draft.hasLine { writeLine(exchange) }
+    guard draft.status == 0 else { return }
+    append(field: name, value, exchange)
+  }
+
+  private func onPseudoHeader(_ name: Bytes, _ value: Bytes) {
+    let slice = store(value)
+    if name == Bytes(":method") {
+      draft.method = slice
+    } else if name == Bytes(":path") {
+      draft.path = slice
+    } else if name == Bytes(":authority") {
+      draft.authority = slice
+    } else if name == Bytes(":scheme") {
+      draft.scheme = slice
+    } else if name == Bytes(":protocol") {
+      draft.protocolName = slice
+    } else {
+      draft.refuse(400, "client sent an unknown pseudo-header field")
+    }
+  }
+
+  /// Copies `bytes` into the head's buffer; where they stand, from its beginning.
+  @discardableResult
+  private func store(_ bytes: Bytes) -> Slice {
+    let head = roomyHead(bytes.count)
+    let start = head.contents.count
+    head.append(bytes)
+    return Slice(start, start + bytes.count)
+  }
+
+  private func roomyHead(_ count: Int) -> Buffer {
+    guard let head else {
+      let fresh = loop.pool.take(atLeast: max(count, BufferPool.Size.small.byteCount))
+      self.head = fresh
+      return fresh
+    }
+    if head.room >= count { return head }
+    let grown = loop.pool.take(atLeast: head.count + count)
+    grown.append(head.unread)
+    loop.pool.giveBack(head)
+    self.head = grown
+    return grown
+  }
+
+  /// Writes the request line and Host, once the pseudo-header fields are complete.
+  private func writeLine(_ exchange: Exchange) {
+    draft.hasLine = true
+    if !draft.protocolName.isEmpty { takeProtocol() }
+    // For the asterisk and CONNECT there is no path (RFC 9113 §8.3.1, §8.5).
+    let target = draft.path.isEmpty ? draft.authority : draft.path
+    draft.base = head?.contents.count ?? 0
+    let start = draft.base
+    copy(draft.method)
+    store(Bytes(" "))
+    copy(target)
+    store(Bytes(" HTTP/2.0"))
+    let bytes = line(from: start)
+    if let error = HTTP2Head.readLine(bytes, 0, bytes.count, into: &exchange.request) {
+      draft.refuse(error.status, "client sent invalid pseudo-header fields")
+    }
+    store(Bytes("\r\n"))
+    guard draft.status == 0, !draft.authority.isEmpty else { return }
+    let from = (head?.contents.count ?? 0)
+    store(Bytes("host: "))
+    copy(draft.authority)
+    endField(from, exchange)
+  }
+
+  private func copy(_ slice: Slice) {
+    // The buffer may move while it grows: room is made first.
+    let head = roomyHead(Int(slice.count))
+    head.append(slice.of(head.contents))
+  }
+
+  private func line(from start: Int) -> Bytes { head?.contents.dropping(start) ?? Bytes() }
+
+  private func append(field name: Bytes, _ value: Bytes, _ exchange: Exchange) {
+    let start = head?.contents.count ?? 0
+    _ = roomyHead(name.count + value.count + 4)
+    store(name)
+    store(Bytes(": "))
+    store(value)
+    endField(start, exchange)
+  }
+
+  private func endField(_ start: Int, _ exchange: Exchange) {
+    let bytes = line(from: draft.base)
+    var limits = HeadLimits.client
+    limits.allowUnderscores = exchange.site.settings.allowsUnderscores
+    limits.ignoreInvalidFields = exchange.site.settings.ignoresInvalidFields
+    if let error = HTTP2Head.readField(
+      bytes, start - draft.base, bytes.count, limits: limits, into: &exchange.request)
+    {
+      draft.refuse(error.status, "client sent invalid header field")
+    }
+    store(Bytes("\r\n"))
+  }
+
+  /// Extended CONNECT (RFC 8441): a WebSocket is asked for the way that HTTP/1 upstreams know.
+  private func takeProtocol() {
+    guard let head, draft.protocolName.of(head.contents).equalsIgnoringCase(Bytes("websocket")),
+      draft.method.of(head.contents) == Bytes("CONNECT")
+    else { return draft.refuse(501, "client asked for an unknown protocol") }
+    isWebSocket = true
+    draft.method = store(Bytes("GET"))
+  }
+
+  /// The header block is complete.
+  func onHeadComplete() {
+    if let exchange, draft.status == 0 {
+      if !draft.hasLine { writeLine(exchange) }
+      if exchange.request.repeated.contains(.cookie) { joinCookies(exchange) }
+    }
+    isHeadComplete = true
+    h2.touch(self)
+  }
+
+  private func joinCookies(_ exchange: Exchange) {
+    var size = 16
+    HTTP2Head.forEachCookie(exchange.request) { size += Int($0.count) + 2 }
+    let room = roomyHead(size)
+    let start = room.contents.count
+    room.append(Bytes("cookie: "))
+    var isFirst = true
+    HTTP2Head.forEachCookie(exchange.request) { slice in
+      if !isFirst { room.append(Bytes("; ")) }
+      isFirst = false
+      room.append(slice.of(room.contents.dropping(draft.base)))
+    }
+    HTTP2Head.removeCookies(&exchange.request)
+    endField(start, exchange)
+  }
+
+  // --- beginning ----------------------------------------------------------------------------------
+
+  /// Lets the exchange work on a complete head.
+  func begin() {
+    guard let exchange, let head else { return }
+    isBegun = true
+    awaited = .nothing
+    loop.clearTimer(timer)
+    let client = h2.client
+    client.facts.requestCount += 1
+    exchange.request.length = head.contents.count - draft.base
+    exchange.headBytes = head.contents.dropping(draft.base)
+    guard draft.status == 0 else { return refuse(exchange, draft.status, draft.reason.description) }
+    do throws(FramingError) {
+      var framing = try Framing.requestOfHTTP2(
+        exchange.request, exchange.headBytes, endsStream: isRequestEnded && bodyInput == nil)
+      if isWebSocket {
+        framing.body = .none
+        framing.upgrade = true
+        addHandshake(exchange)
+      }
+      exchange.accept(framing)
+    } catch {
+      return refuse(exchange, error.status, "client sent a request of uncertain length: \(error)")
+    }
+    h2.noteRequest(exchange)
+    exchange.begin()
+    h2.schedule()
+  }
+
+  private func refuse(_ exchange: Exchange, _ status: Int, _ reason: @autoclosure () -> String) {
+    exchange.log(.info, reason())
+    exchange.state = .working
+    exchange.fail(status)
+  }
+
+  /// The fields of an opening handshake (RFC 6455 §4.1), which extended CONNECT does without.
+  private func addHandshake(_ exchange: Exchange) {
+    let start = head?.contents.count ?? 0
+    store(Bytes("upgrade: websocket"))
+    endField(start, exchange)
+    let next = head?.contents.count ?? 0
+    store(Bytes("sec-websocket-key: "))
+    var generator = SystemRandomNumberGenerator()
+    let nonce = exchange.arena.allocate(16)
+    for index in 0..<16 { nonce[index] = generator.next() }
+    let encoded = exchange.arena.allocate(24)
+    Base64.encode(nonce.readOnly, into: encoded)
+    store(encoded.readOnly)
+    endField(next, exchange)
+    guard let head else { return }
+    exchange.request.length = head.contents.count - draft.base
+    exchange.headBytes = head.contents.dropping(draft.base)
+  }
+
+  // --- the body -----------------------------------------------------------------------------------
+
+  /// Takes a piece of the body; false if nobody will read it.
+  func take(_ bytes: Bytes) -> Bool {
+    guard exchange != nil, !isAborted, !isClosed else { return false }
+    let input = bodyInput ?? loop.pool.take(.medium)
+    bodyInput = input
+    if input.room >= bytes.count {
+      input.append(bytes)
+    } else {
+      // Bound: the stream's window, `http2_body_preread_size`.
+      let grown = loop.pool.take(atLeast: input.count + bytes.count)
+      grown.append(input.unread)
+      grown.append(bytes)
+      loop.pool.giveBack(input)
+      bodyInput = grown
+    }
+    noteBody()
+    return true
+  }
+
+  /// END_STREAM: the request is complete.
+  func onRequestEnd() {
+    isRequestEnded = true
+    if isBegun { noteBody() }
+  }
+
+  private func noteBody() {
+    bodyArrived = true
+    h2.touch(self)
+  }
+
+  /// Moves body bytes that arrived to `buffer`.
+  func readInput(into buffer: Buffer) -> BodyRead {
+    if let input = bodyInput {
+      let count = min(input.count, buffer.room)
+      buffer.append(input.unread.prefix(count))
+      input.consume(count)
+      if input.isEmpty {
+        loop.pool.giveBack(input)
+        bodyInput = nil
+      }
+      h2.consume(self, count)
+      return .bytes(count)
+    }
+    if isRequestEnded { return .complete }
+    if isClosed || isAborted { return .failed(0) }
+    sendContinue()
+    return .wouldBlock
+  }
+
+  /// "100 Continue", once, for a client that waits for it.
+  private func sendContinue() {
+    guard let exchange, exchange.body.expectsContinue, exchange.body.receivedCount == 0,
+      let session = unsafe h2.session
+    else { return }
+    exchange.body.expectsContinue = false
+    var status = unsafe H2HeaderBlock.field(
+      Bytes(":status"), Bytes("100"), UInt8(NGHTTP2_NV_FLAG_NONE.rawValue))
+    let result = unsafe nghttp2_submit_headers(
+      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, nil, &status, 1, nil)
+    if result == 0 { interimCount += 1 }
+    h2.schedule()
+  }
+}

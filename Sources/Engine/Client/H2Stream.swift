@@ -1,0 +1,364 @@
+// A stream of HTTP/2: the client side of one exchange. Its request is in H2Stream+Request.swift; here
+// is how its response becomes frames.
+//
+//   head being received ─► begun ─► response under way ─► ended ─► closed
+//
+// The library's callbacks note events; `settle` acts on them, outside the library.
+
+import CNGHTTP2
+import HTTP
+
+/// One request of an HTTP/2 connection.
+final class H2Stream: ClientStream {
+  /// What a deadline waits for.
+  enum Awaited { case nothing, head, body, window }
+
+  // Safety: streams of a connection are given back before it is.
+  private unowned(unsafe) var owner: H2Connection
+  let loop: Loop
+  let timer: TimerWheel.ID
+  private(set) var id: Int32 = 0
+  private(set) var handle = Handle.none
+  var exchange: Exchange?
+
+  // The request.
+  var draft = H2HeadDraft()
+  var head: Buffer?
+  var bodyInput: Buffer?
+  var isHeadComplete = false
+  var isBegun = false
+  var isRequestEnded = false
+  var isTunnel = false
+  var isWebSocket = false
+  var awaited = Awaited.nothing
+
+  // The response.
+  private var queue = H2BodyQueue()
+  private(set) var didSendHead = false
+  private var hasBodyProvider = false
+  private var isDeferred = false
+  /// Interim heads that the library has not written yet.
+  var interimCount = 0
+  private var isBodyEnded = false
+  private(set) var didEndResponse = false
+  private var sentCount = 0
+  private var sentAtDeadline = 0
+
+  // What `settle` has to look at.
+  var isTouched = false
+  var bodyArrived = false
+  private var isWritable = false
+  private(set) var isAborted = false
+  private(set) var isClosed = false
+  var wasResetByUs = false
+
+  // Bound: what the streams of one connection queue together before they wait for their client.
+  private static let connectionLimit = 2 << 20
+  // Bound: progress that a client must make within `send_timeout`: a window that opens byte by byte
+  // holds a response for ever.
+  private static let progressByteCount = 4 << 10
+
+  init(_ h2: H2Connection) {
+    unsafe owner = h2
+    loop = h2.loop
+    timer = h2.loop.makeTimer()
+  }
+
+  /// Begins a life.
+  func open(_ h2: H2Connection, _ id: Int32, _ handle: Handle) {
+    unsafe owner = h2
+    self.id = id
+    self.handle = handle
+  }
+
+  /// Ends it: everything goes back to the pools.
+  func close() {
+    finish()
+    loop.clearTimer(timer)
+    if let head { loop.pool.giveBack(head) }
+    head = nil
+    if let bodyInput {
+      if let session = unsafe h2.session {
+        unsafe nghttp2_session_consume_connection(session, bodyInput.count)
+      }
+      loop.pool.giveBack(bodyInput)
+    }
+    bodyInput = nil
+    draft = H2HeadDraft()
+    (isHeadComplete, isBegun, isRequestEnded, isTunnel, isWebSocket) = (false, false, false, false, false)
+    awaited = .nothing
+    (didSendHead, hasBodyProvider, isDeferred, isBodyEnded) = (false, false, false, false)
+    didEndResponse = false
+    interimCount = 0
+    (sentCount, sentAtDeadline) = (0, 0)
+    (isTouched, bodyArrived, isWritable, isAborted, isClosed) = (false, false, false, false, false)
+    wasResetByUs = false
+    handle = .none
+  }
+
+  var h2: H2Connection { unsafe owner }
+
+  override var connection: ConnectionFacts { h2.client.facts }
+  override var sentByteCount: Int { sentCount }
+
+  /// What waits here; much of it once the connection as a whole queues too much.
+  override var queuedByteCount: Int {
+    let own = queue.memoryCount
+    let isOverLimit = h2.queuedByteCount > Self.connectionLimit
+    return own > 0 && isOverLimit ? own + Self.connectionLimit : own
+  }
+
+  /// The same with what is in files.
+  override var unsentByteCount: Int { queuedByteCount + queue.byteCount - queue.memoryCount }
+
+  /// Whether a request is being worked on.
+  var isUnderWay: Bool { isBegun && exchange != nil && !didEndResponse }
+  /// Whether nothing refers to this stream any more.
+  var isOver: Bool { isClosed && exchange == nil }
+
+  // --- events -------------------------------------------------------------------------------------
+
+  /// Acts on what the library's callbacks noted.
+  func settle() {
+    if isClosed || didEndResponse || isAborted { return end() }
+    if isHeadComplete && !isBegun { return begin() }
+    if bodyArrived {
+      bodyArrived = false
+      exchange?.onBodyReadable()
+    }
+    if isWritable {
+      isWritable = false
+      if didSendHead && !isBodyEnded { exchange?.onClientWritable() }
+    }
+  }
+
+  private func end() {
+    if !didEndResponse { noteBreak() }
+    finish()
+    guard !isClosed, let session = unsafe h2.session else { return }
+    if didEndResponse && !isRequestEnded {
+      // RFC 9113 §8.1: the rest of the request isn't needed.
+      unsafe nghttp2_submit_rst_stream(
+        session, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, NGHTTP2_NO_ERROR.rawValue)
+      h2.schedule()
+    }
+  }
+
+  /// The client broke the request off, or its connection did.
+  private func noteBreak() {
+    guard let exchange, !isAborted, exchange.response.status == 0 || !exchange.didSendHead else { return }
+    exchange.response.status = isBegun ? 499 : 400
+  }
+
+  /// The exchange is over: log line, slot back.
+  private func finish() {
+    guard let exchange else { return }
+    self.exchange = nil
+    loop.clearTimer(timer)
+    if exchange.headBytes.isEmpty, let head { exchange.headBytes = head.unread.dropping(draft.base) }
+    exchange.finish()
+    dropQueue()
+  }
+
+  private func dropQueue() {
+    h2.queuedByteCount -= queue.memoryCount
+    queue.removeAll(&h2.client.output, loop.pool)
+  }
+
+  /// The connection is closing.
+  func cancel() {
+    isClosed = true
+    end()
+  }
+
+  func onClose(_ code: UInt32) {
+    isClosed = true
+    if isUnderWay { exchange?.log(.info, "client closed stream while its response was under way") }
+    h2.touch(self)
+  }
+
+  func onTimeout() {
+    guard let exchange else { return }
+    switch awaited {
+    case .nothing: break
+    case .head:
+      exchange.log(.info, "client timed out while reading client request headers")
+      exchange.response.status = 408
+      reset(NGHTTP2_CANCEL)
+    case .body:
+      guard !isRequestEnded, !didSendHead else { return }
+      exchange.log(.info, "client timed out while reading a client request body")
+      exchange.fail(408)
+    case .window:
+      if sentCount - sentAtDeadline >= Self.progressByteCount { return awaitWindow(exchange) }
+      exchange.log(.info, "client timed out while sending a response")
+      reset(NGHTTP2_CANCEL)
+    }
+    h2.settle()
+    h2.schedule()
+  }
+
+  override func setDeadline(_ timeout: Milliseconds) {
+    awaited = .body
+    loop.setTimer(timer, after: timeout, for: handle)
+  }
+
+  private func awaitWindow(_ exchange: Exchange) {
+    awaited = .window
+    sentAtDeadline = sentCount
+    let timeout = exchange.location.settings.core.value.sendTimeout
+    loop.setTimer(timer, after: timeout, for: handle)
+  }
+
+  /// Breaks the stream off, and the exchange with it.
+  private func reset(_ code: nghttp2_error_code) {
+    guard !isAborted, !isClosed, let session = unsafe h2.session else { return }
+    isAborted = true
+    unsafe nghttp2_submit_rst_stream(
+      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, code.rawValue)
+    h2.touch(self)
+    h2.schedule()
+  }
+
+  override func abort() {
+    let isForeign = exchange?.response.status == 444 || exchange?.response.status == 499
+    reset(isForeign ? NGHTTP2_CANCEL : NGHTTP2_INTERNAL_ERROR)
+  }
+
+  override var isBodyRead: Bool { isRequestEnded && bodyInput == nil }
+
+  override func readBody(into buffer: Buffer) -> BodyRead { readInput(into: buffer) }
+
+  override func startTunnel() { isTunnel = true }
+
+  // --- responses ----------------------------------------------------------------------------------
+
+  override func sendHead(_ exchange: Exchange) {
+    guard !isClosed, !isAborted, let session = unsafe h2.session else { return }
+    let head = exchange.response
+    // A WebSocket that the location didn't accept must not look as if it had (RFC 8441 §5).
+    let status = head.isUpgrade ? 200 : isWebSocket && head.status / 100 == 2 ? 501 : head.status
+    hasBodyProvider =
+      head.isUpgrade || (head.hasBody && (head.contentLength != 0 || head.expectsTrailers))
+    let writer = H2ResponseHead(exchange, status: status)
+    let result = unsafe writer.submit(
+      session, id, hasBodyProvider ? H2Callbacks.body(of: self) : nil)
+    if result != 0 { return reset(NGHTTP2_INTERNAL_ERROR) }
+    // Names and values live in the exchange: they are encoded before it goes on.
+    h2.pull(throughHeadOf: self)
+    if !didSendHead && !isClosed { reset(NGHTTP2_INTERNAL_ERROR) }
+    h2.schedule()
+  }
+
+  override func sendInterim(_ exchange: Exchange, _ status: Int) {
+    guard !isClosed, !isAborted, let session = unsafe h2.session else { return }
+    let fields = exchange.response.interim
+    guard unsafe H2ResponseHead.submitInterim(session, id, status, fields, &exchange.arena)
+    else { return }
+    interimCount += 1
+    h2.schedule()
+  }
+
+  override func sendBody(_ buffer: Buffer) {
+    guard hasBodyProvider, !isClosed, !isAborted else { return loop.pool.giveBack(buffer) }
+    noteQueued(buffer.count)
+    queue.append(buffer, loop.pool)
+    resume()
+  }
+
+  override func sendBody(_ bytes: Bytes) {
+    guard hasBodyProvider, !isClosed, !isAborted else { return }
+    noteQueued(bytes.count)
+    queue.append(bytes)
+    resume()
+  }
+
+  override func sendBody(_ file: OpenFile, offset: Int64, count: Int) {
+    guard hasBodyProvider, !isClosed, !isAborted else { return }
+    noteQueued(0)
+    queue.append(file, offset: offset, count: count)
+    resume()
+  }
+
+  private func noteQueued(_ count: Int) {
+    h2.queuedByteCount += count
+    if awaited != .window, let exchange { awaitWindow(exchange) }
+  }
+
+  override func endBody() {
+    isBodyEnded = true
+    guard hasBodyProvider else { return }
+    resume()
+  }
+
+  /// Has the library ask for body bytes again.
+  private func resume() {
+    if isDeferred, let session = unsafe h2.session {
+      isDeferred = false
+      unsafe nghttp2_session_resume_data(session, id)
+    }
+    h2.schedule()
+  }
+
+  override func flush() { h2.schedule() }
+
+  /// How much the next DATA frame takes (at most `limit`), or that there is nothing now.
+  func onBodyWanted(_ limit: Int, _ flags: inout UInt32) -> Int {
+    guard let exchange else { return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue) }
+    let piece = min(limit, exchange.location.settings.core.value.http2ChunkBytes)
+    let before = queue.memoryCount
+    guard let count = queue.prepare(piece, loop.pool) else {
+      exchange.log(.alert, "a file was truncated while it was sent")
+      return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
+    }
+    h2.queuedByteCount += queue.memoryCount - before
+    if count == 0 && !isBodyEnded {
+      isDeferred = true
+      return Int(NGHTTP2_ERR_DEFERRED.rawValue)
+    }
+    flags |= UInt32(NGHTTP2_DATA_FLAG_NO_COPY.rawValue)
+    if isBodyEnded && count == queue.byteCount {
+      flags |= UInt32(NGHTTP2_DATA_FLAG_EOF.rawValue)
+      if submitTrailers(exchange) { flags |= UInt32(NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue) }
+    }
+    return count
+  }
+
+  private func submitTrailers(_ exchange: Exchange) -> Bool {
+    guard !exchange.response.trailers.isEmpty, let session = unsafe h2.session else { return false }
+    return unsafe H2ResponseHead.submitTrailers(session, id, exchange.response.trailers)
+  }
+
+  /// Hands `count` bytes of the body on.
+  func moveBody(_ count: Int, to output: inout OutputQueue, maySlice: Bool) {
+    h2.queuedByteCount -= count
+    queue.move(count, to: &output, maySlice: maySlice, loop.pool)
+    if isBodyEnded { return }
+    if queue.isEmpty && awaited == .window {
+      awaited = .nothing
+      loop.clearTimer(timer)
+    }
+    if queue.memoryCount < 64 << 10 {
+      isWritable = true
+      h2.touch(self)
+    }
+  }
+
+  func onFrameSent(_ header: nghttp2_frame_hd) {
+    sentCount += header.length + H2Callbacks.frameHeaderByteCount
+    let isHead = header.type == UInt8(NGHTTP2_HEADERS.rawValue)
+    if isHead && interimCount > 0 {
+      interimCount -= 1
+    } else if isHead, let exchange, exchange.didSendHead, !didSendHead {
+      didSendHead = true
+      exchange.headByteCount = sentCount
+    }
+    if header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 {
+      didEndResponse = true
+      h2.touch(self)
+    } else if didSendHead && !isBodyEnded && queue.isEmpty {
+      isWritable = true
+      h2.touch(self)
+    }
+  }
+}

@@ -1,0 +1,33 @@
+// Directives of ngx_http_v2_module (https://nginx.org/en/docs/http/ngx_http_v2_module.html).
+
+import Configuration
+
+/// The `http2_` directives of a server.
+struct HTTP2Settings {
+  var isOn = false
+  var maxConcurrentStreams = 128
+  /// The window of a stream: what a client may send of a body before somebody reads it.
+  var bodyPrereadBytes = 64 << 10
+}
+
+extension Row {
+  static let http2Rows: [Row] = [
+    Row("http2", .httpServer, 1...1, "Whether clients may speak HTTP/2.", standard: "off") {
+      scope, directive throws(Refusal) in
+      scope.server.http2.isOn = try directive.flag(0)
+      scope.server.tls.value.offersHTTP2 = scope.server.http2.isOn
+    },
+    .number(
+      "http2_max_concurrent_streams", .httpServer, 1...65_535,
+      \.server.http2.maxConcurrentStreams, "128", "Requests that a connection may have open."),
+    .size(
+      "http2_body_preread_size", .httpServer, \.server.http2.bodyPrereadBytes, "64k",
+      "How much of each request body a client may send before it is read."),
+    .size(
+      "http2_chunk_size", .httpServerLocation, \.location.core.value.http2ChunkBytes, "16k",
+      "The largest piece that a response body is cut into."),
+    .noEffect(
+      "http2_recv_buffer_size", .http, 1...1,
+      "Accepted for nginx's sake: the buffer comes from the worker's pool while bytes are there."),
+  ]
+}
