@@ -212,6 +212,10 @@ static inline int64_t linux_open_at(int folder, const char *name, int flags, int
 static inline int64_t linux_open_name_at(int folder, const char *name, int is_folder, int follows) {
   return linux_open_at(folder, name, O_PATH | (is_folder ? O_DIRECTORY : 0), follows);
 }
+// `result` has room for PATH_MAX bytes.
+static inline int64_t linux_real_path(const char *path, char *result) {
+  return realpath(path, result) ? (int64_t)strlen(result) : -(int64_t)errno;
+}
 static inline int64_t linux_fstat(int fd, struct stat *result) { return PORTICO_CALL(fstat(fd, result)); }
 static inline int64_t linux_unlink(const char *path) { return PORTICO_CALL(unlink(path)); }
 static inline int64_t linux_rename(const char *from, const char *to) { return PORTICO_CALL(rename(from, to)); }

@@ -21,9 +21,11 @@ extension FrontDoor {
 
   private static let chapters: [(String, [Row])] = [
     ("Program and connections", Row.mainRows), ("Servers and locations", Row.serverRows),
-    ("Requests, files and responses", Row.coreRows), ("Rewriting and maps", Row.rewriteRows + Row.splitRows),
+    ("Requests, files and responses", Row.coreRows + Row.http2Rows),
+    ("Rewriting and maps", Row.rewriteRows + Row.splitRows),
     ("Fields and logs", Row.headerRows + Row.logRows), ("Proxying", Row.proxyRows + Row.proxyCookieRows),
     ("Upstreams and health checks", Row.upstreamRows), ("TLS", Row.tlsRows),
+    ("Without effect", Row.tuningRows),
   ]
 
   private static func line(_ row: Row) -> String {

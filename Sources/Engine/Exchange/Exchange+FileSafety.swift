@@ -4,6 +4,7 @@
 // these; here ".." in a file's path is taken from the configuration only. Symbolic links are
 // followed unless `disable_symlinks` says otherwise.
 
+import CLinux
 import HTTP
 
 extension Exchange {
@@ -41,6 +42,22 @@ extension Exchange {
       policy.links.trustedCount = part.count - 1
     }
     return policy
+  }
+
+  /// `path` with its symbolic links resolved; nil, with a line in the log, if there is nothing.
+  func realPath(_ path: Bytes) -> Bytes? {
+    guard path.firstIndex(of: 0) == nil else { return nil }
+    let name = concatenate(path, Bytes("\0"))
+    let room = arena.allocate(Int(PATH_MAX))
+    let count = unsafe name.unsafeBase.withMemoryRebound(to: CChar.self, capacity: name.count) { name in
+      unsafe room.unsafeBase.withMemoryRebound(to: CChar.self, capacity: room.count) {
+        unsafe linux_real_path(name, $0)
+      }
+    }
+    if count >= 0 { return room.readOnly.prefix(Int(count)) }
+    let error = SystemError(code: Int32(-count))
+    log(.crit, "realpath() \"\(path.string)\" failed \(error.logText)")
+    return nil
   }
 
   /// Whether a variable brought a ".." into `path`, which `words` gave.

@@ -166,7 +166,8 @@ extension Exchange {
     case .content_type: return value(of: .requestField, Bytes("content_type"))
     case .remote_user: return basicUser
     case .limit_rate: return arena.decimal(limitRate)
-    case .document_root, .realpath_root: return documentRoot
+    case .document_root: return documentRoot
+    case .realpath_root: return realPath(documentRoot)
     case .request_filename: return filePath(for: uri, in: location)
     case .request_body: return body.file == nil ? body.memory.map { $0.unread } : nil
     case .request_body_file: return body.file.map { arena.copy($0.path) }

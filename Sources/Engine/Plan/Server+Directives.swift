@@ -7,7 +7,7 @@ extension Row {
   /// Every directive that exists.
   static let all: [Row] =
     mainRows + serverRows + coreRows + http2Rows + rewriteRows + splitRows + headerRows + logRows
-    + proxyRows + proxyCookieRows + upstreamRows + tlsRows
+    + proxyRows + proxyCookieRows + upstreamRows + tlsRows + tuningRows
 
   /// Rows by name; several where a name means different things in different blocks.
   static let byName: [String: [Row]] = Dictionary(grouping: all, by: \.name)
