@@ -104,7 +104,7 @@ extension Exchange {
     return settings.types.type(forPath: path) ?? settings.defaultType
   }
 
-  private func send(_ file: CachedFile, _ settings: Shared<CoreSettings>) {
+  private func send(_ file: CachedFile, _ settings: Borrowed<CoreSettings>) {
     response.status = 200
     response.contentLength = file.size
     // A page that stands for an error says nothing of when the error was modified.
@@ -132,7 +132,7 @@ extension Exchange {
   // --- ranges -------------------------------------------------------------------------------------
 
   /// Answers 206 or 416; false when the whole file is to be sent.
-  private func applyRange(_ value: Bytes, _ file: CachedFile, _ settings: Shared<CoreSettings>) -> Bool {
+  private func applyRange(_ value: Bytes, _ file: CachedFile, _ settings: Borrowed<CoreSettings>) -> Bool {
     if let condition = field(.ifRange), !ifRangeHolds(condition) { return false }
     var ranges: [ByteRange] = []
     switch ByteRanges.parse(value, size: file.size, maxRanges: settings.maxRanges, into: &ranges) {

@@ -159,12 +159,12 @@ extension Exchange {
   }
 
   /// A body of known length gets a buffer that fits, up to `client_body_buffer_size`.
-  private func bodyBufferSize(_ settings: Shared<CoreSettings>) -> Int {
+  private func bodyBufferSize(_ settings: Borrowed<CoreSettings>) -> Int {
     if case .length(let length) = body.framing { return min(length, settings.bodyBufferBytes) }
     return settings.bodyBufferBytes
   }
 
-  private func spoolBody(_ memory: Buffer, _ settings: Shared<CoreSettings>) -> Bool {
+  private func spoolBody(_ memory: Buffer, _ settings: Borrowed<CoreSettings>) -> Bool {
     do throws(SystemError) {
       if body.file == nil {
         let folder = plan.path(settings.bodyTemporaryPath)
@@ -241,7 +241,7 @@ extension Exchange {
   }
 
   /// The target of the upstream's request line.
-  private func upstreamTarget(_ settings: Shared<ProxySettings>) -> Bytes {
+  private func upstreamTarget(_ settings: Borrowed<ProxySettings>) -> Bytes {
     guard let replacement = proxyURI else {
       if !isInternal && uriIsOriginal { return originForm }
       return withArguments(escape(uri, .uri))
@@ -279,7 +279,7 @@ extension Exchange {
   }
 
   /// Upgrades pass by themselves, unless the configuration sets the fields.
-  private func writeConnection(_ settings: Shared<ProxySettings>, _ head: inout RequestHeadWriter) {
+  private func writeConnection(_ settings: Borrowed<ProxySettings>, _ head: inout RequestHeadWriter) {
     guard !settings.setsConnection else { return }
     if passesUpgrade, let upgrade = field(.upgrade) {
       head.field(Bytes("Connection"), Bytes("upgrade"))
@@ -290,7 +290,7 @@ extension Exchange {
   }
 
   private func writeBodyFraming(
-    _ settings: Shared<ProxySettings>, _ replacement: Bytes?, _ head: inout RequestHeadWriter
+    _ settings: Borrowed<ProxySettings>, _ replacement: Bytes?, _ head: inout RequestHeadWriter
   ) {
     attempt.sendsChunked = false
     if let replacement {
@@ -311,7 +311,7 @@ extension Exchange {
     }
   }
 
-  private func writeClientFields(_ settings: Shared<ProxySettings>, _ head: inout RequestHeadWriter) {
+  private func writeClientFields(_ settings: Borrowed<ProxySettings>, _ head: inout RequestHeadWriter) {
     let bytes = headBytes
     for entry in request.fields {
       if settings.droppedRequestFields.contains(entry.token) { continue }
@@ -324,7 +324,7 @@ extension Exchange {
 
   /// Whether the configuration sets a field of that name; `_` counts as `-`, so that no alias of a
   /// field we set can be smuggled past it.
-  private func isReplaced(_ name: Bytes, _ settings: Shared<ProxySettings>) -> Bool {
+  private func isReplaced(_ name: Bytes, _ settings: Borrowed<ProxySettings>) -> Bool {
     for own in settings.setFields where FieldAlias.isSame(own.name, name) { return true }
     return settings.forwarded && ForwardedFields.isOwn(name)
   }

@@ -5,7 +5,7 @@ import HTTP
 
 extension Exchange {
   /// The value of Location or Refresh as the client gets it.
-  func rewriteRedirect(_ value: Bytes, _ token: FieldName, _ settings: Shared<ProxySettings>) -> Bytes {
+  func rewriteRedirect(_ value: Bytes, _ token: FieldName, _ settings: Borrowed<ProxySettings>) -> Bytes {
     guard token == .refresh else { return rewriteURL(value, settings) ?? value }
     guard let start = urlStart(in: value), let url = rewriteURL(value.dropping(start), settings)
     else { return value }
@@ -21,7 +21,7 @@ extension Exchange {
   }
 
   /// The first rule that matches replaces; nil if none does.
-  private func rewriteURL(_ url: Bytes, _ settings: Shared<ProxySettings>) -> Bytes? {
+  private func rewriteURL(_ url: Bytes, _ settings: Borrowed<ProxySettings>) -> Bytes? {
     for rule in settings.redirects {
       switch rule {
       case .standard:
@@ -39,7 +39,7 @@ extension Exchange {
   }
 
   /// The default: the URL of proxy_pass gives way to the location.
-  private func rewriteStandard(_ url: Bytes, _ settings: Shared<ProxySettings>) -> Bytes? {
+  private func rewriteStandard(_ url: Bytes, _ settings: Borrowed<ProxySettings>) -> Bytes? {
     guard let pass = settings.pass, !pass.url.isEmpty else { return nil }
     if pass.uri != nil {
       guard url.hasPrefix(pass.url), !location.isRegex else { return nil }

@@ -216,7 +216,7 @@ extension Exchange {
 
   /// `try_files`: the first path that exists becomes the request's; false when the request was
   /// taken elsewhere or answered.
-  private func tryFiles(_ core: Shared<CoreSettings>) -> Bool {
+  private func tryFiles(_ core: Borrowed<CoreSettings>) -> Bool {
     let count = core.tryFiles.count
     for index in 0..<count {
       let candidate = evaluate(core.tryFiles[index].path)

@@ -51,7 +51,7 @@ extension Exchange {
   }
 
   /// Does what `X-Accel-Buffering` and `X-Accel-Limit-Rate` say, unless the location ignores them.
-  func takeResponseOrders(_ settings: Shared<ProxySettings>) {
+  func takeResponseOrders(_ settings: Borrowed<ProxySettings>) {
     let ignored = settings.ignoredFields
     if !ignored.contains(.xAccelBuffering), let order = upstreamField(.xAccelBuffering) {
       if order.equalsIgnoringCase(Bytes("no")) { attempt.isUnbuffered = true }

@@ -196,7 +196,7 @@ extension Exchange {
   }
 
   /// Copies the fields that concern the client.
-  private func copyFields(_ settings: Shared<ProxySettings>) {
+  private func copyFields(_ settings: Borrowed<ProxySettings>) {
     let bytes = attempt.headBytes
     for entry in attempt.head.fields {
       let token = entry.token
@@ -225,7 +225,7 @@ extension Exchange {
     }
   }
 
-  func isHidden(_ name: Bytes, _ settings: Shared<ProxySettings>) -> Bool {
+  func isHidden(_ name: Bytes, _ settings: Borrowed<ProxySettings>) -> Bool {
     for hidden in settings.hiddenFields where name.equalsIgnoringCase(hidden) { return true }
     return attempt.framing.namesFields && upstreamConnectionNames(name)
   }
@@ -338,7 +338,7 @@ extension Exchange {
     sendBody(input)
   }
 
-  private func spool(_ input: Buffer, _ settings: Shared<ProxySettings>) -> Bool {
+  private func spool(_ input: Buffer, _ settings: Borrowed<ProxySettings>) -> Bool {
     guard buffersResponse, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {
       return false
     }

@@ -18,40 +18,40 @@ extension Row {
     .flag("ignore_invalid_headers", .httpServer, \.server.ignoresInvalidFields, "on", "Whether fields with invalid names are dropped."),
     .flag("underscores_in_headers", .httpServer, \.server.allowsUnderscores, "off", "Whether field names may have underscores."),
     .number("max_headers", .httpServer, 1...100_000, \.server.maxFields, "1000", "The number of fields that a request may have."),
-    .size("client_max_body_size", .httpServerLocation, \.location.core.value.maxBodyBytes, "1m", "The largest request body; 0: any."),
-    .size("client_body_buffer_size", .httpServerLocation, \.location.core.value.bodyBufferBytes, "16k", "How much of a request body stays in memory."),
+    .size("client_max_body_size", .httpServerLocation, \.location.core.maxBodyBytes, "1m", "The largest request body; 0: any."),
+    .size("client_body_buffer_size", .httpServerLocation, \.location.core.bodyBufferBytes, "16k", "How much of a request body stays in memory."),
     Row("client_body_temp_path", .httpServerLocation, 1...4, "The folder for request bodies that don't stay in memory.", standard: "client_body_temp") {
       scope, directive throws(Refusal) in
-      scope.location.core.value.bodyTemporaryPath = directive.text(0)
+      scope.location.core.bodyTemporaryPath = directive.text(0)
       scope.builder.temporaryPaths.insert(directive.text(0))
     },
-    .choice("client_body_in_file_only", .httpServerLocation, \.location.core.value.bodyInFileOnly, "off", "Whether request bodies are always written to a file with a name: `on` keeps the files, `clean` removes them."),
+    .choice("client_body_in_file_only", .httpServerLocation, \.location.core.bodyInFileOnly, "off", "Whether request bodies are always written to a file with a name: `on` keeps the files, `clean` removes them."),
     .noEffect("client_body_in_single_buffer", .httpServerLocation, 1...1, "Accepted for nginx's sake: what stays in memory always is one buffer."),
-    .time("client_body_timeout", .httpServerLocation, \.location.core.value.bodyTimeout, "60s", "How long a client may send nothing of a request body."),
-    .time("send_timeout", .httpServerLocation, \.location.core.value.sendTimeout, "60s", "How long a client may take nothing of a response."),
+    .time("client_body_timeout", .httpServerLocation, \.location.core.bodyTimeout, "60s", "How long a client may send nothing of a request body."),
+    .time("send_timeout", .httpServerLocation, \.location.core.sendTimeout, "60s", "How long a client may take nothing of a response."),
     // --- connections ------------------------------------------------------------------------------
     Row("keepalive_timeout", .httpServerLocation, 1...2, "How long an idle client connection is kept; the second value is told to the client.", standard: "75s") {
       scope, directive throws(Refusal) in
-      scope.location.core.value.keepaliveTimeout = try directive.time(0)
+      scope.location.core.keepaliveTimeout = try directive.time(0)
       if directive.arguments.count > 1 {
-        scope.location.core.value.keepaliveHeaderSeconds = try directive.time(1) / 1000
+        scope.location.core.keepaliveHeaderSeconds = try directive.time(1) / 1000
       }
     },
-    .number("keepalive_requests", .httpServerLocation, 1...Int.max, \.location.core.value.keepaliveRequests, "1000", "Requests that one connection may make."),
-    .time("keepalive_time", .httpServerLocation, \.location.core.value.keepaliveTime, "1h", "How long a connection may make requests."),
-    .choice("lingering_close", .httpServerLocation, \.location.core.value.lingeringClose, "on", "Whether to wait for a client that still sends before closing."),
-    .time("lingering_time", .httpServerLocation, \.location.core.value.lingeringTime, "30s", "How long to read what nobody wants before closing."),
-    .time("lingering_timeout", .httpServerLocation, \.location.core.value.lingeringTimeout, "5s", "How long to wait for more of it."),
-    .flag("tcp_nopush", .httpServerLocation, \.location.core.value.usesNoPush, "off", "Whether heads and files fill whole packets; always so here, by MSG_MORE."),
-    .flag("tcp_nodelay", .httpServerLocation, \.location.core.value.usesNoDelay, "on", "Whether small packets leave at once; always so here."),
-    .flag("reset_timedout_connection", .httpServerLocation, \.location.core.value.resetsTimedOut, "off", "Whether a connection that timed out is reset."),
+    .number("keepalive_requests", .httpServerLocation, 1...Int.max, \.location.core.keepaliveRequests, "1000", "Requests that one connection may make."),
+    .time("keepalive_time", .httpServerLocation, \.location.core.keepaliveTime, "1h", "How long a connection may make requests."),
+    .choice("lingering_close", .httpServerLocation, \.location.core.lingeringClose, "on", "Whether to wait for a client that still sends before closing."),
+    .time("lingering_time", .httpServerLocation, \.location.core.lingeringTime, "30s", "How long to read what nobody wants before closing."),
+    .time("lingering_timeout", .httpServerLocation, \.location.core.lingeringTimeout, "5s", "How long to wait for more of it."),
+    .flag("tcp_nopush", .httpServerLocation, \.location.core.usesNoPush, "off", "Whether heads and files fill whole packets; always so here, by MSG_MORE."),
+    .flag("tcp_nodelay", .httpServerLocation, \.location.core.usesNoDelay, "on", "Whether small packets leave at once; always so here."),
+    .flag("reset_timedout_connection", .httpServerLocation, \.location.core.resetsTimedOut, "off", "Whether a connection that timed out is reset."),
     // --- where things are -------------------------------------------------------------------------
     Row("root", .anyHTTP, 1...1, "The folder that paths begin in.", standard: "html") { scope, directive throws(Refusal) in
-      scope.location.core.value.root = try scope.template(directive, 0)
-      scope.location.core.value.alias = nil
+      scope.location.core.root = try scope.template(directive, 0)
+      scope.location.core.alias = nil
     },
     Row("alias", .location, 1...1, "What replaces the location's part of the path.") { scope, directive throws(Refusal) in
-      scope.location.core.value.alias = try scope.template(directive, 0)
+      scope.location.core.alias = try scope.template(directive, 0)
       guard let place = scope.place, !place.isRegex else { return }
       let path = place.prefix.string
       if path.hasSuffix("/") != directive.text(0).hasSuffix("/") && path != "/" {
@@ -64,9 +64,9 @@ extension Row {
     },
     Row("index", .httpServerLocation, 1...1000, "The files that stand for a folder.", standard: "index.html") {
       scope, directive throws(Refusal) in
-      if scope.isFirst(directive) { scope.location.core.value.index = [] }
+      if scope.isFirst(directive) { scope.location.core.index = [] }
       for position in directive.arguments.indices {
-        scope.location.core.value.index.append(try scope.template(directive, position))
+        scope.location.core.index.append(try scope.template(directive, position))
       }
     }.repeatable(),
     Row("try_files", [.server, .location], 2...1000, "Paths to try in order; the last one is where the request goes.") {
@@ -80,45 +80,45 @@ extension Row {
       }
       let last = directive.arguments.count - 1
       if directive.text(last).hasPrefix("=") {
-        scope.location.core.value.tryFilesStatus = try directive.number(String(directive.text(last).dropFirst()), last, 100...999)
+        scope.location.core.tryFilesStatus = try directive.number(String(directive.text(last).dropFirst()), last, 100...999)
       } else {
         words.append(TryFile(path: try scope.template(directive, last), isFolder: false))
-        scope.location.core.value.tryFilesStatus = nil
+        scope.location.core.tryFilesStatus = nil
       }
-      scope.location.core.value.tryFiles = words
+      scope.location.core.tryFiles = words
     },
     Row("internal", .location, 0...0, "Only internal redirects reach this location.") { scope, directive throws(Refusal) in
-      scope.location.core.value.isInternal = true
+      scope.location.core.isInternal = true
     },
     Row("types", .httpServerLocation, 0...0, "Media types by file extension.") { scope, directive throws(Refusal) in
       var types = MediaTypes()
       for entry in directive.block ?? [] {
         for word in entry.arguments { _ = types.insert(word.text, type: entry.name.text) }
       }
-      scope.location.core.value.types = types
+      scope.location.core.types = types
     }.block(),
     Row("default_type", .httpServerLocation, 1...1, "The media type of other files.", standard: "text/plain") {
       scope, directive throws(Refusal) in
-      scope.location.core.value.defaultType = scope.bytes(directive.text(0))
+      scope.location.core.defaultType = scope.bytes(directive.text(0))
     },
     // --- responses --------------------------------------------------------------------------------
     Row("error_page", .anyHTTP, 2...1000, "What answers in place of an error.") { scope, directive throws(Refusal) in
-      if scope.isFirst(directive) { scope.location.core.value.errorPages = [] }
-      scope.location.core.value.errorPages.append(try errorPage(scope, directive))
+      if scope.isFirst(directive) { scope.location.core.errorPages = [] }
+      scope.location.core.errorPages.append(try errorPage(scope, directive))
     }.repeatable(),
-    .flag("recursive_error_pages", .anyHTTP.subtracting(.locationIf), \.location.core.value.recursiveErrorPages, "off", "Whether an error page may have an error page."),
-    .choice("server_tokens", .httpServerLocation, \.location.core.value.serverTokens, "off", "Whether error pages and the Server field tell the version; never here."),
-    .flag("absolute_redirect", .httpServerLocation, \.location.core.value.absoluteRedirect, "on", "Whether redirects name scheme and host."),
-    .flag("server_name_in_redirect", .httpServerLocation, \.location.core.value.serverNameInRedirect, "off", "Whether redirects use the first server_name."),
-    .flag("port_in_redirect", .httpServerLocation, \.location.core.value.portInRedirect, "on", "Whether redirects name the port."),
-    .flag("chunked_transfer_encoding", .httpServerLocation, \.location.core.value.chunkedTransferEncoding, "on", "Whether bodies of unknown length go out in chunks."),
+    .flag("recursive_error_pages", .anyHTTP.subtracting(.locationIf), \.location.core.recursiveErrorPages, "off", "Whether an error page may have an error page."),
+    .choice("server_tokens", .httpServerLocation, \.location.core.serverTokens, "off", "Whether error pages and the Server field tell the version; never here."),
+    .flag("absolute_redirect", .httpServerLocation, \.location.core.absoluteRedirect, "on", "Whether redirects name scheme and host."),
+    .flag("server_name_in_redirect", .httpServerLocation, \.location.core.serverNameInRedirect, "off", "Whether redirects use the first server_name."),
+    .flag("port_in_redirect", .httpServerLocation, \.location.core.portInRedirect, "on", "Whether redirects name the port."),
+    .flag("chunked_transfer_encoding", .httpServerLocation, \.location.core.chunkedTransferEncoding, "on", "Whether bodies of unknown length go out in chunks."),
     Row("limit_rate", .anyHTTP, 1...1, "Bytes a second that one response is sent with; 0: as many as the client takes.", standard: "0") {
       scope, directive throws(Refusal) in
-      scope.location.core.value.limitRate = try byteRate(scope, directive)
+      scope.location.core.limitRate = try byteRate(scope, directive)
     },
     Row("limit_rate_after", .anyHTTP, 1...1, "How much of a response is sent before its rate is limited.", standard: "0") {
       scope, directive throws(Refusal) in
-      scope.location.core.value.limitRateAfter = try byteRate(scope, directive)
+      scope.location.core.limitRateAfter = try byteRate(scope, directive)
     },
     Row("early_hints", .httpServerLocation, 1...1000, "Passes an upstream's interim responses (103, 102) on if one of the values is neither empty nor 0.") {
       scope, directive throws(Refusal) in
@@ -126,47 +126,47 @@ extension Row {
       for position in directive.arguments.indices {
         conditions.append(try scope.template(directive, position))
       }
-      scope.location.core.value.earlyHints = conditions
+      scope.location.core.earlyHints = conditions
     },
-    .flag("etag", .httpServerLocation, \.location.core.value.etag, "on", "Whether files get an ETag."),
-    .choice("if_modified_since", .httpServerLocation, \.location.core.value.ifModifiedSince, "exact", "How If-Modified-Since is compared."),
-    .number("max_ranges", .httpServerLocation, 0...Int.max, \.location.core.value.maxRanges, "—", "Byte ranges that one request may ask for; 0: none."),
-    .flag("sendfile", .anyHTTP, \.location.core.value.usesSendfile, "on", "Whether files are sent by sendfile(2); always so here without TLS."),
-    .flag("log_not_found", .httpServerLocation, \.location.core.value.logsNotFound, "on", "Whether missing files are worth an error log line."),
+    .flag("etag", .httpServerLocation, \.location.core.etag, "on", "Whether files get an ETag."),
+    .choice("if_modified_since", .httpServerLocation, \.location.core.ifModifiedSince, "exact", "How If-Modified-Since is compared."),
+    .number("max_ranges", .httpServerLocation, 0...Int.max, \.location.core.maxRanges, "—", "Byte ranges that one request may ask for; 0: none."),
+    .flag("sendfile", .anyHTTP, \.location.core.usesSendfile, "on", "Whether files are sent by sendfile(2); always so here without TLS."),
+    .flag("log_not_found", .httpServerLocation, \.location.core.logsNotFound, "on", "Whether missing files are worth an error log line."),
     Row("disable_symlinks", .httpServerLocation, 1...2, "Whether files are refused whose path has symbolic links in it, or links of another owner; `from=` trusts the path's beginning.", standard: "off") {
       scope, directive throws(Refusal) in
-      scope.location.core.value.trustedPath = nil
+      scope.location.core.trustedPath = nil
       for index in directive.arguments.indices {
         switch directive.text(index) {
-        case "off": scope.location.core.value.symlinks = .all
-        case "on": scope.location.core.value.symlinks = .none
-        case "if_not_owner": scope.location.core.value.symlinks = .ofSameOwner
+        case "off": scope.location.core.symlinks = .all
+        case "on": scope.location.core.symlinks = .none
+        case "if_not_owner": scope.location.core.symlinks = .ofSameOwner
         default:
           guard let part = directive.parameter("from", index) else {
             throw directive.unknownParameter(index, ["on", "off", "if_not_owner", "from="])
           }
-          scope.location.core.value.trustedPath = try scope.template(part, index)
+          scope.location.core.trustedPath = try scope.template(part, index)
         }
       }
     },
     Row("open_file_cache", .httpServerLocation, 1...2, "How many open files are kept, and for how long unused.", standard: "off") {
       scope, directive throws(Refusal) in
-      scope.location.core.value.fileCache = try fileCache(directive)
+      scope.location.core.fileCache = try fileCache(directive)
     },
-    .time("open_file_cache_valid", .httpServerLocation, \.location.core.value.fileCacheValid, "60s", "How long what is known of a file is believed."),
-    .number("open_file_cache_min_uses", .httpServerLocation, 1...Int.max, \.location.core.value.fileCacheMinUses, "1", "Uses before a file stays open."),
-    .flag("open_file_cache_errors", .httpServerLocation, \.location.core.value.cachesFileErrors, "off", "Whether missing files are remembered."),
+    .time("open_file_cache_valid", .httpServerLocation, \.location.core.fileCacheValid, "60s", "How long what is known of a file is believed."),
+    .number("open_file_cache_min_uses", .httpServerLocation, 1...Int.max, \.location.core.fileCacheMinUses, "1", "Uses before a file stays open."),
+    .flag("open_file_cache_errors", .httpServerLocation, \.location.core.cachesFileErrors, "off", "Whether missing files are remembered."),
     Row("resolver", [.http, .server, .location, .upstream], 1...1000, "Name servers for names that only requests know.") {
       scope, directive throws(Refusal) in
       let settings = try resolver(directive)
       if scope.context == .upstream { scope.upstream?.settings.resolver = settings }
-      scope.location.core.value.resolver = settings
+      scope.location.core.resolver = settings
     },
     Row("resolver_timeout", [.http, .server, .location, .upstream], 1...1, "How long resolving a name may take.", standard: "30s") {
       scope, directive throws(Refusal) in
       let time = try directive.time(0)
-      scope.location.core.value.resolverTimeout = time
-      scope.location.core.value.resolver?.timeout = time
+      scope.location.core.resolverTimeout = time
+      scope.location.core.resolver?.timeout = time
       scope.upstream?.settings.resolver?.timeout = time
     },
   ]

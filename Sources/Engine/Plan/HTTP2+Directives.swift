@@ -15,7 +15,7 @@ extension Row {
     Row("http2", .httpServer, 1...1, "Whether clients may speak HTTP/2.", standard: "off") {
       scope, directive throws(Refusal) in
       scope.server.http2.isOn = try directive.flag(0)
-      scope.server.tls.value.offersHTTP2 = scope.server.http2.isOn
+      scope.server.tls.offersHTTP2 = scope.server.http2.isOn
     },
     .number(
       "http2_max_concurrent_streams", .httpServer, 1...65_535,
@@ -24,7 +24,7 @@ extension Row {
       "http2_body_preread_size", .httpServer, \.server.http2.bodyPrereadBytes, "64k",
       "How much of each request body a client may send before it is read."),
     .size(
-      "http2_chunk_size", .httpServerLocation, \.location.core.value.http2ChunkBytes, "16k",
+      "http2_chunk_size", .httpServerLocation, \.location.core.http2ChunkBytes, "16k",
       "The largest piece that a response body is cut into."),
     .noEffect(
       "http2_recv_buffer_size", .http, 1...1,

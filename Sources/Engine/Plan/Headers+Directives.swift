@@ -8,27 +8,27 @@ extension Row {
   static let headerRows: [Row] = [
     Row("add_header", .anyHTTP, 2...3, "Adds a field to responses; `always`: to errors too.") { scope, directive throws(Refusal) in
       if scope.isFirst(directive) {
-        let hidden = scope.location.headers.value.added.map { $0.name.string }
+        let hidden = scope.location.headers.added.map { $0.name.string }
         if !hidden.isEmpty && scope.context != .http {
           scope.warn(
             "this \"add_header\" hides those inherited from outside: \(hidden.joined(separator: ", "))", directive.name)
         }
-        scope.location.headers.value.added = []
+        scope.location.headers.added = []
       }
       var always = false
       if directive.arguments.count > 2 {
         guard directive.text(2) == "always" else { throw directive.unknownParameter(2, ["always"]) }
         always = true
       }
-      scope.location.headers.value.added.append(
+      scope.location.headers.added.append(
         AddedHeader(name: try fieldName(scope, directive, 0), value: try scope.template(directive, 1), always: always))
     }.repeatable(),
     Row("add_trailer", .anyHTTP, 2...3, "Adds a field behind the body of responses; `always`: of errors too.") { scope, directive throws(Refusal) in
-      if scope.isFirst(directive) { scope.location.headers.value.trailers = [] }
+      if scope.isFirst(directive) { scope.location.headers.trailers = [] }
       if directive.arguments.count > 2, directive.text(2) != "always" {
         throw directive.unknownParameter(2, ["always"])
       }
-      scope.location.headers.value.trailers.append(
+      scope.location.headers.trailers.append(
         AddedHeader(
           name: try fieldName(scope, directive, 0), value: try scope.template(directive, 1),
           always: directive.arguments.count > 2))
@@ -37,10 +37,10 @@ extension Row {
       let text = directive.arguments.map(\.text).joined(separator: " ")
       if text.contains("$") {
         let isModified = directive.arguments.count > 1 && directive.text(0) == "modified"
-        scope.location.headers.value.expires = .variable(
+        scope.location.headers.expires = .variable(
           try scope.template(directive, directive.arguments.count - 1), modified: isModified)
       } else if let value = ExpiresValue.parse(text) {
-        scope.location.headers.value.expires = value
+        scope.location.headers.expires = value
       } else {
         throw Refusal("\"expires\" must be a time, \"@\" and a time of day, \"epoch\", \"max\" or \"off\", not \"\(text)\"", argument: 0)
       }

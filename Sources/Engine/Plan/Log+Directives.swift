@@ -26,17 +26,17 @@ extension Row {
     }.repeatable().at(.definition),
     Row("access_log", .anyHTTP, 1...1000, "Where requests are logged, and how.", standard: "logs/access.log combined") {
       scope, directive throws(Refusal) in
-      if scope.isFirst(directive) { scope.location.log.value.accessLogs = [] }
+      if scope.isFirst(directive) { scope.location.log.accessLogs = [] }
       if directive.text(0) == "off" {
-        scope.location.log.value.accessLogs = []
+        scope.location.log.accessLogs = []
         return
       }
       let log = try accessLog(scope, directive)
-      scope.location.log.value.accessLogs.append(log)
+      scope.location.log.accessLogs.append(log)
     }.repeatable(),
     Row("open_log_file_cache", .httpServerLocation, 1...4, "How many logs with variables in their path stay open, and for how long unused.", standard: "off") {
       scope, directive throws(Refusal) in
-      scope.location.log.value.fileCache = try logFileCache(directive)
+      scope.location.log.fileCache = try logFileCache(directive)
     },
     .noEffect("log_subrequest", .httpServerLocation, 1...1, "Accepted for nginx's sake: there are no subrequests to log."),
   ]

@@ -34,8 +34,8 @@ extension Row {
         if scope.isFirst(directive) { scope.main.errorLogs = [] }
         scope.main.errorLogs.append(entry)
       } else {
-        if scope.isFirst(directive) { scope.location.log.value.errorLogs = [] }
-        scope.location.log.value.errorLogs?.append(entry)
+        if scope.isFirst(directive) { scope.location.log.errorLogs = [] }
+        scope.location.log.errorLogs?.append(entry)
       }
     }.repeatable(),
     .noEffect("ssl_object_cache_inheritable", .main, 1...1, "Accepted for nginx's sake: a reload reads every certificate anew, once."),
@@ -49,8 +49,8 @@ extension Row {
       scope.builder.setStandardAccessLog(inner)
       scope.builder.process(directive.block ?? [], inner)
       scope.builder.inheritResolver(inner.location.core.resolver)
-      scope.builder.temporaryPaths.insert(inner.location.core.value.bodyTemporaryPath)
-      scope.builder.temporaryPaths.insert(inner.location.proxy.value.temporaryPath)
+      scope.builder.temporaryPaths.insert(inner.location.core.bodyTemporaryPath)
+      scope.builder.temporaryPaths.insert(inner.location.proxy.temporaryPath)
     }.block().at(.block),
     .number("worker_connections", .events, 1...(1 << 24), \.main.workerConnections, "512", "Connections of one worker thread, to clients and to upstreams together."),
     .flag("multi_accept", .events, \.main.acceptsMany, "off", "Whether a worker takes many new connections at a time."),

@@ -9,12 +9,12 @@ extension PlanBuilder {
   /// blocks are read.
   func settle(_ scope: Scope) {
     let isChanged = scope.parent.map { !$0.location.proxy.isSame(as: scope.location.proxy) } ?? true
-    if isChanged || scope.context == .http { settleProxy(&scope.location.proxy.value) }
+    if isChanged || scope.context == .http { settleProxy(&scope.location.proxy) }
     if !scope.context.isDisjoint(with: [.server, .location, .locationIf]) {
-      for log in scope.location.log.value.accessLogs where log.computedPath == nil {
+      for log in scope.location.log.accessLogs where log.computedPath == nil {
         logPaths.insert(log.path)
       }
-      for log in scope.location.log.value.errorLogs ?? [] { logPaths.insert(log.path) }
+      for log in scope.location.log.errorLogs ?? [] { logPaths.insert(log.path) }
     }
     if scope.context == .location || scope.context == .locationIf, let place = scope.place {
       settleUpstreamTLS(scope, place)
@@ -80,7 +80,7 @@ extension PlanBuilder {
     guard let template = try? template(text, nil) else { return }
     let format = LogFormat(template: template, escape: .default)
     formats["combined"] = format
-    scope.location.log.value.accessLogs = [AccessLogSettings(path: "logs/access.log", format: format)]
+    scope.location.log.accessLogs = [AccessLogSettings(path: "logs/access.log", format: format)]
   }
 
   // --- the plan -----------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ extension PlanBuilder {
   /// `health_check` in a location belongs to the upstream that the location passes to.
   private func attachLocationChecks() {
     for (scope, settings, word) in locationChecks {
-      guard let pass = scope.location.proxy.value.pass, case .upstream(let reference) = pass.destination,
+      guard let pass = scope.location.proxy.pass, case .upstream(let reference) = pass.destination,
         upstreams[reference.name] != nil
       else {
         diagnostics.error("\"health_check\" in a location needs a \"proxy_pass\" to an upstream", at: word)

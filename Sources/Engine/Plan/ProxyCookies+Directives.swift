@@ -36,19 +36,19 @@ extension Row {
   static let proxyCookieRows: [Row] = [
     Row("proxy_cookie_domain", .httpServerLocation, 1...2, "The domain of upstreams' cookies: what is replaced by what.", standard: "off") {
       scope, directive throws(Refusal) in
-      if scope.isFirst(directive) { scope.location.proxy.value.cookies.domains = [] }
+      if scope.isFirst(directive) { scope.location.proxy.cookies.domains = [] }
       guard let rule = try cookieRule(scope, directive, dropsDot: true) else { return }
-      scope.location.proxy.value.cookies.domains.append(rule)
+      scope.location.proxy.cookies.domains.append(rule)
     }.repeatable(),
     Row("proxy_cookie_path", .httpServerLocation, 1...2, "The path of upstreams' cookies: what is replaced by what.", standard: "off") {
       scope, directive throws(Refusal) in
-      if scope.isFirst(directive) { scope.location.proxy.value.cookies.paths = [] }
+      if scope.isFirst(directive) { scope.location.proxy.cookies.paths = [] }
       guard let rule = try cookieRule(scope, directive, dropsDot: false) else { return }
-      scope.location.proxy.value.cookies.paths.append(rule)
+      scope.location.proxy.cookies.paths.append(rule)
     }.repeatable(),
     Row("proxy_cookie_flags", .httpServerLocation, 1...4, "Flags that upstreams' cookies get or lose: `secure`, `httponly`, `samesite=…`, or these with `no`.", standard: "off") {
       scope, directive throws(Refusal) in
-      if scope.isFirst(directive) { scope.location.proxy.value.cookies.flags = [] }
+      if scope.isFirst(directive) { scope.location.proxy.cookies.flags = [] }
       if directive.arguments.count == 1 {
         guard directive.text(0) == "off" else { throw Refusal("\"proxy_cookie_flags\" takes \"off\", or a cookie and its flags", argument: 0) }
         return
@@ -59,7 +59,7 @@ extension Row {
         if !text.contains("$"), CookieFlags(text) == nil { throw directive.unknownParameter(index, CookieFlags.words) }
         rule.flags.append(try scope.template(directive, index))
       }
-      scope.location.proxy.value.cookies.flags.append(rule)
+      scope.location.proxy.cookies.flags.append(rule)
     }.repeatable(),
   ]
 

@@ -7,44 +7,44 @@ extension Row {
   static let tlsRows: [Row] = [
     Row("ssl_certificate", .httpServer, 1...1, "A file with the certificate and its chain; several for several key types.") { scope, directive throws(Refusal) in
       try refuseVariables(directive)
-      if scope.isFirst(directive) { scope.server.tls.value.certificates = [] }
-      scope.server.tls.value.certificates.append(directive.arguments[0])
+      if scope.isFirst(directive) { scope.server.tls.certificates = [] }
+      scope.server.tls.certificates.append(directive.arguments[0])
     }.repeatable(),
     Row("ssl_certificate_key", .httpServer, 1...1, "The file with the certificate's key.") { scope, directive throws(Refusal) in
       try refuseVariables(directive)
-      if scope.isFirst(directive) { scope.server.tls.value.keys = [] }
-      scope.server.tls.value.keys.append(directive.arguments[0])
+      if scope.isFirst(directive) { scope.server.tls.keys = [] }
+      scope.server.tls.keys.append(directive.arguments[0])
     }.repeatable(),
-    .file("ssl_password_file", .httpServer, \.server.tls.value.passwords, "A file with passwords for keys, one a line."),
+    .file("ssl_password_file", .httpServer, \.server.tls.passwords, "A file with passwords for keys, one a line."),
     Row("ssl_protocols", .httpServer, 1...6, "The TLS versions that are spoken.", standard: "TLSv1.2 TLSv1.3") { scope, directive throws(Refusal) in
-      scope.server.tls.value.protocols = try protocols(directive)
+      scope.server.tls.protocols = try protocols(directive)
     },
-    .text("ssl_ciphers", .httpServer, \.server.tls.value.ciphers, "HIGH:!aNULL:!MD5", "The ciphers of TLS 1.2, in OpenSSL's syntax."),
-    .flag("ssl_prefer_server_ciphers", .httpServer, \.server.tls.value.prefersServerCiphers, "off", "Whether our order of ciphers counts."),
+    .text("ssl_ciphers", .httpServer, \.server.tls.ciphers, "HIGH:!aNULL:!MD5", "The ciphers of TLS 1.2, in OpenSSL's syntax."),
+    .flag("ssl_prefer_server_ciphers", .httpServer, \.server.tls.prefersServerCiphers, "off", "Whether our order of ciphers counts."),
     Row("ssl_conf_command", .httpServer, 2...2, "An OpenSSL configuration command.") { scope, directive throws(Refusal) in
-      if scope.isFirst(directive) { scope.server.tls.value.confCommands = [] }
-      scope.server.tls.value.confCommands.append((directive.arguments[0], directive.arguments[1]))
+      if scope.isFirst(directive) { scope.server.tls.confCommands = [] }
+      scope.server.tls.confCommands.append((directive.arguments[0], directive.arguments[1]))
     }.repeatable(),
     Row("ssl_session_cache", .httpServer, 1...2, "Where sessions of TLS 1.2 are kept by id.", standard: "none") { scope, directive throws(Refusal) in
-      scope.server.tls.value.sessionCache = try sessionCache(directive)
+      scope.server.tls.sessionCache = try sessionCache(directive)
     },
     Row("ssl_session_timeout", .httpServer, 1...1, "How long a session may be resumed.", standard: "5m") { scope, directive throws(Refusal) in
-      scope.server.tls.value.sessionTimeoutSeconds = try directive.time(0) / 1000
+      scope.server.tls.sessionTimeoutSeconds = try directive.time(0) / 1000
     },
-    .flag("ssl_session_tickets", .httpServer, \.server.tls.value.usesTickets, "on", "Whether sessions are resumed by tickets."),
+    .flag("ssl_session_tickets", .httpServer, \.server.tls.usesTickets, "on", "Whether sessions are resumed by tickets."),
     Row("ssl_session_ticket_key", .httpServer, 1...1, "A file with 48 or 80 random bytes: the first encrypts tickets, others decrypt.") { scope, directive throws(Refusal) in
-      if scope.isFirst(directive) { scope.server.tls.value.ticketKeys = [] }
-      scope.server.tls.value.ticketKeys.append(directive.arguments[0])
+      if scope.isFirst(directive) { scope.server.tls.ticketKeys = [] }
+      scope.server.tls.ticketKeys.append(directive.arguments[0])
     }.repeatable(),
-    .file("ssl_client_certificate", .httpServer, \.server.tls.value.clientCertificates, "The CA certificates that clients are verified by, told to them."),
-    .file("ssl_trusted_certificate", .httpServer, \.server.tls.value.trustedCertificates, "More CA certificates, not told to clients."),
-    .file("ssl_crl", .httpServer, \.server.tls.value.crl, "Revoked certificates."),
-    .choice("ssl_verify_client", .httpServer, \.server.tls.value.verify, "off", "Whether clients show certificates."),
-    .number("ssl_verify_depth", .httpServer, 0...100, \.server.tls.value.verifyDepth, "1", "The longest chain of client certificates."),
-    .flag("ssl_reject_handshake", .httpServer, \.server.tls.value.rejectsHandshake, "off", "Whether handshakes for this server are refused."),
-    .size("ssl_buffer_size", .httpServer, \.server.tls.value.bufferBytes, "16k", "Accepted for nginx's sake: records are as large as what is sent at a time."),
-    .optionalText("ssl_ecdh_curve", .httpServer, \.server.tls.value.curves, "The key exchange groups, in OpenSSL's syntax."),
-    .file("ssl_dhparam", .httpServer, \.server.tls.value.dhparam, "Parameters for DHE ciphers."),
+    .file("ssl_client_certificate", .httpServer, \.server.tls.clientCertificates, "The CA certificates that clients are verified by, told to them."),
+    .file("ssl_trusted_certificate", .httpServer, \.server.tls.trustedCertificates, "More CA certificates, not told to clients."),
+    .file("ssl_crl", .httpServer, \.server.tls.crl, "Revoked certificates."),
+    .choice("ssl_verify_client", .httpServer, \.server.tls.verify, "off", "Whether clients show certificates."),
+    .number("ssl_verify_depth", .httpServer, 0...100, \.server.tls.verifyDepth, "1", "The longest chain of client certificates."),
+    .flag("ssl_reject_handshake", .httpServer, \.server.tls.rejectsHandshake, "off", "Whether handshakes for this server are refused."),
+    .size("ssl_buffer_size", .httpServer, \.server.tls.bufferBytes, "16k", "Accepted for nginx's sake: records are as large as what is sent at a time."),
+    .optionalText("ssl_ecdh_curve", .httpServer, \.server.tls.curves, "The key exchange groups, in OpenSSL's syntax."),
+    .file("ssl_dhparam", .httpServer, \.server.tls.dhparam, "Parameters for DHE ciphers."),
   ]
 
   static func refuseVariables(_ directive: Directive) throws(Refusal) {

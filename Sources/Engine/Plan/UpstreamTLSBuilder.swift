@@ -7,7 +7,7 @@ import HTTP
 extension PlanBuilder {
   /// Gives `place` what its `proxy_pass` needs to speak TLS.
   func settleUpstreamTLS(_ scope: Scope, _ place: Location) {
-    guard let pass = scope.location.proxy.value.pass else { return }
+    guard let pass = scope.location.proxy.pass else { return }
     if case .upstream = pass.destination, !pass.isTLS { return }
     let settings = scope.location.upstreamTLS
     if let known = madeUpstreams[settings.identity] {
