@@ -28,12 +28,14 @@ let package = Package(
     .systemLibrary(name: "CCares", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
     .systemLibrary(
       name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "HTTP", swiftSettings: httpSettings),
     .target(name: "Configuration", swiftSettings: strict),
     .target(
       name: "Engine",
       dependencies: [
         "HTTP", "Configuration", "CLinux", "COpenSSL", "CPCRE2", "CCares", "CNGHTTP2",
+        "CZlib",
       ],
       swiftSettings: engineSettings),
     .executableTarget(

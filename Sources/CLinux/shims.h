@@ -44,6 +44,9 @@ extern long syscall(long, ...);
 #ifndef O_TMPFILE
 #define O_TMPFILE (020000000 | O_DIRECTORY)
 #endif
+#ifndef O_PATH
+#define O_PATH 010000000
+#endif
 #ifndef MFD_CLOEXEC
 #define MFD_CLOEXEC 1U
 #endif
@@ -199,6 +202,20 @@ static inline int64_t linux_pwrite(int fd, const void *buffer, size_t count, int
   return PORTICO_CALL(pwrite(fd, buffer, count, offset));
 }
 static inline int64_t linux_stat(const char *path, struct stat *result) { return PORTICO_CALL(stat(path, result)); }
+static inline int64_t linux_stat_at(int folder, const char *name, struct stat *result) {
+  return PORTICO_CALL(fstatat(folder, name, result, AT_SYMLINK_NOFOLLOW));
+}
+static inline int64_t linux_open_at(int folder, const char *name, int flags, int follows) {
+  return PORTICO_CALL(openat(folder, name, flags | O_CLOEXEC | (follows ? 0 : O_NOFOLLOW), 0));
+}
+// A descriptor that only names a file: opening it needs no right to read it.
+static inline int64_t linux_open_name_at(int folder, const char *name, int is_folder, int follows) {
+  return linux_open_at(folder, name, O_PATH | (is_folder ? O_DIRECTORY : 0), follows);
+}
+// `result` has room for PATH_MAX bytes.
+static inline int64_t linux_real_path(const char *path, char *result) {
+  return realpath(path, result) ? (int64_t)strlen(result) : -(int64_t)errno;
+}
 static inline int64_t linux_fstat(int fd, struct stat *result) { return PORTICO_CALL(fstat(fd, result)); }
 static inline int64_t linux_unlink(const char *path) { return PORTICO_CALL(unlink(path)); }
 static inline int64_t linux_rename(const char *from, const char *to) { return PORTICO_CALL(rename(from, to)); }
@@ -220,6 +237,7 @@ static inline int64_t linux_set_nonblocking(int fd) {
 }
 static inline int64_t linux_eventfd(void) { return PORTICO_CALL(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
 static inline int linux_is_directory(const struct stat *s) { return S_ISDIR(s->st_mode); }
+static inline int linux_is_link(const struct stat *s) { return S_ISLNK(s->st_mode); }
 static inline int linux_is_regular(const struct stat *s) { return S_ISREG(s->st_mode); }
 
 // --- time, processes, signals --------------------------------------------------------------------

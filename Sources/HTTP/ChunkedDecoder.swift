@@ -3,7 +3,8 @@
 // The decoder is fed whatever was received and says which part of it is body: the bytes stay where
 // they are, nothing is copied or kept. It is as strict as the head parsers: sizes are hexadecimal
 // digits only, each line ends with CR LF, data is followed by CR LF exactly. Extensions are
-// skipped, trailers are checked as fields and dropped; both are bounded.
+// skipped, trailers are checked as fields and passed over (`trailerStart` says where they are, for
+// who wants them); both are bounded.
 //
 //   size ─► (space ─►) (extension ─►) sizeEnd ─► data ─► dataCR ─► dataLF ─► size …
 //                                        └─ size 0 ─► lineStart ─► name ─► value ─► lineEnd ─┐
@@ -46,7 +47,7 @@ public struct ChunkedDecoder: BitwiseCopyable, Sendable {
   /// signature on each chunk passes, a body of extensions doesn't.
   private static let maxExcessBytes = 16 * 1024
   /// Bound: bytes of trailers.
-  private static let maxTrailerBytes = 16 * 1024
+  public static let maxTrailerBytes = 16 * 1024
 
   private enum State: UInt8 {
     case size, spaceAfterSize, extensions, sizeEnd, data, dataCR, dataLF
@@ -58,6 +59,10 @@ public struct ChunkedDecoder: BitwiseCopyable, Sendable {
   private var remaining = 0
   private var excessBytes = 0
   private var trailerBytes = 0
+
+  /// Where the trailers begin in the input that `next` was given last, or -1: it has none. They go
+  /// on to the end of what was consumed; an empty line ends them.
+  public private(set) var trailerStart = -1
 
   /// Whether LF alone ends a line; see `HeadLimits.allowBareLineFeed`.
   private let allowBareLineFeed: Bool
@@ -71,6 +76,7 @@ public struct ChunkedDecoder: BitwiseCopyable, Sendable {
   /// Takes the next step. To be called again, with the rest of the input, after `.data`.
   public mutating func next(_ input: Bytes) -> ChunkStep {
     var index = 0
+    trailerStart = state.rawValue >= State.lineStart.rawValue ? 0 : -1
     while index < input.count {
       switch state {
       case .data:
@@ -83,6 +89,7 @@ public struct ChunkedDecoder: BitwiseCopyable, Sendable {
       default:
         if let error = advance(over: input[index]) { return .failed(error) }
         index += 1
+        if state == .lineStart && trailerStart < 0 { trailerStart = index }
       }
     }
     return state == .end ? .end(consumed: index) : .needMore(consumed: index)

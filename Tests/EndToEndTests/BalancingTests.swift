@@ -250,4 +250,46 @@ extension RunningPortico {
       try door.stop()
     }
   }
+
+  @Test func aLocationMayAskForTheCheckOfTheGroupItPassesTo() async throws {
+    let instances = try Instances(2)
+    let text = """
+      http {
+        upstream app { server %%UPSTREAM_0%%; server %%UPSTREAM_1%%; zone app 64k; }
+        match well { status 200; header X-State = fine; }
+        server {
+          listen 127.0.0.1:%%PORT_0%%;
+          location / { proxy_pass http://app; health_check interval=100ms uri=/health match=well; }
+        }
+      }
+      """
+    let door = try await Portico.start(config: text, upstreams: instances.upstreams)
+    #expect(try door.ask(4).filter { $0 == "b" }.count == 2)
+    instances.fall(1)
+    try door.waitForLog("it gets no requests until it passes")
+    try waitUntil("no request to the sick server") { try door.ask(4) == "aaaa" }
+    #expect(try door.reload(config: text).code == 0)
+    #expect(try door.ask(4) == "aaaa")
+    instances.recover(1)
+    try waitUntil("requests to both") { try door.ask(2).contains("b") }
+    // Without the directive nobody checks.
+    #expect(try door.reload(config: text.replacing(/health_check[^;]*;/, with: "")).code == 0)
+    let asked = instances.upstreams[0].requests.filter { $0.path == "/health" }.count
+    #expect(asked > 1)
+    #expect(try door.ask(20).count == 20)
+    let later = instances.upstreams[0].requests.filter { $0.path == "/health" }.count
+    #expect(later <= asked + 1)
+    try door.stop()
+  }
+
+  @Test(arguments: ["return 200;", "proxy_pass http://$host;"])
+  func aCheckInALocationNeedsAGroup(content: String) throws {
+    let site = try Site(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%; location / { \(content) health_check; } } }
+        """)
+    let result = try Portico.run(site, ["-t"])
+    #expect(result.code == 1)
+    #expect(result.standardError.contains("needs a \"proxy_pass\" to an upstream"))
+  }
 }

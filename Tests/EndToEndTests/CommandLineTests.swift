@@ -129,4 +129,23 @@ import Testing
     #expect(result.code != 0)
     #expect(result.standardError.contains("is not an address"))
   }
+
+  @Test func takesDirectivesThatTuneWhatWorksAnotherWayHere() throws {
+    let site = try Site(
+      config: """
+        pcre_jit on; timer_resolution 100ms; worker_cpu_affinity auto; lock_file a.lock;
+        thread_pool one threads=4; thread_pool two threads=8 max_queue=100;
+        events { worker_aio_requests 32; }
+        http {
+          connection_pool_size 512; request_pool_size 4k; output_buffers 2 32k; aio threads;
+          directio 4m; directio_alignment 512; read_ahead 0; sendfile_max_chunk 2m;
+          postpone_output 1460; send_lowat 0; aio_write on; subrequest_output_buffer_size 4k;
+          proxy_send_lowat 0; proxy_headers_hash_max_size 512; proxy_headers_hash_bucket_size 64;
+          keepalive_disable msie6; msie_padding off; msie_refresh off;
+          server { listen 127.0.0.1:%%PORT_0%%; }
+        }
+        """)
+    let result = try Portico.run(site, ["-t"])
+    #expect(result.code == 0, "\(result.standardError)")
+  }
 }

@@ -212,4 +212,34 @@ import Testing
     #expect(try door.get("/big", headers: ["Range": "bytes=0-2"]).text == "BBB")
     try door.stop()
   }
+
+  @Test func aFileThatIsTruncatedWhileItIsSentBreaksOffUnderTLSToo() async throws {
+    let site = try Site(
+      config: """
+        http { server {
+          listen 127.0.0.1:%%PORT_0%% ssl sndbuf=64k;
+          ssl_certificate %%DIR%%/localhost.crt; ssl_certificate_key %%DIR%%/localhost.key;
+          root %%DIR%%/www; open_file_cache max=10;
+        } }
+        """, files: ["www/small": "fine"])
+    try site.makeCertificate("localhost")
+    let big = site.folder + "www/big"
+    let size = 20 << 20
+    try Data(repeating: 65, count: size).write(to: URL(fileURLWithPath: big))
+    let door = try await Portico.start(site)
+    let address = "https://127.0.0.1:\(door.port())"
+    let curl = try Command(
+      ["curl", "-sk", "--limit-rate", "1M", "-o", site.folder + "got", address + "/big"],
+      folder: site.folder)
+    try waitUntil("the transfer to begin") {
+      ((try? Data(contentsOf: URL(fileURLWithPath: site.folder + "got")))?.count ?? 0) > 100_000
+    }
+    #expect(truncate(big, 100) == 0)
+    #expect(try curl.wait().code != 0)
+    let got = try Data(contentsOf: URL(fileURLWithPath: site.folder + "got"))
+    #expect(got.count < size && got.allSatisfy { $0 == 65 || $0 == 0 })
+    let small = try Command.run(["curl", "-sk", address + "/small"], folder: site.folder)
+    #expect(small.standardOutput == "fine")
+    try door.stop()
+  }
 }

@@ -142,4 +142,34 @@ private func decode(_ input: [UInt8], at lengths: [Int], allowBareLineFeed: Bool
     #expect(decoded.body.count == 1 + 15 + 16 + 255 + 4096)
     #expect(decoded.end == input.count)
   }
+
+  @Test func saysWhereTrailersAre() {
+    let text = Array("3\r\nabc\r\n0;x=1\r\nA: 1\r\nB-c: two\r\n\r\nGET".utf8)
+    for split in 0...text.count {
+      var decoder = ChunkedDecoder()
+      var trailers: [UInt8] = []
+      for piece in [Array(text[..<split]), Array(text[split...])] {
+        var position = 0
+        loop: while !decoder.isFinished {
+          let rest = Array(piece[position...])
+          switch rest.withBytes({ decoder.next($0) }) {
+          case .data(_, _, let consumed): position += consumed
+          case .needMore(let consumed), .end(let consumed):
+            if decoder.trailerStart >= 0 { trailers += rest[decoder.trailerStart..<consumed] }
+            break loop
+          case .failed: break loop
+          }
+        }
+      }
+      #expect(String(decoding: trailers, as: UTF8.self) == "A: 1\r\nB-c: two\r\n\r\n", "\(split)")
+    }
+    Array("A: 1\r\nB-c:\ttwo \r\n\r\n".utf8).withBytes { bytes in
+      var section = TrailerSection(bytes)
+      var seen: [String] = []
+      while let field = section.next() {
+        seen.append(field.name.of(bytes).string + "=" + field.value.of(bytes).string)
+      }
+      #expect(seen == ["A=1", "B-c=two"])
+    }
+  }
 }

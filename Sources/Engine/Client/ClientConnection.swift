@@ -57,6 +57,7 @@ final class ClientConnection {
     facts.tls = nil
     facts.isPlainOnTLS = false
     facts.forgetProxyHeader()
+    facts.isPipelined = false
     hasYielded = false
     // A socket that was just accepted often has its request already: EPOLLIN would say so at once.
     transport.open(fd, readable: true, writable: true)

@@ -46,6 +46,7 @@ extension H1Connection {
         input.compact()
       }
     }
+    client.facts.isPipelined = input != nil
     if client.core.isDraining && input == nil { return client.close() }
     loop.setTimer(client.timer, after: timeout, for: client.handle)
     if input != nil || client.transport.isReadable { client.yield() }

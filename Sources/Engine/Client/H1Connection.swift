@@ -34,6 +34,8 @@ final class H1Connection: ClientStream {
   var keepsAlive = false
   var lingerUntil: Milliseconds = 0
   var sentBefore = 0
+  /// The deadline that runs is `send_timeout`.
+  var waitsForClient = false
   /// How long to wait for a request once a body was discarded.
   var nextKeepalive: Milliseconds = 0
 
@@ -44,6 +46,7 @@ final class H1Connection: ClientStream {
 
   override var connection: ConnectionFacts { client.facts }
   override var queuedByteCount: Int { client.output.memoryCount }
+  override var unsentByteCount: Int { client.output.byteCount }
   override var sentByteCount: Int { client.output.sentCount - sentBefore }
 
   /// Begins a life.
@@ -64,6 +67,7 @@ final class H1Connection: ClientStream {
     isChunked = false
     endsByClose = false
     isResponseEnded = false
+    waitsForClient = false
     keepsAlive = false
     sentBefore = client.output.sentCount
   }
@@ -262,6 +266,7 @@ final class H1Connection: ClientStream {
   }
 
   override func setDeadline(_ timeout: Milliseconds) {
+    waitsForClient = false
     loop.setTimer(client.timer, after: timeout, for: client.handle)
   }
 
@@ -279,6 +284,13 @@ final class H1Connection: ClientStream {
     endsByClose = writer.endsByClose
     if endsByClose { keepsAlive = false }
     client.output.append(writer.write(keepsAlive: keepsAlive, pool: loop.pool))
+  }
+
+  override func sendInterim(_ exchange: Exchange, _ status: Int) {
+    // A client of HTTP/1.0 takes the first head for the answer (RFC 9110 §15.2).
+    guard exchange.request.minorVersion >= 1 else { return }
+    let fields = exchange.response.interim
+    client.output.append(ResponseHeadWriter.interim(status, fields, pool: loop.pool))
   }
 
   func decideKeepAlive(_ exchange: Exchange) -> Bool {
@@ -408,6 +420,10 @@ final class H1Connection: ClientStream {
   /// Everything queued was handed to the kernel.
   func onFlushed() {
     guard state == .exchanging, let exchange else { return }
+    if waitsForClient {
+      waitsForClient = false
+      loop.clearTimer(client.timer)
+    }
     if isResponseEnded { return finishExchange(exchange) }
     if exchange.didSendHead { resumeExchange(exchange) }
   }
@@ -425,6 +441,7 @@ final class H1Connection: ClientStream {
   func onBlocked() {
     guard state == .exchanging, let exchange else { return }
     if !client.transport.isWritable {
+      waitsForClient = true
       loop.setTimer(
         client.timer, after: exchange.location.settings.core.value.sendTimeout, for: client.handle)
     } else {

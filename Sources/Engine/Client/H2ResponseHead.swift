@@ -72,6 +72,26 @@ struct H2ResponseHead {
     }
   }
 
+  /// Queues an interim response (RFC 9113 §8.1); false if the library can't.
+  static func submitInterim(
+    _ session: OpaquePointer, _ id: Int32, _ status: Int, _ fields: [OutgoingField],
+    _ arena: inout Arena
+  ) -> Bool {
+    let digits = arena.decimal(status)
+    // Bound: fields of one interim response.
+    let count = min(fields.count, 64) + 1
+    return unsafe withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: count) { room in
+      let flags = UInt8(NGHTTP2_NV_FLAG_NONE.rawValue)
+      unsafe room[0] = H2HeaderBlock.field(Bytes(":status"), digits, flags)
+      for index in 1..<count {
+        let field = fields[index - 1]
+        unsafe room[index] = H2HeaderBlock.field(field.name, field.value, flags)
+      }
+      return unsafe nghttp2_submit_headers(
+        session, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, nil, room.baseAddress, count, nil) == 0
+    }
+  }
+
   /// Queues the fields behind the body; false if the library can't.
   static func submitTrailers(
     _ session: OpaquePointer, _ id: Int32, _ trailers: [OutgoingField]

@@ -301,8 +301,9 @@ extension H2Stream {
     exchange.body.expectsContinue = false
     var status = unsafe H2HeaderBlock.field(
       Bytes(":status"), Bytes("100"), UInt8(NGHTTP2_NV_FLAG_NONE.rawValue))
-    _ = unsafe nghttp2_submit_headers(
+    let result = unsafe nghttp2_submit_headers(
       session, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, nil, &status, 1, nil)
+    if result == 0 { interimCount += 1 }
     h2.schedule()
   }
 }

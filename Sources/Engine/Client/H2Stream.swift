@@ -37,6 +37,8 @@ final class H2Stream: ClientStream {
   private(set) var didSendHead = false
   private var hasBodyProvider = false
   private var isDeferred = false
+  /// Interim heads that the library has not written yet.
+  var interimCount = 0
   private var isBodyEnded = false
   private(set) var didEndResponse = false
   private var sentCount = 0
@@ -88,6 +90,7 @@ final class H2Stream: ClientStream {
     awaited = .nothing
     (didSendHead, hasBodyProvider, isDeferred, isBodyEnded) = (false, false, false, false)
     didEndResponse = false
+    interimCount = 0
     (sentCount, sentBodyCount, sentBodyAtDeadline) = (0, 0, 0)
     (isTouched, bodyArrived, isWritable, isAborted, isClosed) = (false, false, false, false, false)
     wasResetByUs = false
@@ -105,6 +108,9 @@ final class H2Stream: ClientStream {
     let isOverLimit = h2.queuedByteCount > Self.connectionLimit
     return own > 0 && isOverLimit ? own + Self.connectionLimit : own
   }
+
+  /// The same with what is in files.
+  override var unsentByteCount: Int { queuedByteCount + queue.byteCount - queue.memoryCount }
 
   /// Whether a request is being worked on.
   var isUnderWay: Bool { isBegun && exchange != nil && !didEndResponse }
@@ -250,6 +256,15 @@ final class H2Stream: ClientStream {
     return (status, head.hasBody && (head.contentLength != 0 || head.expectsTrailers))
   }
 
+  override func sendInterim(_ exchange: Exchange, _ status: Int) {
+    guard !isClosed, !isAborted, let session = unsafe h2.session else { return }
+    let fields = exchange.response.interim
+    guard unsafe H2ResponseHead.submitInterim(session, id, status, fields, &exchange.arena)
+    else { return }
+    interimCount += 1
+    h2.schedule()
+  }
+
   override func sendBody(_ buffer: Buffer) {
     guard hasBodyProvider, !isClosed, !isAborted else { return loop.pool.giveBack(buffer) }
     noteQueued(buffer.count)
@@ -338,7 +353,10 @@ final class H2Stream: ClientStream {
 
   func onFrameSent(_ header: nghttp2_frame_hd) {
     sentCount += header.length + H2Callbacks.frameHeaderByteCount
-    if header.type == UInt8(NGHTTP2_HEADERS.rawValue), let exchange, exchange.didSendHead, !didSendHead {
+    let isHead = header.type == UInt8(NGHTTP2_HEADERS.rawValue)
+    if isHead && interimCount > 0 {
+      interimCount -= 1
+    } else if isHead, let exchange, exchange.didSendHead, !didSendHead {
       didSendHead = true
       exchange.headByteCount = sentCount
     }

@@ -61,6 +61,29 @@ struct ResponseHeadWriter {
     return buffer
   }
 
+  /// The head of an interim response, which has no other fields than these (RFC 9110 §15.2).
+  static func interim(_ status: Int, _ fields: [OutgoingField], pool: BufferPool) -> Buffer {
+    let line = StatusCode.statusLine(status)
+    var size = 2 + (line?.count ?? 32)
+    for field in fields { size += field.name.count + field.value.count + 4 }
+    let buffer = pool.take(atLeast: size)
+    if let line {
+      buffer.append(line)
+    } else {
+      buffer.append(Bytes("HTTP/1.1 "))
+      buffer.produced(writeDecimal(status, into: buffer.free))
+      buffer.append(Bytes(" \r\n"))
+    }
+    for field in fields {
+      buffer.append(field.name)
+      buffer.append(Bytes(": "))
+      buffer.append(field.value)
+      buffer.append(Bytes("\r\n"))
+    }
+    buffer.append(Bytes("\r\n"))
+    return buffer
+  }
+
   private func writeStatusLine(_ head: borrowing OutgoingHead, _ buffer: Buffer) {
     if head.reason == nil, let line = StatusCode.statusLine(head.status) {
       buffer.append(line)

@@ -91,7 +91,7 @@ final class Worker {
 
   /// Turns the loop until the worker is stopped or drained.
   func run() {
-    loop.setTimer(housekeeping, after: 1000, for: Self.housekeepingHandle)
+    loop.setTimer(housekeeping, after: core.accessLogs.flushPeriod, for: Self.housekeepingHandle)
     while isRunning {
       loop.turn(
         dispatch: { dispatch($0, $1) }, resume: { resume($0) }, fire: { fire($0) })
@@ -148,10 +148,11 @@ final class Worker {
       }
     case .h2Upstream: core.onStreamsIdle(handle)
     case .exchange: core.exchanges.object(handle)?.onStreamTimeout()
+    case .pacer: core.exchanges.object(handle)?.onPaceTimeout()
     case .logs:
       core.accessLogs.flushDue(now: loop.now)
       if !retired.isEmpty { releaseRetired() }
-      loop.setTimer(housekeeping, after: 1000, for: Self.housekeepingHandle)
+      loop.setTimer(housekeeping, after: core.accessLogs.flushPeriod, for: Self.housekeepingHandle)
     case .listener: resumeAccepting()
     case .control: isRunning = false
     default: break

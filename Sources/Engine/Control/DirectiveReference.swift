@@ -22,10 +22,11 @@ extension FrontDoor {
   private static let chapters: [(String, [Row])] = [
     ("Program and connections", Row.mainRows), ("Servers and locations", Row.serverRows),
     ("Requests, files and responses", Row.coreRows), ("HTTP/2", Row.http2Rows),
-    ("Rewriting and maps", Row.rewriteRows),
-    ("Fields and logs", Row.headerRows), ("Client addresses", Row.realIPRows),
+    ("Rewriting and maps", Row.rewriteRows + Row.splitRows),
+    ("Fields and logs", Row.headerRows + Row.logRows), ("Client addresses", Row.realIPRows),
     ("Proxying", Row.proxyRows + Row.proxyCookieRows), ("gRPC", Row.grpcRows),
     ("Upstreams and health checks", Row.upstreamRows), ("TLS", Row.tlsRows),
+    ("Without effect", Row.tuningRows),
   ]
 
   private static func line(_ row: Row) -> String {

@@ -6,13 +6,30 @@ import HTTP
 /// The access logs that one worker writes to.
 struct AccessLogs {
   /// Descriptors by path, of the plan's logs.
-  var files: [String: Int32]
+  private(set) var files: [String: Int32] = [:]
+  private var buffering: [String: LogBuffering] = [:]
   private var buffers: [String: AccessLogBuffer] = [:]
+  private var caches: [LogFileCacheSettings: LogFileCache] = [:]
   private let errorLog: ErrorLog
+  /// How often `flushDue` is to be called.
+  private(set) var flushPeriod: Milliseconds = 1000
 
-  init(files: [String: Int32], errorLog: ErrorLog) {
+  init(errorLog: ErrorLog) { self.errorLog = errorLog }
+
+  /// Takes the files of a new plan. What waits for a file that is written differently from here on
+  /// is written out.
+  mutating func install(
+    _ files: [String: Int32], _ buffering: [String: LogBuffering], now: Milliseconds
+  ) {
+    for (path, buffer) in buffers
+    where files[path] != self.files[path] || buffering[path] != self.buffering[path] {
+      buffer.flush(now: now)
+      buffers[path] = nil
+    }
     self.files = files
-    self.errorLog = errorLog
+    self.buffering = buffering
+    // Bound: a worker that writes often wakes up twenty times a second.
+    flushPeriod = max(50, min(1000, buffering.values.compactMap(\.flush).min() ?? 1000))
   }
 
   /// Writes the lines that the exchange's location asks for.
@@ -24,18 +41,41 @@ struct AccessLogs {
         let value = exchange.evaluate(condition)
         if value.isEmpty || value == Bytes("0") { continue }
       }
-      guard let buffer = buffer(for: log, exchange) else { continue }
+      if let path = log.computedPath {
+        write(line(log.format, exchange), exchange, to: path)
+        continue
+      }
+      guard let buffer = buffer(for: log) else { continue }
       buffer.append(line(log.format, exchange), now: exchange.loop.now)
     }
   }
 
-  private mutating func buffer(for log: AccessLogSettings, _ exchange: Exchange) -> AccessLogBuffer? {
+  private mutating func buffer(for log: AccessLogSettings) -> AccessLogBuffer? {
     if let buffer = buffers[log.path] { return buffer }
     guard let fd = files[log.path] else { return nil }
+    let settings = buffering[log.path] ?? LogBuffering()
     let buffer = AccessLogBuffer(
-      fd: fd, path: log.path, bufferBytes: log.bufferBytes ?? 0, flushInterval: log.flush, errors: errorLog)
+      fd: fd, path: log.path, bufferBytes: settings.byteCount, flushInterval: settings.flush,
+      gzipLevel: settings.gzipLevel, errors: errorLog)
     buffers[log.path] = buffer
     return buffer
+  }
+
+  /// Writes to a file whose path depends on the request, unless the folder that the request is
+  /// served from does not exist: else a client could fill the disk with logs of any name.
+  private mutating func write(_ line: Bytes, _ exchange: Exchange, to path: Template) {
+    guard let target = exchange.computedLogPath(path) else { return }
+    let result: Result<Void, SystemError>
+    if let settings = exchange.location.settings.log.value.fileCache {
+      let cache = caches[settings] ?? LogFileCache(settings)
+      caches[settings] = cache
+      result = cache.write(line, to: target, now: exchange.loop.now)
+    } else {
+      result = LogFileCache.writeOnce(line, to: target)
+    }
+    if case .failure(let error) = result {
+      exchange.log(.crit, "open() \"\(target.string)\" failed \(error.logText)")
+    }
   }
 
   /// One line, its values escaped, its literals not; ends with a line feed.
@@ -76,13 +116,33 @@ struct AccessLogs {
     }
   }
 
-  /// Writes what waited long enough.
+  /// Writes what waited long enough, closes what was not used for long.
   func flushDue(now: Milliseconds) {
     for buffer in buffers.values { buffer.flushIfDue(now: now) }
+    for cache in caches.values { cache.closeInactive(now: now) }
   }
 
-  /// Writes everything that waits.
+  /// Writes everything that waits, and lets go of files that may have been renamed.
   func flush(now: Milliseconds) {
     for buffer in buffers.values { buffer.flush(now: now) }
+    for cache in caches.values { cache.closeAll() }
+  }
+}
+
+extension Exchange {
+  /// Where `path` leads for this request, ended by NUL; nil if it is not to be logged.
+  fileprivate func computedLogPath(_ path: Template) -> Bytes? {
+    let settings = location.settings.core.value
+    let root = absolutePath(evaluate(settings.alias ?? settings.root))
+    guard fileKind(root) == .directory else {
+      log(.error, "testing \"\(root.string)\" existence failed")
+      return nil
+    }
+    let target = absolutePath(evaluate(path))
+    guard target.firstIndex(of: 0) == nil, !climbs(target, path) else {
+      log(.error, "\"\(lineSafe(target).string)\" can't be the path of a log")
+      return nil
+    }
+    return concatenate(target, Bytes("\0")).prefix(target.count)
   }
 }

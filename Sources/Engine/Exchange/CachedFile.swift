@@ -139,12 +139,15 @@ final class CachedFilePool {
 
   init() { scratch = store.allocate(Int(PATH_MAX)) }
 
-  /// Opens the file at `path` for one user.
-  func open(_ path: Bytes) -> FileLookup {
+  /// Opens the file at `path` for one user, through the links that `links` allows.
+  func open(_ path: Bytes, _ links: SymlinkPolicy = SymlinkPolicy()) -> FileLookup {
     if let error = copyToScratch(path) { return .failed(error) }
     // Opening a FIFO would wait for a writer without O_NONBLOCK.
     let flags = O_RDONLY | O_NONBLOCK | O_NOCTTY
-    let result = unsafe withScratch { unsafe linux_open($0, flags, 0) }
+    let result =
+      links.mode == .all
+      ? unsafe withScratch { unsafe linux_open($0, flags, 0) }
+      : walk(path, links, flags: flags)
     guard result >= 0 else { return .failed(SystemError(code: Int32(-result))) }
     let fd = Int32(result)
     switch FileStatus.of(descriptor: fd) {
@@ -162,9 +165,22 @@ final class CachedFilePool {
   }
 
   /// The status of what is at `path`.
-  func status(_ path: Bytes) -> Result<FileStatus, SystemError> {
+  func status(
+    _ path: Bytes, _ links: SymlinkPolicy = SymlinkPolicy()
+  ) -> Result<FileStatus, SystemError> {
     if let error = copyToScratch(path) { return .failure(error) }
+    if links.mode != .all {
+      let fd = walk(path, links, flags: nil)
+      guard fd >= 0 else { return .failure(SystemError(code: Int32(-fd))) }
+      defer { _ = linux_close(Int32(fd)) }
+      return FileStatus.of(descriptor: Int32(fd))
+    }
     return unsafe withScratch { unsafe FileStatus.of(path: $0) }
+  }
+
+  private func walk(_ path: Bytes, _ links: SymlinkPolicy, flags: Int32?) -> Int64 {
+    var walk = SymlinkWalk(scratch.slice(0, path.count + 1), links)
+    return walk.open(flags: flags)
   }
 
   fileprivate func giveBack(_ file: CachedFile) {

@@ -10,12 +10,15 @@ import HTTP
 class ClientStream {
   /// How many bytes of the response wait in memory for the client to take them.
   var queuedByteCount: Int { 0 }
+  /// How many bytes of the response, in memory and in files, wait for the client to take them.
+  var unsentByteCount: Int { queuedByteCount }
   /// How many bytes of the response were handed to the kernel.
   var sentByteCount: Int { 0 }
 
   /// Writes `exchange.response` as a head. Called once per exchange, after interim responses.
   func sendHead(_ exchange: Exchange) { preconditionFailure("abstract") }
-  /// Sends an interim response (100, 103).
+  /// Queues an interim response (102, 103) with the fields `exchange.response.interim`, if the
+  /// client's protocol has such; may be called several times before `sendHead`.
   func sendInterim(_ exchange: Exchange, _ status: Int) {}
   /// Queues body bytes and takes the buffer over.
   func sendBody(_ buffer: Buffer) { preconditionFailure("abstract") }
@@ -70,6 +73,8 @@ final class ConnectionFacts {
   var proxy: ProxyFacts?
   /// The client spoke plain HTTP on a port that wants TLS.
   var isPlainOnTLS = false
+  /// The request had come before its predecessor was answered.
+  var isPipelined = false
   var fd: Int32 = -1
 
   /// What the client connected to. Asked of the kernel where the listening socket has several

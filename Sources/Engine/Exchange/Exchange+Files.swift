@@ -13,7 +13,7 @@ extension Exchange {
     guard method == .get || method == .head || method == .post else { return fail(405) }
     guard let path = safeFilePath(for: uri, in: location) else { return fail(404) }
     let settings = location.settings.core.value
-    switch core.fileCaches[settings.fileCache].open(path: path, policy: settings.filePolicy, now: loop.now) {
+    switch core.fileCaches[settings.fileCache].open(path: path, policy: filePolicy(path), now: loop.now) {
     case .directory:
       let target = concatenate(uri, Bytes("/"))
       redirect(301, toPath: target)
@@ -87,14 +87,16 @@ extension Exchange {
   /// What is at `path`, or nil if nothing is (or may be looked at).
   func fileKind(_ path: Bytes) -> FileKind? {
     let settings = location.settings.core.value
-    switch core.fileCaches[settings.fileCache].test(path: path, policy: settings.filePolicy, now: loop.now) {
+    switch core.fileCaches[settings.fileCache].test(path: path, policy: filePolicy(path), now: loop.now) {
     case .file: return .file
     case .directory: return .directory
     case .failed: return nil
     }
   }
 
-  func isExecutable(_ path: Bytes) -> Bool { core.fileCaches.isExecutable(path) }
+  func isExecutable(_ path: Bytes) -> Bool {
+    core.fileCaches.isExecutable(path, filePolicy(path).links)
+  }
 
   /// The media type of a path, by its extension.
   func mediaType(of path: Bytes) -> Bytes {

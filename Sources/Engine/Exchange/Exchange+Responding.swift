@@ -25,29 +25,34 @@ extension Exchange {
   func sendHead() {
     didSendHead = true
     stream.sendHead(self)
+    startPacing()
   }
 
   func sendBody(_ bytes: Bytes) {
     guard !bytes.isEmpty, response.hasBody else { return }
     bodyByteCount += bytes.count
+    if isPaced { return pace(.bytes(bytes)) }
     stream.sendBody(bytes)
   }
 
   func sendBody(_ buffer: Buffer) {
     guard !buffer.isEmpty, response.hasBody else { return loop.pool.giveBack(buffer) }
     bodyByteCount += buffer.count
+    if isPaced { return pace(.buffer(buffer)) }
     stream.sendBody(buffer)
   }
 
   func sendBody(_ file: OpenFile, offset: Int64, count: Int) {
     guard count > 0, response.hasBody else { return }
     bodyByteCount += count
+    if isPaced { return pace(.file(file, offset: offset, count: count)) }
     stream.sendBody(file, offset: offset, count: count)
   }
 
   /// Says that the response is complete; the stream finishes the exchange when it is sent.
   func completeResponse() {
     state = .sending
+    if isPaced && holdsPacedBytes { return }
     completeTrailers()
     stream.endBody()
   }

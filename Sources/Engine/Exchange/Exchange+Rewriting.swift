@@ -39,6 +39,7 @@ extension Exchange {
     switch variable {
     case .slot(let slot): values[slot] = value
     case .builtin(.args): arguments = value
+    case .builtin(.limit_rate): assignLimitRate(value)
     default: break
     }
   }

@@ -463,6 +463,8 @@ extension Exchange {
     attempt.input = nil
     if let piece = attempt.bodyPiece { loop.pool.giveBack(piece) }
     attempt.bodyPiece = nil
+    if let trailers = attempt.trailerInput { loop.pool.giveBack(trailers) }
+    attempt.trailerInput = nil
     attempt.phase = .none
   }
 

@@ -125,7 +125,7 @@ extension Exchange {
     return respondFromUpstream(status)
   }
 
-  /// 1xx: skipped, within reason.
+  /// 1xx: passed on if the location says so, then skipped, within reason.
   private func skipInterim() -> Bool {
     attempt.interimCount += 1
     // Bound: interim responses before a final one; more is an attack or a broken server.
@@ -133,6 +133,7 @@ extension Exchange {
       failTry(.invalidHeader, "upstream sent too many interim responses while reading response header from")
       return false
     }
+    passInterim(attempt.head.statusCode)
     attempt.head.reset()
     attempt.parser.reset()
     attempt.input?.compact()
@@ -154,6 +155,7 @@ extension Exchange {
   /// Builds the client's response head and goes on with the body.
   private func respondFromUpstream(_ status: Int) -> Bool {
     let settings = location.settings.proxy.value
+    takeResponseOrders(settings)
     if let target = upstreamField(.xAccelRedirect), !target.isEmpty,
       !settings.ignoredFields.contains(.xAccelRedirect)
     {
@@ -185,7 +187,7 @@ extension Exchange {
     if status == 101 { return startTunnel() }
     startResponse()
     attempt.phase = .receivingBody
-    if settings.buffering, let rate = settings.limitRate {
+    if buffersResponse, let rate = settings.limitRate {
       attempt.bytesPerSecond = (try? Value.offset(evaluate(rate).string, of: "proxy_limit_rate")) ?? 0
     }
     return passBody()
@@ -233,7 +235,7 @@ extension Exchange {
     }
   }
 
-  private func isHidden(_ name: Bytes, _ settings: Borrowed<ProxySettings>) -> Bool {
+  func isHidden(_ name: Bytes, _ settings: Borrowed<ProxySettings>) -> Bool {
     for hidden in settings.hiddenFields where name.equalsIgnoringCase(hidden) { return true }
     return attempt.framing.namesFields && upstreamConnectionNames(name)
   }
@@ -250,8 +252,8 @@ extension Exchange {
   /// Whether more of the body may be read from the upstream.
   var canTakeBody: Bool {
     let settings = location.settings.proxy.value
-    if stream.queuedByteCount < settings.memoryLimit && attempt.spool == nil { return true }
-    guard settings.buffering, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {
+    if waitingByteCount < settings.memoryLimit && attempt.spool == nil { return true }
+    guard buffersResponse, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {
       return false
     }
     return (attempt.spool?.size ?? 0) < settings.maxTemporaryFileBytes
@@ -309,9 +311,12 @@ extension Exchange {
         }
         position += consumed
       case .needMore(let consumed):
+        keepTrailers(bytes.slice(position, position + consumed))
         position += consumed
         break loop
       case .end(let consumed):
+        keepTrailers(bytes.slice(position, position + consumed))
+        finishTrailers()
         position += consumed
         attempt.isBodyComplete = true
         if position < bytes.count { attempt.framing.keepAlive = false }
@@ -337,14 +342,14 @@ extension Exchange {
     attempt.input = nil
     upstreamLog.update { $0.responseLength += input.count }
     let settings = location.settings.proxy.value
-    if attempt.spool != nil || stream.queuedByteCount >= settings.memoryLimit {
+    if attempt.spool != nil || waitingByteCount >= settings.memoryLimit {
       if spool(input, settings) { return }
     }
     sendBody(input)
   }
 
   private func spool(_ input: Buffer, _ settings: Borrowed<ProxySettings>) -> Bool {
-    guard settings.buffering, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {
+    guard buffersResponse, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {
       return false
     }
     do throws(SystemError) {
@@ -369,6 +374,7 @@ extension Exchange {
     switch state {
     case .tunneling: pumpTunnel()
     case .attempting, .sending:
+      if isPaced { releasePaced() }
       drainSpool()
       if attempt.phase == .receivingBody, isUpstreamReadable { receive() }
     default: break
@@ -388,7 +394,7 @@ extension Exchange {
   }
 
   private func drainSpool() {
-    guard let spool = attempt.spool, stream.queuedByteCount < 1 << 16 else { return }
+    guard let spool = attempt.spool, waitingByteCount < 1 << 16 else { return }
     let unsent = spool.size - attempt.spoolSent
     if unsent > 0 {
       sendBody(spool, offset: Int64(attempt.spoolSent), count: unsent)
@@ -397,7 +403,7 @@ extension Exchange {
     if attempt.phase == .none {
       attempt.spool = nil
       completeResponse()
-    } else if stream.queuedByteCount == 0 {
+    } else if waitingByteCount == 0 {
       attempt.spool = nil
       attempt.spoolSent = 0
     }

@@ -20,6 +20,11 @@ extension Exchange {
     if let value = values[slot] { return value }
     guard let map = plan.maps[slot] else { return nil }
     let source = evaluate(map.source)
+    if let split = map.split {
+      let value = split.find(source).map { evaluate($0) } ?? Bytes()
+      values[slot] = value
+      return value
+    }
     let saved = captures
     let result = map.table.find(source, captures: &captures)
     if let bound = result?.bound { bindCaptures(bound) }
@@ -38,7 +43,7 @@ extension Exchange {
     case .sentField: sentField(name)
     case .upstreamCookie: upstreamCookie(name)
     case .sentTrailer: joinFields(response.trailers, name)
-    case .upstreamTrailer: nil
+    case .upstreamTrailer: joinFields(attempt.trailers, attempt.trailerBytes, name, separator: Bytes(", "))
     }
   }
 
@@ -102,6 +107,9 @@ extension Exchange {
     if name == Bytes("transfer_encoding") {
       return response.contentLength == nil && response.hasBody ? Bytes("chunked") : nil
     }
+    if name == Bytes("accept_ranges"), response.acceptsRanges, response.status == 200 {
+      return Bytes("bytes")
+    }
     if name == Bytes("server") { return response.server ?? Bytes("portico") }
     if name == Bytes("date") { return response.date ?? core.clock.httpDate }
     return joinFields(response.fields, name)
@@ -145,7 +153,7 @@ extension Exchange {
     case .connection_requests: return arena.decimal(connection.requestCount)
     case .connection_time: return seconds(loop.now - connection.openedAt)
     case .pid: return arena.decimal(Int(linux_pid()))
-    case .pipe: return Bytes(".")
+    case .pipe: return connection.isPipelined ? Bytes("p") : Bytes(".")
     case .nginx_version: return Bytes("1.31.5")
     case .msec: return seconds(loop.wallTime)
     case .time_local: return core.clock.timeLocal
@@ -160,8 +168,8 @@ extension Exchange {
     case .content_type: return value(of: .requestField, Bytes("content_type"))
     case .remote_user: return basicUser
     case .limit_rate: return arena.decimal(limitRate)
-    case .document_root: return absolutePath(evaluate(location.settings.core.value.root))
-    case .realpath_root: return absolutePath(evaluate(location.settings.core.value.root))
+    case .document_root: return documentRoot
+    case .realpath_root: return realPath(documentRoot)
     case .request_filename: return filePath(for: uri, in: location)
     case .request_body: return body.file == nil ? body.memory.map { $0.unread } : nil
     case .request_body_file: return body.file.map { arena.copy($0.path) }
@@ -180,6 +188,12 @@ extension Exchange {
     case .tcpinfo_rtt, .tcpinfo_rttvar, .tcpinfo_snd_cwnd, .tcpinfo_rcv_space: return tcpInfo(name)
     default: return tlsValue(name)
     }
+  }
+
+  /// `$document_root`: what `root` or `alias` says.
+  private var documentRoot: Bytes {
+    let settings = location.settings.core.value
+    return absolutePath(evaluate(settings.alias ?? settings.root))
   }
 
   /// The port that the client asked for, in the request line or in Host.

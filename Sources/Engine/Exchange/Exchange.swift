@@ -84,7 +84,12 @@ final class Exchange {
   var errorStatus = 0
   /// Body bytes given to the stream.
   var bodyByteCount = 0
+  /// Bytes a second; what the location says counts only if nothing set this before.
   var limitRate = 0
+  var isLimitRateSet = false
+  /// Body bytes go through `pacer`.
+  var isPaced = false
+  var pacer: Pacer?
 
   // The upstream side.
   let attempt = Attempt()
@@ -214,6 +219,8 @@ final class Exchange {
     errorStatus = 0
     bodyByteCount = 0
     limitRate = 0
+    isLimitRateSet = false
+    if isPaced { stopPacing() }
     method = .get
     upstreamLog.reset()
     attempt.resetResponse()

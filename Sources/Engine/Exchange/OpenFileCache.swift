@@ -50,14 +50,15 @@ final class OpenFileCache {
   /// What is at `path`, which is absolute and normalised. A file that is in the cache and fresh costs
   /// no system call.
   func open(path: Bytes, policy: OpenFilePolicy, now: Milliseconds) -> FileLookup {
-    guard max > 0 else { return pool.open(path) }
+    guard max > 0 else { return pool.open(path, policy.links) }
     expire(now: now)
     guard let index = entries.find(path) else { return openNew(path, policy, now) }
     entries[index].useCount += 1
     entries[index].used = now
     entries.moveToFront(index)
-    if !isFresh(index, policy, now), !isUnchanged(index, policy, now) {
-      return remember(pool.open(path), at: index, policy, now)
+    let isKnown = entries[index].links == policy.links
+    if !isKnown || (!isFresh(index, policy, now) && !isUnchanged(index, policy, now)) {
+      return remember(pool.open(path, policy.links), at: index, policy, now)
     }
     return answer(index)
   }
@@ -73,7 +74,7 @@ final class OpenFileCache {
       case .failed(let error): return .failed(error)
       }
     }
-    switch pool.status(path) {
+    switch pool.status(path, policy.links) {
     case .success(let status) where status.kind == .other: return .failed(SystemError(code: ENOENT))
     case .success(let status): return status.kind == .regular ? .file : .directory
     case .failure(let error): return .failed(error)
@@ -86,7 +87,7 @@ final class OpenFileCache {
   }
 
   private func openNew(_ path: Bytes, _ policy: OpenFilePolicy, _ now: Milliseconds) -> FileLookup {
-    let lookup = pool.open(path)
+    let lookup = pool.open(path, policy.links)
     if case .failed(let error) = lookup, !isKept(error, policy) { return lookup }
     if entries.count >= max, let oldest = entries.oldestIndex { remove(oldest) }
     let index = entries.insert(path)
@@ -108,11 +109,11 @@ final class OpenFileCache {
     let isSame: Bool
     switch entries[index].outcome {
     case .file(let file):
-      guard case .success(let status) = pool.status(entries[index].path) else { return false }
+      guard case .success(let status) = pool.status(entries[index].path, policy.links) else { return false }
       isSame = status == file.status
       if isSame { file.keepContent() }
     case .directory:
-      guard case .success(let status) = pool.status(entries[index].path) else { return false }
+      guard case .success(let status) = pool.status(entries[index].path, policy.links) else { return false }
       isSame = status.kind == .directory
     case .counted, .failed: isSame = false
     }
@@ -137,6 +138,7 @@ final class OpenFileCache {
   ) -> FileLookup {
     dispose(index)
     entries[index].checked = now
+    entries[index].links = policy.links
     switch lookup {
     case .file(let file) where entries[index].useCount >= policy.minUses:
       file.setCached(true)

@@ -23,6 +23,8 @@ struct OpenFileEntry {
   fileprivate var older: Int32 = -1
 
   var outcome: Outcome = .counted
+  /// The links by which it was found.
+  var links = SymlinkPolicy()
   /// How often it was asked for.
   var useCount = 0
   /// When the disk was last asked.

@@ -30,6 +30,8 @@ struct OutgoingHead: ~Copyable {
   var date: Bytes?
   var server: Bytes?
   private(set) var fields: [OutgoingField] = []
+  /// The fields of an interim response while it is being sent.
+  var interim: [OutgoingField] = []
   /// Whether fields follow the body, so that it goes out in chunks.
   var expectsTrailers = false
   /// The fields behind the body; known when it ends.
@@ -48,6 +50,7 @@ struct OutgoingHead: ~Copyable {
     isUpgrade = false
     date = nil
     server = nil
+    interim.removeAll(keepingCapacity: true)
     expectsTrailers = false
     trailers.removeAll(keepingCapacity: true)
     fields.removeAll(keepingCapacity: true)

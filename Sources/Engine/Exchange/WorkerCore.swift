@@ -43,7 +43,7 @@ final class WorkerCore {
     clock = LogClock(wallMs: loop.wallTime)
     upstreams = UpstreamPool(loop: loop)
     h2Upstreams = H2UpstreamPool(loop: loop)
-    accessLogs = AccessLogs(files: [:], errorLog: errorLog)
+    accessLogs = AccessLogs(errorLog: errorLog)
     tlsLibrary = TLSLibrary()
     self.hostName = store.append(hostName)
     acceptTimer = loop.makeTimer()
@@ -52,7 +52,7 @@ final class WorkerCore {
 
   /// Lets `plan` hold for whatever begins from here on.
   func install(_ plan: Plan, logs: [String: Int32]) {
-    accessLogs.files = logs
+    accessLogs.install(logs, plan.logBuffering, now: loop.now)
     errorLogs = [:]
     self.plan = plan
   }
@@ -128,8 +128,8 @@ struct FileCaches {
   }
 
   /// Whether the file at `path` may be executed by somebody.
-  func isExecutable(_ path: Bytes) -> Bool {
-    guard case .success(let status) = pool.status(path) else { return false }
+  func isExecutable(_ path: Bytes, _ links: SymlinkPolicy) -> Bool {
+    guard case .success(let status) = pool.status(path, links) else { return false }
     return status.isExecutable
   }
 }

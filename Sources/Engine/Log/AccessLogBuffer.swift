@@ -4,7 +4,10 @@
 // Each worker has its own buffer of a file and writes whole lines to a descriptor in append mode, so
 // that workers need no lock and their lines don't mix. A line that can't be written is lost and
 // counted; the error log says so once a minute for as long as it lasts.
+//
+// With `gzip=` what is written together is one gzip member, so that the file can be read at any time.
 
+import CZlib
 import HTTP
 
 /// The lines on their way to one file. The owner flushes it before dropping it or closing the file.
@@ -19,6 +22,7 @@ final class AccessLogBuffer {
   private let buffer: Buffer?
   private let flushInterval: Milliseconds?
   private let errors: ErrorLog
+  private let gzipLevel: Int?
   private var reportedLineCount = 0
   private var nextReport = Milliseconds.min
   /// A line was cut off in the file; the next begins on its own.
@@ -30,11 +34,13 @@ final class AccessLogBuffer {
   /// A log that gathers up to `bufferBytes` (0: writes each line at once) for at most
   /// `flushInterval`.
   init(
-    fd: Int32, path: String, bufferBytes: Int, flushInterval: Milliseconds?, errors: ErrorLog
+    fd: Int32, path: String, bufferBytes: Int, flushInterval: Milliseconds?, gzipLevel: Int? = nil,
+    errors: ErrorLog
   ) {
     self.fd = fd
     self.path = path
     self.flushInterval = flushInterval
+    self.gzipLevel = gzipLevel
     self.errors = errors
     buffer = bufferBytes > 0 ? Buffer(capacity: bufferBytes) : nil
   }
@@ -62,6 +68,7 @@ final class AccessLogBuffer {
   }
 
   private func write(_ lines: Bytes, now: Milliseconds) {
+    if let gzipLevel { return compress(lines, gzipLevel, now: now) }
     if isTorn && LogOutput.write(Bytes("\n"), to: fd) == 1 { isTorn = false }
     let written = isTorn ? 0 : LogOutput.write(lines, to: fd)
     guard written < lines.count else { return }
@@ -69,6 +76,19 @@ final class AccessLogBuffer {
     for index in written..<lines.count where lines[index] == UInt8(ascii: "\n") {
       lostLineCount += 1
     }
+    report(now: now)
+  }
+
+  /// Lines written together are lost together: half a gzip member can't be read.
+  private func compress(_ lines: Bytes, _ level: Int, now: Milliseconds) {
+    let room = Buffer(capacity: portico_gzip_bound(UInt(lines.count)))
+    let count = unsafe portico_gzip(
+      Int32(level), lines.unsafeBase, UInt32(lines.count), room.free.unsafeBase, UInt32(room.room))
+    if count > 0 {
+      room.produced(count)
+      if LogOutput.write(room.unread, to: fd) == count { return }
+    }
+    for index in 0..<lines.count where lines[index] == UInt8(ascii: "\n") { lostLineCount += 1 }
     report(now: now)
   }
 

@@ -10,8 +10,8 @@
 
 /// What kind of object a handle names; the loop's dispatch switches over it.
 enum HandleKind: UInt8 {
-  case none, mailbox, listener, client, stream, upstream, h2Upstream, exchange, resolver
-  case healthCheck, control, logs
+  case none, mailbox, listener, client, stream, upstream, h2Upstream, exchange, pacer
+  case resolver, healthCheck, control, logs
 }
 
 /// A weak reference to an object of a loop: kind, slot, generation.
@@ -27,6 +27,9 @@ struct Handle: Equatable, BitwiseCopyable {
       UInt64(kind.rawValue) << 56 | UInt64(generation & 0xff_ffff) << 32
       | UInt64(UInt32(truncatingIfNeeded: slot))
   }
+
+  /// The same object, in another of its parts.
+  func of(_ kind: HandleKind) -> Handle { Handle(kind, slot: slot, generation: generation) }
 
   var kind: HandleKind { HandleKind(rawValue: UInt8(raw >> 56)) ?? .none }
   var generation: UInt32 { UInt32(truncatingIfNeeded: raw >> 32) & 0xff_ffff }

@@ -112,11 +112,43 @@ extension Row {
     .flag("server_name_in_redirect", .httpServerLocation, \.location.core.serverNameInRedirect, "off", "Whether redirects use the first server_name."),
     .flag("port_in_redirect", .httpServerLocation, \.location.core.portInRedirect, "on", "Whether redirects name the port."),
     .flag("chunked_transfer_encoding", .httpServerLocation, \.location.core.chunkedTransferEncoding, "on", "Whether bodies of unknown length go out in chunks."),
+    Row("limit_rate", .anyHTTP, 1...1, "Bytes a second that one response is sent with; 0: as many as the client takes.", standard: "0") {
+      scope, directive throws(Refusal) in
+      scope.location.core.limitRate = try byteRate(scope, directive)
+    },
+    Row("limit_rate_after", .anyHTTP, 1...1, "How much of a response is sent before its rate is limited.", standard: "0") {
+      scope, directive throws(Refusal) in
+      scope.location.core.limitRateAfter = try byteRate(scope, directive)
+    },
+    Row("early_hints", .httpServerLocation, 1...1000, "Passes an upstream's interim responses (103, 102) on if one of the values is neither empty nor 0.") {
+      scope, directive throws(Refusal) in
+      var conditions: [Template] = []
+      for position in directive.arguments.indices {
+        conditions.append(try scope.template(directive, position))
+      }
+      scope.location.core.earlyHints = conditions
+    },
     .flag("etag", .httpServerLocation, \.location.core.etag, "on", "Whether files get an ETag."),
     .choice("if_modified_since", .httpServerLocation, \.location.core.ifModifiedSince, "exact", "How If-Modified-Since is compared."),
     .number("max_ranges", .httpServerLocation, 0...Int.max, \.location.core.maxRanges, "—", "Byte ranges that one request may ask for; 0: none."),
     .flag("sendfile", .anyHTTP, \.location.core.usesSendfile, "on", "Whether files are sent by sendfile(2); always so here without TLS."),
     .flag("log_not_found", .httpServerLocation, \.location.core.logsNotFound, "on", "Whether missing files are worth an error log line."),
+    Row("disable_symlinks", .httpServerLocation, 1...2, "Whether files are refused whose path has symbolic links in it, or links of another owner; `from=` trusts the path's beginning.", standard: "off") {
+      scope, directive throws(Refusal) in
+      scope.location.core.trustedPath = nil
+      for index in directive.arguments.indices {
+        switch directive.text(index) {
+        case "off": scope.location.core.symlinks = .all
+        case "on": scope.location.core.symlinks = .none
+        case "if_not_owner": scope.location.core.symlinks = .ofSameOwner
+        default:
+          guard let part = directive.parameter("from", index) else {
+            throw directive.unknownParameter(index, ["on", "off", "if_not_owner", "from="])
+          }
+          scope.location.core.trustedPath = try scope.template(part, index)
+        }
+      }
+    },
     Row("open_file_cache", .httpServerLocation, 1...2, "How many open files are kept, and for how long unused.", standard: "off") {
       scope, directive throws(Refusal) in
       scope.location.core.fileCache = try fileCache(directive)
@@ -161,6 +193,12 @@ extension Row {
     return ErrorPage(
       statuses: statuses, responseStatus: answer, target: try scope.template(directive, last),
       named: target.hasPrefix("@") ? String(target.dropFirst()) : nil)
+  }
+
+  private static func byteRate(_ scope: Scope, _ directive: Directive) throws(Refusal) -> ByteRate {
+    let template = try scope.template(directive, 0)
+    if template.isConstant { return ByteRate(constant: try directive.size(0)) }
+    return ByteRate(template: template)
   }
 
   private static func fileCache(_ directive: Directive) throws(Refusal) -> FileCacheSettings? {

@@ -1,5 +1,5 @@
-// How files are kept open: what the `open_file_cache_…` directives of a location say, for
-// `OpenFileCache`.
+// How files are opened and kept open: what `disable_symlinks` and the `open_file_cache_…` directives
+// of a location say, for `OpenFileCache`.
 
 /// What a location says about a cache that it may share with others.
 struct OpenFilePolicy {
@@ -9,4 +9,6 @@ struct OpenFilePolicy {
   var minUses = 1
   /// open_file_cache_errors
   var keepsErrors = false
+  /// disable_symlinks
+  var links = SymlinkPolicy()
 }

@@ -20,6 +20,8 @@ final class Plan {
   var slotCount = 0
   /// Every log file that a location writes to.
   var logPaths: [String] = []
+  /// Those of them that are written by the buffer.
+  var logBuffering: [String: LogBuffering] = [:]
   /// Folders for temporary files.
   var temporaryPaths: [String] = []
   var serverNameBindings: [ObjectIdentifier: BoundRegex] = [:]
@@ -149,6 +151,8 @@ final class MapVariable {
   }
 
   let source: Template
+  /// The shares of `split_clients`, in place of a table.
+  var split: SplitTable?
   var table: MapTable<Result>
   var defaultValue: Template
   let isVolatile: Bool
@@ -158,6 +162,14 @@ final class MapVariable {
     self.table = table
     self.defaultValue = defaultValue
     self.isVolatile = isVolatile
+  }
+
+  /// The variable of a `split_clients` block.
+  convenience init(source: Template, split: SplitTable) {
+    self.init(
+      source: source, table: MapTable(hostnames: false), defaultValue: Template(literal: Bytes()),
+      isVolatile: false)
+    self.split = split
   }
 }
 

@@ -13,7 +13,9 @@ extension PlanBuilder {
     let isGRPCChanged = scope.parent.map { !$0.location.grpc.isSame(as: scope.location.grpc) } ?? true
     if isGRPCChanged || scope.context == .http { settleProxy(&scope.location.grpc) }
     if !scope.context.isDisjoint(with: [.server, .location, .locationIf]) {
-      for log in scope.location.log.accessLogs { logPaths.insert(log.path) }
+      for log in scope.location.log.accessLogs where log.computedPath == nil {
+        logPaths.insert(log.path)
+      }
       for log in scope.location.log.errorLogs ?? [] { logPaths.insert(log.path) }
     }
     if scope.context == .location || scope.context == .locationIf, let place = scope.place {
@@ -105,6 +107,7 @@ extension PlanBuilder {
     plan.slotCount = maps.count
     plan.serverNameBindings = serverNameBindings
     plan.logPaths = logPaths.sorted()
+    plan.logBuffering = logBuffering
     plan.temporaryPaths = temporaryPaths.sorted()
     return plan
   }

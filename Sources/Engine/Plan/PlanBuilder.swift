@@ -44,6 +44,7 @@ final class PlanBuilder {
   var formats: [String: LogFormat] = [:]
   var matches: [String: MatchSettings] = [:]
   var logPaths: Set<String> = []
+  var logBuffering: [String: LogBuffering] = [:]
   var temporaryPaths: Set<String> = []
   var serverNameBindings: [ObjectIdentifier: BoundRegex] = [:]
   /// Variables by name; the slot's map if a block computes it.

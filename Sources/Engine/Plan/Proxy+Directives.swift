@@ -54,6 +54,18 @@ extension Row {
     .flag("proxy_ignore_client_abort", .httpServerLocation, \.location.proxy.ignoresClientAbort, "off", "Whether an upstream request goes on after its client left."),
     .flag("proxy_intercept_errors", .httpServerLocation, \.location.proxy.interceptsErrors, "off", "Whether error_page applies to upstream responses."),
     .flag("proxy_socket_keepalive", .httpServerLocation, \.location.proxy.socketKeepalive, "off", "Whether TCP looks after idle connections to upstreams."),
+    .flag("proxy_pass_trailers", .httpServerLocation, \.location.proxy.passesTrailers, "off", "Whether fields behind a chunked response are passed on."),
+    Row("proxy_ignore_headers", .httpServerLocation, 1...9, "Fields of responses that have no effect here.") { scope, directive throws(Refusal) in
+      var ignored = FieldNames()
+      for index in directive.arguments.indices {
+        let names = ignorableFields.filter { $0.key.lowercased() == directive.text(index).lowercased() }
+        guard let token = names.first?.value else {
+          throw directive.unknownParameter(index, ignorableFields.keys.sorted())
+        }
+        ignored.insert(token)
+      }
+      scope.location.proxy.ignoredFields = ignored
+    },
     .flag("proxy_request_buffering", .httpServerLocation, \.location.proxy.requestBuffering, "on", "Whether a request body is read whole before it is passed."),
     Row("proxy_bind", .httpServerLocation, 1...1, "The local address of connections to upstreams, and optionally their port.", standard: "off") { scope, directive throws(Refusal) in
       scope.location.proxy.bind = directive.text(0) == "off" ? nil : try scope.template(directive, 0)
@@ -142,6 +154,13 @@ extension Row {
     "http_502": .http502, "http_503": .http503, "http_504": .http504, "http_403": .http403,
     "http_404": .http404, "http_429": .http429, "non_idempotent": .nonIdempotent,
     "updating": [], "off": [],
+  ]
+
+  private static let ignorableFields: [String: FieldName] = [
+    "X-Accel-Redirect": .xAccelRedirect, "X-Accel-Expires": .xAccelExpires,
+    "X-Accel-Limit-Rate": .xAccelLimitRate, "X-Accel-Buffering": .xAccelBuffering,
+    "X-Accel-Charset": .xAccelCharset, "Expires": .expires, "Cache-Control": .cacheControl,
+    "Set-Cookie": .setCookie, "Vary": .vary,
   ]
 
   private static func proxyPass(_ scope: Scope, _ directive: Directive) throws(Refusal) -> ProxyPass {

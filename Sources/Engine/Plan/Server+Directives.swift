@@ -6,8 +6,8 @@ import HTTP
 extension Row {
   /// Every directive that exists.
   static let all: [Row] =
-    mainRows + serverRows + coreRows + http2Rows + rewriteRows + headerRows + realIPRows
-    + proxyRows + proxyCookieRows + grpcRows + upstreamRows + tlsRows
+    mainRows + serverRows + coreRows + http2Rows + rewriteRows + splitRows + headerRows + logRows
+    + realIPRows + proxyRows + proxyCookieRows + grpcRows + upstreamRows + tlsRows + tuningRows
 
   /// Rows by name; several where a name means different things in different blocks.
   static let byName: [String: [Row]] = Dictionary(grouping: all, by: \.name)

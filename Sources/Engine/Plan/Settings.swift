@@ -159,6 +159,9 @@ struct CoreSettings {
   var etag = true
   var ifModifiedSince = IfModifiedSince.exact
   var maxRanges = Int.max
+  var symlinks = SymlinkPolicy.Mode.all
+  /// `disable_symlinks … from=`.
+  var trustedPath: Template?
   var fileCache: FileCacheSettings?
   var fileCacheValid: Milliseconds = 60_000
   var fileCacheMinUses = 1
@@ -178,16 +181,28 @@ struct CoreSettings {
   var chunkedTransferEncoding = true
   var logsNotFound = true
   var resetsTimedOut = false
+  /// `early_hints`: interim responses are passed on if one of these holds.
+  var earlyHints: [Template] = []
+  var limitRate = ByteRate()
+  var limitRateAfter = ByteRate()
 
   /// How files are cached, for `OpenFileCache`.
   var filePolicy: OpenFilePolicy {
-    OpenFilePolicy(valid: fileCacheValid, minUses: fileCacheMinUses, keepsErrors: cachesFileErrors)
+    OpenFilePolicy(
+      valid: fileCacheValid, minUses: fileCacheMinUses, keepsErrors: cachesFileErrors,
+      links: SymlinkPolicy(mode: symlinks))
   }
 
   enum BodyInFileOnly: String, CaseIterable { case off, on, clean }
   enum LingeringClose: String, CaseIterable { case off, on, always }
   enum IfModifiedSince: String, CaseIterable { case off, exact, before }
   enum ServerTokens: String, CaseIterable { case off, on }
+}
+
+/// A number of bytes (a second): known when the configuration is read, or computed per exchange.
+struct ByteRate {
+  var constant = 0
+  var template: Template?
 }
 
 /// `open_file_cache max= inactive=`.
@@ -217,15 +232,33 @@ struct ErrorPage {
 struct LogSettings {
   var accessLogs: [AccessLogSettings] = []
   var errorLogs: [ErrorLogSettings]?
+  var fileCache: LogFileCacheSettings?
 }
 
 /// One `access_log` line.
 struct AccessLogSettings {
   var path: String
+  /// The path of a log whose file only requests know.
+  var computedPath: Template?
   var format: LogFormat
-  var bufferBytes: Int?
-  var flush: Milliseconds?
   var condition: Template?
+}
+
+/// How the lines of one file are gathered: `buffer=`, `flush=`, `gzip=`.
+struct LogBuffering: Sendable, Hashable {
+  /// 0: each line is written at once.
+  var byteCount = 0
+  var flush: Milliseconds?
+  /// 1 to 9; nil: the file isn't compressed.
+  var gzipLevel: Int?
+}
+
+/// `open_log_file_cache`.
+struct LogFileCacheSettings: Hashable {
+  var max: Int
+  var inactive: Milliseconds = 10_000
+  var minUses = 1
+  var valid: Milliseconds = 60_000
 }
 
 /// A compiled `log_format`.
@@ -297,7 +330,8 @@ struct ProxySettings {
   var redirects = [ProxyRedirect.standard]
   var cookies = ProxyCookieSettings()
   var interceptsErrors = false
-  /// Fields of responses that have no effect here.
+  var passesTrailers = false
+  /// `proxy_ignore_headers`: fields of responses that have no effect here.
   var ignoredFields = FieldNames()
   var ignoresClientAbort = false
   var forwarded = false

@@ -64,6 +64,13 @@ final class Attempt {
   var remaining = 0
   var isBodyComplete = false
   var interimCount = 0
+  /// The bytes behind a chunked body, while they come.
+  var trailerInput: Buffer?
+  /// The fields behind the body, and the bytes that they are slices of.
+  var trailers: [Field] = []
+  var trailerBytes = Bytes()
+  /// The server asked for this response not to be buffered.
+  var isUnbuffered = false
   /// `proxy_limit_rate` of this response; 0: none.
   var bytesPerSecond = 0
   /// The timer runs for the rate's sake: when it fires, reading goes on.
@@ -90,6 +97,9 @@ final class Attempt {
     remaining = 0
     isBodyComplete = false
     interimCount = 0
+    trailers.removeAll(keepingCapacity: true)
+    trailerBytes = Bytes()
+    isUnbuffered = false
     bytesReceived = 0
     bytesPerSecond = 0
     isPausedByRate = false

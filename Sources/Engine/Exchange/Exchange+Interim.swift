@@ -1,0 +1,31 @@
+// What an upstream says before its answer: 103 Early Hints and other interim responses, passed on
+// where `early_hints` allows it (https://nginx.org/r/early_hints, RFC 8297).
+
+import HTTP
+
+extension Exchange {
+  /// Hands the interim response that stands in `attempt.head` to the client. 100 answers the
+  /// client's own `Expect`, which was done when its body was read.
+  func passInterim(_ status: Int) {
+    guard status > 101, !didSendHead, allowsInterim else { return }
+    let settings = location.settings.proxy.value
+    let bytes = attempt.headBytes
+    for entry in attempt.head.fields where !entry.token.isHopByHop {
+      if settings.hiddenTokens.contains(entry.token) { continue }
+      let name = entry.name.of(bytes)
+      if isHidden(name, settings) { continue }
+      response.interim.append(
+        OutgoingField(name: name, value: entry.value.of(bytes), token: entry.token))
+    }
+    stream.sendInterim(self, status)
+    response.interim.removeAll(keepingCapacity: true)
+  }
+
+  private var allowsInterim: Bool {
+    for condition in location.settings.core.value.earlyHints {
+      let value = evaluate(condition)
+      if !value.isEmpty && value != Bytes("0") { return true }
+    }
+    return false
+  }
+}

@@ -1,0 +1,60 @@
+// What an upstream orders by X-Accel fields, and locations that don't listen (`proxy_ignore_headers`).
+
+import Foundation
+import Testing
+
+@Suite struct AccelTests {
+  private func start(_ location: String, _ upstreams: [TestUpstream]) async throws -> RunningPortico {
+    try await Portico.start(
+      config: """
+        http { server {
+          listen 127.0.0.1:%%PORT_0%% sndbuf=64k;
+          location / { \(location) proxy_temp_path %%DIR%%/spool; proxy_pass http://%%UPSTREAM_0%%; }
+          location /inside { internal; return 200 inside; }
+        } }
+        """, files: ["spool/.keep": ""], upstreams: upstreams)
+  }
+
+  @Test(arguments: [
+    ("no", "", false), ("NO", "", false), ("yes", "", true),
+    ("no", "proxy_ignore_headers x-accel-buffering Expires;", true),
+    ("no", "proxy_ignore_headers X-Accel-Redirect;", false),
+  ])
+  func aResponseMayAskNotToBeBuffered(order: String, location: String, buffers: Bool) async throws {
+    let size = 20 << 20
+    let app = try TestUpstream { _ in
+      .steps([
+        .bytes("HTTP/1.1 200 OK\r\nContent-Length: \(size)\r\nX-Accel-Buffering: \(order)\r\n\r\n"),
+        .bytes([UInt8](repeating: 65, count: size)),
+      ])
+    }
+    let door = try await start(location, [app])
+    let client = try door.client()
+    try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    _ = try client.read(until: "\r\n\r\n")
+    // The client stops for a while; whether that is spooled shows in the log.
+    if buffers { try door.waitForLog("buffered to a temporary file") }
+    #expect(try client.read(count: size, within: 20).allSatisfy { $0 == 65 })
+    #expect(door.errorLog.contains("buffered to a temporary file") == buffers)
+    try door.stop()
+  }
+
+  @Test func aRedirectInsideMayBeIgnored() async throws {
+    let app = try TestUpstream { _ in .answer(fields: ["X-Accel-Redirect": "/inside"], body: "own") }
+    let listening = try await start("", [app])
+    #expect(try listening.get().text == "inside")
+    try listening.stop()
+    let deaf = try await start("proxy_ignore_headers X-Accel-Redirect;", [app])
+    let answer = try deaf.get()
+    #expect(answer.text == "own" && answer["x-accel-redirect"] == nil)
+    try deaf.stop()
+  }
+
+  @Test func refusesFieldsThatCanNotBeIgnored() throws {
+    let site = try Site(
+      config: "http { server { listen 127.0.0.1:%%PORT_0%%; proxy_ignore_headers Location; } }")
+    let result = try Portico.run(site, ["-t"])
+    #expect(result.code == 1)
+    #expect(result.standardError.contains("\"proxy_ignore_headers\" has no parameter \"Location\""))
+  }
+}

@@ -1,0 +1,164 @@
+// Access logs: gathered, compressed, and with variables in their path.
+
+import Foundation
+import Testing
+
+@Suite struct AccessLogTests {
+  private func start(_ locations: String) async throws -> RunningPortico {
+    let site = try Site(
+      config: """
+        http {
+          log_format line $uri;
+          server {
+            listen 127.0.0.1:%%PORT_0%%;
+            root %%DIR%%/www;
+            \(locations)
+          }
+        }
+        """, files: ["www/a": "a", "logs/.keep": ""])
+    // Logs with variables in their path are opened by the worker, with its rights.
+    chmod(site.folder + "logs", 0o777)
+    return try await Portico.start(site)
+  }
+
+  /// What zcat makes of a file.
+  private func unzipped(_ door: RunningPortico, _ name: String) throws -> String {
+    let result = try Command.run(["zcat", door.site.folder + name], folder: door.site.folder)
+    #expect(result.code == 0, "\(result.standardError)")
+    return result.standardOutput
+  }
+
+  @Test(arguments: ["gzip", "gzip=9", "buffer=1k gzip=1", "gzip flush=1h"])
+  func compressesWhatItWrites(parameters: String) async throws {
+    let door = try await start("access_log %%DIR%%/a.gz line \(parameters);")
+    let client = try door.client()
+    for number in 0..<300 {
+      try client.send("GET /some/path/\(number) HTTP/1.1\r\nHost: a\r\n\r\n")
+      #expect(try client.response().status == 404)
+    }
+    try door.stop()
+    let lines = (0..<300).map { "/some/path/\($0)\n" }.joined()
+    #expect(try unzipped(door, "a.gz") == lines)
+    #expect(door.site.text("a.gz").utf8.count < lines.utf8.count)
+  }
+
+  @Test func aCompressedLogCanBeReadWhileItIsWritten() async throws {
+    let door = try await start("access_log %%DIR%%/a.gz line gzip flush=100ms;")
+    for path in ["/a", "/b"] {
+      let before = (try? Data(contentsOf: URL(filePath: door.site.folder + "a.gz")))?.count ?? 0
+      _ = try door.get(path)
+      try waitUntil("the log to be written", within: 1) {
+        try Data(contentsOf: URL(filePath: door.site.folder + "a.gz")).count > before
+      }
+    }
+    #expect(try unzipped(door, "a.gz") == "/a\n/b\n")
+    try door.stop()
+  }
+
+  @Test(arguments: ["", "open_log_file_cache max=2 min_uses=2;"])
+  func aPathMayHaveVariables(cache: String) async throws {
+    let door = try await start(
+      """
+      \(cache)
+      location /log/ { access_log %%DIR%%/logs/x_$arg_name line; return 200; }
+      location /gone/ { root %%DIR%%/nowhere; access_log %%DIR%%/logs/gone_$arg_name line; return 200; }
+      location /relative/ { access_log logs/relative_$arg_name line if=$arg_log; return 200; }
+      location /not/ { access_log %%DIR%%/nowhere/$arg_name line; return 200; }
+      """)
+    for name in ["one", "two", "one", "three", "two", "one"] { _ = try door.get("/log/?name=\(name)") }
+    for name in ["one", "two", "three"] {
+      let count = ["one": 3, "two": 2, "three": 1][name]!
+      try waitUntil("the log of \(name)") {
+        door.site.text("logs/x_\(name)") == String(repeating: "/log/\n", count: count)
+      }
+    }
+    _ = try door.get("/gone/?name=one")
+    try door.waitForLog("/nowhere\" existence failed")
+    _ = try door.get("/relative/?name=yes&log=1")
+    _ = try door.get("/relative/?name=no&log=0")
+    try waitUntil("the relative log") { door.site.text("logs/relative_yes") == "/relative/\n" }
+    _ = try door.get("/log/?name=/../../climbed")
+    try door.waitForLog("can't be the path of a log")
+    #expect(try door.get("/not/?name=a").status == 200)
+    try door.waitForLog("/nowhere/a\" failed (2: No such file or directory)")
+    let left = try FileManager.default.contentsOfDirectory(atPath: door.site.folder + "logs")
+    #expect(Set(left) == [".keep", "access.log", "x_one", "x_two", "x_three", "relative_yes"])
+    try door.stop()
+  }
+
+  @Test func aCachedFileIsOpenUntilItIsReplacedOrReopened() async throws {
+    let door = try await start(
+      """
+      location / { access_log %%DIR%%/logs/$arg_name line; return 200;
+        open_log_file_cache max=10 valid=300ms inactive=1h; }
+      """)
+    let path = door.site.folder + "logs/a"
+    _ = try door.get("/1?name=a")
+    try waitUntil("the file") { door.site.text("logs/a") == "/1\n" }
+    rename(path, path + ".old")
+    _ = try door.get("/2?name=a")
+    try waitUntil("the renamed file") { door.site.text("logs/a.old") == "/1\n/2\n" }
+    try waitUntil("the new file") {
+      _ = try door.get("/3?name=a")
+      return FileManager.default.fileExists(atPath: path)
+    }
+    rename(path, path + ".2")
+    try door.signal(SIGUSR1)
+    try waitUntil("the reopened file") {
+      _ = try door.get("/4?name=a")
+      return FileManager.default.fileExists(atPath: path)
+    }
+    try door.stop()
+  }
+
+  @Test(arguments: [
+    ("access_log a_$uri line gzip;", "a log with variables in its path can't be buffered"),
+    ("access_log a line gzip=10;", "\"access_log\" must be between 1 and 9, not \"10\""),
+    ("access_log a line flush=1s;", "\"flush\" needs \"buffer\" or \"gzip\""),
+    ("access_log a line buffer=1k; location / { access_log a line buffer=2k; }", "with another buffer"),
+    ("open_log_file_cache inactive=1s;", "\"open_log_file_cache\" needs \"max=NUMBER\""),
+    ("access_log a line zip;", "has no parameter \"zip\"; did you mean \"gzip\"?"),
+  ])
+  func refuses(directive: String, message: String) async throws {
+    let site = try Site(
+      config: """
+        http { log_format line $uri; server { listen 127.0.0.1:%%PORT_0%%; \(directive) } }
+        """)
+    let result = try Portico.run(site, ["-t"])
+    #expect(result.code == 1)
+    #expect(result.standardError.contains(message), "\(result.standardError)")
+  }
+
+  @Test func theBufferOfALogFollowsAReload() async throws {
+    func config(_ parameters: String) -> String {
+      """
+      http { log_format line $uri; server {
+        listen 127.0.0.1:%%PORT_0%%; access_log %%DIR%%/a.log line \(parameters); return 200;
+      } }
+      """
+    }
+    let door = try await Portico.start(config: config("buffer=1m"))
+    _ = try door.get("/1")
+    #expect(door.site.text("a.log") == "")
+    #expect(try door.reload(config: config("")).code == 0)
+    _ = try door.get("/2")
+    try waitUntil("both lines") { door.site.text("a.log") == "/1\n/2\n" }
+    try door.stop()
+  }
+
+  @Test func saysWhichRequestsWerePipelined() async throws {
+    let door = try await Portico.start(
+      config: """
+        http { log_format line "$uri $pipe"; access_log %%DIR%%/a.log line; server {
+          listen 127.0.0.1:%%PORT_0%%; return 200 ok;
+        } }
+        """)
+    let client = try door.client()
+    try client.send("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
+    for _ in 0..<2 { #expect(try client.response().text == "ok") }
+    try client.send("GET /3 HTTP/1.1\r\nHost: a\r\n\r\n")
+    #expect(try client.response().text == "ok")
+    try waitUntil("the log") { door.site.text("a.log") == "/1 .\n/2 p\n/3 .\n" }
+    try door.stop()
+  }
+}
