@@ -290,6 +290,6 @@ extension RunningPortico {
         """)
     let result = try Portico.run(site, ["-t"])
     #expect(result.code == 1)
-    #expect(result.standardError.contains("needs a \"proxy_pass\" to an upstream"))
+    #expect(result.standardError.contains("needs a \"proxy_pass\" or \"grpc_pass\" to an upstream"))
   }
 }
