@@ -24,6 +24,7 @@ final class H2Connection {
   var flood = H2FloodGuard()
   var closedStreams = H2ClosedStreams()
   private var scanner = H2FrameScanner()
+  private var sawFrame = false
   /// The streams that are open, in no order.
   private(set) var streams: [H2Stream] = []
   /// Streams that something happened to since `settle`.
@@ -62,6 +63,7 @@ final class H2Connection {
     didSendLastGoAway = false
     closedStreams.reset()
     scanner = H2FrameScanner()
+    sawFrame = false
     queuedByteCount = 0
     submitSettings()
     awaitRequest()
@@ -153,7 +155,14 @@ final class H2Connection {
       let end = header == nil ? bytes.count : max(fed, position - H2Callbacks.frameHeaderByteCount)
       if end > fed && !feedLibrary(bytes.slice(fed, end)) { return false }
       fed = end
-      if let header { admit(header) }
+      guard let header else { continue }
+      if !sawFrame && !header.isSettings && position - fed == H2Callbacks.frameHeaderByteCount {
+        // nginx serves clients that leave their SETTINGS out, and some do (RFC 9113 §3.4 wants them):
+        // to the library they look as if they had sent empty ones.
+        _ = feedLibrary(Bytes("\0\0\0\u{4}\0\0\0\0\0"))
+      }
+      sawFrame = true
+      admit(header)
     }
     return feedLibrary(bytes.dropping(fed))
   }

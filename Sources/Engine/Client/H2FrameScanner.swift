@@ -17,6 +17,8 @@ struct H2FrameHeader: BitwiseCopyable {
   var dependency: Int32 = -1
 
   var kind: nghttp2_frame_type { nghttp2_frame_type(UInt32(type)) }
+  /// A SETTINGS frame that isn't an acknowledgement.
+  var isSettings: Bool { kind == NGHTTP2_SETTINGS && flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 }
   var endsStream: Bool { flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 }
 }
 
