@@ -11,12 +11,18 @@ import time
 from . import process
 
 REQUEST = b"GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n"
+# Preface, empty SETTINGS, and HEADERS that end stream 1: GET, https, localhost, /small (RFC 7541).
+HTTP2_BLOCK = b"\x82\x87\x41\x09localhost\x04\x06/small"
+HTTP2_REQUEST = (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
+                 + len(HTTP2_BLOCK).to_bytes(3, "big") + b"\x01\x05\0\0\0\x01" + HTTP2_BLOCK)
 WARM_UP = 50
 
 
-def measure(peer, connections, tls):
+def measure(peer, connections, tls, http2=False):
     """Bytes per idle connection of `peer`, which must be freshly started."""
     context = ssl.create_default_context() if tls else None
+    if http2:
+        context.set_alpn_protocols(["h2"])
     if context:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     for client in [open_one(peer, context) for _ in range(WARM_UP)]:
@@ -38,9 +44,10 @@ def open_one(peer, context):
     client = socket.create_connection(("127.0.0.1", port), timeout=10)
     if context:
         client = context.wrap_socket(client, server_hostname="localhost")
-    client.sendall(REQUEST)
+    http2 = context and client.selected_alpn_protocol() == "h2"
+    client.sendall(HTTP2_REQUEST if http2 else REQUEST)
     received = b""
-    while not received.endswith(b"application\n"):
+    while b"application\n" not in received:
         piece = client.recv(4096)
         if not piece:
             raise process.Failure("idle: the connection was closed")

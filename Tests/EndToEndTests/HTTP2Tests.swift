@@ -241,7 +241,7 @@ import Testing
     #expect(try client.response(1).status == 200)
     try client.request(3, "/small.txt")
     var seen = (goAway: false, ended: false)
-    while let frame = try? client.frame() {
+    while let frame = try? client.frame(within: 10) {
       if frame.type == .goAway { seen.goAway = true }
       if frame.stream == 3 && frame.endsStream { seen.ended = true }
     }

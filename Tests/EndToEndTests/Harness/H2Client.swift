@@ -85,7 +85,7 @@ final class H2Client {
   }
 
   /// The next frame.
-  func frame(within seconds: Double = 5) throws -> H2Frame {
+  func frame(within seconds: Double = 20) throws -> H2Frame {
     let head = try raw.read(count: 9, within: seconds)
     var frame = H2Frame(head: head)
     frame.payload = try raw.read(count: H2Frame.length(head: head), within: seconds)
@@ -93,7 +93,7 @@ final class H2Client {
   }
 
   /// The first frame that `isWanted`, the others passed over.
-  func frame(within seconds: Double = 5, where isWanted: (H2Frame) -> Bool) throws -> H2Frame {
+  func frame(within seconds: Double = 20, where isWanted: (H2Frame) -> Bool) throws -> H2Frame {
     let deadline = Date(timeIntervalSinceNow: seconds)
     while true {
       let frame = try frame(within: max(0.01, deadline.timeIntervalSinceNow))
@@ -102,7 +102,7 @@ final class H2Client {
   }
 
   /// A whole response: status (of the static table) and body.
-  func response(_ stream: UInt32, within seconds: Double = 5) throws -> (status: Int?, body: [UInt8]) {
+  func response(_ stream: UInt32, within seconds: Double = 20) throws -> (status: Int?, body: [UInt8]) {
     var status: Int?
     var body: [UInt8] = []
     while true {

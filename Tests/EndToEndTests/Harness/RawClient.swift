@@ -75,7 +75,7 @@ final class RawClient: @unchecked Sendable {
   }
 
   /// What came up to and including `text`.
-  func read(until text: String, within seconds: Double = 5) throws -> String {
+  func read(until text: String, within seconds: Double = 20) throws -> String {
     let wanted = Array(text.utf8)
     let deadline = Date(timeIntervalSinceNow: seconds)
     while true {
@@ -87,14 +87,14 @@ final class RawClient: @unchecked Sendable {
   }
 
   /// The next `count` bytes.
-  func read(count: Int, within seconds: Double = 5) throws -> [UInt8] {
+  func read(count: Int, within seconds: Double = 20) throws -> [UInt8] {
     let deadline = Date(timeIntervalSinceNow: seconds)
     while buffer.count < count { try more(deadline) }
     return take(count)
   }
 
   /// Everything up to the end of the connection.
-  func readToEnd(within seconds: Double = 5) throws -> [UInt8] {
+  func readToEnd(within seconds: Double = 20) throws -> [UInt8] {
     let deadline = Date(timeIntervalSinceNow: seconds)
     do {
       while true { try more(deadline) }
@@ -107,7 +107,7 @@ final class RawClient: @unchecked Sendable {
   func takeBuffered() -> [UInt8] { take(buffer.count) }
 
   /// Whether the other side closes (or resets) without another byte.
-  func isClosed(within seconds: Double = 5) -> Bool {
+  func isClosed(within seconds: Double = 20) -> Bool {
     do {
       try more(Date(timeIntervalSinceNow: seconds))
       return false

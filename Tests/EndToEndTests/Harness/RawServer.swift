@@ -22,7 +22,7 @@ final class RawServer: @unchecked Sendable {
   var address: String { "127.0.0.1:\(port)" }
 
   /// The next connection.
-  func accept(within seconds: Double = 5) throws -> RawClient {
+  func accept(within seconds: Double = 20) throws -> RawClient {
     guard waits(within: seconds) else { throw DeadlinePassed(what: "no connection came") }
     let descriptor = Glibc.accept(listener, nil, nil)
     guard descriptor >= 0 else { throw RawClient.Failure.connect(errno) }
