@@ -280,7 +280,7 @@ import Testing
   }
 
   @Test func carriesWebSocketsByExtendedConnect() async throws {
-    let server = try RawServer()
+    let server = RawServer()
     let site = try Site(
       config: """
         http {

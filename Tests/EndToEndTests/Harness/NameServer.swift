@@ -21,18 +21,19 @@ final class NameServer: Sendable {
     self.timeToLive = timeToLive
     descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | O_CLOEXEC, 0)
     port = bindLoopback(descriptor)
+    var limit = timeval(tv_sec: 0, tv_usec: 200_000)
+    setsockopt(
+      descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    // The thread that receives is the one that closes, soon after this object went.
     let thread = Thread { [weak self, descriptor] in
-      while let packet = Self.receive(descriptor) {
-        guard let self else { break }
-        self.answer(packet.query, packet.from)
+      defer { close(descriptor) }
+      while true {
+        let packet = Self.receive(descriptor)
+        guard let self else { return }
+        if let packet { self.answer(packet.query, packet.from) }
       }
     }
     thread.start()
-  }
-
-  deinit {
-    shutdown(descriptor, Int32(SHUT_RDWR))
-    close(descriptor)
   }
 
   /// Gives `name` the one address 127.0.0.`host`.

@@ -66,7 +66,8 @@ final class TestUpstream: Sendable {
   private let listener: Int32
   private let script: @Sendable (Request) -> Answer
   private let seen = Mutex<[Request]>([])
-  private let connections = Mutex<(count: Int, open: [Int32])>((0, []))
+  private let connections = Mutex<(count: Int, open: [RawClient])>((0, []))
+  private let isStopped = Mutex(false)
 
   init(_ script: @escaping @Sendable (Request) -> Answer) throws {
     self.script = script
@@ -75,11 +76,15 @@ final class TestUpstream: Sendable {
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, 4)
     port = bindLoopback(listener)
     listen(listener, 128)
+    // The thread that accepts is the one that closes: nothing else may get the descriptor's number
+    // while it is still in use.
     let thread = Thread { [listener, weak self] in
+      defer { close(listener) }
       while true {
         let descriptor = accept(listener, nil, nil)
-        guard descriptor >= 0, let self else {
-          if descriptor >= 0 { close(descriptor) }
+        guard descriptor >= 0 else { return }
+        guard let self else {
+          close(descriptor)
           return
         }
         self.serve(descriptor)
@@ -98,25 +103,30 @@ final class TestUpstream: Sendable {
 
   /// Stops listening and closes every connection: the instance is gone.
   func stop() {
-    shutdown(listener, Int32(SHUT_RDWR))
-    close(listener)
+    let isFirst = isStopped.withLock { isStopped in
+      defer { isStopped = true }
+      return !isStopped
+    }
+    if isFirst { shutdown(listener, Int32(SHUT_RDWR)) }
     closeConnections()
   }
 
   /// Closes every connection; new ones are taken.
   func closeConnections() {
-    connections.withLock { state in for each in state.open { shutdown(each, Int32(SHUT_RDWR)) } }
+    connections.withLock { state in
+      for each in state.open { shutdown(each.descriptor, Int32(SHUT_RDWR)) }
+    }
   }
 
   private func serve(_ descriptor: Int32) {
     _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+    let client = RawClient(descriptor: descriptor)
     let number = connections.withLock { state in
       state.count += 1
-      state.open.append(descriptor)
+      state.open.append(client)
       return state.count - 1
     }
     let thread = Thread { [weak self] in
-      let client = RawClient(descriptor: descriptor)
       var index = 0
       while let request = Self.receive(client, number, index) {
         guard let self else { break }
@@ -125,7 +135,7 @@ final class TestUpstream: Sendable {
         if !Self.perform(steps, client) { break }
         index += 1
       }
-      self?.connections.withLock { $0.open.removeAll { $0 == descriptor } }
+      self?.connections.withLock { $0.open.removeAll { $0 === client } }
     }
     thread.start()
   }
