@@ -193,6 +193,34 @@ private func pattern(_ count: Int) -> [UInt8] {
     try door.stop()
   }
 
+  @Test(
+    arguments: ["on", "off"],
+    ["Content-Length: 6\r\n\r\nabc|def", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc|\r\n0\r\n\r\n"]
+  )
+  func onlyTheClientIsBoundByTheTimeForTheBody(_ buffering: String, _ body: String) async throws {
+    let app = try TestUpstream { _ in
+      .steps([.pause(seconds: 1), .bytes("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")])
+    }
+    let door = try await Portico.start(
+      config: """
+        http { server {
+          listen 127.0.0.1:%%PORT_0%%; client_body_timeout 500ms;
+          location / { proxy_pass http://%%UPSTREAM_0%%; proxy_request_buffering \(buffering); }
+        } }
+        """, upstreams: [app])
+    let pieces = body.split(separator: "|").map(String.init)
+    let slowUpstream = try door.client()
+    try slowUpstream.send("POST / HTTP/1.1\r\nHost: a\r\n\(pieces[0])")
+    usleep(100_000)
+    try slowUpstream.send(pieces[1])
+    #expect(try slowUpstream.response().text == "ok")
+    let slowClient = try door.client()
+    try slowClient.send("POST / HTTP/1.1\r\nHost: a\r\n\(pieces[0])")
+    #expect(try slowClient.response().status == 408)
+    #expect(slowClient.isClosed())
+    try door.stop()
+  }
+
   @Test func refusesBodiesThatAreTooLarge() async throws {
     let app = try TestUpstream { _ in .answer() }
     let door = try await Portico.start(

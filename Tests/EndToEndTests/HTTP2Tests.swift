@@ -226,6 +226,17 @@ import Testing
     try waitUntil("the log line") { door.site.text("access.log").contains("408 HTTP/2.0") }
   }
 
+  @Test func anUpstreamMayTakeLongerThanTheClientForItsBody() async throws {
+    let app = try TestUpstream { _ in .steps([.pause(seconds: 1), .bytes("HTTP/1.1 204 No Content\r\n\r\n")]) }
+    let door = try await start(app, server: "client_body_timeout 500ms;")
+    let client = try H2Client(port: door.port(0))
+    try client.request(1, "/app/", method: "POST", ends: false)
+    try client.send(.data, stream: 1, payload: [1, 2, 3])
+    usleep(100_000)
+    try client.send(.data, flags: 1, stream: 1, payload: [4, 5, 6])
+    #expect(try client.response(1).status == 204)
+  }
+
   @Test func endsAnIdleConnectionWithGoAway() async throws {
     let door = try await start(try echo(), server: "keepalive_timeout 300ms;")
     let client = try H2Client(port: door.port(0))

@@ -11,6 +11,8 @@ import HTTP
 /// The HTTP/1 side of a connection; the client stream of its exchanges, one at a time.
 final class H1Connection: ClientStream {
   enum State { case waiting, head, exchanging, discarding, lingering, closed }
+  /// What the client has to do in time: send more of a body, or make room for what was sent.
+  enum Awaited { case nothing, body, room }
 
   unowned(unsafe) let client: ClientConnection
   let loop: Loop
@@ -34,8 +36,8 @@ final class H1Connection: ClientStream {
   var keepsAlive = false
   var lingerUntil: Milliseconds = 0
   var sentBefore = 0
-  /// The deadline that runs is `send_timeout`.
-  var waitsForClient = false
+  /// What the deadline that runs while an exchange does is for.
+  var awaited = Awaited.nothing
   /// How long to wait for a request once a body was discarded.
   var nextKeepalive: Milliseconds = 0
 
@@ -67,7 +69,7 @@ final class H1Connection: ClientStream {
     isChunked = false
     endsByClose = false
     isResponseEnded = false
-    waitsForClient = false
+    awaited = .nothing
     keepsAlive = false
     sentBefore = client.output.sentCount
   }
@@ -133,13 +135,16 @@ final class H1Connection: ClientStream {
 
   func timedOutWhileExchanging() {
     guard let exchange else { return client.close() }
-    if exchange.state == .readingBody || (exchange.state == .attempting && !isBodyComplete && !exchange.didSendHead) {
+    if awaited == .body {
       exchange.log(.info, "client timed out while reading a client request body")
-      exchange.keepAlive = false
-      exchange.fail(408)
-      return flush()
+      if !exchange.didSendHead {
+        exchange.keepAlive = false
+        exchange.fail(408)
+        return flush()
+      }
+    } else {
+      exchange.log(.info, "client timed out while sending a response")
     }
-    exchange.log(.info, "client timed out while sending a response")
     client.close(reset: exchange.location.settings.core.value.resetsTimedOut)
   }
 
@@ -177,6 +182,13 @@ final class H1Connection: ClientStream {
 
   override func readBody(into buffer: Buffer) -> BodyRead {
     if isTunnel { return readRaw(into: buffer, limit: buffer.room) }
+    let result = readFramedBody(into: buffer)
+    // The time until more of the body is wanted is the upstream's, not the client's.
+    if awaited == .body && !result.isBlocked { endDeadline() }
+    return result
+  }
+
+  private func readFramedBody(into buffer: Buffer) -> BodyRead {
     if isBodyComplete { return .complete }
     if wantsContinue {
       wantsContinue = false
@@ -266,8 +278,13 @@ final class H1Connection: ClientStream {
   }
 
   override func setDeadline(_ timeout: Milliseconds) {
-    waitsForClient = false
+    awaited = .body
     loop.setTimer(client.timer, after: timeout, for: client.handle)
+  }
+
+  private func endDeadline() {
+    awaited = .nothing
+    loop.clearTimer(client.timer)
   }
 
   override func startTunnel() {
@@ -420,10 +437,7 @@ final class H1Connection: ClientStream {
   /// Everything queued was handed to the kernel.
   func onFlushed() {
     guard state == .exchanging, let exchange else { return }
-    if waitsForClient {
-      waitsForClient = false
-      loop.clearTimer(client.timer)
-    }
+    if awaited == .room { endDeadline() }
     if isResponseEnded { return finishExchange(exchange) }
     if exchange.didSendHead { resumeExchange(exchange) }
   }
@@ -441,7 +455,7 @@ final class H1Connection: ClientStream {
   func onBlocked() {
     guard state == .exchanging, let exchange else { return }
     if !client.transport.isWritable {
-      waitsForClient = true
+      awaited = .room
       loop.setTimer(
         client.timer, after: exchange.location.settings.core.value.sendTimeout, for: client.handle)
     } else {

@@ -228,7 +228,14 @@ final class H2Stream: ClientStream {
 
   override var isBodyRead: Bool { isRequestEnded && bodyInput == nil }
 
-  override func readBody(into buffer: Buffer) -> BodyRead { readInput(into: buffer) }
+  override func readBody(into buffer: Buffer) -> BodyRead {
+    let result = readInput(into: buffer)
+    if awaited == .body && !result.isBlocked {
+      awaited = .nothing
+      loop.clearTimer(timer)
+    }
+    return result
+  }
 
   override func startTunnel() { isTunnel = true }
 

@@ -77,6 +77,7 @@ public enum InstantConfiguration {
       }
       http {
         access_log /dev/stdout;
+        http2 on;
       \(upstream)  server {
       \(listens)    \(location)
         }

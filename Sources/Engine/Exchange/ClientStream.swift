@@ -54,6 +54,9 @@ enum BodyRead: BitwiseCopyable {
   case complete
   /// The client is gone or sent something malformed: answer with this status, 0 for gone.
   case failed(Int)
+
+  /// Whether it is the client's turn.
+  var isBlocked: Bool { if case .wouldBlock = self { true } else { false } }
 }
 
 /// What variables and policies want to know of a client's connection.
