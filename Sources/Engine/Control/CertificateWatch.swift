@@ -4,7 +4,7 @@
 // Only the supervisor has the right to read keys, and only it has the bundle, which gets the new bytes
 // too, so that a worker process that is replaced starts with them. A file is read when its status says
 // that it changed; the key's status counts only while a pair is half renewed, which halves the system
-// calls (10,000 certificates: 10,000 stat(2) a second, about 1 % of a core).
+// calls (10,000 certificates: 10,000 stat(2) a second, about 5 % of a core).
 
 import CLinux
 
