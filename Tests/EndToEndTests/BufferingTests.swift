@@ -195,8 +195,9 @@ private func pattern(_ count: Int) -> [UInt8] {
 
   @Test(
     arguments: ["on", "off"],
-    ["Content-Length: 6\r\n\r\nabc|def", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc|\r\n0\r\n\r\n"]
-  )
+    [
+      "Content-Length: 6|abc|def", "Transfer-Encoding: chunked|3\r\nabc|\r\n0\r\n\r\n",
+    ])
   func onlyTheClientIsBoundByTheTimeForTheBody(_ buffering: String, _ body: String) async throws {
     let app = try TestUpstream { _ in
       .steps([.pause(seconds: 1), .bytes("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")])
@@ -208,16 +209,49 @@ private func pattern(_ count: Int) -> [UInt8] {
           location / { proxy_pass http://%%UPSTREAM_0%%; proxy_request_buffering \(buffering); }
         } }
         """, upstreams: [app])
-    let pieces = body.split(separator: "|").map(String.init)
-    let slowUpstream = try door.client()
-    try slowUpstream.send("POST / HTTP/1.1\r\nHost: a\r\n\(pieces[0])")
-    usleep(100_000)
-    try slowUpstream.send(pieces[1])
+    let parts = body.components(separatedBy: "|")
+    func begin() throws -> RawClient {
+      let client = try door.client()
+      try client.send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\(parts[0])\r\n\r\n")
+      // Says that the body is waited for.
+      #expect(try client.read(until: "\r\n\r\n").hasPrefix("HTTP/1.1 100"))
+      try client.send(parts[1])
+      return client
+    }
+    let slowUpstream = try begin()
+    try slowUpstream.send(parts[2])
     #expect(try slowUpstream.response().text == "ok")
-    let slowClient = try door.client()
-    try slowClient.send("POST / HTTP/1.1\r\nHost: a\r\n\(pieces[0])")
+    let slowClient = try begin()
     #expect(try slowClient.response().status == 408)
     #expect(slowClient.isClosed())
+    try door.stop()
+  }
+
+  @Test func theTimeForABodyStandsStillWhileTheUpstreamTakesNoneOfIt() async throws {
+    let server = RawServer(receiveRoom: 16 << 10)
+    let door = try await Portico.start(
+      config: """
+        http { server {
+          listen 127.0.0.1:%%PORT_0%%; client_body_timeout 500ms; client_max_body_size 0;
+          location / { proxy_pass http://\(server.address); proxy_request_buffering off; }
+        } }
+        """)
+    let size = 16 << 20
+    let client = try door.client()
+    let sender = Thread {
+      try? client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \(size)\r\n\r\nx")
+      try? client.send([UInt8](repeating: 65, count: size - 1))
+    }
+    sender.start()
+    let upstream = try server.accept()
+    _ = try upstream.read(until: "\r\n\r\n")
+    // More than the time for the body, in which the upstream is the one who is late.
+    #expect(throws: RawClient.Failure.timedOut(received: "")) {
+      try client.read(count: 1, within: 1.5)
+    }
+    _ = try upstream.read(count: size, within: 60)
+    try upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    #expect(try client.response().text == "ok")
     try door.stop()
   }
 

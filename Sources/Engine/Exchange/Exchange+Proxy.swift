@@ -125,6 +125,18 @@ extension Exchange {
     }
   }
 
+  /// Reads the body. The client has `client_body_timeout` for what isn't there yet; the time until more
+  /// is wanted is the upstream's.
+  func readBody(into buffer: Buffer) -> BodyRead {
+    let result = stream.readBody(into: buffer)
+    if case .wouldBlock = result {
+      stream.awaitBody(atMost: location.settings.core.value.bodyTimeout)
+    } else {
+      stream.stopAwaitingBody()
+    }
+    return result
+  }
+
   private func bufferBody() {
     let settings = location.settings.core.value
     while true {
@@ -133,7 +145,7 @@ extension Exchange {
       if memory.room == 0 {
         guard spoolBody(memory, settings) else { return }
       }
-      switch stream.readBody(into: memory) {
+      switch readBody(into: memory) {
       case .bytes(let count):
         body.receivedCount += count
         if settings.maxBodyBytes > 0 && body.receivedCount > settings.maxBodyBytes {
@@ -141,9 +153,7 @@ extension Exchange {
           keepAlive = false
           return fail(413)
         }
-      case .wouldBlock:
-        stream.setDeadline(settings.bodyTimeout)
-        return
+      case .wouldBlock: return
       case .complete:
         if (body.file != nil || settings.bodyInFileOnly != .off) && !memory.isEmpty {
           guard spoolBody(memory, settings) else { return }

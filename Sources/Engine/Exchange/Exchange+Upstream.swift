@@ -320,7 +320,7 @@ extension Exchange {
     let piece = loop.pool.take(.medium)
     piece.reset(headroom: ChunkedEncoder.maxHeaderLength)
     let limit = location.settings.core.value.maxBodyBytes
-    switch stream.readBody(into: piece) {
+    switch readBody(into: piece) {
     case .bytes(let count):
       body.receivedCount += count
       if limit > 0 && body.receivedCount > limit {
@@ -344,7 +344,6 @@ extension Exchange {
     case .wouldBlock:
       loop.pool.giveBack(piece)
       clearUpstreamTimer()
-      stream.setDeadline(location.settings.core.value.bodyTimeout)
       return false
     case .failed(let status):
       loop.pool.giveBack(piece)

@@ -8,8 +8,11 @@ final class RawServer: @unchecked Sendable {
   let port: UInt16
   private let listener: Int32
 
-  init() {
+  /// With `receiveRoom` the kernel takes about as many bytes of a connection as that before they are
+  /// read.
+  init(receiveRoom: Int32? = nil) {
     listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
+    if var receiveRoom { setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &receiveRoom, 4) }
     var on: Int32 = 1
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, 4)
     port = bindLoopback(listener)

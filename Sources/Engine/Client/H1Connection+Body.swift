@@ -1,0 +1,71 @@
+// The bytes of a request body as they come from the connection, behind its head or by themselves, and
+// out of their chunks (RFC 9112 §§6, 7.1).
+
+import HTTP
+
+extension H1Connection {
+  /// Bytes as they come: first those that came with the head.
+  func readRaw(into buffer: Buffer, limit: Int) -> BodyRead {
+    for source in [input, bodyInput] {
+      guard let source, !source.isEmpty else { continue }
+      let count = min(source.count, limit)
+      buffer.append(source.unread.prefix(count))
+      source.skip(count)
+      return .bytes(count)
+    }
+    switch client.transport.receive(into: buffer.free.slice(0, limit)) {
+    case .bytes(let count):
+      buffer.produced(count)
+      return .bytes(count)
+    case .wouldBlock: return .wouldBlock
+    case .end: return .complete
+    case .failed: return .failed(0)
+    }
+  }
+
+  func readChunked(into buffer: Buffer) -> BodyRead {
+    while true {
+      if let source = chunkSource, !source.isEmpty {
+        let before = buffer.count
+        guard decode(source, into: buffer) else { return .failed(400) }
+        if buffer.count > before { return .bytes(buffer.count - before) }
+        if isBodyComplete { return .complete }
+        continue
+      }
+      if bodyInput == nil { bodyInput = loop.pool.take(.medium) }
+      guard let bodyInput else { return .failed(0) }
+      bodyInput.reset()
+      switch client.transport.receive(into: bodyInput.free) {
+      case .bytes(let count): bodyInput.produced(count)
+      case .wouldBlock:
+        loop.pool.giveBack(bodyInput)
+        self.bodyInput = nil
+        return .wouldBlock
+      case .end, .failed: return .failed(0)
+      }
+    }
+  }
+
+  var chunkSource: Buffer? { input?.isEmpty == false ? input : bodyInput }
+
+  /// Decodes as much of `source` as `buffer` takes; false if it is malformed.
+  func decode(_ source: Buffer, into buffer: Buffer) -> Bool {
+    while !source.isEmpty && buffer.room > 0 {
+      let window = source.unread.prefix(min(source.count, buffer.room))
+      switch decoder.next(window) {
+      case .data(let start, let count, let consumed):
+        buffer.append(window.slice(start, start + count))
+        source.skip(consumed)
+      case .needMore(let consumed): source.skip(consumed)
+      case .end(let consumed):
+        source.skip(consumed)
+        isBodyComplete = true
+        return true
+      case .failed:
+        exchange?.log(.info, "client sent invalid chunked body")
+        return false
+      }
+    }
+    return true
+  }
+}
