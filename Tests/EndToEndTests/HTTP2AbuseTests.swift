@@ -126,7 +126,8 @@ import Testing
     let before = try memory(door)
     for stream in stride(from: UInt32(1), to: 41, by: 2) {
       // Indexed once with a long value, then named by one byte each (RFC 7541 §6.1).
-      let field: [UInt8] = [0x40] + H2Frame.block([("x", String(repeating: "v", count: 3900))]).dropFirst()
+      let field: [UInt8] =
+        [0x40] + H2Frame.block([("x", String(repeating: "v", count: 3900))]).dropFirst()
       let block = H2Client.block() + field + [UInt8](repeating: 0x80 | 62, count: 10_000)
       try client.send(.headers, flags: 5, stream: stream, payload: block)
       #expect(try client.response(stream).status == 400)
@@ -191,7 +192,9 @@ import Testing
     #expect(try memory(door) - before < 24 << 10)
   }
 
-  @Test(arguments: ["PRI * HT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0"])
+  @Test(arguments: [
+    "PRI * HT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0",
+  ])
   func waitsForARequestOnlySoLong(beginning: String) async throws {
     let door = try await start(server: "client_header_timeout 300ms;")
     let client = try RawClient(port: door.port(0))
@@ -219,7 +222,8 @@ import Testing
     ("Transfer-Encoding", [("transfer-encoding", "chunked")]), ("TE", [("te", "gzip")]),
     ("a late pseudo-header field", [("x", "a"), (":path", "/b")]),
     ("an unknown pseudo-header field", [(":evil", "a")]),
-    ("a second path", [(":path", "/b")]), ("a pseudo-header field of responses", [(":status", "200")]),
+    ("a second path", [(":path", "/b")]),
+    ("a pseudo-header field of responses", [(":status", "200")]),
     ("a length that doesn't match", [("content-length", "5")]),
     ("a length that is none", [("content-length", "+0")]),
     ("two lengths", [("content-length", "0"), ("content-length", "0")]),

@@ -31,7 +31,9 @@ import Testing
           }
         }
         """,
-      files: ["files/small.txt": "small", "files/large": String(repeating: "0123456789", count: 30_000)],
+      files: [
+        "files/small.txt": "small", "files/large": String(repeating: "0123456789", count: 30_000),
+      ],
       upstreams: [upstream])
     try site.makeCertificate("localhost")
     return try await Portico.start(site)
@@ -43,10 +45,12 @@ import Testing
     }
   }
 
-  private func curl(_ door: RunningPortico, _ options: [String], tls: Bool = true) throws -> String {
+  private func curl(_ door: RunningPortico, _ options: [String], tls: Bool = true) throws -> String
+  {
     let url = tls ? "https://127.0.0.1:\(door.port(1))" : "http://127.0.0.1:\(door.port(0))"
     let mode = tls ? "--http2" : "--http2-prior-knowledge"
-    let words = ["curl", "-sk", mode, "-m", "20"] + options.dropLast() + [url + (options.last ?? "/")]
+    let words =
+      ["curl", "-sk", mode, "-m", "20"] + options.dropLast() + [url + (options.last ?? "/")]
     return try Command.run(words, folder: door.site.folder).standardOutput
   }
 
@@ -69,7 +73,10 @@ import Testing
     let door = try await start(try echo())
     #expect(try door.get("/small.txt").text == "small")
     let answer = try Command.run(
-      ["curl", "-sk", "--http1.1", "-w", "%{http_version}", "https://127.0.0.1:\(door.port(1))/small.txt"],
+      [
+        "curl", "-sk", "--http1.1", "-w", "%{http_version}",
+        "https://127.0.0.1:\(door.port(1))/small.txt",
+      ],
       folder: door.site.folder)
     #expect(answer.standardOutput == "small1.1")
     // The beginning of the preface may come byte by byte.
@@ -99,11 +106,16 @@ import Testing
         """)
     try site.makeCertificate("one.test")
     let door = try await Portico.start(site)
-    for (name, port, version) in [("one.test", 0, "2"), ("two.test", 0, "1.1"), ("three.test", 1, "2")] {
+    for (name, port, version) in [
+      ("one.test", 0, "2"), ("two.test", 0, "1.1"), ("three.test", 1, "2"),
+    ] {
       let number = door.port(port)
       let result = try Command.run(
-        ["curl", "-sk", "--http2", "--resolve", "\(name):\(number):127.0.0.1", "-w", " %{http_version}",
-          "https://\(name):\(number)/"], folder: site.folder)
+        [
+          "curl", "-sk", "--http2", "--resolve", "\(name):\(number):127.0.0.1", "-w",
+          " %{http_version}",
+          "https://\(name):\(number)/",
+        ], folder: site.folder)
       #expect(result.standardOutput == "\(name.dropLast(5)) \(version)")
     }
   }
@@ -159,16 +171,19 @@ import Testing
     try Data(repeating: 7, count: 900_000).write(to: URL(fileURLWithPath: path))
     for location in ["/app/", "/stream/"] {
       #expect(
-        try curl(door, ["--data-binary", "@\(path)", location]) == "POST \(location) HTTP/1.1 900000")
+        try curl(door, ["--data-binary", "@\(path)", location])
+          == "POST \(location) HTTP/1.1 900000")
       // Without a length.
       #expect(
-        try curl(door, ["-X", "POST", "-H", "content-length:", "-T", path, location]).hasSuffix("900000"))
+        try curl(door, ["-X", "POST", "-H", "content-length:", "-T", path, location]).hasSuffix(
+          "900000"))
     }
   }
 
   @Test func sendsTrailersBehindABody() async throws {
     let door = try await start(
-      try echo(), server: "location /trailing { add_trailer X-Sum $request_method; return 200 body; }")
+      try echo(),
+      server: "location /trailing { add_trailer X-Sum $request_method; return 200 body; }")
     let result = try Command.run(
       ["nghttp", "-v", "http://127.0.0.1:\(door.port(0))/trailing"], folder: door.site.folder)
     #expect(result.standardOutput.contains("x-sum: GET"))
@@ -193,7 +208,9 @@ import Testing
     try client.request(1, "/app/")
     try waitUntil("the request at the upstream") { upstream.requests.count == 1 }
     try client.send(.reset, stream: 1, payload: H2Frame.number(H2Code.cancel))
-    try waitUntil("the log line") { door.site.text("access.log").contains("499 HTTP/2.0 h2c GET /app/") }
+    try waitUntil("the log line") {
+      door.site.text("access.log").contains("499 HTTP/2.0 h2c GET /app/")
+    }
     try client.request(3, "/small.txt")
     #expect(try client.response(3).status == 200)
   }
@@ -333,8 +350,11 @@ import Testing
     let upstream = try server.accept()
     let head = try upstream.read(until: "\r\n\r\n").lowercased()
     #expect(head.hasPrefix("get /chat http/1.1\r\n"))
-    #expect(head.contains("\r\nupgrade: websocket\r\n") && head.contains("\r\nconnection: upgrade\r\n"))
-    #expect(head.contains("\r\nsec-websocket-key: ") && head.contains("\r\nsec-websocket-version: 13\r\n"))
+    #expect(
+      head.contains("\r\nupgrade: websocket\r\n") && head.contains("\r\nconnection: upgrade\r\n"))
+    #expect(
+      head.contains("\r\nsec-websocket-key: ") && head.contains("\r\nsec-websocket-version: 13\r\n")
+    )
     try client.send(.data, stream: 1, payload: Array("early".utf8))
     try upstream.send(
       "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")

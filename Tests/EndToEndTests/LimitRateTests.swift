@@ -38,9 +38,12 @@ import Testing
       case "/ordered", "/ignored": .answer(fields: ["X-Accel-Limit-Rate": "51200"], body: data)
       case "/redirected":
         .answer(fields: ["X-Accel-Limit-Rate": "51200", "X-Accel-Redirect": "/protected"])
-      case "/proxied": .steps([
-        .bytes("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-          + "\(String(Self.size, radix: 16))\r\n\(data)\r\n0\r\n\r\n")])
+      case "/proxied":
+        .steps([
+          .bytes(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+              + "\(String(Self.size, radix: 16))\r\n\(data)\r\n0\r\n\r\n")
+        ])
       default: .answer(body: data)
       }
     }

@@ -168,7 +168,9 @@ final class H1Connection: ClientStream {
   /// The client closed although its answer is on its way: 499, unless the location ignores it.
   func checkForDeparture() {
     guard let exchange, client.transport.sawPeerClose || client.transport.isBroken else { return }
-    guard exchange.state == .attempting || exchange.state == .resolving || exchange.state == .readingBody
+    guard
+      exchange.state == .attempting || exchange.state == .resolving
+        || exchange.state == .readingBody
     else { return }
     if client.transport.isBroken || !exchange.location.settings.proxy.value.ignoresClientAbort {
       exchange.log(.info, "client prematurely closed connection")
@@ -226,7 +228,8 @@ final class H1Connection: ClientStream {
 
   override func sendHead(_ exchange: Exchange) {
     keepsAlive = decideKeepAlive(exchange)
-    let writer = ResponseHeadWriter(exchange, keepsAlive: keepsAlive, requestCount: client.facts.requestCount)
+    let writer = ResponseHeadWriter(
+      exchange, keepsAlive: keepsAlive, requestCount: client.facts.requestCount)
     isChunked = writer.isChunked
     endsByClose = writer.endsByClose
     if endsByClose { keepsAlive = false }

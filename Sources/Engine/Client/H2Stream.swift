@@ -86,7 +86,9 @@ final class H2Stream: ClientStream {
     }
     bodyInput = nil
     draft = H2HeadDraft()
-    (isHeadComplete, isBegun, isRequestEnded, isTunnel, isWebSocket) = (false, false, false, false, false)
+    (isHeadComplete, isBegun, isRequestEnded, isTunnel, isWebSocket) = (
+      false, false, false, false, false
+    )
     awaited = .nothing
     (didSendHead, hasBodyProvider, isDeferred, isBodyEnded) = (false, false, false, false)
     didEndResponse = false
@@ -147,7 +149,9 @@ final class H2Stream: ClientStream {
 
   /// The client broke the request off, or its connection did.
   private func noteBreak() {
-    guard let exchange, !isAborted, exchange.response.status == 0 || !exchange.didSendHead else { return }
+    guard let exchange, !isAborted, exchange.response.status == 0 || !exchange.didSendHead else {
+      return
+    }
     exchange.response.status = isBegun ? 499 : 400
   }
 
@@ -156,7 +160,9 @@ final class H2Stream: ClientStream {
     guard let exchange else { return }
     self.exchange = nil
     loop.clearTimer(timer)
-    if exchange.headBytes.isEmpty, let head { exchange.headBytes = head.unread.dropping(draft.base) }
+    if exchange.headBytes.isEmpty, let head {
+      exchange.headBytes = head.unread.dropping(draft.base)
+    }
     exchange.finish()
     dropQueue()
   }
@@ -191,7 +197,9 @@ final class H2Stream: ClientStream {
       exchange.log(.info, "client timed out while reading a client request body")
       exchange.fail(408)
     case .window:
-      if sentBodyCount - sentBodyAtDeadline >= Self.progressByteCount { return awaitWindow(exchange) }
+      if sentBodyCount - sentBodyAtDeadline >= Self.progressByteCount {
+        return awaitWindow(exchange)
+      }
       exchange.log(.info, "client timed out while sending a response")
       reset(NGHTTP2_CANCEL)
     }

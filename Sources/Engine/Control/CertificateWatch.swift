@@ -47,7 +47,9 @@ struct CertificateWatch {
     for site in plan.listens.flatMap(\.addresses).flatMap(\.sites) {
       guard let tls = site.tls, tls.isWatched else { continue }
       for source in tls.policy.certificates where !source.isData {
-        guard known.insert("\(source.certificatePath)\n\(source.keyPath)").inserted else { continue }
+        guard known.insert("\(source.certificatePath)\n\(source.keyPath)").inserted else {
+          continue
+        }
         // Without the bytes, which the bundle has: what is kept here is small.
         var kept = source
         (kept.certificatePEM, kept.keyPEM) = ([], [])
@@ -91,7 +93,8 @@ struct CertificateWatch {
       // Renewing may take the file away for a moment; one that stays away is said once.
       let digest = Int(error.code)
       if pair.refused != digest {
-        findings.refused.append("certificate \"\(source.certificatePath)\" can't be read again: \(error.logText)")
+        findings.refused.append(
+          "certificate \"\(source.certificatePath)\" can't be read again: \(error.logText)")
       }
       pair.refused = digest
       return
@@ -105,7 +108,8 @@ struct CertificateWatch {
     let problems = TLSCheck.certificate(source, now: Int64(now), library: TLSLibrary())
     if let error = problems.first(where: { $0.severity == .error }) {
       pair.refused = digest
-      findings.refused.append("\(error.message); the certificate that was there before stays in use")
+      findings.refused.append(
+        "\(error.message); the certificate that was there before stays in use")
       return
     }
     findings.warnings += problems.map(\.message)
@@ -165,10 +169,12 @@ extension Supervisor {
 
 extension SupervisorGeneration {
   /// Puts renewed certificates into the bundle.
-  mutating func take(_ renewals: [CertificateRenewal], _ options: StartOptions) throws(SystemError) {
+  mutating func take(_ renewals: [CertificateRenewal], _ options: StartOptions) throws(SystemError)
+  {
     guard var content = Bundle(descriptor: bundle) else { throw SystemError(code: EIO) }
     for renewal in renewals {
-      content.files[options.planPaths.confFile(renewal.certificatePath)] = .content(renewal.certificatePEM)
+      content.files[options.planPaths.confFile(renewal.certificatePath)] = .content(
+        renewal.certificatePEM)
       content.files[options.planPaths.confFile(renewal.keyPath)] = .content(renewal.keyPEM)
     }
     let next = try content.makeDescriptor()

@@ -301,7 +301,8 @@ extension Exchange {
   }
 
   /// Upgrades pass by themselves, unless the configuration sets the fields.
-  private func writeConnection(_ settings: Borrowed<ProxySettings>, _ head: inout RequestHeadWriter) {
+  private func writeConnection(_ settings: Borrowed<ProxySettings>, _ head: inout RequestHeadWriter)
+  {
     guard !settings.setsConnection else { return }
     if passesUpgrade, let upgrade = field(.upgrade) {
       head.field(Bytes("Connection"), Bytes("upgrade"))
@@ -312,7 +313,9 @@ extension Exchange {
   }
 
   /// gRPC clients say that they take trailers, and servers want to hear it.
-  private func writeTrailerWish(_ settings: Borrowed<ProxySettings>, _ head: inout RequestHeadWriter) {
+  private func writeTrailerWish(
+    _ settings: Borrowed<ProxySettings>, _ head: inout RequestHeadWriter
+  ) {
     guard settings.isGRPC, let wish = field(.te), HeaderList.contains(Bytes("trailers"), in: wish)
     else { return }
     head.field(Bytes("te"), Bytes("trailers"))
@@ -340,7 +343,9 @@ extension Exchange {
     }
   }
 
-  private func writeClientFields(_ settings: Borrowed<ProxySettings>, _ head: inout RequestHeadWriter) {
+  private func writeClientFields(
+    _ settings: Borrowed<ProxySettings>, _ head: inout RequestHeadWriter
+  ) {
     let bytes = headBytes
     for entry in request.fields {
       if settings.droppedRequestFields.contains(entry.token) { continue }

@@ -102,7 +102,9 @@ final class H2Client {
   }
 
   /// A whole response: status (of the static table) and body.
-  func response(_ stream: UInt32, within seconds: Double = 20) throws -> (status: Int?, body: [UInt8]) {
+  func response(_ stream: UInt32, within seconds: Double = 20) throws -> (
+    status: Int?, body: [UInt8]
+  ) {
     var status: Int?
     var body: [UInt8] = []
     while true {
@@ -113,7 +115,9 @@ final class H2Client {
       case .reset: throw RawClient.Failure.closed(received: "RST_STREAM \(frame.code ?? 0)")
       default: break
       }
-      if frame.endsStream && (frame.type == .headers || frame.type == .data) { return (status, body) }
+      if frame.endsStream && (frame.type == .headers || frame.type == .data) {
+        return (status, body)
+      }
     }
   }
 

@@ -37,7 +37,9 @@ final class NameServer: Sendable {
   }
 
   /// Gives `name` the one address 127.0.0.`host`.
-  func set(_ name: String, _ host: UInt8) { zone.withLock { $0.addresses[name] = [127, 0, 0, host] } }
+  func set(_ name: String, _ host: UInt8) {
+    zone.withLock { $0.addresses[name] = [127, 0, 0, host] }
+  }
 
   /// From here on, names don't exist.
   func fail() { zone.withLock { $0.addresses = [:] } }
