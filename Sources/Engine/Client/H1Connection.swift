@@ -54,7 +54,6 @@ final class H1Connection: ClientStream {
   /// Begins a life.
   func open() {
     state = .waiting
-    client.output.sentCount = 0
     isTunnel = false
     isBodyComplete = true
     resetForRequest()
