@@ -115,6 +115,8 @@ final class Site {
   /// Rewrite directives of the server level.
   var program: RewriteProgram?
   var tls: SiteTLS?
+  /// `ssl_verify_client`.
+  var clientVerification = TLSClientVerification.off
 
   init(settings: ServerSettings, root: Location, primaryName: Bytes) {
     self.settings = settings

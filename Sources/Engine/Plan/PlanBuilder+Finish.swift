@@ -163,6 +163,18 @@ extension PlanBuilder {
     }
     for address in byAddress.values where address.isTLS { checkTLS(address) }
     join(order, plan)
+    forgetTLSSettings()
+  }
+
+  /// Lets go of the `ssl_` directives as written: what they come to is in each site's `tls`, and the
+  /// words of 10,000 sites are 10 MB.
+  private func forgetTLSSettings() {
+    let none = Shared(TLSSettings())
+    for draft in sites {
+      guard let site = draft.site else { continue }
+      site.clientVerification = site.settings.tls.verify.mode
+      site.settings.tls = none
+    }
   }
 
   private func listens(of draft: SiteDraft) -> [ListenDraft] {

@@ -49,6 +49,9 @@ struct Shared<Value> {
     @inline(__always) get { unsafe storage.base.pointee[keyPath: path] }
   }
 
+  /// The value itself, copied.
+  var copy: Value { unsafe storage.base.pointee }
+
   /// What tells this box from others while it lives.
   var identity: ObjectIdentifier { ObjectIdentifier(storage) }
 
