@@ -19,6 +19,8 @@ final class Exchange {
     case working
     /// The request body is being buffered; `perform` follows.
     case readingBody
+    /// A limit, or whoever checks a password, makes the request wait; `goOnAdmitting` follows.
+    case waiting
     /// A name is being resolved; `onResolved` follows.
     case resolving
     /// An attempt at an upstream is under way.
@@ -90,6 +92,12 @@ final class Exchange {
   /// Body bytes go through `pacer`.
   var isPaced = false
   var pacer: Pacer?
+
+  // What stands before the content.
+  /// The step that is asked next.
+  var admission = AdmissionStep.content
+  /// The status that the steps so far refuse the request with; 0: none does.
+  var refusal = 0
 
   // The upstream side.
   let attempt = Attempt()

@@ -133,6 +133,8 @@ final class Location {
   var program: RewriteProgram?
   /// Named groups of the location's expression.
   var binding: BoundRegex?
+  /// The settings for requests with other methods, if `limit_except` names some.
+  var exception: MethodException?
   /// TLS towards upstreams, if `proxy_pass` wants it.
   var upstreamTLS: UpstreamTLS?
 

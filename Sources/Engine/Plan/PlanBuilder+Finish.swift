@@ -12,15 +12,25 @@ extension PlanBuilder {
     if isChanged || scope.context == .http { settleProxy(&scope.location.proxy) }
     let isGRPCChanged = scope.parent.map { !$0.location.grpc.isSame(as: scope.location.grpc) } ?? true
     if isGRPCChanged || scope.context == .http { settleProxy(&scope.location.grpc) }
-    if !scope.context.isDisjoint(with: [.server, .location, .locationIf]) {
+    settleAdmission(scope)
+    if !scope.context.isDisjoint(with: [.server, .location, .locationIf, .limitExcept]) {
       for log in scope.location.log.accessLogs where log.computedPath == nil {
         logPaths.insert(log.path)
       }
       for log in scope.location.log.errorLogs ?? [] { logPaths.insert(log.path) }
     }
-    if scope.context == .location || scope.context == .locationIf, let place = scope.place {
+    if !scope.context.isDisjoint(with: [.location, .locationIf, .limitExcept]),
+      let place = scope.place
+    {
       settleUpstreamTLS(scope, place)
     }
+  }
+
+  private func settleAdmission(_ scope: Scope) {
+    guard let parent = scope.parent,
+      !parent.location.admission.isSame(as: scope.location.admission)
+    else { return }
+    scope.location.admission.update { $0.settle() }
   }
 
   private func settleProxy(_ proxy: inout Shared<ProxySettings>) {
