@@ -19,6 +19,11 @@ extension Exchange {
   private func slotValue(_ slot: Int) -> Bytes? {
     if let value = values[slot] { return value }
     guard let map = plan.maps[slot] else { return nil }
+    if let geo = map.geo {
+      let value = value(of: geo)
+      if !map.isVolatile { values[slot] = value }
+      return value
+    }
     let source = evaluate(map.source)
     if let split = map.split {
       let value = split.find(source).map { evaluate($0) } ?? Bytes()

@@ -155,6 +155,8 @@ final class MapVariable {
   let source: Template
   /// The shares of `split_clients`, in place of a table.
   var split: SplitTable?
+  /// The addresses of `geo`, in place of a table.
+  var geo: GeoTable?
   var table: MapTable<Result>
   var defaultValue: Template
   let isVolatile: Bool
@@ -172,6 +174,16 @@ final class MapVariable {
       source: source, table: MapTable(hostnames: false), defaultValue: Template(literal: Bytes()),
       isVolatile: false)
     self.split = split
+  }
+}
+
+extension MapVariable {
+  /// The variable of a `geo` block.
+  convenience init(geo: GeoTable, isVolatile: Bool) {
+    self.init(
+      source: Template(literal: Bytes()), table: MapTable(hostnames: false),
+      defaultValue: Template(literal: Bytes()), isVolatile: isVolatile)
+    self.geo = geo
   }
 }
 
