@@ -1,7 +1,7 @@
 // What a request passes between its location and its content, in the order of nginx's phases:
 //
-//   addresses (allow, deny) ─┬─► verdict ─► content
-//                            └ satisfy: all of them, or any
+//   addresses (allow, deny), credentials (auth_basic) ─► verdict ─► refusal, or content
+//   └──────────── satisfy: all of them, or any ──────┘
 //
 // Each step gives an `AdmissionVerdict`; whoever adds a step adds a case and its place in the order. A
 // step may have to wait (for a moment, or for another thread's answer): the exchange then is `waiting`
@@ -26,9 +26,11 @@ enum AdmissionVerdict {
 
 /// The steps, in order.
 enum AdmissionStep: UInt8, Comparable {
-  case addresses
+  case addresses, credentials
   /// What the steps before make together.
   case verdict
+  /// What the verdict was, after a delay.
+  case refusal
   case content
 
   static func < (one: AdmissionStep, other: AdmissionStep) -> Bool {
@@ -48,30 +50,56 @@ extension Exchange {
 
   /// Goes on with the step that is next.
   func goOnAdmitting() {
-    state = .working
     while admission != .content {
       let step = admission
       admission = step.next
-      switch ask(step) {
-      case .abstains: break
-      case .admits where location.settings.admission.value.satisfaction == .any:
-        refusal = 0
-        admission = .content
-      case .admits: break
-      case .refuses(let status):
-        refusal = status
-        if location.settings.admission.value.satisfaction == .all { admission = .verdict }
-      case .fails(let status): return fail(status)
-      case .waits: return
-      }
+      guard heed(ask(step)) else { return }
     }
     answerByContent()
+  }
+
+  /// Goes on after a step that had to wait for its verdict.
+  func goOnAdmitting(_ verdict: AdmissionVerdict) {
+    state = .working
+    if heed(verdict) { goOnAdmitting() }
+  }
+
+  /// What a step waited for has passed.
+  func onAdmissionTimeout() {
+    guard state == .waiting else { return }
+    goOnAdmitting(.abstains)
+    if state != .idle { stream.flush() }
+  }
+
+  /// Whether to go on with the next step.
+  private func heed(_ verdict: AdmissionVerdict) -> Bool {
+    let satisfaction = location.settings.admission.value.satisfaction
+    switch verdict {
+    case .abstains: return true
+    case .admits:
+      if satisfaction == .any {
+        refusal = 0
+        challenge = nil
+        admission = .content
+      }
+      return true
+    case .refuses(let status):
+      refusal = status
+      if satisfaction == .all { admission = .verdict }
+      return true
+    case .fails(let status):
+      fail(status)
+      return false
+    case .waits: return false
+    }
   }
 
   private func ask(_ step: AdmissionStep) -> AdmissionVerdict {
     switch step {
     case .addresses: judgeAddress()
+    case .credentials: judgeCredentials()
     case .verdict: sumUp()
+    case .refusal: refusal == 0 ? .abstains : .fails(refusal)
     case .content: .abstains
     }
   }
@@ -87,6 +115,10 @@ extension Exchange {
   private func sumUp() -> AdmissionVerdict {
     guard refusal != 0 else { return .abstains }
     if refusal == 403 { log(.error, "access forbidden by rule") }
-    return .fails(refusal)
+    let delay = location.settings.admission.value.authDelay
+    guard refusal == 401, delay > 0 else { return .fails(refusal) }
+    log(.info, "delaying unauthorized request")
+    waitForAdmission(delay)
+    return .waits
   }
 }

@@ -278,17 +278,7 @@ extension Exchange {
   }
 
   /// The user name of Basic authorization (RFC 7617).
-  private var basicUser: Bytes? {
-    guard let value = field(.authorization), value.count > 6,
-      value.prefix(6).equalsIgnoringCase(Bytes("basic "))
-    else { return nil }
-    let encoded = value.dropping(6).trimmed
-    let room = arena.allocate(encoded.count)
-    guard let count = Base64.decode(encoded, into: room) else { return nil }
-    let decoded = room.readOnly.prefix(count)
-    guard let colon = decoded.firstIndex(of: UInt8(ascii: ":")) else { return nil }
-    return decoded.prefix(colon)
-  }
+  private var basicUser: Bytes? { basicCredentials?.user }
 
   // --- upstream -----------------------------------------------------------------------------------
 

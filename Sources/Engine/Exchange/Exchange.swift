@@ -98,6 +98,10 @@ final class Exchange {
   var admission = AdmissionStep.content
   /// The status that the steps so far refuse the request with; 0: none does.
   var refusal = 0
+  /// WWW-Authenticate, once credentials were found missing or wrong.
+  var challenge: Bytes?
+  /// For steps that let the request wait.
+  private var admissionTimer: TimerWheel.ID?
 
   // The upstream side.
   let attempt = Attempt()
@@ -175,6 +179,7 @@ final class Exchange {
   /// The only way out: the stream calls it when the response is sent, or can't be.
   func finish() {
     guard state != .idle else { return }
+    if state == .waiting, let admissionTimer { loop.clearTimer(admissionTimer) }
     cancelUpstream()
     core.accessLogs.write(self)
     state = .idle
@@ -209,6 +214,7 @@ final class Exchange {
     captures.removeAll()
     requestID = nil
     realAddress = nil
+    challenge = nil
     if let openFile { openFile.release() }
     openFile = nil
     preconditionPage = nil
@@ -233,6 +239,14 @@ final class Exchange {
     upstreamLog.reset()
     attempt.resetResponse()
     arena.reset()
+  }
+
+  /// Lets the request wait for `delay`; `onAdmissionTimeout` follows.
+  func waitForAdmission(_ delay: Milliseconds) {
+    let timer = admissionTimer ?? loop.makeTimer()
+    admissionTimer = timer
+    state = .waiting
+    loop.setTimer(timer, after: delay, for: handle.of(.admission))
   }
 
   /// Where this exchange's messages go.

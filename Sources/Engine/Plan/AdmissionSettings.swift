@@ -16,6 +16,13 @@ struct AdmissionSettings {
 
   enum Satisfaction: String, CaseIterable { case all, any }
 
+  /// `auth_basic`; nil: off.
+  var realm: Template?
+  /// `auth_basic_user_file`.
+  var userFile: Template?
+  /// `auth_delay`: how long whoever is refused with 401 waits for it.
+  var authDelay: Milliseconds = 0
+
   // --- what follows from the above, computed by `settle` ------------------------------------------
 
   /// Whether anything stands before the content at all.
@@ -24,7 +31,7 @@ struct AdmissionSettings {
   /// Computes what follows from the directives of a block.
   mutating func settle() {
     addresses = addressRules.isEmpty ? nil : AddressRules(addressRules)
-    isActive = addresses != nil
+    isActive = addresses != nil || realm != nil && userFile != nil
   }
 }
 

@@ -31,6 +31,12 @@ extension PlanBuilder {
       !parent.location.admission.isSame(as: scope.location.admission)
     else { return }
     scope.location.admission.update { $0.settle() }
+    let settings = scope.location.admission.value
+    if scope.context == .location || scope.context == .limitExcept, settings.realm != nil,
+      settings.userFile == nil, let word = scope.seen.first("auth_basic")
+    {
+      scope.warn("\"auth_basic\" protects nothing without an \"auth_basic_user_file\"", word)
+    }
   }
 
   private func settleProxy(_ proxy: inout Shared<ProxySettings>) {
