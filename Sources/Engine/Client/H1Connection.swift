@@ -169,9 +169,9 @@ final class H1Connection: ClientStream {
     guard let exchange, client.transport.sawPeerClose || client.transport.isBroken else { return }
     guard
       exchange.state == .attempting || exchange.state == .resolving
-        || exchange.state == .readingBody
+        || exchange.state == .readingBody || exchange.state == .waiting
     else { return }
-    if client.transport.isBroken || !exchange.location.settings.proxy.value.ignoresClientAbort {
+    if exchange.state == .waiting || client.transport.isBroken || !exchange.location.settings.proxy.value.ignoresClientAbort {
       exchange.log(.info, "client prematurely closed connection")
       client.close()
     }

@@ -19,6 +19,8 @@ final class Exchange {
     case working
     /// The request body is being buffered; `perform` follows.
     case readingBody
+    /// A limit, or whoever checks a password, makes the request wait; `goOnAdmitting` follows.
+    case waiting
     /// A name is being resolved; `onResolved` follows.
     case resolving
     /// An attempt at an upstream is under way.
@@ -90,6 +92,16 @@ final class Exchange {
   /// Body bytes go through `pacer`.
   var isPaced = false
   var pacer: Pacer?
+
+  // What stands before the content.
+  /// The step that is asked next.
+  var admission = AdmissionStep.content
+  /// The status that the steps so far refuse the request with; 0: none does.
+  var refusal = 0
+  /// WWW-Authenticate, once credentials were found missing or wrong.
+  var challenge: Bytes?
+  /// For steps that let the request wait.
+  private var admissionTimer: TimerWheel.ID?
 
   // The upstream side.
   let attempt = Attempt()
@@ -167,6 +179,7 @@ final class Exchange {
   /// The only way out: the stream calls it when the response is sent, or can't be.
   func finish() {
     guard state != .idle else { return }
+    if state == .waiting, let admissionTimer { loop.clearTimer(admissionTimer) }
     cancelUpstream()
     core.accessLogs.write(self)
     state = .idle
@@ -201,6 +214,7 @@ final class Exchange {
     captures.removeAll()
     requestID = nil
     realAddress = nil
+    challenge = nil
     if let openFile { openFile.release() }
     openFile = nil
     preconditionPage = nil
@@ -225,6 +239,14 @@ final class Exchange {
     upstreamLog.reset()
     attempt.resetResponse()
     arena.reset()
+  }
+
+  /// Lets the request wait for `delay`; `onAdmissionTimeout` follows.
+  func waitForAdmission(_ delay: Milliseconds) {
+    let timer = admissionTimer ?? loop.makeTimer()
+    admissionTimer = timer
+    state = .waiting
+    loop.setTimer(timer, after: delay, for: handle.of(.admission))
   }
 
   /// Where this exchange's messages go.

@@ -12,14 +12,30 @@ extension PlanBuilder {
     if isChanged || scope.context == .http { settleProxy(&scope.location.proxy) }
     let isGRPCChanged = scope.parent.map { !$0.location.grpc.isSame(as: scope.location.grpc) } ?? true
     if isGRPCChanged || scope.context == .http { settleProxy(&scope.location.grpc) }
-    if !scope.context.isDisjoint(with: [.server, .location, .locationIf]) {
+    settleAdmission(scope)
+    if !scope.context.isDisjoint(with: [.server, .location, .locationIf, .limitExcept]) {
       for log in scope.location.log.accessLogs where log.computedPath == nil {
         logPaths.insert(log.path)
       }
       for log in scope.location.log.errorLogs ?? [] { logPaths.insert(log.path) }
     }
-    if scope.context == .location || scope.context == .locationIf, let place = scope.place {
+    if !scope.context.isDisjoint(with: [.location, .locationIf, .limitExcept]),
+      let place = scope.place
+    {
       settleUpstreamTLS(scope, place)
+    }
+  }
+
+  private func settleAdmission(_ scope: Scope) {
+    guard let parent = scope.parent,
+      !parent.location.admission.isSame(as: scope.location.admission)
+    else { return }
+    scope.location.admission.update { $0.settle() }
+    let settings = scope.location.admission.value
+    if scope.context == .location || scope.context == .limitExcept, settings.realm != nil,
+      settings.userFile == nil, let word = scope.seen.first("auth_basic")
+    {
+      scope.warn("\"auth_basic\" protects nothing without an \"auth_basic_user_file\"", word)
     }
   }
 

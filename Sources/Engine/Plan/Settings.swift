@@ -122,6 +122,7 @@ struct LocationSettings {
 
   var core = Shared(CoreSettings())
   var realIP = Shared(RealIPSettings())
+  var admission = Shared(AdmissionSettings())
   var log = Shared(LogSettings())
   var headers = Shared(HeaderSettings())
   var proxy = Shared(ProxySettings())
