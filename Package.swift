@@ -48,7 +48,7 @@ let package = Package(
     .testTarget(name: "HTTPTests", dependencies: ["HTTP"]),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"], exclude: ["Goldens"]),
     .testTarget(name: "EngineTests", dependencies: ["Engine", "CNGHTTP2"]),
-    .testTarget(name: "EndToEndTests"),
+    .testTarget(name: "EndToEndTests", dependencies: ["CZlib"]),
     .testTarget(name: "TidyTests"),
   ]
 )

@@ -114,6 +114,8 @@ final class H1Connection: ClientStream {
     switch state {
     case .waiting, .head:
       if input?.isEmpty == false || client.transport.isReadable { receiveHead() }
+    // A body whose end brought no bytes: nothing is left to be flushed that would tell.
+    case .exchanging where isResponseEnded && client.output.isEmpty: client.flush()
     default: if client.transport.isReadable { onReadable() }
     }
   }

@@ -132,6 +132,7 @@ final class Worker {
       guard let connection = core.upstreams.connection(handle) else { return }
       core.exchanges.object(connection.exchange)?.onUpstreamEvent(connection, [])
     case .h2Upstream: core.onStreamsResumed(handle)
+    case .pipeline: core.exchanges.object(handle)?.onPipelineResume()
     case .listener: _ = accept(handle.slot)
     default: break
     }
@@ -152,6 +153,7 @@ final class Worker {
     case .exchange: core.exchanges.object(handle)?.onStreamTimeout()
     case .admission: core.exchanges.object(handle)?.onAdmissionTimeout()
     case .pacer: core.exchanges.object(handle)?.onPaceTimeout()
+    case .pipeline: core.exchanges.object(handle)?.onFlushTimeout()
     case .logs:
       core.accessLogs.flushDue(now: loop.now)
       if !retired.isEmpty { releaseRetired() }

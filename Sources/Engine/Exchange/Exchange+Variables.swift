@@ -173,6 +173,7 @@ extension Exchange {
     case .content_type: return value(of: .requestField, Bytes("content_type"))
     case .remote_user: return basicUser
     case .limit_rate: return arena.decimal(limitRate)
+    case .gzip_ratio: return gzipRatio
     case .document_root: return documentRoot
     case .realpath_root: return realPath(documentRoot)
     case .request_filename: return filePath(for: uri, in: location)

@@ -84,7 +84,7 @@ final class Exchange {
   var isErrorPage = false
   /// The status of the error that an error page stands for.
   var errorStatus = 0
-  /// Body bytes given to the stream.
+  /// Body bytes given to the stream, as stages made them.
   var bodyByteCount = 0
   /// Bytes a second; what the location says counts only if nothing set this before.
   var limitRate = 0
@@ -92,6 +92,11 @@ final class Exchange {
   /// Body bytes go through `pacer`.
   var isPaced = false
   var pacer: Pacer?
+  /// Body bytes go through the stages of `pipeline`.
+  var isFiltered = false
+  var pipeline: BodyPipeline?
+  /// X-Accel-Charset: the charset that the upstream wants its response to have.
+  var charsetOrder: Bytes?
 
   // What stands before the content.
   /// The step that is asked next.
@@ -235,6 +240,8 @@ final class Exchange {
     limitRate = 0
     isLimitRateSet = false
     if isPaced { stopPacing() }
+    if let pipeline, !pipeline.isEmpty { stopFiltering() }
+    charsetOrder = nil
     method = .get
     upstreamLog.reset()
     attempt.resetResponse()

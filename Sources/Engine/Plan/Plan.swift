@@ -24,13 +24,15 @@ final class Plan {
   var logBuffering: [String: LogBuffering] = [:]
   /// Folders for temporary files.
   var temporaryPaths: [String] = []
+  let charsets: Charsets
   var serverNameBindings: [ObjectIdentifier: BoundRegex] = [:]
   /// What relative paths of logs and temporary files begin with; ends in a slash.
   let prefix: Bytes
   let paths: PlanPaths
 
-  init(text: ByteStore, paths: PlanPaths) {
+  init(text: ByteStore, paths: PlanPaths, charsets: Charsets = Charsets()) {
     self.text = text
+    self.charsets = charsets
     self.paths = paths
     prefix = text.append(paths.prefix)
   }

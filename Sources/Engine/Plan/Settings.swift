@@ -125,6 +125,7 @@ struct LocationSettings {
   var admission = Shared(AdmissionSettings())
   var log = Shared(LogSettings())
   var headers = Shared(HeaderSettings())
+  var filters = Shared(FilterSettings())
   var proxy = Shared(ProxySettings())
   var upstreamTLS = Shared(UpstreamTLSSettings())
   /// The `grpc_` directives; `inForce` puts them in the place of the proxy's.
