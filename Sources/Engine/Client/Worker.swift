@@ -377,6 +377,7 @@ extension Worker {
 /// A plan on its way to the thread that frees it: the one reference that is left.
 ///
 /// - Safety: a worker makes one of a plan that nobody else refers to, and forgets it.
+@safe
 struct RetiredPlan: @unchecked Sendable {
   private let reference: Unmanaged<Plan>
 

@@ -10,6 +10,7 @@
 import HTTP
 
 /// One request and its response.
+@safe
 final class Exchange {
   enum State {
     case idle
@@ -31,7 +32,8 @@ final class Exchange {
     case tunneling
   }
 
-  unowned(unsafe) let core: WorkerCore
+  // Safety: a worker's core outlives its exchanges.
+  private unowned(unsafe) let worker: WorkerCore
   let loop: Loop
   private(set) var handle = Handle.none
   private(set) var stream = ClientStream()
@@ -130,7 +132,7 @@ final class Exchange {
   var locationIsValid = true
 
   init(core: WorkerCore) {
-    self.core = core
+    unsafe worker = core
     loop = core.loop
     plan = core.plan
     address = plan.listens[0].addresses[0]
@@ -138,6 +140,8 @@ final class Exchange {
     location = site.root
     arena = Arena(pool: core.loop.pool)
   }
+
+  var core: WorkerCore { @inline(__always) get { unsafe worker } }
 
   /// Begins a life: called when the first byte of a request is there.
   func start(handle: Handle, stream: ClientStream, _ plan: Plan) {
