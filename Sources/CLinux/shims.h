@@ -6,6 +6,7 @@
 #include <glob.h>
 #include <grp.h>
 #include <limits.h>
+#include <malloc.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -232,6 +233,8 @@ static inline int64_t linux_readlink(const char *path, char *buffer, size_t coun
   return PORTICO_CALL(readlink(path, buffer, count));
 }
 static inline int64_t linux_ftruncate(int fd, int64_t length) { return PORTICO_CALL(ftruncate(fd, length)); }
+// Gives memory that is free in the heap back to the system. Takes milliseconds for a large heap.
+static inline void linux_trim_heap(void) { malloc_trim(0); }
 static inline int64_t linux_memfd(const char *name) { return PORTICO_CALL(memfd_create(name, MFD_CLOEXEC)); }
 static inline int64_t linux_lseek(int fd, int64_t offset, int whence) { return PORTICO_CALL(lseek(fd, offset, whence)); }
 static inline int64_t linux_set_close_on_exec(int fd, int on) {

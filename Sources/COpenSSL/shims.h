@@ -349,8 +349,10 @@ static inline int64_t portico_time_seconds(const ASN1_TIME *time) {
   return (int64_t)timegm(&parts);
 }
 
-static inline EVP_PKEY *portico_generate_p256(OSSL_LIB_CTX *library) {
-  return EVP_PKEY_Q_keygen(library, NULL, "EC", "P-256");
+// A key on a curve: "P-256", or "ED25519" for that of its own kind.
+static inline EVP_PKEY *portico_generate_curve(OSSL_LIB_CTX *library, const char *name) {
+  if (strcmp(name, "ED25519") == 0) return EVP_PKEY_Q_keygen(library, NULL, name);
+  return EVP_PKEY_Q_keygen(library, NULL, "EC", name);
 }
 
 static inline EVP_PKEY *portico_generate_rsa(OSSL_LIB_CTX *library, size_t bits) {

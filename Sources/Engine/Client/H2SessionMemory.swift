@@ -18,8 +18,8 @@ final class H2SessionMemory {
 
   private let base: UnsafeMutableRawPointer
   private(set) var usedByteCount = 0
-  /// The blocks that were asked for zeroed: those may be given back only while they are zero.
-  private var tables: [Range<Int>] = []
+  /// Where the table is: that block may be given back only while it is zero.
+  private var table: UnsafeMutableRawPointer?
   private var isMakingSession = false
 
   /// - Precondition: there is memory for six pages.
@@ -36,7 +36,7 @@ final class H2SessionMemory {
   /// meanwhile live as long as the session; this object must outlive it.
   func withAllocator<Result>(_ make: (inout nghttp2_mem) -> Result) -> Result {
     usedByteCount = 0
-    tables.removeAll(keepingCapacity: true)
+    unsafe table = nil
     isMakingSession = true
     defer { isMakingSession = false }
     var allocator = unsafe nghttp2_mem(
@@ -55,9 +55,9 @@ final class H2SessionMemory {
   }
 
   /// Gives the pages back to the kernel; they read as zeros then. For a session that has no frame to
-  /// write and no stream: its tables are looked at, its frame buffer is not.
+  /// write and no stream: its table is looked at, its frame buffer is not.
   func trim() {
-    if areTablesEmpty { discard() }
+    if isTableEmpty { discard() }
   }
 
   /// Gives the pages back to the kernel. For a session that has ended.
@@ -70,11 +70,10 @@ final class H2SessionMemory {
     return pages.count { $0 & 1 == 1 }
   }
 
-  private var areTablesEmpty: Bool {
-    tables.allSatisfy { table in
-      unsafe UnsafeRawBufferPointer(start: base + table.lowerBound, count: table.count)
-        .bindMemory(to: UInt64.self).allSatisfy { $0 == 0 }
-    }
+  private var isTableEmpty: Bool {
+    guard let table = unsafe table else { return true }
+    return unsafe UnsafeRawBufferPointer(start: table, count: Self.pageByteCount)
+      .bindMemory(to: UInt64.self).allSatisfy { $0 == 0 }
   }
 
   // --- libnghttp2's allocator ---------------------------------------------------------------------
@@ -96,11 +95,12 @@ final class H2SessionMemory {
 
   private func allocateZeroed(_ count: Int, _ size: Int) -> UnsafeMutableRawPointer? {
     let (byteCount, overflows) = count.multipliedReportingOverflow(by: size)
-    guard !overflows, byteCount == Self.pageByteCount, let block = unsafe take(byteCount) else {
+    guard unsafe !overflows, byteCount == Self.pageByteCount, table == nil,
+      let block = unsafe take(byteCount)
+    else {
       return unsafe calloc(count, size)
     }
-    let start = unsafe block - base
-    tables.append(start..<start + byteCount)
+    unsafe table = block
     unsafe memset(block, 0, byteCount)
     return unsafe block
   }
@@ -120,8 +120,7 @@ final class H2SessionMemory {
   private func release(_ block: UnsafeMutableRawPointer?) {
     guard let block = unsafe block else { return }
     guard unsafe owns(block) else { return unsafe free(block) }
-    let start = unsafe block - base
-    tables.removeAll { $0.lowerBound == start }
+    if unsafe block == table { unsafe table = nil }
   }
 
   private func owns(_ block: UnsafeMutableRawPointer) -> Bool {

@@ -130,6 +130,7 @@ extension Exchange {
     case .tunneling: pumpTunnel()
     case .attempting, .sending:
       if isPaced { releasePaced() }
+      if isFiltered { runPipeline() }
       drainSpool()
       if attempt.phase == .receivingBody, isUpstreamReadable { receive() }
     default: break

@@ -103,6 +103,22 @@ struct TLSServerPolicy: Hashable {
   var rejectHandshake = false
 }
 
+extension TLSServerPolicy {
+  /// Long lists go into the hash by their length: 10,000 sites may name one file of CAs.
+  func hash(into hasher: inout Hasher) {
+    for bytes in [clientCAPEM, trustedPEM, crlPEM, stapleDER, dhparamPEM] {
+      hasher.combine(bytes.count)
+    }
+    hasher.combine(certificates.map(\.certificatePath))
+    hasher.combine(dynamicNames)
+    hasher.combine(protocols)
+    hasher.combine(ciphers)
+    hasher.combine(confCommands)
+    hasher.combine(verifyClient)
+    hasher.combine(rejectHandshake)
+  }
+}
+
 /// The part of a policy that decides which clients are let in.
 struct TLSClientTrust: Hashable {
   var verify: TLSClientVerification
