@@ -77,6 +77,14 @@ static const uint32_t LINUX_EPOLL_IN = EPOLLIN, LINUX_EPOLL_OUT = EPOLLOUT, LINU
                       LINUX_EPOLL_HUP = EPOLLHUP, LINUX_EPOLL_RDHUP = EPOLLRDHUP,
                       LINUX_EPOLL_ET = EPOLLET, LINUX_EPOLL_EXCLUSIVE = EPOLLEXCLUSIVE;
 
+// --- memory --------------------------------------------------------------------------------------
+
+// Private zeroed pages, which cost nothing until they are written to; NULL if there are none.
+static inline void *linux_map_pages(size_t byte_count) {
+  void *start = mmap(NULL, byte_count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return start == MAP_FAILED ? NULL : start;
+}
+
 // --- sockets -------------------------------------------------------------------------------------
 
 static inline int64_t linux_socket(int family, int type, int protocol) {

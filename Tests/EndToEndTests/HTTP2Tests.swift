@@ -278,6 +278,17 @@ import Testing
     #expect(client.goAwayCode() == H2Code.noError)
   }
 
+  @Test func givesMemoryOfAnIdleConnectionBackBeforeItEnds() async throws {
+    // After a second memory is given back; the connection stays for the rest of its time.
+    let door = try await start(try echo(), server: "keepalive_timeout 1300ms;")
+    let client = try H2Client(port: door.port(0))
+    try client.request(1, "/small.txt")
+    #expect(try client.response(1).status == 200)
+    let start = ContinuousClock.now
+    #expect(client.goAwayCode() == H2Code.noError)
+    #expect(start.duration(to: .now) > .milliseconds(1200))
+  }
+
   @Test func endsAConnectionAfterKeepaliveRequests() async throws {
     let door = try await start(try echo(), server: "keepalive_requests 2;")
     let client = try H2Client(port: door.port(0))

@@ -64,7 +64,7 @@ final class ClientConnection {
     facts.listen = listen
     facts.plan = plan
     address = listen.addresses.count == 1 ? listen.addresses[0] : listen.address(for: facts.localAddress)
-    http.open()
+    output.sentCount = 0
     if address.takesProxyHeader {
       phase = .introducing
       return awaitProxyHeader()
@@ -79,10 +79,16 @@ final class ClientConnection {
       loop.setTimer(timer, after: address.handshakeTimeout, for: handle)
       peek()
     } else {
-      phase = .open
-      loop.setTimer(timer, after: address.defaultSite.settings.headerTimeout, for: handle)
-      http.onReadable()
+      startHTTP1()
     }
+  }
+
+  /// Speaks HTTP/1 from here on; a client with prior knowledge may still begin with HTTP/2's preface.
+  private func startHTTP1() {
+    phase = .open
+    http.open()
+    loop.setTimer(timer, after: address.defaultSite.settings.headerTimeout, for: handle)
+    http.onReadable()
   }
 
   /// Takes the plan that holds at the moment: called when a request begins. A connection whose
@@ -173,8 +179,7 @@ final class ClientConnection {
     case .bytes:
       if byte & 0x80 != 0 || byte == 0x16 { return startTLS() }
       facts.isPlainOnTLS = true
-      phase = .open
-      http.onReadable()
+      startHTTP1()
     case .wouldBlock: transport.noteEmpty()
     case .end, .failed: close()
     }
@@ -196,10 +201,9 @@ final class ClientConnection {
     guard let tls = facts.tls else { return close() }
     switch tls.handshake() {
     case .bytes:
+      guard tls.alpnProtocol == Bytes("h2") else { return startHTTP1() }
       phase = .open
-      if tls.alpnProtocol == Bytes("h2") { return startHTTP2(Bytes()) }
-      loop.setTimer(timer, after: address.defaultSite.settings.headerTimeout, for: handle)
-      http.onReadable()
+      startHTTP2(Bytes())
     case .wantRead, .wantWrite: break
     case .closed:
       core.errorLog.write(
@@ -261,11 +265,12 @@ final class ClientConnection {
   /// Closes at once. `reset`: the client must see that something is missing.
   func close(reset: Bool = false) {
     guard phase != .closed else { return }
+    let wasOpen = phase == .open
     phase = .closed
     if let http2 {
       http2.release()
       self.http2 = nil
-    } else {
+    } else if wasOpen {
       http.release()
     }
     output.removeAll(loop.pool)

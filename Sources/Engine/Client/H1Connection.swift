@@ -54,7 +54,6 @@ final class H1Connection: ClientStream {
   /// Begins a life.
   func open() {
     state = .waiting
-    client.output.sentCount = 0
     isTunnel = false
     isBodyComplete = true
     resetForRequest()
@@ -115,6 +114,8 @@ final class H1Connection: ClientStream {
     switch state {
     case .waiting, .head:
       if input?.isEmpty == false || client.transport.isReadable { receiveHead() }
+    // A body whose end brought no bytes: nothing is left to be flushed that would tell.
+    case .exchanging where isResponseEnded && client.output.isEmpty: client.flush()
     default: if client.transport.isReadable { onReadable() }
     }
   }
@@ -170,9 +171,9 @@ final class H1Connection: ClientStream {
     guard let exchange, client.transport.sawPeerClose || client.transport.isBroken else { return }
     guard
       exchange.state == .attempting || exchange.state == .resolving
-        || exchange.state == .readingBody
+        || exchange.state == .readingBody || exchange.state == .waiting
     else { return }
-    if client.transport.isBroken || !exchange.location.settings.proxy.value.ignoresClientAbort {
+    if exchange.state == .waiting || client.transport.isBroken || !exchange.location.settings.proxy.value.ignoresClientAbort {
       exchange.log(.info, "client prematurely closed connection")
       client.close()
     }

@@ -18,6 +18,8 @@ enum WorkerMessage: Sendable {
   case peers(upstream: String, servers: [ResolvedServer])
   /// A name that an exchange waits for.
   case resolved(exchange: UInt64, name: String, addresses: [SocketAddress], problem: String?)
+  /// Credentials that exchanges wait for were checked.
+  case passwordChecked(CredentialDigest, isRight: Bool)
   /// Certificates to exchange for newer ones.
   case renewed([CertificateRenewal])
   /// Write out buffered log lines.
@@ -130,6 +132,7 @@ final class Worker {
       guard let connection = core.upstreams.connection(handle) else { return }
       core.exchanges.object(connection.exchange)?.onUpstreamEvent(connection, [])
     case .h2Upstream: core.onStreamsResumed(handle)
+    case .pipeline: core.exchanges.object(handle)?.onPipelineResume()
     case .listener: _ = accept(handle.slot)
     default: break
     }
@@ -148,7 +151,9 @@ final class Worker {
       }
     case .h2Upstream: core.onStreamsIdle(handle)
     case .exchange: core.exchanges.object(handle)?.onStreamTimeout()
+    case .admission: core.exchanges.object(handle)?.onAdmissionTimeout()
     case .pacer: core.exchanges.object(handle)?.onPaceTimeout()
+    case .pipeline: core.exchanges.object(handle)?.onFlushTimeout()
     case .logs:
       core.accessLogs.flushDue(now: loop.now)
       if !retired.isEmpty { releaseRetired() }
@@ -170,6 +175,8 @@ final class Worker {
         guard let exchange = core.exchanges.object(Handle(raw: exchange)) else { continue }
         exchange.onResolved(name, addresses, problem)
         exchange.stream.flush()
+      case .passwordChecked(let digest, let isRight):
+        core.onPasswordChecked(digest, isRight: isRight)
       case .renewed(let renewals): core.plan.renew(renewals)
       case .flushLogs: core.accessLogs.flush(now: loop.now)
       case .close(let sockets): close(sockets)

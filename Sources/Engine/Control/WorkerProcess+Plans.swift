@@ -257,6 +257,10 @@ struct ControlNews: ControlSink {
     mailboxes.post(message, to: request.worker)
   }
 
+  func passwordChecked(_ job: PasswordJob, isRight: Bool) {
+    mailboxes.post(.passwordChecked(job.digest, isRight: isRight), to: job.worker)
+  }
+
   func log(_ level: ControlLogLevel, _ text: String) {
     errorLog.write(LogLevel(name: level.rawValue) ?? .notice, text)
   }

@@ -13,6 +13,12 @@ extension Exchange {
     guard method == .get || method == .head || method == .post else { return fail(405) }
     guard let path = safeFilePath(for: uri, in: location) else { return fail(404) }
     let settings = location.settings.core.value
+    if location.settings.filters.value.precompressed != .off, method != .post,
+      let file = openPrecompressed(path)
+    {
+      response.add(Bytes("Content-Encoding"), Bytes("gzip"), .contentEncoding)
+      return send(file, settings)
+    }
     switch core.fileCaches[settings.fileCache].open(path: path, policy: filePolicy(path), now: loop.now) {
     case .directory:
       let target = concatenate(uri, Bytes("/"))
@@ -25,6 +31,24 @@ extension Exchange {
       }
       send(file, settings)
     }
+  }
+
+  /// `gzip_static`: the compressed file beside the one at `path`, if the client is to have it.
+  private func openPrecompressed(_ path: Bytes) -> CachedFile? {
+    let filters = location.settings.filters.value
+    let isWanted = filters.precompressed == .always || acceptsGzip(filters.gzip)
+    let varies = filters.precompressed == .on && filters.gzip.varies
+    guard isWanted || varies else { return nil }
+    let compressed = concatenate(path, Bytes(".gz"))
+    let cache = location.settings.core.value.fileCache
+    guard
+      case .file(let file) = core.fileCaches[cache].open(
+        path: compressed, policy: filePolicy(compressed), now: loop.now)
+    else { return nil }
+    if varies { addVary() }
+    if isWanted { return file }
+    file.release()
+    return nil
   }
 
   private func failFile(_ error: SystemError, _ path: Bytes) {
@@ -114,7 +138,7 @@ extension Exchange {
     if settings.etag { response.add(Bytes("ETag"), file.etag, .etag) }
     use(file)
     filterHead()
-    if let range = field(.range), settings.maxRanges > 0, response.status == 200 {
+    if let range = field(.range), response.acceptsRanges, response.status == 200 {
       if applyRange(range, file, settings) { return }
     }
     sendHead()

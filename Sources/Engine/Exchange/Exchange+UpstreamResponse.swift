@@ -16,7 +16,7 @@ extension Exchange {
         return
       }
       let allowance = readAllowance()
-      if allowance == 0 { return }
+      if allowance == 0 { return passPauseOn() }
       if attempt.input == nil { attempt.input = loop.pool.take(.large) }
       guard let input = attempt.input else { return }
       if input.room == 0 { return failTry(.invalidHeader, "too big header while reading response header from") }
@@ -34,7 +34,7 @@ extension Exchange {
         }
         let timeout = location.settings.proxy.value.readTimeout
         if isRequestSent { loop.setTimer(connection.timer, after: timeout, for: connection.handle) }
-        return
+        return passPauseOn()
       case .end: return upstreamClosed()
       case .failed(let error):
         return failTry(.error, "recv() failed \(error.logText) while \(phaseText)")
@@ -375,6 +375,7 @@ extension Exchange {
     case .tunneling: pumpTunnel()
     case .attempting, .sending:
       if isPaced { releasePaced() }
+      if isFiltered { runPipeline() }
       drainSpool()
       if attempt.phase == .receivingBody, isUpstreamReadable { receive() }
     default: break

@@ -19,6 +19,8 @@ final class Exchange {
     case working
     /// The request body is being buffered; `perform` follows.
     case readingBody
+    /// A limit, or whoever checks a password, makes the request wait; `goOnAdmitting` follows.
+    case waiting
     /// A name is being resolved; `onResolved` follows.
     case resolving
     /// An attempt at an upstream is under way.
@@ -82,7 +84,7 @@ final class Exchange {
   var isErrorPage = false
   /// The status of the error that an error page stands for.
   var errorStatus = 0
-  /// Body bytes given to the stream.
+  /// Body bytes given to the stream, as stages made them.
   var bodyByteCount = 0
   /// Bytes a second; what the location says counts only if nothing set this before.
   var limitRate = 0
@@ -90,6 +92,21 @@ final class Exchange {
   /// Body bytes go through `pacer`.
   var isPaced = false
   var pacer: Pacer?
+  /// Body bytes go through the stages of `pipeline`.
+  var isFiltered = false
+  var pipeline: BodyPipeline?
+  /// X-Accel-Charset: the charset that the upstream wants its response to have.
+  var charsetOrder: Bytes?
+
+  // What stands before the content.
+  /// The step that is asked next.
+  var admission = AdmissionStep.content
+  /// The status that the steps so far refuse the request with; 0: none does.
+  var refusal = 0
+  /// WWW-Authenticate, once credentials were found missing or wrong.
+  var challenge: Bytes?
+  /// For steps that let the request wait.
+  private var admissionTimer: TimerWheel.ID?
 
   // The upstream side.
   let attempt = Attempt()
@@ -167,6 +184,7 @@ final class Exchange {
   /// The only way out: the stream calls it when the response is sent, or can't be.
   func finish() {
     guard state != .idle else { return }
+    if state == .waiting, let admissionTimer { loop.clearTimer(admissionTimer) }
     cancelUpstream()
     core.accessLogs.write(self)
     state = .idle
@@ -201,6 +219,7 @@ final class Exchange {
     captures.removeAll()
     requestID = nil
     realAddress = nil
+    challenge = nil
     if let openFile { openFile.release() }
     openFile = nil
     preconditionPage = nil
@@ -221,10 +240,20 @@ final class Exchange {
     limitRate = 0
     isLimitRateSet = false
     if isPaced { stopPacing() }
+    if let pipeline, !pipeline.isEmpty { stopFiltering() }
+    charsetOrder = nil
     method = .get
     upstreamLog.reset()
     attempt.resetResponse()
     arena.reset()
+  }
+
+  /// Lets the request wait for `delay`; `onAdmissionTimeout` follows.
+  func waitForAdmission(_ delay: Milliseconds) {
+    let timer = admissionTimer ?? loop.makeTimer()
+    admissionTimer = timer
+    state = .waiting
+    loop.setTimer(timer, after: delay, for: handle.of(.admission))
   }
 
   /// Where this exchange's messages go.

@@ -24,13 +24,15 @@ final class Plan {
   var logBuffering: [String: LogBuffering] = [:]
   /// Folders for temporary files.
   var temporaryPaths: [String] = []
+  let charsets: Charsets
   var serverNameBindings: [ObjectIdentifier: BoundRegex] = [:]
   /// What relative paths of logs and temporary files begin with; ends in a slash.
   let prefix: Bytes
   let paths: PlanPaths
 
-  init(text: ByteStore, paths: PlanPaths) {
+  init(text: ByteStore, paths: PlanPaths, charsets: Charsets = Charsets()) {
     self.text = text
+    self.charsets = charsets
     self.paths = paths
     prefix = text.append(paths.prefix)
   }
@@ -135,6 +137,8 @@ final class Location {
   var program: RewriteProgram?
   /// Named groups of the location's expression.
   var binding: BoundRegex?
+  /// The settings for requests with other methods, if `limit_except` names some.
+  var exception: MethodException?
   /// TLS towards upstreams, if `proxy_pass` wants it.
   var upstreamTLS: UpstreamTLS?
 
@@ -155,6 +159,8 @@ final class MapVariable {
   let source: Template
   /// The shares of `split_clients`, in place of a table.
   var split: SplitTable?
+  /// The addresses of `geo`, in place of a table.
+  var geo: GeoTable?
   var table: MapTable<Result>
   var defaultValue: Template
   let isVolatile: Bool
@@ -172,6 +178,16 @@ final class MapVariable {
       source: source, table: MapTable(hostnames: false), defaultValue: Template(literal: Bytes()),
       isVolatile: false)
     self.split = split
+  }
+}
+
+extension MapVariable {
+  /// The variable of a `geo` block.
+  convenience init(geo: GeoTable, isVolatile: Bool) {
+    self.init(
+      source: Template(literal: Bytes()), table: MapTable(hostnames: false),
+      defaultValue: Template(literal: Bytes()), isVolatile: isVolatile)
+    self.geo = geo
   }
 }
 

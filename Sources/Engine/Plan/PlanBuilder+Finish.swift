@@ -10,16 +10,57 @@ extension PlanBuilder {
   func settle(_ scope: Scope) {
     let isChanged = scope.parent.map { !$0.location.proxy.isSame(as: scope.location.proxy) } ?? true
     if isChanged || scope.context == .http { settleProxy(&scope.location.proxy) }
+    if scope.parent.map({ !$0.location.filters.isSame(as: scope.location.filters) }) ?? true {
+      settleFilters(scope)
+    }
     let isGRPCChanged = scope.parent.map { !$0.location.grpc.isSame(as: scope.location.grpc) } ?? true
     if isGRPCChanged || scope.context == .http { settleProxy(&scope.location.grpc) }
-    if !scope.context.isDisjoint(with: [.server, .location, .locationIf]) {
+    settleAdmission(scope)
+    if !scope.context.isDisjoint(with: [.server, .location, .locationIf, .limitExcept]) {
       for log in scope.location.log.accessLogs where log.computedPath == nil {
         logPaths.insert(log.path)
       }
       for log in scope.location.log.errorLogs ?? [] { logPaths.insert(log.path) }
     }
-    if scope.context == .location || scope.context == .locationIf, let place = scope.place {
+    if !scope.context.isDisjoint(with: [.location, .locationIf, .limitExcept]),
+      let place = scope.place
+    {
       settleUpstreamTLS(scope, place)
+    }
+  }
+
+  private func settleAdmission(_ scope: Scope) {
+    guard let parent = scope.parent,
+      !parent.location.admission.isSame(as: scope.location.admission)
+    else { return }
+    scope.location.admission.update { $0.settle() }
+    let settings = scope.location.admission.value
+    if scope.context == .location || scope.context == .limitExcept, settings.realm != nil,
+      settings.userFile == nil, let word = scope.seen.first("auth_basic")
+    {
+      scope.warn("\"auth_basic\" protects nothing without an \"auth_basic_user_file\"", word)
+    }
+  }
+
+  private func settleFilters(_ scope: Scope) {
+    let filters = scope.location.filters
+    var isActive = filters.gzip.isOn || filters.gunzips
+    if case .none = filters.charset.destination {} else { isActive = true }
+    if isActive != filters.isActive { scope.location.filters.isActive = isActive }
+    guard case .named(let destination) = filters.charset.destination,
+      case .named(let source) = filters.charset.source, source != destination
+    else { return }
+    let word = scope.seen.first("charset") ?? scope.seen.first("source_charset")
+    recodings.append((source, destination, word))
+  }
+
+  /// Every pair of charsets needs a table.
+  private func checkRecodings() {
+    for (source, destination, word) in recodings
+    where charsets.table(from: source, to: destination) == nil {
+      let names =
+        "\"\(charsets.spellings[source].string)\" and \"\(charsets.spellings[destination].string)\""
+      diagnostics.error("no \"charset_map\" between the charsets \(names)", at: word)
     }
   }
 
@@ -89,7 +130,8 @@ extension PlanBuilder {
 
   /// Joins everything that was read.
   func finish() -> Plan {
-    let plan = Plan(text: store, paths: surroundings.paths)
+    let plan = Plan(text: store, paths: surroundings.paths, charsets: charsets)
+    checkRecodings()
     attachLocationChecks()
     plan.main = main
     plan.upstreams = upstreamOrder.compactMap { upstreams[$0] }

@@ -56,6 +56,9 @@ final class PlanBuilder {
   var logPaths: Set<String> = []
   var logBuffering: [String: LogBuffering] = [:]
   var temporaryPaths: Set<String> = []
+  let charsets = Charsets()
+  /// Pairs of charsets that a location turns into one another, and where it says so.
+  var recodings: [(source: Int, destination: Int, word: Word?)] = []
   var serverNameBindings: [ObjectIdentifier: BoundRegex] = [:]
   /// Variables by name; the slot's map if a block computes it.
   var slots: [String: Int] = [:]

@@ -122,8 +122,10 @@ struct LocationSettings {
 
   var core = Shared(CoreSettings())
   var realIP = Shared(RealIPSettings())
+  var admission = Shared(AdmissionSettings())
   var log = Shared(LogSettings())
   var headers = Shared(HeaderSettings())
+  var filters = Shared(FilterSettings())
   var proxy = Shared(ProxySettings())
   var upstreamTLS = Shared(UpstreamTLSSettings())
   /// The `grpc_` directives; `inForce` puts them in the place of the proxy's.

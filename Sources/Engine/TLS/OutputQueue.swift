@@ -72,10 +72,13 @@ struct OutputQueue {
     segments.append(.file(file, offset: offset, count: count))
   }
 
-  /// Takes up to `limit` bytes (at least one) off the front, for who uses the queue without a
-  /// transport. The taker gives a buffer back, and releases a file.
-  mutating func takeFirst(_ limit: Int, _ pool: BufferPool) -> Segment? {
+  /// Takes up to `limit` bytes (at least one; of a file up to `fileLimit`) off the front, for who uses
+  /// the queue without a transport. The taker gives a buffer back, and releases a file.
+  mutating func takeFirst(
+    _ limit: Int, ofFile fileLimit: Int? = nil, _ pool: BufferPool
+  ) -> Segment? {
     guard first < segments.count else { return nil }
+    let fileLimit = fileLimit ?? limit
     switch segments[first] {
     case .buffer(let buffer) where buffer.count > limit:
       let piece = pool.take(atLeast: min(limit, buffer.count))
@@ -85,11 +88,11 @@ struct OutputQueue {
     case .bytes(let bytes) where bytes.count > limit:
       dropSent(limit, pool)
       return .bytes(bytes.prefix(limit))
-    case .file(let file, let offset, let count) where count > limit:
+    case .file(let file, let offset, let count) where count > fileLimit:
       file.retain()
-      byteCount -= limit
-      segments[first] = .file(file, offset: offset + Int64(limit), count: count - limit)
-      return .file(file, offset: offset, count: limit)
+      byteCount -= fileLimit
+      segments[first] = .file(file, offset: offset + Int64(fileLimit), count: count - fileLimit)
+      return .file(file, offset: offset, count: fileLimit)
     case let whole:
       removeWhole(whole)
       return whole
