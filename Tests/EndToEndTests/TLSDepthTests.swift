@@ -107,6 +107,28 @@ private func openssl(_ words: String, _ site: Site) throws {
     #expect(sizes.max() == bytes + 17)
   }
 
+  /// With OpenSSL 3.2 and newer it is done; older ones can't, which is said once.
+  @Test func compressesCertificatesWhereOpenSSLCan() async throws {
+    let site = try Site(
+      config: """
+        http {
+          ssl_certificate a.test.crt; ssl_certificate_key a.test.key;
+          ssl_certificate_compression on;
+          server { listen 127.0.0.1:%%PORT_0%% ssl; return 200 one; }
+          server { listen 127.0.0.1:%%PORT_0%% ssl; server_name b; return 200 two; }
+        }
+        """)
+    try site.makeCertificate("a.test")
+    let build = try site.command(["-V"]).wait().standardError
+    let check = try Portico.run(site, ["-t"])
+    #expect(check.code == 0)
+    let warnings = check.standardError.components(separatedBy: "SSL_CTX_compress_certs").count - 1
+    #expect(warnings == (build.contains("certificate compression: available") ? 0 : 1))
+    let door = try await Portico.start(site)
+    let curl = ["curl", "-sk", "https://127.0.0.1:\(door.port())/"]
+    #expect(try Command.run(curl, folder: site.folder).standardOutput == "one")
+  }
+
   @Test func namesGroupsSignaturesAndKeys() async throws {
     let door = try await start(
       "ssl_ecdh_curve P-384:P-256; ssl_password_file passwords; return 200 \"$ssl_curve|$ssl_sigalgs|$ssl_sigalg|$ssl_client_sigalg|$ssl_ech_status|$ssl_ech_outer_server_name\";"

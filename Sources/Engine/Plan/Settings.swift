@@ -86,6 +86,7 @@ struct TLSSettings {
   /// `http2 on`: ALPN names h2.
   var offersHTTP2 = false
   var certificateCache: CertificateCacheSettings?
+  var compressesCertificates = false
   var isWatched = true
   var handshakeTimeout: Milliseconds = 60_000
 

@@ -19,6 +19,7 @@ extension Row {
     Row("ssl_certificate_cache", .httpServer, 1...3, "How many certificates and keys with variables in their names are kept, and for how long.", standard: "off") { scope, directive throws(Refusal) in
       scope.server.tls.certificateCache = try certificateCache(directive)
     },
+    .flag("ssl_certificate_compression", .httpServer, \.server.tls.compressesCertificates, "off", "Whether certificates are sent compressed (RFC 8879); takes OpenSSL 3.2."),
     .file("ssl_password_file", .httpServer, \.server.tls.passwords, "A file with passwords for keys, one a line."),
     Row("ssl_protocols", .httpServer, 1...6, "The TLS versions that are spoken.", standard: "TLSv1.2 TLSv1.3") { scope, directive throws(Refusal) in
       scope.server.tls.protocols = try protocols(directive)

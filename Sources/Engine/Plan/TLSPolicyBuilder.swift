@@ -131,6 +131,12 @@ struct TLSPolicyBuilder {
     policy.alpn = settings.offersHTTP2 ? ["h2", "http/1.1", "http/1.0"] : ["http/1.1", "http/1.0"]
     policy.rejectHandshake = settings.rejectsHandshake
     policy.earlyData = settings.takesEarlyData
+    policy.compressesCertificates = settings.compressesCertificates
+    if settings.compressesCertificates && !TLSAbilities.compressesCertificates {
+      builder.diagnostics.warn(
+        "\"ssl_certificate_compression\" is ignored: this OpenSSL has no SSL_CTX_compress_certs, "
+          + "which comes with 3.2", at: server)
+    }
     policy.recordBytes = min(max(settings.bufferBytes, 512), 16 << 10)
     if settings.staples { policy.stapleDER = staple() }
     if settings.verify == .on || settings.verify == .optional,

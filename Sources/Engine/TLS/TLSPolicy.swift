@@ -91,6 +91,8 @@ struct TLSServerPolicy: Hashable {
   var verifyDepth = 1
   /// Application protocols, the preferred first; a client that offers none of them is refused.
   var alpn: [String] = []
+  /// Certificates are sent compressed to clients that take them so, where OpenSSL can.
+  var compressesCertificates = false
   var earlyData = false
   /// The longest record that is sent: 512 to 16,384 bytes.
   var recordBytes = 16 << 10
