@@ -108,6 +108,7 @@ extension PlanBuilder {
     let plan = Plan(text: store, paths: surroundings.paths)
     attachLocationChecks()
     plan.main = main
+    plan.zoneLeases = zoneLeases
     plan.upstreams = upstreamOrder.compactMap { upstreams[$0] }
     for settings in plan.upstreams {
       plan.groups[settings.name] = UpstreamGroup(

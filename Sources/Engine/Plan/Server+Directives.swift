@@ -6,7 +6,7 @@ import HTTP
 extension Row {
   /// Every directive that exists.
   static let all: [Row] =
-    mainRows + serverRows + coreRows + accessRows + authRows + http2Rows + rewriteRows + splitRows + geoRows + headerRows + logRows
+    mainRows + serverRows + coreRows + accessRows + authRows + limitRows + http2Rows + rewriteRows + splitRows + geoRows + headerRows + logRows
     + realIPRows + proxyRows + proxyCookieRows + grpcRows + upstreamRows + tlsRows + tuningRows
 
   /// Rows by name; several where a name means different things in different blocks.
