@@ -210,6 +210,12 @@ static inline int64_t linux_write(int fd, const void *buffer, size_t count) {
 static inline int64_t linux_pwrite(int fd, const void *buffer, size_t count, int64_t offset) {
   return PORTICO_CALL(pwrite(fd, buffer, count, offset));
 }
+// Memory of zeros that takes no room before it is written; NULL if there is none.
+static inline void *linux_map(size_t count) {
+  void *memory = mmap(NULL, count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return memory == MAP_FAILED ? NULL : memory;
+}
+static inline void linux_unmap(void *memory, size_t count) { munmap(memory, count); }
 static inline int64_t linux_stat(const char *path, struct stat *result) { return PORTICO_CALL(stat(path, result)); }
 static inline int64_t linux_stat_at(int folder, const char *name, struct stat *result) {
   return PORTICO_CALL(fstatat(folder, name, result, AT_SYMLINK_NOFOLLOW));

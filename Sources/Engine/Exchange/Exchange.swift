@@ -105,6 +105,10 @@ final class Exchange {
   var admission = AdmissionStep.content
   /// The status that the steps so far refuse the request with; 0: none does.
   var refusal = 0
+  var requestLimitOutcome = LimitOutcome.none
+  var connectionLimitOutcome = LimitOutcome.none
+  /// What `limit_conn` counts this request by.
+  var countedConnections: [CountedConnection] = []
   /// WWW-Authenticate, once credentials were found missing or wrong.
   var challenge: Bytes?
   /// For steps that let the request wait.
@@ -190,6 +194,7 @@ final class Exchange {
     guard state != .idle else { return }
     if state == .waiting, let admissionTimer { loop.clearTimer(admissionTimer) }
     cancelUpstream()
+    if !countedConnections.isEmpty { leaveConnections() }
     core.accessLogs.write(self)
     state = .idle
     reset()
@@ -224,6 +229,8 @@ final class Exchange {
     requestID = nil
     realAddress = nil
     challenge = nil
+    requestLimitOutcome = .none
+    connectionLimitOutcome = .none
     if let openFile { openFile.release() }
     openFile = nil
     preconditionPage = nil
