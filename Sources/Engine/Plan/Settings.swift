@@ -63,7 +63,8 @@ struct TLSSettings {
   var certificates: [Word] = []
   var keys: [Word] = []
   var protocols: [String] = ["TLSv1.2", "TLSv1.3"]
-  var ciphers = "HIGH:!aNULL:!MD5"
+  /// nil: what the protocols take.
+  var ciphers: String?
   var prefersServerCiphers = false
   var confCommands: [(name: Word, value: Word)] = []
   var sessionTimeoutSeconds = 300

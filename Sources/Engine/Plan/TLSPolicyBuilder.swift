@@ -115,7 +115,10 @@ struct TLSPolicyBuilder {
   private func settingsAlone() -> TLSServerPolicy {
     var policy = TLSServerPolicy()
     policy.protocols = TLSProtocols(names: settings.protocols)
-    policy.ciphers = settings.ciphers
+    let isModern = policy.protocols.isDisjoint(with: [.tls10, .tls11])
+    policy.ciphers =
+      settings.ciphers
+      ?? (isModern ? TLSServerPolicy.standardCiphers : TLSServerPolicy.ciphersOfOldVersions)
     policy.preferServerCiphers = settings.prefersServerCiphers
     policy.confCommands = builder.commands(settings.confCommands)
     policy.sessionTimeoutSeconds = settings.sessionTimeoutSeconds
