@@ -7,7 +7,7 @@ extension Row {
   /// Every directive that exists.
   static let all: [Row] =
     mainRows + serverRows + coreRows + http2Rows + rewriteRows + splitRows + headerRows + gzipRows
-    + charsetRows + logRows
+    + charsetRows + substituteRows + listingRows + logRows
     + realIPRows + proxyRows + proxyCookieRows + grpcRows + upstreamRows + tlsRows + tuningRows
 
   /// Rows by name; several where a name means different things in different blocks.
