@@ -172,6 +172,7 @@ struct CoreSettings {
   var cachesFileErrors = false
   var resolver: ResolverSettings?
   var resolverTimeout: Milliseconds = 30_000
+  var listing = ListingSettings()
   var serverTokens = ServerTokens.off
   var errorPages: [ErrorPage] = []
   var recursiveErrorPages = false
