@@ -68,6 +68,8 @@ final class Exchange {
   var requestedUpgrade = false
   var body = RequestBody()
 
+  var counted = Counted.nothing
+
   // Scratch.
   var arena: Arena
   var values: [Bytes?] = []
@@ -187,6 +189,7 @@ final class Exchange {
     cancelUpstream()
     if !countedConnections.isEmpty { leaveConnections() }
     core.accessLogs.write(self)
+    countOut()
     state = .idle
     reset()
     forgetFormerPlan()
@@ -196,6 +199,7 @@ final class Exchange {
 
   /// Ends an exchange that was no request: nothing is logged.
   func abandon() {
+    countOut()
     state = .idle
     reset()
     core.exchanges.giveBack(handle)
