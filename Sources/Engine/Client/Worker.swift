@@ -40,6 +40,7 @@ struct WorkerShared: Sendable {
   var registry: PeerRegistry
   var control: (any ControlPort)?
   var hostName: String
+  var counters: CounterBlocks
   /// What the main thread of the process is told.
   var reports: Mailbox<WorkerReport>
 }
@@ -82,7 +83,7 @@ final class Worker {
     self.mailbox = mailbox
     core = WorkerCore(
       loop: loop, index: index, plan: plan, errorLog: shared.errorLog, registry: shared.registry,
-      control: shared.control, hostName: shared.hostName)
+      control: shared.control, hostName: shared.hostName, counters: shared.counters)
     housekeeping = loop.makeTimer()
     drainTimer = loop.makeTimer()
     try loop.poller.addReader(mailbox.wakeDescriptor, Handle(.mailbox, slot: 0), exclusive: false)
@@ -314,6 +315,7 @@ final class Worker {
       return
     }
     core.clientCount += 1
+    core.counters.countAccepted()
     client.open(fd, handle, peer, on: listen)
   }
 
@@ -335,6 +337,7 @@ final class Worker {
   private func clientClosed(_ handle: Handle) {
     clients.giveBack(handle)
     core.clientCount -= 1
+    core.counters.countClosed()
   }
 
   // --- the end ------------------------------------------------------------------------------------

@@ -213,7 +213,7 @@ extension WorkerProcess {
         index: index, plan: plan, listeners: listeners, logs: logNumbers,
         shared: WorkerShared(
           errorLog: errorLog(plan), registry: registry, control: control,
-          hostName: HostName.current, reports: reports), mailbox: mailbox)
+          hostName: HostName.current, counters: counters, reports: reports), mailbox: mailbox)
       mailboxes.add(mailbox, index)
       let handover = Handover(worker)
       let thread = Thread.start("worker-\(index)") {

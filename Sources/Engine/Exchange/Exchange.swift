@@ -70,6 +70,8 @@ final class Exchange {
   var requestedUpgrade = false
   var body = RequestBody()
 
+  var counted = Counted.nothing
+
   // Scratch.
   var arena: Arena
   var values: [Bytes?] = []
@@ -196,6 +198,7 @@ final class Exchange {
     cancelUpstream()
     if !countedConnections.isEmpty { leaveConnections() }
     core.accessLogs.write(self)
+    countOut()
     state = .idle
     reset()
     forgetFormerPlan()
@@ -205,6 +208,7 @@ final class Exchange {
 
   /// Ends an exchange that was no request: nothing is logged.
   func abandon() {
+    countOut()
     state = .idle
     reset()
     core.exchanges.giveBack(handle)

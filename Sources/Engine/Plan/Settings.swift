@@ -113,8 +113,9 @@ struct LocationSettings {
     if proxy.pass != nil { proxy.pass = nil }
     if grpc.pass != nil { grpc.pass = nil }
     if !core.tryFiles.isEmpty || core.isInternal || core.alias != nil
-      || core.tryFilesStatus != nil
+      || core.tryFilesStatus != nil || core.tellsStatus
     {
+      core.tellsStatus = false
       core.tryFiles = []
       core.tryFilesStatus = nil
       core.isInternal = false
@@ -177,6 +178,8 @@ struct CoreSettings {
   var errorPages: [ErrorPage] = []
   var recursiveErrorPages = false
   var isInternal = false
+  /// `stub_status`.
+  var tellsStatus = false
   var tryFiles: [TryFile] = []
   /// The status that `try_files` ends with (`=404`), if its last word is one.
   var tryFilesStatus: Int?

@@ -53,6 +53,7 @@ enum Variable: BitwiseCopyable {
 /// The variables that the proxy computes, by nginx's names.
 enum Builtin: String, CaseIterable {
   case args, binary_remote_addr, body_bytes_sent, bytes_sent, connection, connection_requests
+  case connections_active, connections_reading, connections_waiting, connections_writing
   case connection_time, content_length, content_type, document_root, document_uri, gzip_ratio, host
   case hostname, https, is_args, is_request_port, limit_rate, limit_conn_status, limit_req_status
   case msec, nginx_version, pid, pipe, proxy_protocol_addr
