@@ -256,6 +256,33 @@ import Testing
     try waitUntil("the log line") { door.site.text("access.log").contains("400 HTTP/2.0 h2c POST /app/ ") }
   }
 
+  @Test func takesAHostThatRepeatsTheAuthority() async throws {
+    let door = try await start(try echo())
+    let client = try H2Client(port: door.port(0))
+    try client.request(1, "/fixed", authority: "a.test:1", fields: [("host", "A.test:1")])
+    #expect(try client.response(1).body == Array("|a.test|/fixed".utf8))
+    try client.request(3, "/fixed", authority: "a.test", fields: [("host", "b.test")])
+    #expect(try client.response(3).status == 400)
+  }
+
+  @Test func refusesAFieldThatFitsNoBuffer() async throws {
+    let door = try await start(
+      try echo(), server: "client_header_buffer_size 256; large_client_header_buffers 4 512;")
+    let client = try H2Client(port: door.port(0))
+    let fits = String(repeating: "v", count: 512)
+    try client.request(1, "/fixed", fields: [("a", fits), ("b", fits)])
+    #expect(try client.response(1).status == 200)
+    try client.request(3, "/fixed", fields: [("a", fits + "v")])
+    #expect(try client.response(3).status == 400)
+  }
+
+  @Test func refusesHTTP2InPlainOnATLSPort() async throws {
+    let door = try await start(try echo())
+    let raw = try RawClient(port: door.port(1))
+    try raw.send(H2Frame.preface)
+    #expect(try String(decoding: raw.readToEnd(), as: UTF8.self).contains("400 "))
+  }
+
   @Test func refusesAPushPromiseAtItsFrameHeader() async throws {
     let door = try await start(try echo())
     let client = try H2Client(port: door.port(0))
