@@ -134,6 +134,7 @@ extension PlanBuilder {
     checkRecodings()
     attachLocationChecks()
     plan.main = main
+    plan.staples = staples
     plan.upstreams = upstreamOrder.compactMap { upstreams[$0] }
     for settings in plan.upstreams {
       plan.groups[settings.name] = UpstreamGroup(
