@@ -1,6 +1,7 @@
 // Linux system calls for Swift: each returns its value, or -errno, so that Swift never reads errno.
 #pragma once
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -210,6 +211,12 @@ static inline int64_t linux_write(int fd, const void *buffer, size_t count) {
 static inline int64_t linux_pwrite(int fd, const void *buffer, size_t count, int64_t offset) {
   return PORTICO_CALL(pwrite(fd, buffer, count, offset));
 }
+// Memory of zeros that takes no room before it is written; NULL if there is none.
+static inline void *linux_map(size_t count) {
+  void *memory = mmap(NULL, count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return memory == MAP_FAILED ? NULL : memory;
+}
+static inline void linux_unmap(void *memory, size_t count) { munmap(memory, count); }
 static inline int64_t linux_stat(const char *path, struct stat *result) { return PORTICO_CALL(stat(path, result)); }
 static inline int64_t linux_stat_at(int folder, const char *name, struct stat *result) {
   return PORTICO_CALL(fstatat(folder, name, result, AT_SYMLINK_NOFOLLOW));
@@ -224,6 +231,19 @@ static inline int64_t linux_open_name_at(int folder, const char *name, int is_fo
 // `result` has room for PATH_MAX bytes.
 static inline int64_t linux_real_path(const char *path, char *result) {
   return realpath(path, result) ? (int64_t)strlen(result) : -(int64_t)errno;
+}
+// Takes an open folder over; NULL if it is none.
+static inline void *linux_folder(int fd) { return fdopendir(fd); }
+static inline void linux_folder_close(void *folder) { closedir((DIR *)folder); }
+// The name of the next entry, good until the one after it; NULL behind the last. With the entry's
+// status, its link followed if it `follows` (or else of the link itself); `found` is 0 if there is none.
+static inline const char *linux_folder_next(void *folder, int follows, struct stat *status, int *found) {
+  struct dirent *entry = readdir((DIR *)folder);
+  if (!entry) return NULL;
+  int fd = dirfd((DIR *)folder);
+  *found = (follows && fstatat(fd, entry->d_name, status, 0) == 0)
+      || fstatat(fd, entry->d_name, status, AT_SYMLINK_NOFOLLOW) == 0;
+  return entry->d_name;
 }
 static inline int64_t linux_fstat(int fd, struct stat *result) { return PORTICO_CALL(fstat(fd, result)); }
 static inline int64_t linux_unlink(const char *path) { return PORTICO_CALL(unlink(path)); }

@@ -255,7 +255,7 @@ import Testing
         """)
     let door = try await Portico.start(site)
     let body = site.folder + "body"
-    FileManager.default.createFile(atPath: body, contents: Data(count: 16 << 20))
+    _ = FileManager.default.createFile(atPath: body, contents: Data(count: 16 << 20))
     let curl = try Command(
       ["curl", "-sS", "--http2-prior-knowledge", "-T", body, "http://127.0.0.1:\(door.port())/"],
       folder: site.folder)

@@ -7,6 +7,7 @@ import CLinux
 import HTTP
 
 /// One connection of a client.
+@safe
 final class ClientConnection {
   enum Phase {
     /// A PROXY protocol header has to come first.
@@ -14,7 +15,8 @@ final class ClientConnection {
     case peeking, handshaking, open, closed
   }
 
-  unowned(unsafe) let core: WorkerCore
+  // Safety: a worker's core outlives its connections.
+  private unowned(unsafe) let worker: WorkerCore
   let loop: Loop
   let timer: TimerWheel.ID
   private(set) var handle = Handle.none
@@ -34,7 +36,7 @@ final class ClientConnection {
   private var plan: Plan
 
   init(core: WorkerCore, library: H2Library) {
-    self.core = core
+    unsafe worker = core
     self.library = library
     loop = core.loop
     timer = core.loop.makeTimer()
@@ -42,6 +44,8 @@ final class ClientConnection {
     listen = plan.listens[0]
     address = listen.addresses[0]
   }
+
+  var core: WorkerCore { @inline(__always) get { unsafe worker } }
 
   /// Begins a life with an accepted socket.
   func open(_ fd: Int32, _ handle: Handle, _ peer: SocketAddress, on listen: ListenPlan) {
@@ -190,7 +194,7 @@ final class ClientConnection {
       let session = TLSSession(server: context, fd: transport.fd, resolver: core.nameResolver(address, of: plan))
     else { return close() }
     session.offersHTTP2 = address.speaksHTTP2
-    session.connection = facts
+    unsafe session.connection = facts
     transport.start(session)
     facts.tls = session
     phase = .handshaking

@@ -40,7 +40,7 @@ final class H2Library {
   func makeSession(for connection: H2Connection, _ memory: H2SessionMemory) -> OpaquePointer? {
     var session: OpaquePointer?
     let owner = unsafe Unmanaged.passUnretained(connection).toOpaque()
-    let result = memory.withAllocator { allocator in
+    let result = unsafe memory.withAllocator { allocator in
       unsafe nghttp2_session_server_new3(&session, callbacks, owner, options, &allocator)
     }
     guard result == 0 else { return nil }

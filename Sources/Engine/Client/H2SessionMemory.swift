@@ -95,7 +95,7 @@ final class H2SessionMemory {
 
   private func allocateZeroed(_ count: Int, _ size: Int) -> UnsafeMutableRawPointer? {
     let (byteCount, overflows) = count.multipliedReportingOverflow(by: size)
-    guard unsafe !overflows, byteCount == Self.pageByteCount, table == nil,
+    guard !overflows, byteCount == Self.pageByteCount, unsafe table == nil,
       let block = unsafe take(byteCount)
     else {
       return unsafe calloc(count, size)

@@ -42,6 +42,7 @@ struct WorkerShared: Sendable {
   var registry: PeerRegistry
   var control: (any ControlPort)?
   var hostName: String
+  var counters: CounterBlocks
   /// What the main thread of the process is told.
   var reports: Mailbox<WorkerReport>
 }
@@ -84,7 +85,7 @@ final class Worker {
     self.mailbox = mailbox
     core = WorkerCore(
       loop: loop, index: index, plan: plan, errorLog: shared.errorLog, registry: shared.registry,
-      control: shared.control, hostName: shared.hostName)
+      control: shared.control, hostName: shared.hostName, counters: shared.counters)
     housekeeping = loop.makeTimer()
     drainTimer = loop.makeTimer()
     try loop.poller.addReader(mailbox.wakeDescriptor, Handle(.mailbox, slot: 0), exclusive: false)
@@ -318,6 +319,7 @@ final class Worker {
       return
     }
     core.clientCount += 1
+    core.counters.countAccepted()
     client.open(fd, handle, peer, on: listen)
   }
 
@@ -339,6 +341,7 @@ final class Worker {
   private func clientClosed(_ handle: Handle) {
     clients.giveBack(handle)
     core.clientCount -= 1
+    core.counters.countClosed()
   }
 
   // --- the end ------------------------------------------------------------------------------------
@@ -381,6 +384,7 @@ extension Worker {
 /// A plan on its way to the thread that frees it: the one reference that is left.
 ///
 /// - Safety: a worker makes one of a plan that nobody else refers to, and forgets it.
+@safe
 struct RetiredPlan: @unchecked Sendable {
   private let reference: Unmanaged<Plan>
 

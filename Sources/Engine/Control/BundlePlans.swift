@@ -41,7 +41,7 @@ extension RecordedFiles: FileProvider {
   ) -> ConfigurationReading {
     let surroundings = PlanSurroundings(
       paths: bundle.options.planPaths, registry: Self.emptiedRegistry(),
-      ticketKeys: TLSTicketKeyRing(),
+      ticketKeys: TLSTicketKeyRing(), zones: LimitZones(),
       certificateChecks: checks, toleratesBrokenCertificates: isReload)
     let (reading, sources) = makePlan(bundle.options, self, surroundings)
     noteConfigurationFiles(sources.files.filter { $0.kind == .configuration }.map(\.path))
@@ -66,11 +66,11 @@ extension ReplayedFiles: FileProvider {
   func addresses(of host: String) -> [String] { bundle.hosts[host] ?? [] }
 
   /// Builds one plan for each worker thread.
-  func makePlans(_ registry: PeerRegistry, _ ticketKeys: TLSTicketKeyRing) throws(ApplyFailure)
-    -> [Plan]
-  {
+  func makePlans(
+    _ registry: PeerRegistry, _ ticketKeys: TLSTicketKeyRing, _ zones: LimitZones
+  ) throws(ApplyFailure) -> [Plan] {
     let surroundings = PlanSurroundings(
-      paths: bundle.options.planPaths, registry: registry, ticketKeys: ticketKeys,
+      paths: bundle.options.planPaths, registry: registry, ticketKeys: ticketKeys, zones: zones,
       toleratesBrokenCertificates: true)
     var plans: [Plan] = []
     repeat {

@@ -95,7 +95,7 @@ extension WorkerProcess {
     guard let fd = staged.bundle, let bundle = Bundle(descriptor: fd) else {
       throw ApplyFailure(["the bundle can't be read"])
     }
-    let plans = try ReplayedFiles(bundle).makePlans(registry, ticketKeys)
+    let plans = try ReplayedFiles(bundle).makePlans(registry, ticketKeys, limitZones)
     let table = listeners.merging(staged.listeners) { _, new in new }
     let assigned = try plans.enumerated().map { index, plan throws(ApplyFailure) in
       try sockets(for: plan, index, table)
@@ -213,7 +213,7 @@ extension WorkerProcess {
         index: index, plan: plan, listeners: listeners, logs: logNumbers,
         shared: WorkerShared(
           errorLog: errorLog(plan), registry: registry, control: control,
-          hostName: HostName.current, reports: reports), mailbox: mailbox)
+          hostName: HostName.current, counters: counters, reports: reports), mailbox: mailbox)
       mailboxes.add(mailbox, index)
       let handover = Handover(worker)
       let thread = Thread.start("worker-\(index)") {

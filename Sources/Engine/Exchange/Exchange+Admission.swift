@@ -1,5 +1,6 @@
 // What a request passes between its location and its content, in the order of nginx's phases:
 //
+//   requests (limit_req) ─► connections (limit_conn) ─►
 //   addresses (allow, deny), credentials (auth_basic) ─► verdict ─► refusal, or content
 //   └──────────── satisfy: all of them, or any ──────┘
 //
@@ -26,6 +27,8 @@ enum AdmissionVerdict {
 
 /// The steps, in order.
 enum AdmissionStep: UInt8, Comparable {
+  case requests, connections
+  /// Those that `satisfy` speaks of.
   case addresses, credentials
   /// What the steps before make together.
   case verdict
@@ -43,7 +46,7 @@ enum AdmissionStep: UInt8, Comparable {
 extension Exchange {
   /// Asks every step; the content answers if all of them let it.
   func admit() {
-    admission = .addresses
+    admission = .requests
     refusal = 0
     goOnAdmitting()
   }
@@ -96,6 +99,8 @@ extension Exchange {
 
   private func ask(_ step: AdmissionStep) -> AdmissionVerdict {
     switch step {
+    case .requests: limitRequests()
+    case .connections: limitConnections()
     case .addresses: judgeAddress()
     case .credentials: judgeCredentials()
     case .verdict: sumUp()

@@ -83,7 +83,7 @@ extension Exchange {
     if didSendHead {
       keepAlive = false
       state = .sending
-      if isFiltered { stopFiltering() }
+      if isFiltered { abandonBody() }
       stream.abort()
     } else {
       fail(status)

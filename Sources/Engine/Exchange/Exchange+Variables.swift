@@ -172,6 +172,10 @@ extension Exchange {
     case .content_length: return field(.contentLength)
     case .content_type: return value(of: .requestField, Bytes("content_type"))
     case .remote_user: return basicUser
+    case .connections_active, .connections_reading, .connections_waiting, .connections_writing:
+      return connectionsValue(name)
+    case .limit_conn_status: return connectionLimitOutcome.text
+    case .limit_req_status: return requestLimitOutcome.text
     case .limit_rate: return arena.decimal(limitRate)
     case .gzip_ratio: return gzipRatio
     case .document_root: return documentRoot

@@ -10,6 +10,7 @@
 import HTTP
 
 /// One request and its response.
+@safe
 final class Exchange {
   enum State {
     case idle
@@ -31,7 +32,8 @@ final class Exchange {
     case tunneling
   }
 
-  unowned(unsafe) let core: WorkerCore
+  // Safety: a worker's core outlives its exchanges.
+  private unowned(unsafe) let worker: WorkerCore
   let loop: Loop
   private(set) var handle = Handle.none
   private(set) var stream = ClientStream()
@@ -68,6 +70,8 @@ final class Exchange {
   var requestedUpgrade = false
   var body = RequestBody()
 
+  var counted = Counted.nothing
+
   // Scratch.
   var arena: Arena
   var values: [Bytes?] = []
@@ -103,6 +107,10 @@ final class Exchange {
   var admission = AdmissionStep.content
   /// The status that the steps so far refuse the request with; 0: none does.
   var refusal = 0
+  var requestLimitOutcome = LimitOutcome.none
+  var connectionLimitOutcome = LimitOutcome.none
+  /// What `limit_conn` counts this request by.
+  var countedConnections: [CountedConnection] = []
   /// WWW-Authenticate, once credentials were found missing or wrong.
   var challenge: Bytes?
   /// For steps that let the request wait.
@@ -130,7 +138,7 @@ final class Exchange {
   var locationIsValid = true
 
   init(core: WorkerCore) {
-    self.core = core
+    unsafe worker = core
     loop = core.loop
     plan = core.plan
     address = plan.listens[0].addresses[0]
@@ -138,6 +146,8 @@ final class Exchange {
     location = site.root
     arena = Arena(pool: core.loop.pool)
   }
+
+  var core: WorkerCore { @inline(__always) get { unsafe worker } }
 
   /// Begins a life: called when the first byte of a request is there.
   func start(handle: Handle, stream: ClientStream, _ plan: Plan) {
@@ -186,7 +196,9 @@ final class Exchange {
     guard state != .idle else { return }
     if state == .waiting, let admissionTimer { loop.clearTimer(admissionTimer) }
     cancelUpstream()
+    if !countedConnections.isEmpty { leaveConnections() }
     core.accessLogs.write(self)
+    countOut()
     state = .idle
     reset()
     forgetFormerPlan()
@@ -196,6 +208,7 @@ final class Exchange {
 
   /// Ends an exchange that was no request: nothing is logged.
   func abandon() {
+    countOut()
     state = .idle
     reset()
     core.exchanges.giveBack(handle)
@@ -220,6 +233,8 @@ final class Exchange {
     requestID = nil
     realAddress = nil
     challenge = nil
+    requestLimitOutcome = .none
+    connectionLimitOutcome = .none
     if let openFile { openFile.release() }
     openFile = nil
     preconditionPage = nil

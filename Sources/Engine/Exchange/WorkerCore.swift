@@ -13,6 +13,9 @@ final class WorkerCore {
   let errorLog: ErrorLog
   let registry: PeerRegistry
   fileprivate let control: (any ControlPort)?
+  /// What this thread counts, and what all of them do.
+  let counters: WorkerCounters
+  let allCounters: CounterBlocks
   private(set) var plan: Plan
   var exchanges = Slab<Exchange>(kind: .exchange)
   var upstreams: UpstreamPool
@@ -36,7 +39,8 @@ final class WorkerCore {
   private var serial: UInt64
 
   init(
-    loop: Loop, index: Int, plan: Plan, errorLog: ErrorLog, registry: PeerRegistry, control: (any ControlPort)?, hostName: String
+    loop: Loop, index: Int, plan: Plan, errorLog: ErrorLog, registry: PeerRegistry, control: (any ControlPort)?, hostName: String,
+    counters: CounterBlocks
   ) {
     self.loop = loop
     self.index = index
@@ -44,6 +48,8 @@ final class WorkerCore {
     self.errorLog = errorLog
     self.registry = registry
     self.control = control
+    allCounters = counters
+    self.counters = counters.block(index)
     clock = LogClock(wallMs: loop.wallTime)
     upstreams = UpstreamPool(loop: loop)
     h2Upstreams = H2UpstreamPool(loop: loop)

@@ -5,6 +5,13 @@ import HTTP
 
 /// The settings of a block that stand before its content.
 struct AdmissionSettings {
+  // --- how fast, how many -----------------------------------------------------------------------
+
+  var requestLimits: [RequestLimit] = []
+  var requestManner = LimitManner()
+  var connectionLimits: [ConnectionLimit] = []
+  var connectionManner = LimitManner()
+
   // --- for whom ---------------------------------------------------------------------------------
 
   /// `allow` and `deny` in the order in which they stand.
@@ -31,7 +38,9 @@ struct AdmissionSettings {
   /// Computes what follows from the directives of a block.
   mutating func settle() {
     addresses = addressRules.isEmpty ? nil : AddressRules(addressRules)
-    isActive = addresses != nil || realm != nil && userFile != nil
+    isActive =
+      addresses != nil || realm != nil && userFile != nil || !requestLimits.isEmpty
+      || !connectionLimits.isEmpty
   }
 }
 

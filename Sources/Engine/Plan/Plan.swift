@@ -17,6 +17,8 @@ final class Plan {
   var listens: [ListenPlan] = []
   var upstreams: [UpstreamSettings] = []
   var groups: [String: UpstreamGroup] = [:]
+  /// Keeps the zones of limits for as long as this plan lives.
+  var zoneLeases: [ZoneLease] = []
   /// What each variable slot is: nil where only `set` or a capture assigns it.
   var maps: [MapVariable?] = []
   var slotCount = 0

@@ -32,6 +32,7 @@ struct PlanSurroundings {
   var paths: PlanPaths
   var registry: PeerRegistry
   var ticketKeys: TLSTicketKeyRing
+  var zones: LimitZones
   var certificateChecks = CertificateChecks.none
   /// Whether a certificate that can't be used takes only its own site down (at a reload, and where the
   /// supervisor has checked before) instead of the whole configuration.
@@ -53,6 +54,9 @@ final class PlanBuilder {
   var references: [UpstreamReference] = []
   var formats: [String: LogFormat] = [:]
   var matches: [String: MatchSettings] = [:]
+  /// Zones of limits by name, and what keeps them.
+  var limitZones: [String: LimitZoneSettings] = [:]
+  var zoneLeases: [ZoneLease] = []
   var logPaths: Set<String> = []
   var logBuffering: [String: LogBuffering] = [:]
   var temporaryPaths: Set<String> = []

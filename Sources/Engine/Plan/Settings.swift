@@ -115,8 +115,9 @@ struct LocationSettings {
     if proxy.pass != nil { proxy.pass = nil }
     if grpc.pass != nil { grpc.pass = nil }
     if !core.tryFiles.isEmpty || core.isInternal || core.alias != nil
-      || core.tryFilesStatus != nil
+      || core.tryFilesStatus != nil || core.tellsStatus
     {
+      core.tellsStatus = false
       core.tryFiles = []
       core.tryFilesStatus = nil
       core.isInternal = false
@@ -174,10 +175,13 @@ struct CoreSettings {
   var cachesFileErrors = false
   var resolver: ResolverSettings?
   var resolverTimeout: Milliseconds = 30_000
+  var listing = ListingSettings()
   var serverTokens = ServerTokens.off
   var errorPages: [ErrorPage] = []
   var recursiveErrorPages = false
   var isInternal = false
+  /// `stub_status`.
+  var tellsStatus = false
   var tryFiles: [TryFile] = []
   /// The status that `try_files` ends with (`=404`), if its last word is one.
   var tryFilesStatus: Int?
