@@ -78,7 +78,7 @@ private func openssl(_ words: String, _ site: Site) throws {
 
   @Test func refusesAFileThatIsNoResponse() throws {
     for (settings, message) in [
-      ("ssl_stapling on;", "\"ssl_stapling\" needs \"ssl_stapling_file\""),
+      ("ssl_stapling_responder https://a/;", "takes an \"http://\" URL, not \"https://a/\""),
       ("ssl_stapling on; ssl_stapling_file a.test.crt;", "holds no successful OCSP response in DER"),
     ] {
       let site = try Site(

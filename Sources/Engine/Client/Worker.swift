@@ -22,6 +22,8 @@ enum WorkerMessage: Sendable {
   case passwordChecked(CredentialDigest, isRight: Bool)
   /// Certificates to exchange for newer ones.
   case renewed([CertificateRenewal])
+  /// What an OCSP responder said.
+  case stapled(OCSPQuestion, StapleOutcome)
   /// Write out buffered log lines.
   case flushLogs
   /// Close listening sockets that no thread polls any more.
@@ -179,6 +181,8 @@ final class Worker {
       case .passwordChecked(let digest, let isRight):
         core.onPasswordChecked(digest, isRight: isRight)
       case .renewed(let renewals): core.plan.renew(renewals)
+      case .stapled(let question, let outcome):
+        core.plan.staples.take(question, outcome, now: Int(Clock.wall / 1000))
       case .flushLogs: core.accessLogs.flush(now: loop.now)
       case .close(let sockets): close(sockets)
       }

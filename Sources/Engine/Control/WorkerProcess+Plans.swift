@@ -257,6 +257,10 @@ struct ControlNews: ControlSink {
     mailboxes.post(message, to: request.worker)
   }
 
+  func stapled(_ question: OCSPQuestion, _ outcome: StapleOutcome) {
+    mailboxes.post(.stapled(question, outcome))
+  }
+
   func passwordChecked(_ job: PasswordJob, isRight: Bool) {
     mailboxes.post(.passwordChecked(job.digest, isRight: isRight), to: job.worker)
   }
@@ -285,6 +289,8 @@ final class WorkerMailboxes: Sendable {
 }
 
 extension ControlThread: ControlPort {
+  func fetchStaple(_ question: OCSPQuestion) { post(.staple(question)) }
+
   func resolve(_ name: String, _ settings: ResolverSettings, token: UInt64, worker: Int) {
     post(.resolve(ResolveRequest(name: name, resolver: settings, token: token, worker: worker)))
   }

@@ -58,6 +58,7 @@ final class WorkerCore {
     self.hostName = store.append(hostName)
     acceptTimer = loop.makeTimer()
     serial = 0
+    plan.staples.port = control
   }
 
   /// Lets `plan` hold for whatever begins from here on.
@@ -65,6 +66,7 @@ final class WorkerCore {
     accessLogs.install(logs, plan.logBuffering, now: loop.now)
     errorLogs = [:]
     self.plan = plan
+    plan.staples.port = control
   }
 
   /// What chooses the certificates of an address. Made when it is first asked for, so that taking a
@@ -137,7 +139,7 @@ extension WorkerCore {
 }
 
 /// The way from a worker to the threads that work for all of them.
-protocol ControlPort: Sendable {
+protocol ControlPort: StaplePort {
   /// Has a password checked; the worker gets `WorkerMessage.passwordChecked`. False: it won't.
   func check(_ job: PasswordJob) -> Bool
   /// Asks for the addresses of `name`; the worker gets `WorkerMessage.resolved` with `token`.

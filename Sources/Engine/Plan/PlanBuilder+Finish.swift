@@ -135,6 +135,7 @@ extension PlanBuilder {
     checkRecodings()
     attachLocationChecks()
     plan.main = main
+    plan.staples = staples
     plan.zoneLeases = zoneLeases
     plan.upstreams = upstreamOrder.compactMap { upstreams[$0] }
     for settings in plan.upstreams {

@@ -81,6 +81,8 @@ struct TLSSettings {
   var takesEarlyData = false
   var staples = false
   var stapleFile: Word?
+  var stapleResponder: OCSPQuestion.Responder?
+  var verifiesStaples = false
   var curves: String?
   var dhparam: Word?
   var passwords: Word?
