@@ -39,7 +39,7 @@ final class H2Stream: ClientStream {
   private var isDeferred = false
   /// Interim heads that the library has not written yet.
   var interimCount = 0
-  private var isBodyEnded = false
+  var isBodyEnded = false
   private(set) var didEndResponse = false
   private var sentCount = 0
   private var sentBodyCount = 0
@@ -123,6 +123,7 @@ final class H2Stream: ClientStream {
 
   /// Acts on what the library's callbacks noted.
   func settle() {
+    if goesOnUnheard { return dropQueued() }
     if isClosed || didEndResponse || isAborted { return end() }
     if isHeadComplete && !isBegun { return begin() }
     if bodyArrived {
@@ -167,7 +168,7 @@ final class H2Stream: ClientStream {
     dropQueue()
   }
 
-  private func dropQueue() {
+  func dropQueue() {
     h2.queuedByteCount -= queue.memoryCount
     queue.removeAll(&h2.client.output, loop.pool)
   }
@@ -180,7 +181,7 @@ final class H2Stream: ClientStream {
 
   func onClose(_ code: UInt32) {
     isClosed = true
-    if isUnderWay { exchange?.log(.info, "client closed stream while its response was under way") }
+    if isUnderWay && !goesOnUnheard { exchange?.log(.info, "client closed stream while its response was under way") }
     h2.touch(self)
   }
 
@@ -236,6 +237,7 @@ final class H2Stream: ClientStream {
   }
 
   override func abort() {
+    if isClosed { return finishUnheard() }
     let isForeign = exchange?.response.status == 444 || exchange?.response.status == 499
     reset(isForeign ? NGHTTP2_CANCEL : NGHTTP2_INTERNAL_ERROR)
   }
@@ -307,6 +309,7 @@ final class H2Stream: ClientStream {
 
   override func endBody() {
     isBodyEnded = true
+    if isClosed { return finishUnheard() }
     guard hasBodyProvider else { return }
     resume()
   }

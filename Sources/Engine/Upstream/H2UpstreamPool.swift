@@ -37,13 +37,16 @@ struct H2UpstreamPool: ~Copyable {
   /// The number of open connections, idle ones included.
   var count: Int { slab.count }
 
-  /// The connections of `upstream`; they survive reloads.
+  /// The connections of `upstream`; they survive reloads. Without an `upstream` block, which is
+  /// where `keepalive` stands, a connection ends with its last stream.
   mutating func list(of upstream: UpstreamSettings) -> H2UpstreamList {
+    var keepalive = upstream.keepalive
+    if upstream.isImplied { keepalive.connectionCount = 0 }
     if let list = lists[upstream.name] {
-      list.keepalive = upstream.keepalive
+      list.keepalive = keepalive
       return list
     }
-    let list = H2UpstreamList(upstream.keepalive)
+    let list = H2UpstreamList(keepalive)
     lists[upstream.name] = list
     return list
   }
