@@ -86,6 +86,25 @@ import Testing
     #expect(try client.read(count: 9)[3] == 4)
   }
 
+  /// nginx serves clients without SETTINGS; an answer to what they didn't send would be an error.
+  @Test(arguments: [false, true])
+  func acknowledgesSettingsThatCame(_ came: Bool) async throws {
+    let door = try await start(try echo())
+    let client = try RawClient(port: door.port(0))
+    try client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    if came { try client.send(H2Client.frame(.settings)) }
+    try client.send(H2Client.frame(.ping, payload: [UInt8](repeating: 7, count: 8)))
+    var kinds: [UInt8] = []
+    var acknowledgements = 0
+    while kinds.last != H2Frame.Kind.ping.rawValue {
+      let head = try client.read(count: 9)
+      _ = try client.read(count: H2Frame.length(head: head))
+      kinds.append(head[3])
+      if head[3] == H2Frame.Kind.settings.rawValue && head[4] == 1 { acknowledgements += 1 }
+    }
+    #expect(acknowledgements == (came ? 1 : 0))
+  }
+
   @Test func offersHTTP2OnlyWhereItIsOn() async throws {
     let site = try Site(
       config: """

@@ -39,7 +39,7 @@ final class H2Stream: ClientStream {
   private var isDeferred = false
   /// Interim heads that the library has not written yet.
   var interimCount = 0
-  private var isBodyEnded = false
+  var isBodyEnded = false
   private(set) var didEndResponse = false
   private var sentCount = 0
   private var sentBodyCount = 0
@@ -124,6 +124,7 @@ final class H2Stream: ClientStream {
 
   /// Acts on what the library's callbacks noted.
   func settle() {
+    if goesOnUnheard { return dropQueued() }
     if isClosed || didEndResponse || isAborted { return end() }
     if isHeadComplete && !isBegun { return begin() }
     if bodyArrived {
@@ -173,7 +174,7 @@ final class H2Stream: ClientStream {
     dropQueue()
   }
 
-  private func dropQueue() {
+  func dropQueue() {
     h2.queuedByteCount -= queue.memoryCount
     queue.removeAll(&h2.client.output, loop.pool)
   }
@@ -186,7 +187,7 @@ final class H2Stream: ClientStream {
 
   func onClose(_ code: UInt32) {
     isClosed = true
-    if isUnderWay { exchange?.log(.info, "client closed stream while its response was under way") }
+    if isUnderWay && !goesOnUnheard { exchange?.log(.info, "client closed stream while its response was under way") }
     h2.touch(self)
   }
 
@@ -242,6 +243,7 @@ final class H2Stream: ClientStream {
   }
 
   override func abort() {
+    if isClosed { return finishUnheard() }
     let isForeign = exchange?.response.status == 444 || exchange?.response.status == 499
     reset(isForeign ? NGHTTP2_CANCEL : NGHTTP2_INTERNAL_ERROR)
   }
@@ -313,6 +315,7 @@ final class H2Stream: ClientStream {
 
   override func endBody() {
     isBodyEnded = true
+    if isClosed { return finishUnheard() }
     guard hasBodyProvider else { return }
     resume()
   }
