@@ -47,8 +47,8 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(name: "HTTPTests", dependencies: ["HTTP"]),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"], exclude: ["Goldens"]),
-    .testTarget(name: "EngineTests", dependencies: ["Engine"]),
-    .testTarget(name: "EndToEndTests"),
+    .testTarget(name: "EngineTests", dependencies: ["Engine", "CNGHTTP2"]),
+    .testTarget(name: "EndToEndTests", dependencies: ["CZlib"]),
     .testTarget(name: "TidyTests"),
   ]
 )

@@ -1,11 +1,13 @@
 // Linux system calls for Swift: each returns its value, or -errno, so that Swift never reads errno.
 #pragma once
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <grp.h>
 #include <limits.h>
+#include <malloc.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -75,6 +77,14 @@ static inline int64_t linux_epoll_wait(int poller, struct epoll_event *events, i
 static const uint32_t LINUX_EPOLL_IN = EPOLLIN, LINUX_EPOLL_OUT = EPOLLOUT, LINUX_EPOLL_ERR = EPOLLERR,
                       LINUX_EPOLL_HUP = EPOLLHUP, LINUX_EPOLL_RDHUP = EPOLLRDHUP,
                       LINUX_EPOLL_ET = EPOLLET, LINUX_EPOLL_EXCLUSIVE = EPOLLEXCLUSIVE;
+
+// --- memory --------------------------------------------------------------------------------------
+
+// Private zeroed pages, which cost nothing until they are written to; NULL if there are none.
+static inline void *linux_map_pages(size_t byte_count) {
+  void *start = mmap(NULL, byte_count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return start == MAP_FAILED ? NULL : start;
+}
 
 // --- sockets -------------------------------------------------------------------------------------
 
@@ -222,6 +232,19 @@ static inline int64_t linux_open_name_at(int folder, const char *name, int is_fo
 static inline int64_t linux_real_path(const char *path, char *result) {
   return realpath(path, result) ? (int64_t)strlen(result) : -(int64_t)errno;
 }
+// Takes an open folder over; NULL if it is none.
+static inline void *linux_folder(int fd) { return fdopendir(fd); }
+static inline void linux_folder_close(void *folder) { closedir((DIR *)folder); }
+// The name of the next entry, good until the one after it; NULL behind the last. With the entry's
+// status, its link followed if it `follows` (or else of the link itself); `found` is 0 if there is none.
+static inline const char *linux_folder_next(void *folder, int follows, struct stat *status, int *found) {
+  struct dirent *entry = readdir((DIR *)folder);
+  if (!entry) return NULL;
+  int fd = dirfd((DIR *)folder);
+  *found = (follows && fstatat(fd, entry->d_name, status, 0) == 0)
+      || fstatat(fd, entry->d_name, status, AT_SYMLINK_NOFOLLOW) == 0;
+  return entry->d_name;
+}
 static inline int64_t linux_fstat(int fd, struct stat *result) { return PORTICO_CALL(fstat(fd, result)); }
 static inline int64_t linux_unlink(const char *path) { return PORTICO_CALL(unlink(path)); }
 static inline int64_t linux_rename(const char *from, const char *to) { return PORTICO_CALL(rename(from, to)); }
@@ -230,6 +253,8 @@ static inline int64_t linux_readlink(const char *path, char *buffer, size_t coun
   return PORTICO_CALL(readlink(path, buffer, count));
 }
 static inline int64_t linux_ftruncate(int fd, int64_t length) { return PORTICO_CALL(ftruncate(fd, length)); }
+// Gives memory that is free in the heap back to the system. Takes milliseconds for a large heap.
+static inline void linux_trim_heap(void) { malloc_trim(0); }
 static inline int64_t linux_memfd(const char *name) { return PORTICO_CALL(memfd_create(name, MFD_CLOEXEC)); }
 static inline int64_t linux_lseek(int fd, int64_t offset, int whence) { return PORTICO_CALL(lseek(fd, offset, whence)); }
 static inline int64_t linux_set_close_on_exec(int fd, int on) {

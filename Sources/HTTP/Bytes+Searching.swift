@@ -137,6 +137,9 @@ extension Bytes {
   @inlinable
   public func contains(_ needle: Bytes) -> Bool { firstIndex(of: needle) != nil }
 
+  /// Whether the bytes are a token (RFC 9110 §5.6.2).
+  public var isToken: Bool { !isEmpty && CharacterSet.token.containsAll(self) }
+
   /// The bytes without spaces and tabs around them (OWS of RFC 9110 §5.6.3).
   @inlinable
   public var trimmed: Bytes {

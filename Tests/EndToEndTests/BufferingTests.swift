@@ -5,7 +5,7 @@ import Foundation
 import Testing
 
 /// What `process` keeps in memory.
-private func residentKilobytes(_ process: Int32) throws -> Int {
+func residentKilobytes(_ process: Int32) throws -> Int {
   let status = try String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)
   let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") } ?? ""
   return Int(line.filter(\.isNumber)) ?? 0

@@ -9,12 +9,14 @@
 import HTTP
 
 /// The HTTP/1 side of a connection; the client stream of its exchanges, one at a time.
+@safe
 final class H1Connection: ClientStream {
   enum State { case waiting, head, exchanging, discarding, lingering, closed }
   /// What the client has to do in time: send more of a body, or make room for what was sent.
   enum Awaited { case nothing, body, room }
 
-  unowned(unsafe) let client: ClientConnection
+  // Safety: a connection owns its HTTP/1 side.
+  private unowned(unsafe) let owner: ClientConnection
   let loop: Loop
   var state = State.closed
   var exchange: Exchange?
@@ -42,9 +44,11 @@ final class H1Connection: ClientStream {
   var nextKeepalive: Milliseconds = 0
 
   init(_ client: ClientConnection) {
-    self.client = client
+    unsafe owner = client
     loop = client.loop
   }
+
+  var client: ClientConnection { @inline(__always) get { unsafe owner } }
 
   override var connection: ConnectionFacts { client.facts }
   override var queuedByteCount: Int { client.output.memoryCount }
@@ -54,7 +58,6 @@ final class H1Connection: ClientStream {
   /// Begins a life.
   func open() {
     state = .waiting
-    client.output.sentCount = 0
     isTunnel = false
     isBodyComplete = true
     resetForRequest()
@@ -115,6 +118,8 @@ final class H1Connection: ClientStream {
     switch state {
     case .waiting, .head:
       if input?.isEmpty == false || client.transport.isReadable { receiveHead() }
+    // A body whose end brought no bytes: nothing is left to be flushed that would tell.
+    case .exchanging where isResponseEnded && client.output.isEmpty: client.flush()
     default: if client.transport.isReadable { onReadable() }
     }
   }
@@ -351,6 +356,8 @@ final class H1Connection: ClientStream {
 
   override func abort() {
     keepsAlive = false
+    // The reset that shows the end to be none must not take what came before it along.
+    if endsByClose { _ = client.output.flush(&client.transport, loop.pool) }
     if client.output.isEmpty || endsByClose || exchange?.response.status == 444 {
       client.close(reset: endsByClose && exchange?.didSendHead == true)
     } else {

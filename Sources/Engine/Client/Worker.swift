@@ -133,6 +133,7 @@ final class Worker {
       guard let connection = core.upstreams.connection(handle) else { return }
       core.exchanges.object(connection.exchange)?.onUpstreamEvent(connection, [])
     case .h2Upstream: core.onStreamsResumed(handle)
+    case .pipeline: core.exchanges.object(handle)?.onPipelineResume()
     case .listener: _ = accept(handle.slot)
     default: break
     }
@@ -153,6 +154,7 @@ final class Worker {
     case .exchange: core.exchanges.object(handle)?.onStreamTimeout()
     case .admission: core.exchanges.object(handle)?.onAdmissionTimeout()
     case .pacer: core.exchanges.object(handle)?.onPaceTimeout()
+    case .pipeline: core.exchanges.object(handle)?.onFlushTimeout()
     case .logs:
       core.accessLogs.flushDue(now: loop.now)
       if !retired.isEmpty { releaseRetired() }
@@ -378,6 +380,7 @@ extension Worker {
 /// A plan on its way to the thread that frees it: the one reference that is left.
 ///
 /// - Safety: a worker makes one of a plan that nobody else refers to, and forgets it.
+@safe
 struct RetiredPlan: @unchecked Sendable {
   private let reference: Unmanaged<Plan>
 

@@ -36,11 +36,13 @@ extension RecordedFiles: FileProvider {
   /// Reads the configuration from the disk. The plan is to be gone before the next reading.
   ///
   /// At a reload a certificate that can't be used is no reason to refuse: its site alone is down.
-  func readConfiguration(isReload: Bool = false) -> ConfigurationReading {
+  func readConfiguration(
+    isReload: Bool = false, checks: CertificateChecks = .doubtful
+  ) -> ConfigurationReading {
     let surroundings = PlanSurroundings(
       paths: bundle.options.planPaths, registry: Self.emptiedRegistry(),
       ticketKeys: TLSTicketKeyRing(), zones: LimitZones(),
-      checksCertificates: true, toleratesBrokenCertificates: isReload)
+      certificateChecks: checks, toleratesBrokenCertificates: isReload)
     let (reading, sources) = makePlan(bundle.options, self, surroundings)
     noteConfigurationFiles(sources.files.filter { $0.kind == .configuration }.map(\.path))
     return reading

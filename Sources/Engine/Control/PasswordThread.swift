@@ -54,7 +54,7 @@ final class PasswordThread: Sendable {
 extension Bytes {
   @unsafe
   fileprivate init(_ buffer: UnsafeBufferPointer<UInt8>) {
-    guard let base = unsafe buffer.baseAddress else {
+    guard let base = buffer.baseAddress else {
       self.init()
       return
     }

@@ -86,6 +86,12 @@ extension WorkerProcess {
   }
 
   private func takeUp(_ generation: Int) throws(ApplyFailure) {
+    // The bundle and the tree of the configuration are gone by then.
+    defer { linux_trim_heap() }
+    try takeUpBundle(generation)
+  }
+
+  private func takeUpBundle(_ generation: Int) throws(ApplyFailure) {
     guard let fd = staged.bundle, let bundle = Bundle(descriptor: fd) else {
       throw ApplyFailure(["the bundle can't be read"])
     }

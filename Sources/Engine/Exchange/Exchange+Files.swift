@@ -13,6 +13,12 @@ extension Exchange {
     guard method == .get || method == .head || method == .post else { return fail(405) }
     guard let path = safeFilePath(for: uri, in: location) else { return fail(404) }
     let settings = location.settings.core.value
+    if location.settings.filters.value.precompressed != .off, method != .post,
+      let file = openPrecompressed(path)
+    {
+      response.add(Bytes("Content-Encoding"), Bytes("gzip"), .contentEncoding)
+      return send(file, settings)
+    }
     switch core.fileCaches[settings.fileCache].open(path: path, policy: filePolicy(path), now: loop.now) {
     case .directory:
       let target = concatenate(uri, Bytes("/"))
@@ -27,7 +33,25 @@ extension Exchange {
     }
   }
 
-  private func failFile(_ error: SystemError, _ path: Bytes) {
+  /// `gzip_static`: the compressed file beside the one at `path`, if the client is to have it.
+  private func openPrecompressed(_ path: Bytes) -> CachedFile? {
+    let filters = location.settings.filters.value
+    let isWanted = filters.precompressed == .always || acceptsGzip(filters.gzip)
+    let varies = filters.precompressed == .on && filters.gzip.varies
+    guard isWanted || varies else { return nil }
+    let compressed = concatenate(path, Bytes(".gz"))
+    let cache = location.settings.core.value.fileCache
+    guard
+      case .file(let file) = core.fileCaches[cache].open(
+        path: compressed, policy: filePolicy(compressed), now: loop.now)
+    else { return nil }
+    if varies { addVary() }
+    if isWanted { return file }
+    file.release()
+    return nil
+  }
+
+  func failFile(_ error: SystemError, _ path: Bytes) {
     switch error.code {
     case ENOENT, ENOTDIR, ENAMETOOLONG:
       if location.settings.core.value.logsNotFound {
@@ -50,6 +74,10 @@ extension Exchange {
   private func serveIndex() {
     guard method == .get || method == .head || method == .post else { return fail(405) }
     guard let folder = safeFilePath(for: uri, in: location) else { return fail(404) }
+    let listing = location.settings.core.value.listing
+    if listing.picksRandomly, let name = randomFile(folder) {
+      return redirectInternally(to: concatenate(uri, name), arguments: nil)
+    }
     for name in location.settings.core.value.index {
       let file = evaluate(name)
       if file.hasPrefix(Bytes("/")) { return redirectInternally(to: file, arguments: nil) }
@@ -63,6 +91,7 @@ extension Exchange {
       }
       return fail(404)
     }
+    if listing.isOn { return serveListing(of: folder, listing) }
     log(.error, "directory index of \"\(folder.string)\" is forbidden")
     fail(403)
   }
@@ -114,7 +143,7 @@ extension Exchange {
     if settings.etag { response.add(Bytes("ETag"), file.etag, .etag) }
     use(file)
     filterHead()
-    if let range = field(.range), settings.maxRanges > 0, response.status == 200 {
+    if let range = field(.range), response.acceptsRanges, response.status == 200 {
       if applyRange(range, file, settings) { return }
     }
     sendHead()

@@ -21,7 +21,10 @@ extension Exchange {
       response.add(Bytes("WWW-Authenticate"), challenge, FieldName.lookup(Bytes("www-authenticate")))
     }
     if isHead || response.status == 204 || response.status == 304 { response.hasBody = false }
+    guard mayFilter else { return applyHeaders() }
+    let unfiltered = unfilteredHead()
     applyHeaders()
+    chooseFilters(unfiltered)
   }
 
   /// The second half: hands the head to the stream.
@@ -33,6 +36,7 @@ extension Exchange {
 
   func sendBody(_ bytes: Bytes) {
     guard !bytes.isEmpty, response.hasBody else { return }
+    if isFiltered { return filter(.bytes(bytes)) }
     bodyByteCount += bytes.count
     if isPaced { return pace(.bytes(bytes)) }
     stream.sendBody(bytes)
@@ -40,6 +44,13 @@ extension Exchange {
 
   func sendBody(_ buffer: Buffer) {
     guard !buffer.isEmpty, response.hasBody else { return loop.pool.giveBack(buffer) }
+    if isFiltered { return filter(.buffer(buffer)) }
+    handOver(buffer)
+  }
+
+  /// Hands body bytes on as the client gets them.
+  func handOver(_ buffer: Buffer) {
+    if buffer.isEmpty { return loop.pool.giveBack(buffer) }
     bodyByteCount += buffer.count
     if isPaced { return pace(.buffer(buffer)) }
     stream.sendBody(buffer)
@@ -47,6 +58,7 @@ extension Exchange {
 
   func sendBody(_ file: OpenFile, offset: Int64, count: Int) {
     guard count > 0, response.hasBody else { return }
+    if isFiltered { return filter(.file(file, offset: offset, count: count)) }
     bodyByteCount += count
     if isPaced { return pace(.file(file, offset: offset, count: count)) }
     stream.sendBody(file, offset: offset, count: count)
@@ -55,6 +67,12 @@ extension Exchange {
   /// Says that the response is complete; the stream finishes the exchange when it is sent.
   func completeResponse() {
     state = .sending
+    if isFiltered { return endFiltered() }
+    finishBody()
+  }
+
+  /// The last body byte was handed on.
+  func finishBody() {
     if isPaced && holdsPacedBytes { return }
     completeTrailers()
     stream.endBody()
@@ -65,6 +83,7 @@ extension Exchange {
     if didSendHead {
       keepAlive = false
       state = .sending
+      if isFiltered { abandonBody() }
       stream.abort()
     } else {
       fail(status)

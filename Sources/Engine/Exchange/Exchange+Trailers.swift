@@ -56,6 +56,7 @@ extension Exchange {
     if !ignored.contains(.xAccelBuffering), let order = upstreamField(.xAccelBuffering) {
       if order.equalsIgnoringCase(Bytes("no")) { attempt.isUnbuffered = true }
     }
+    if !ignored.contains(.xAccelCharset) { charsetOrder = upstreamField(.xAccelCharset) }
     if !ignored.contains(.xAccelLimitRate), let order = upstreamField(.xAccelLimitRate) {
       if let rate = order.decimal { setLimitRate(rate) }
     }

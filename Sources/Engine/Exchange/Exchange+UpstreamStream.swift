@@ -181,7 +181,7 @@ extension Exchange {
         return
       }
       let allowance = readAllowance()
-      if allowance == 0 { return }
+      if allowance == 0 { return passPauseOn() }
       if let piece = stream.takeInput(allowance, loop.pool) {
         countReceived(piece.count)
         stream.session?.consume(stream, piece.count)
@@ -191,7 +191,8 @@ extension Exchange {
       }
       if stream.hasEnded { return completeStream(stream) }
       if stream.failure != nil { return failStream(stream) }
-      return awaitProgress()
+      awaitProgress()
+      return passPauseOn()
     }
     guard attempt.number == number, let stream = attempt.stream else { return }
     stream.session?.touch(stream)

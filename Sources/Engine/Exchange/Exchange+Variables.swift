@@ -177,6 +177,7 @@ extension Exchange {
     case .limit_conn_status: return connectionLimitOutcome.text
     case .limit_req_status: return requestLimitOutcome.text
     case .limit_rate: return arena.decimal(limitRate)
+    case .gzip_ratio: return gzipRatio
     case .document_root: return documentRoot
     case .realpath_root: return realPath(documentRoot)
     case .request_filename: return filePath(for: uri, in: location)

@@ -10,6 +10,7 @@
 import HTTP
 
 /// One request and its response.
+@safe
 final class Exchange {
   enum State {
     case idle
@@ -31,7 +32,8 @@ final class Exchange {
     case tunneling
   }
 
-  unowned(unsafe) let core: WorkerCore
+  // Safety: a worker's core outlives its exchanges.
+  private unowned(unsafe) let worker: WorkerCore
   let loop: Loop
   private(set) var handle = Handle.none
   private(set) var stream = ClientStream()
@@ -86,7 +88,7 @@ final class Exchange {
   var isErrorPage = false
   /// The status of the error that an error page stands for.
   var errorStatus = 0
-  /// Body bytes given to the stream.
+  /// Body bytes given to the stream, as stages made them.
   var bodyByteCount = 0
   /// Bytes a second; what the location says counts only if nothing set this before.
   var limitRate = 0
@@ -94,6 +96,11 @@ final class Exchange {
   /// Body bytes go through `pacer`.
   var isPaced = false
   var pacer: Pacer?
+  /// Body bytes go through the stages of `pipeline`.
+  var isFiltered = false
+  var pipeline: BodyPipeline?
+  /// X-Accel-Charset: the charset that the upstream wants its response to have.
+  var charsetOrder: Bytes?
 
   // What stands before the content.
   /// The step that is asked next.
@@ -135,7 +142,7 @@ final class Exchange {
   var locationIsValid = true
 
   init(core: WorkerCore) {
-    self.core = core
+    unsafe worker = core
     loop = core.loop
     plan = core.plan
     address = plan.listens[0].addresses[0]
@@ -143,6 +150,8 @@ final class Exchange {
     location = site.root
     arena = Arena(pool: core.loop.pool)
   }
+
+  var core: WorkerCore { @inline(__always) get { unsafe worker } }
 
   /// Begins a life: called when the first byte of a request is there.
   func start(handle: Handle, stream: ClientStream, _ plan: Plan) {
@@ -252,6 +261,8 @@ final class Exchange {
     limitRate = 0
     isLimitRateSet = false
     if isPaced { stopPacing() }
+    if let pipeline, !pipeline.isEmpty { stopFiltering() }
+    charsetOrder = nil
     method = .get
     upstreamLog.reset()
     attempt.resetResponse()

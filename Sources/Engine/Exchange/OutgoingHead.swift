@@ -64,6 +64,12 @@ struct OutgoingHead: ~Copyable {
   /// Removes every field of that name.
   mutating func remove(_ token: FieldName) { fields.removeAll { $0.token == token } }
 
+  /// Gives the fields of that name another value; nil removes them.
+  mutating func replace(_ token: FieldName, _ value: Bytes?) {
+    guard let value else { return remove(token) }
+    for index in fields.indices where fields[index].token == token { fields[index].value = value }
+  }
+
   func first(_ token: FieldName) -> Bytes? {
     for field in fields where field.token == token { return field.value }
     return nil

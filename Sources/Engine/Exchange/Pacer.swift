@@ -58,10 +58,13 @@ final class Pacer {
 }
 
 extension Exchange {
-  /// Bytes of the response that the client has not taken, those that wait here included.
+  /// Bytes of the response that the client has not taken, those that wait here and before stages
+  /// included.
   var waitingByteCount: Int {
-    guard isPaced, let pacer else { return stream.unsentByteCount }
-    return stream.unsentByteCount + pacer.queue.byteCount
+    var count = stream.unsentByteCount
+    if isPaced, let pacer { count += pacer.queue.byteCount }
+    if isFiltered, let pipeline { count += pipeline.source.byteCount }
+    return count
   }
 
   /// Whether the end has to wait for bytes before it.

@@ -42,7 +42,7 @@ struct PasswordChecks {
       }
     }
     text += user.array + password.array + stored
-    let hash = MessageDigest.hash(text, EVP_sha256())
+    let hash = unsafe MessageDigest.hash(text, EVP_sha256())
     guard hash.count == 32 else { return nil }
     func word(_ start: Int) -> UInt64 {
       hash[start..<start + 8].reduce(0) { $0 << 8 | UInt64($1) }

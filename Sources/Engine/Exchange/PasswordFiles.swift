@@ -76,8 +76,8 @@ struct PasswordFiles {
 
   /// The file at `path`, a C string in an array.
   mutating func open(_ path: [UInt8], wallTime: Milliseconds) -> Result<PasswordFile, SystemError> {
-    let found = path.withUnsafeBufferPointer { bytes -> Result<FileStatus, SystemError> in
-      guard let base = unsafe bytes.baseAddress else { return .failure(SystemError(code: ENOENT)) }
+    let found = unsafe path.withUnsafeBufferPointer { bytes -> Result<FileStatus, SystemError> in
+      guard let base = bytes.baseAddress else { return .failure(SystemError(code: ENOENT)) }
       return unsafe FileStatus.of(
         path: UnsafeRawPointer(base).assumingMemoryBound(to: CChar.self))
     }

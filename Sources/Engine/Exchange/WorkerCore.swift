@@ -21,6 +21,8 @@ final class WorkerCore {
   var upstreams: UpstreamPool
   var h2Upstreams: H2UpstreamPool
   var accessLogs: AccessLogs
+  let deflaters = DeflaterPool()
+  let inflaters = InflaterPool()
   /// Groups for computed destinations.
   var adHocGroups: [String: UpstreamGroup] = [:]
   /// OpenSSL's state of this thread.

@@ -5,8 +5,7 @@
 enum NginxDirectives {
   private static let notes: [String: String] = [
     "http3": "HTTP/3 is not supported",
-    "gzip": "compression is not supported by this version",
-    "brotli": "compression is not supported by this version",
+    "brotli": "Brotli is not supported; \"gzip\" is",
     "load_module": "modules cannot be loaded: everything is built in",
     "fastcgi_pass": "FastCGI is not supported; proxy HTTP instead",
     "uwsgi_pass": "uwsgi is not supported; proxy HTTP instead",

@@ -26,13 +26,15 @@ final class Plan {
   var logBuffering: [String: LogBuffering] = [:]
   /// Folders for temporary files.
   var temporaryPaths: [String] = []
+  let charsets: Charsets
   var serverNameBindings: [ObjectIdentifier: BoundRegex] = [:]
   /// What relative paths of logs and temporary files begin with; ends in a slash.
   let prefix: Bytes
   let paths: PlanPaths
 
-  init(text: ByteStore, paths: PlanPaths) {
+  init(text: ByteStore, paths: PlanPaths, charsets: Charsets = Charsets()) {
     self.text = text
+    self.charsets = charsets
     self.paths = paths
     prefix = text.append(paths.prefix)
   }
@@ -117,6 +119,8 @@ final class Site {
   /// Rewrite directives of the server level.
   var program: RewriteProgram?
   var tls: SiteTLS?
+  /// `ssl_verify_client`.
+  var clientVerification = TLSClientVerification.off
 
   init(settings: ServerSettings, root: Location, primaryName: Bytes) {
     self.settings = settings

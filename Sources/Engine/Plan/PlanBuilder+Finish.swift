@@ -10,6 +10,9 @@ extension PlanBuilder {
   func settle(_ scope: Scope) {
     let isChanged = scope.parent.map { !$0.location.proxy.isSame(as: scope.location.proxy) } ?? true
     if isChanged || scope.context == .http { settleProxy(&scope.location.proxy) }
+    if scope.parent.map({ !$0.location.filters.isSame(as: scope.location.filters) }) ?? true {
+      settleFilters(scope)
+    }
     let isGRPCChanged = scope.parent.map { !$0.location.grpc.isSame(as: scope.location.grpc) } ?? true
     if isGRPCChanged || scope.context == .http { settleProxy(&scope.location.grpc) }
     settleAdmission(scope)
@@ -36,6 +39,29 @@ extension PlanBuilder {
       settings.userFile == nil, let word = scope.seen.first("auth_basic")
     {
       scope.warn("\"auth_basic\" protects nothing without an \"auth_basic_user_file\"", word)
+    }
+  }
+
+  private func settleFilters(_ scope: Scope) {
+    let filters = scope.location.filters
+    var isActive =
+      filters.gzip.isOn || filters.gunzips || !filters.substitute.pairs.isEmpty
+    if case .none = filters.charset.destination {} else { isActive = true }
+    if isActive != filters.isActive { scope.location.filters.isActive = isActive }
+    guard case .named(let destination) = filters.charset.destination,
+      case .named(let source) = filters.charset.source, source != destination
+    else { return }
+    let word = scope.seen.first("charset") ?? scope.seen.first("source_charset")
+    recodings.append((source, destination, word))
+  }
+
+  /// Every pair of charsets needs a table.
+  private func checkRecodings() {
+    for (source, destination, word) in recodings
+    where charsets.table(from: source, to: destination) == nil {
+      let names =
+        "\"\(charsets.spellings[source].string)\" and \"\(charsets.spellings[destination].string)\""
+      diagnostics.error("no \"charset_map\" between the charsets \(names)", at: word)
     }
   }
 
@@ -105,7 +131,8 @@ extension PlanBuilder {
 
   /// Joins everything that was read.
   func finish() -> Plan {
-    let plan = Plan(text: store, paths: surroundings.paths)
+    let plan = Plan(text: store, paths: surroundings.paths, charsets: charsets)
+    checkRecodings()
     attachLocationChecks()
     plan.main = main
     plan.zoneLeases = zoneLeases
@@ -180,6 +207,18 @@ extension PlanBuilder {
     }
     for address in byAddress.values where address.isTLS { checkTLS(address) }
     join(order, plan)
+    forgetTLSSettings()
+  }
+
+  /// Lets go of the `ssl_` directives as written: what they come to is in each site's `tls`, and the
+  /// words of 10,000 sites are 10 MB.
+  private func forgetTLSSettings() {
+    let none = Shared(TLSSettings())
+    for draft in sites {
+      guard let site = draft.site else { continue }
+      site.clientVerification = site.settings.tls.verify.mode
+      site.settings.tls = none
+    }
   }
 
   private func listens(of draft: SiteDraft) -> [ListenDraft] {

@@ -16,14 +16,24 @@ struct PlanPaths: Sendable {
   func confFile(_ path: String) -> String { path.hasPrefix("/") ? path : confFolder + path }
 }
 
+/// How certificates are looked into while a plan is made.
+enum CertificateChecks {
+  /// Not at all: somebody has.
+  case none
+  /// Those that aren't certainly sound by a first look at their bytes (where the supervisor
+  /// validates).
+  case doubtful
+  /// All of them, by OpenSSL (`-t`).
+  case all
+}
+
 /// What plans of one process share and what outlives them.
 struct PlanSurroundings {
   var paths: PlanPaths
   var registry: PeerRegistry
   var ticketKeys: TLSTicketKeyRing
   var zones: LimitZones
-  /// Whether to look into certificates (at `-t` and when the supervisor validates).
-  var checksCertificates = false
+  var certificateChecks = CertificateChecks.none
   /// Whether a certificate that can't be used takes only its own site down (at a reload, and where the
   /// supervisor has checked before) instead of the whole configuration.
   var toleratesBrokenCertificates = false
@@ -50,6 +60,9 @@ final class PlanBuilder {
   var logPaths: Set<String> = []
   var logBuffering: [String: LogBuffering] = [:]
   var temporaryPaths: Set<String> = []
+  let charsets = Charsets()
+  /// Pairs of charsets that a location turns into one another, and where it says so.
+  var recodings: [(source: Int, destination: Int, word: Word?)] = []
   var serverNameBindings: [ObjectIdentifier: BoundRegex] = [:]
   /// Variables by name; the slot's map if a block computes it.
   var slots: [String: Int] = [:]
@@ -67,7 +80,8 @@ final class PlanBuilder {
   var madeSites: [ObjectIdentifier: (settings: Shared<TLSSettings>, tls: SiteTLS)] = [:]
   var madeUpstreams: [UpstreamTLSKey: (settings: Shared<UpstreamTLSSettings>, tls: UpstreamTLS)] = [:]
   var checkedCertificates: Set<String> = []
-  var checkedPolicies: Set<TLSServerPolicy> = []
+  /// Policies without certificates: sites that differ in nothing else share one.
+  var tlsPolicies: [TLSServerPolicy: Shared<TLSServerPolicy>] = [:]
   lazy var library = TLSLibrary()
 
   init(files: any FileProvider, surroundings: PlanSurroundings, diagnostics: Diagnostics) {

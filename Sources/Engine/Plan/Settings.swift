@@ -63,7 +63,8 @@ struct TLSSettings {
   var certificates: [Word] = []
   var keys: [Word] = []
   var protocols: [String] = ["TLSv1.2", "TLSv1.3"]
-  var ciphers = "HIGH:!aNULL:!MD5"
+  /// nil: what the protocols take.
+  var ciphers: String?
   var prefersServerCiphers = false
   var confCommands: [(name: Word, value: Word)] = []
   var sessionTimeoutSeconds = 300
@@ -86,6 +87,7 @@ struct TLSSettings {
   /// `http2 on`: ALPN names h2.
   var offersHTTP2 = false
   var certificateCache: CertificateCacheSettings?
+  var compressesCertificates = false
   var isWatched = true
   var handshakeTimeout: Milliseconds = 60_000
 
@@ -126,6 +128,7 @@ struct LocationSettings {
   var admission = Shared(AdmissionSettings())
   var log = Shared(LogSettings())
   var headers = Shared(HeaderSettings())
+  var filters = Shared(FilterSettings())
   var proxy = Shared(ProxySettings())
   var upstreamTLS = Shared(UpstreamTLSSettings())
   /// The `grpc_` directives; `inForce` puts them in the place of the proxy's.
@@ -170,6 +173,7 @@ struct CoreSettings {
   var cachesFileErrors = false
   var resolver: ResolverSettings?
   var resolverTimeout: Milliseconds = 30_000
+  var listing = ListingSettings()
   var serverTokens = ServerTokens.off
   var errorPages: [ErrorPage] = []
   var recursiveErrorPages = false

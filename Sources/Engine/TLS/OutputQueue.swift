@@ -72,10 +72,13 @@ struct OutputQueue {
     segments.append(.file(file, offset: offset, count: count))
   }
 
-  /// Takes up to `limit` bytes (at least one) off the front, for who uses the queue without a
-  /// transport. The taker gives a buffer back, and releases a file.
-  mutating func takeFirst(_ limit: Int, _ pool: BufferPool) -> Segment? {
+  /// Takes up to `limit` bytes (at least one; of a file up to `fileLimit`) off the front, for who uses
+  /// the queue without a transport. The taker gives a buffer back, and releases a file.
+  mutating func takeFirst(
+    _ limit: Int, ofFile fileLimit: Int? = nil, _ pool: BufferPool
+  ) -> Segment? {
     guard first < segments.count else { return nil }
+    let fileLimit = fileLimit ?? limit
     switch segments[first] {
     case .buffer(let buffer) where buffer.count > limit:
       let piece = pool.take(atLeast: min(limit, buffer.count))
@@ -85,11 +88,11 @@ struct OutputQueue {
     case .bytes(let bytes) where bytes.count > limit:
       dropSent(limit, pool)
       return .bytes(bytes.prefix(limit))
-    case .file(let file, let offset, let count) where count > limit:
+    case .file(let file, let offset, let count) where count > fileLimit:
       file.retain()
-      byteCount -= limit
-      segments[first] = .file(file, offset: offset + Int64(limit), count: count - limit)
-      return .file(file, offset: offset, count: limit)
+      byteCount -= fileLimit
+      segments[first] = .file(file, offset: offset + Int64(fileLimit), count: count - fileLimit)
+      return .file(file, offset: offset, count: fileLimit)
     case let whole:
       removeWhole(whole)
       return whole
@@ -206,7 +209,7 @@ struct OutputQueue {
 
   /// Sends one TLS record's worth: a small head and the body behind it share a record.
   private mutating func sendRecord(_ transport: inout Transport, _ pool: BufferPool) -> IOResult {
-    coalesce(pool)
+    coalesce()
     let bytes = memory(first)
     let result = transport.send(bytes, more: false)
     if case .bytes(let count) = result { dropSent(count, pool) }
@@ -214,17 +217,18 @@ struct OutputQueue {
   }
 
   /// Moves the beginning of the second segment behind a small first one.
-  private func coalesce(_ pool: BufferPool) {
+  private mutating func coalesce() {
     guard segments.count - first >= 2, case .buffer(let head) = segments[first],
-      head.count < 4 << 10, case .buffer(let body) = segments[first + 1], !body.isEmpty
+      head.count < 4 << 10
     else { return }
-    let moved = min(head.room, body.count)
+    let moved = min(head.room, memory(first + 1).count)
     guard moved > 0 else { return }
-    head.append(body.unread.prefix(moved))
-    if moved < body.count {
-      body.skip(moved)
-    } else {
-      body.consume(moved)
+    head.append(memory(first + 1).prefix(moved))
+    switch segments[first + 1] {
+    case .buffer(let body) where moved < body.count: body.skip(moved)
+    case .buffer(let body): body.consume(moved)
+    case .bytes(let bytes): segments[first + 1] = .bytes(bytes.dropping(moved))
+    case .file: break
     }
   }
 

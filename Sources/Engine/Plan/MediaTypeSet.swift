@@ -1,0 +1,29 @@
+// The media types that a body filter is for: `gzip_types`, `charset_types` and their like.
+
+import HTTP
+
+/// Media types, compared without their parameters and without case.
+struct MediaTypeSet {
+  /// "*": every type, and none.
+  var isAny = false
+  private let store: ByteStore
+  private var table: KeyTable
+
+  init(_ types: [String] = ["text/html"]) {
+    store = ByteStore()
+    table = KeyTable(store: store)
+    for type in types { insert(type) }
+  }
+
+  /// False if it was there already.
+  @discardableResult
+  mutating func insert(_ type: String) -> Bool { type.withBytes { table.insert($0, value: 0) } }
+
+  /// Whether it holds the type of a Content-Type field.
+  func contains(_ contentType: Bytes?) -> Bool {
+    if isAny { return true }
+    guard let contentType else { return false }
+    let end = contentType.firstIndex(of: UInt8(ascii: ";")) ?? contentType.count
+    return table.find(contentType.prefix(end).trimmed) != nil
+  }
+}
