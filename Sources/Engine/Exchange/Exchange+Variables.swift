@@ -174,6 +174,9 @@ extension Exchange {
     case .remote_user: return basicUser
     case .connections_active, .connections_reading, .connections_waiting, .connections_writing:
       return connectionsValue(name)
+    case .invalid_referer: return invalidReferer
+    case .secure_link: return secureLink
+    case .secure_link_expires: return secureLinkExpires
     case .limit_conn_status: return connectionLimitOutcome.text
     case .limit_req_status: return requestLimitOutcome.text
     case .limit_rate: return arena.decimal(limitRate)

@@ -35,6 +35,12 @@ struct AdmissionSettings {
   /// `auth_request_set`.
   var authorizationVariables: [(variable: Variable, value: Template)] = []
 
+  // --- what variables say of links ----------------------------------------------------------------
+
+  /// `valid_referers`.
+  var referers: RefererRules?
+  var secureLink = SecureLinkSettings()
+
   // --- what follows from the above, computed by `settle` ------------------------------------------
 
   /// Whether anything stands before the content at all.
