@@ -239,9 +239,9 @@ extension Exchange {
   private var remoteAddress: Bytes { text(of: clientAddress) }
 
   private var binaryAddress: Bytes {
-    let bytes = clientAddress.addressBytes
-    let room = arena.allocate(bytes.count)
-    for (index, byte) in bytes.enumerated() { room[index] = byte }
+    guard let ip = clientAddress.ip else { return Bytes() }
+    let room = arena.allocate(ip.byteCount)
+    for index in 0..<ip.byteCount { room[index] = ip.byte(index) }
     return room.readOnly
   }
 
