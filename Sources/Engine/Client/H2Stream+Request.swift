@@ -123,6 +123,13 @@ extension H2Stream {
     endField(from, exchange)
   }
 
+  /// What is known of a request whose head wasn't complete, for the log.
+  func unfinishedHead(_ exchange: Exchange) -> Bytes {
+    guard !draft.method.isEmpty else { return Bytes() }
+    if !draft.hasLine { writeLine(exchange) }
+    return line(from: draft.base)
+  }
+
   private func copy(_ slice: Slice) {
     // The buffer may move while it grows: room is made first.
     let head = roomyHead(Int(slice.count))
