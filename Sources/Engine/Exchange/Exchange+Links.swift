@@ -1,6 +1,5 @@
 // $invalid_referer, $secure_link and $secure_link_expires: see `LinkSettings`.
 
-import COpenSSL
 import HTTP
 
 extension Exchange {
@@ -28,7 +27,7 @@ extension Exchange {
     guard signature.count <= 24, let given = decodeURL(signature), given.count == 16 else {
       return nil
     }
-    let made = arena.copy(MessageDigest.hash([evaluate(signed)], EVP_md5()))
+    let made = arena.copy(MessageDigest.hash([evaluate(signed)], .md5))
     guard PasswordHash.isSame(made, given) else { return nil }
     if let moment, moment < UInt64(loop.wallTime / 1000) { return Bytes("0") }
     return Bytes("1")
@@ -65,7 +64,7 @@ extension Exchange {
     guard let start = slash(behind: 1), let end = slash(behind: start) else { return nil }
     let (signature, link) = (uri.slice(start, end - 1), uri.dropping(end))
     guard signature.count == 32, !link.isEmpty else { return nil }
-    let hash = MessageDigest.hash([link, secret], EVP_md5())
+    let hash = MessageDigest.hash([link, secret], .md5)
     guard hash.count == 16 else { return nil }
     let given = arena.allocate(16)
     for index in 0..<16 {
