@@ -63,7 +63,8 @@ import Testing
 
   @Test(arguments: [
     ("/", "Content-Type: text/html"), ("/unbuffered", "Content-Type: text/html"),
-    ("/", "Content-Type: text/event-stream"), ("/", "Content-Type: text/html\r\nX-Accel-Buffering: no"),
+    ("/", "Content-Type: text/event-stream"),
+    ("/", "Content-Type: text/html\r\nX-Accel-Buffering: no"),
   ])
   func eachEventReachesTheClientBeforeTheNextIsSent(path: String, head: String) async throws {
     let upstream = RawServer()
@@ -116,8 +117,10 @@ import Testing
     let upstream = RawServer()
     let door = try await start(upstream)
     let curl = try Command(
-      ["curl", "-sN", "--http2-prior-knowledge", "--compressed", "-o", door.site.folder + "got",
-        "http://127.0.0.1:\(door.port())/unbuffered"], folder: door.site.folder)
+      [
+        "curl", "-sN", "--http2-prior-knowledge", "--compressed", "-o", door.site.folder + "got",
+        "http://127.0.0.1:\(door.port())/unbuffered",
+      ], folder: door.site.folder)
     let app = try upstream.accept()
     _ = try app.read(until: "\r\n\r\n")
     try app.send("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n")
@@ -246,8 +249,10 @@ import Testing
     try door.waitForLog("upstream prematurely closed connection")
 
     let curl = try Command(
-      ["curl", "-s", "--http2-prior-knowledge", "--compressed", "-o", "/dev/null",
-        "http://127.0.0.1:\(door.port())\(path)"], folder: door.site.folder)
+      [
+        "curl", "-s", "--http2-prior-knowledge", "--compressed", "-o", "/dev/null",
+        "http://127.0.0.1:\(door.port())\(path)",
+      ], folder: door.site.folder)
     let second = try upstream.accept()
     _ = try second.read(until: "\r\n\r\n")
     try second.send("HTTP/1.1 200 OK\r\n\(head)\r\n\r\n")
