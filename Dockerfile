@@ -7,7 +7,7 @@
 #   docker kill -s HUP NAME                                           reload
 FROM swift:6.3-bookworm AS build
 RUN pkg-config --exists libssl libpcre2-8 libcares libnghttp2 zlib || { apt-get update \
-  && apt-get install -y --no-install-recommends pkg-config libssl-dev libpcre2-dev libc-ares-dev libnghttp2-dev zlib1g-dev \
+  && apt-get install -y --no-install-recommends pkg-config libssl-dev libpcre2-dev libc-ares-dev libnghttp2-dev zlib1g-dev libcrypt-dev \
   && rm -rf /var/lib/apt/lists/*; }
 WORKDIR /src
 COPY Package.swift ./
@@ -20,7 +20,7 @@ RUN --mount=type=cache,id=portico-build,target=/src/.build \
 
 FROM debian:bookworm-slim
 RUN apt-get update \
-  && apt-get install -y --no-install-recommends ca-certificates libssl3 libpcre2-8-0 libc-ares2 libnghttp2-14 zlib1g \
+  && apt-get install -y --no-install-recommends ca-certificates libssl3 libpcre2-8-0 libc-ares2 libnghttp2-14 zlib1g libcrypt1 \
   && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/cache/debconf \
   && groupadd --gid 10001 portico \
   && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/portico --shell /usr/sbin/nologin \

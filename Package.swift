@@ -23,6 +23,7 @@ let package = Package(
   ],
   targets: [
     .systemLibrary(name: "CLinux"),
+    .systemLibrary(name: "CCrypt", providers: [.apt(["libcrypt-dev"])]),
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
     .systemLibrary(name: "CCares", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
@@ -35,7 +36,7 @@ let package = Package(
       name: "Engine",
       dependencies: [
         "HTTP", "Configuration", "CLinux", "COpenSSL", "CPCRE2", "CCares", "CNGHTTP2",
-        "CZlib",
+        "CZlib", "CCrypt",
       ],
       swiftSettings: engineSettings),
     .executableTarget(
@@ -46,7 +47,7 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(name: "HTTPTests", dependencies: ["HTTP"]),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"], exclude: ["Goldens"]),
-    .testTarget(name: "EngineTests", dependencies: ["Engine"]),
+    .testTarget(name: "EngineTests", dependencies: ["Engine", "CNGHTTP2"]),
     .testTarget(name: "EndToEndTests", dependencies: ["CZlib"]),
     .testTarget(name: "TidyTests"),
   ]

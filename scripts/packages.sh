@@ -5,7 +5,7 @@
 # shellcheck shell=bash
 
 # What the build and the development certificates need.
-packages_build=(ca-certificates pkg-config libssl-dev libpcre2-dev libc-ares-dev libnghttp2-dev zlib1g-dev openssl)
+packages_build=(ca-certificates pkg-config libssl-dev libpcre2-dev libc-ares-dev libnghttp2-dev zlib1g-dev libcrypt-dev openssl)
 # The applications of examples/.
 packages_apps=(golang-go golang-github-gin-gonic-gin-dev golang-github-lib-pq-dev golang-golang-x-net-dev)
 # What the tests drive the front door with, and what stands behind it.

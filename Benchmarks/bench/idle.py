@@ -1,7 +1,8 @@
 """Memory per idle keep-alive connection: N connections, each having done one proxied request.
 
 The figure is the growth of the server's proportional set size, divided by N. The server is a fresh one
-that has answered one wave of requests before, so that what it allocates once is not counted.
+that has answered one wave of requests before, so that what it allocates once is not counted. It is
+looked at after the connections have been quiet for some seconds.
 """
 
 import socket
@@ -16,6 +17,7 @@ HTTP2_BLOCK = b"\x82\x87\x41\x09localhost\x04\x06/small"
 HTTP2_REQUEST = (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
                  + len(HTTP2_BLOCK).to_bytes(3, "big") + b"\x01\x05\0\0\0\x01" + HTTP2_BLOCK)
 WARM_UP = 50
+QUIET_SECONDS = 3
 
 
 def measure(peer, connections, tls, http2=False):
@@ -31,7 +33,7 @@ def measure(peer, connections, tls, http2=False):
     before = process.pss_bytes(peer.process.pid)
     clients = [open_one(peer, context) for _ in range(connections)]
     try:
-        time.sleep(0.5)
+        time.sleep(QUIET_SECONDS)
         return (process.pss_bytes(peer.process.pid) - before) / connections
     finally:
         for client in clients:

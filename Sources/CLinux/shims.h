@@ -7,6 +7,7 @@
 #include <glob.h>
 #include <grp.h>
 #include <limits.h>
+#include <malloc.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -76,6 +77,14 @@ static inline int64_t linux_epoll_wait(int poller, struct epoll_event *events, i
 static const uint32_t LINUX_EPOLL_IN = EPOLLIN, LINUX_EPOLL_OUT = EPOLLOUT, LINUX_EPOLL_ERR = EPOLLERR,
                       LINUX_EPOLL_HUP = EPOLLHUP, LINUX_EPOLL_RDHUP = EPOLLRDHUP,
                       LINUX_EPOLL_ET = EPOLLET, LINUX_EPOLL_EXCLUSIVE = EPOLLEXCLUSIVE;
+
+// --- memory --------------------------------------------------------------------------------------
+
+// Private zeroed pages, which cost nothing until they are written to; NULL if there are none.
+static inline void *linux_map_pages(size_t byte_count) {
+  void *start = mmap(NULL, byte_count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return start == MAP_FAILED ? NULL : start;
+}
 
 // --- sockets -------------------------------------------------------------------------------------
 
@@ -202,6 +211,12 @@ static inline int64_t linux_write(int fd, const void *buffer, size_t count) {
 static inline int64_t linux_pwrite(int fd, const void *buffer, size_t count, int64_t offset) {
   return PORTICO_CALL(pwrite(fd, buffer, count, offset));
 }
+// Memory of zeros that takes no room before it is written; NULL if there is none.
+static inline void *linux_map(size_t count) {
+  void *memory = mmap(NULL, count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return memory == MAP_FAILED ? NULL : memory;
+}
+static inline void linux_unmap(void *memory, size_t count) { munmap(memory, count); }
 static inline int64_t linux_stat(const char *path, struct stat *result) { return PORTICO_CALL(stat(path, result)); }
 static inline int64_t linux_stat_at(int folder, const char *name, struct stat *result) {
   return PORTICO_CALL(fstatat(folder, name, result, AT_SYMLINK_NOFOLLOW));
@@ -238,6 +253,8 @@ static inline int64_t linux_readlink(const char *path, char *buffer, size_t coun
   return PORTICO_CALL(readlink(path, buffer, count));
 }
 static inline int64_t linux_ftruncate(int fd, int64_t length) { return PORTICO_CALL(ftruncate(fd, length)); }
+// Gives memory that is free in the heap back to the system. Takes milliseconds for a large heap.
+static inline void linux_trim_heap(void) { malloc_trim(0); }
 static inline int64_t linux_memfd(const char *name) { return PORTICO_CALL(memfd_create(name, MFD_CLOEXEC)); }
 static inline int64_t linux_lseek(int fd, int64_t offset, int whence) { return PORTICO_CALL(lseek(fd, offset, whence)); }
 static inline int64_t linux_set_close_on_exec(int fd, int on) {

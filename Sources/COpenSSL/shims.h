@@ -3,6 +3,7 @@
 // to link.
 #pragma once
 #include "socket_bio.h"
+#include <dlfcn.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
@@ -99,6 +100,24 @@ static inline int portico_ctx_set_curves(SSL_CTX *ctx, const char *list) {
 
 static inline int portico_ssl_set_curves(SSL *ssl, const char *list) {
   return (int)SSL_set1_groups_list(ssl, list);
+}
+
+// What later versions bring is looked up at run time: the binary runs with 3.0 as well.
+typedef int (*portico_compress_function)(SSL_CTX *, int);
+static inline portico_compress_function portico_find_compression(void) {
+  return (portico_compress_function)dlsym(RTLD_DEFAULT, "SSL_CTX_compress_certs");
+}
+
+// Whether certificates can be compressed (RFC 8879), from OpenSSL 3.2 on where it is built with zlib,
+// brotli or zstd.
+static inline int portico_can_compress_certificates(void) {
+  return portico_find_compression() != NULL;
+}
+
+// Compresses the certificates that `ctx` has, by each algorithm that the library has.
+static inline void portico_ctx_compress_certificates(SSL_CTX *ctx) {
+  portico_compress_function compress = portico_find_compression();
+  if (compress != NULL) compress(ctx, 0);
 }
 
 static inline int portico_ctx_set_record_size(SSL_CTX *ctx, long bytes) {
@@ -349,8 +368,10 @@ static inline int64_t portico_time_seconds(const ASN1_TIME *time) {
   return (int64_t)timegm(&parts);
 }
 
-static inline EVP_PKEY *portico_generate_p256(OSSL_LIB_CTX *library) {
-  return EVP_PKEY_Q_keygen(library, NULL, "EC", "P-256");
+// A key on a curve: "P-256", or "ED25519" for that of its own kind.
+static inline EVP_PKEY *portico_generate_curve(OSSL_LIB_CTX *library, const char *name) {
+  if (strcmp(name, "ED25519") == 0) return EVP_PKEY_Q_keygen(library, NULL, name);
+  return EVP_PKEY_Q_keygen(library, NULL, "EC", name);
 }
 
 static inline EVP_PKEY *portico_generate_rsa(OSSL_LIB_CTX *library, size_t bits) {

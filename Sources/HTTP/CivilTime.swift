@@ -42,7 +42,7 @@ public struct CivilTime: BitwiseCopyable, Equatable, Sendable {
   }
 
   /// Days from 1970-01-01 to a date of the years 0–9999, or nil if there is no such date.
-  static func days(year: Int, month: Int, day: Int) -> Int? {
+  public static func days(year: Int, month: Int, day: Int) -> Int? {
     guard year >= 0, year <= 9999, month >= 1, month <= 12, day >= 1 else { return nil }
     let isLeap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
     let isShort = month == 4 || month == 6 || month == 9 || month == 11

@@ -20,7 +20,13 @@ import Testing
     let short = try run(["-v"])
     #expect(short.code == 0)
     #expect(short.standardError.hasPrefix("portico version: portico/"))
-    #expect(try run(["-V"]).standardError.contains("OpenSSL"))
+    let build = try run(["-V"]).standardError
+    #expect(build.contains("running with OpenSSL 3."))
+    // 3.5 brings the group, and lists it first without being asked.
+    let groups = try Command.run(["openssl", "list", "-kem-algorithms"], folder: "/tmp").standardOutput
+    let isHybrid = groups.contains("X25519MLKEM768")
+    #expect(build.contains("post-quantum key exchange: \(isHybrid ? "X25519MLKEM768" : "none")"))
+    #expect(build.contains("certificate compression: "))
   }
 
   @Test(arguments: [

@@ -255,7 +255,7 @@ import Testing
         """)
     let door = try await Portico.start(site)
     let body = site.folder + "body"
-    FileManager.default.createFile(atPath: body, contents: Data(count: 16 << 20))
+    _ = FileManager.default.createFile(atPath: body, contents: Data(count: 16 << 20))
     let curl = try Command(
       ["curl", "-sS", "--http2-prior-knowledge", "-T", body, "http://127.0.0.1:\(door.port())/"],
       folder: site.folder)
@@ -276,6 +276,17 @@ import Testing
     try client.request(1, "/small.txt")
     #expect(try client.response(1).status == 200)
     #expect(client.goAwayCode() == H2Code.noError)
+  }
+
+  @Test func givesMemoryOfAnIdleConnectionBackBeforeItEnds() async throws {
+    // After a second memory is given back; the connection stays for the rest of its time.
+    let door = try await start(try echo(), server: "keepalive_timeout 1300ms;")
+    let client = try H2Client(port: door.port(0))
+    try client.request(1, "/small.txt")
+    #expect(try client.response(1).status == 200)
+    let start = ContinuousClock.now
+    #expect(client.goAwayCode() == H2Code.noError)
+    #expect(start.duration(to: .now) > .milliseconds(1200))
   }
 
   @Test func endsAConnectionAfterKeepaliveRequests() async throws {

@@ -107,6 +107,53 @@ private func openssl(_ words: String, _ site: Site) throws {
     #expect(sizes.max() == bytes + 17)
   }
 
+  /// Static RSA and CBC only where they are asked for, or needed by a version that is.
+  @Test(arguments: [
+    ("", "AES128-SHA", false), ("", "ECDHE-ECDSA-AES128-SHA256", false),
+    ("", "ECDHE-ECDSA-AES128-GCM-SHA256", true), ("", "ECDHE-ECDSA-CHACHA20-POLY1305", true),
+    ("ssl_ciphers HIGH:!aNULL:!MD5;", "ECDHE-ECDSA-AES128-SHA256", true),
+    ("ssl_protocols TLSv1.1 TLSv1.2;", "ECDHE-ECDSA-AES128-SHA256", true),
+  ])
+  func takesCiphersWithForwardSecrecy(directives: String, cipher: String, isTaken: Bool) async throws
+  {
+    let site = try Site(
+      config: """
+        http {
+          server {
+            listen 127.0.0.1:%%PORT_0%% ssl; \(directives) return 200 $ssl_cipher;
+            ssl_certificate a.test.crt; ssl_certificate_key a.test.key;
+          }
+        }
+        """)
+    try site.makeCertificate("a.test")
+    let door = try await Portico.start(site)
+    let curl = ["curl", "-sk", "--tls-max", "1.2", "--ciphers", cipher, "https://127.0.0.1:\(door.port())/"]
+    let result = try Command.run(curl, folder: site.folder)
+    #expect(result.standardOutput == (isTaken ? cipher : ""))
+  }
+
+  /// With OpenSSL 3.2 and newer it is done; older ones can't, which is said once.
+  @Test func compressesCertificatesWhereOpenSSLCan() async throws {
+    let site = try Site(
+      config: """
+        http {
+          ssl_certificate a.test.crt; ssl_certificate_key a.test.key;
+          ssl_certificate_compression on;
+          server { listen 127.0.0.1:%%PORT_0%% ssl; return 200 one; }
+          server { listen 127.0.0.1:%%PORT_0%% ssl; server_name b; return 200 two; }
+        }
+        """)
+    try site.makeCertificate("a.test")
+    let build = try site.command(["-V"]).wait().standardError
+    let check = try Portico.run(site, ["-t"])
+    #expect(check.code == 0)
+    let warnings = check.standardError.components(separatedBy: "SSL_CTX_compress_certs").count - 1
+    #expect(warnings == (build.contains("certificate compression: available") ? 0 : 1))
+    let door = try await Portico.start(site)
+    let curl = ["curl", "-sk", "https://127.0.0.1:\(door.port())/"]
+    #expect(try Command.run(curl, folder: site.folder).standardOutput == "one")
+  }
+
   @Test func namesGroupsSignaturesAndKeys() async throws {
     let door = try await start(
       "ssl_ecdh_curve P-384:P-256; ssl_password_file passwords; return 200 \"$ssl_curve|$ssl_sigalgs|$ssl_sigalg|$ssl_client_sigalg|$ssl_ech_status|$ssl_ech_outer_server_name\";"

@@ -39,4 +39,37 @@ struct OutputQueueTests {
     let rest = queue.takeFirst(1, pool)
     #expect(rest == nil)
   }
+
+  /// A head and what follows it leave in one TLS record, in a buffer or not.
+  @Test(arguments: [true, false])
+  func sendsAHeadAndItsBodyInOneRecord(isBuffer: Bool) throws {
+    let library = TLSLibrary()
+    let policy = TLSServerPolicy(certificates: [TestPKI.one.source()])
+    let pair = TLSPair(
+      try TLSServerContext(policy: policy, library: library, ticketKeys: TLSTicketKeys()),
+      try TLSClientContext(library: library, options: TLSClientOptions()))
+    pair.connect()
+    let pool = BufferPool()
+    var queue = OutputQueue()
+    let head = pool.take(.small)
+    head.append(Bytes("head "))
+    queue.append(head)
+    if isBuffer {
+      let body = pool.take(.small)
+      body.append(Bytes("body"))
+      queue.append(body)
+    } else {
+      queue.append(Bytes("body"))
+    }
+    var transport = Transport()
+    transport.open(pair.sockets.client, readable: false, writable: true)
+    transport.start(pair.client)
+    guard case .bytes = queue.flush(&transport, pool) else {
+      Issue.record("the queue was not sent")
+      return
+    }
+    #expect(queue.isEmpty && queue.memoryCount == 0)
+    // A read gives one record.
+    #expect(pair.server.receive() == .text("head body"))
+  }
 }

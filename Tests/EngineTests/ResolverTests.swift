@@ -101,6 +101,7 @@ final class SinkLog: ControlSink {
   func resolved(_ request: ResolveRequest, _ result: LookupResult) {
     contents.withLock { $0.answers.append((request.token, result)) }
   }
+  func passwordChecked(_ job: PasswordJob, isRight: Bool) {}
   func log(_ level: ControlLogLevel, _ text: String) {
     contents.withLock { $0.lines.append("[\(level.rawValue)] \(text)") }
   }

@@ -15,7 +15,7 @@ struct ServerNamesTests {
     ("com", nil), ("", nil), (".", nil), ("..", nil), ("mail.", nil), ("notexample.com", nil),
   ])
   func choosesAsNginxDoes(host: String, expected: String?) throws {
-    var names = ServerNames<String>()
+    let names = ServerNames<String>()
     for (name, value) in [
       ("*.example.com", "leading"), ("example.com", "exact"), ("*.deep.example.com", "deep"),
       (".both.org", "both"), ("mail.*", "trailing"), ("mail.a.*", "long trailing"),
@@ -32,7 +32,7 @@ struct ServerNamesTests {
   }
 
   @Test func ignoresConflictingNames() {
-    var names = ServerNames<Int>()
+    let names = ServerNames<Int>()
     let order = [
       ("a.com", true), ("A.COM", false), (".a.com", false), ("*.a.com", true), ("*.a.com", false),
       (".b.com", true), ("b.com", false), ("*.b.com", false), ("c.*", true), ("c.*", false),
@@ -55,7 +55,7 @@ struct ServerNamesTests {
 
   @Test(arguments: ["*", "*.", "a.*.b", "*a.com", "a*", "*.a.*", "a..b", "..", "a.com*", "**"])
   func refusesWildcardsInOtherPlaces(name: String) {
-    var names = ServerNames<Int>()
+    let names = ServerNames<Int>()
     let inserted = names.insert(name, 1)
     #expect(!inserted)
     #expect(!name.withBytes { ServerNames<Int>.isValid($0) })
@@ -69,7 +69,7 @@ struct ServerNamesTests {
   }
 
   @Test func findsEachOfTenThousandNames() {
-    var names = ServerNames<Int>()
+    let names = ServerNames<Int>()
     for number in 0..<10_000 {
       _ = names.insert("host\(number).example.com", number)
       _ = names.insert("*.wild\(number).example.com", number)

@@ -8,7 +8,7 @@ import COpenSSL
 /// A certificate with its key, and what it was made from.
 @safe
 final class TestCertificate: @unchecked Sendable {
-  enum KeyKind { case p256, rsa2048, rsa1024 }
+  enum KeyKind { case p256, p384, rsa2048, rsa1024, ed25519 }
 
   private let key: OpaquePointer
   private let handle: OpaquePointer
@@ -17,10 +17,11 @@ final class TestCertificate: @unchecked Sendable {
   let keyPEM: [UInt8]
 
   /// Signed by `issuer`, or by itself when that is nil. Valid from `from` to `to` seconds from
-  /// today.
+  /// today. `extensions` are further ones, in the language of openssl.cnf.
   init(
     _ name: String, kind: KeyKind = .p256, issuer: TestCertificate? = nil,
-    from: Int = -3600, to: Int = 30 * 86_400, isCA: Bool = false
+    from: Int = -3600, to: Int = 30 * 86_400, isCA: Bool = false,
+    extensions: [(Int32, String)] = []
   ) {
     self.name = name
     let key = unsafe EVP_PKEY.make(kind)
@@ -39,7 +40,14 @@ final class TestCertificate: @unchecked Sendable {
     } else {
       _ = unsafe portico_add_extension(certificate, NID_subject_alt_name, "DNS:\(name)")
     }
-    unsafe X509_sign(certificate, issuer?.key ?? key, EVP_sha256())
+    for (identifier, text) in extensions {
+      var context = unsafe X509V3_CTX()
+      unsafe X509V3_set_ctx(&context, issuer?.handle ?? certificate, certificate, nil, nil, 0)
+      let made = unsafe X509V3_EXT_conf_nid(nil, &context, identifier, text)
+      unsafe X509_add_ext(certificate, made, -1)
+      unsafe X509_EXTENSION_free(made)
+    }
+    unsafe X509_sign(certificate, issuer?.key ?? key, kind == .ed25519 ? nil : EVP_sha256())
     unsafe self.key = key
     unsafe handle = certificate
     certificatePEM = unsafe pem { unsafe PEM_write_bio_X509($0, certificate) }
@@ -49,6 +57,13 @@ final class TestCertificate: @unchecked Sendable {
   deinit {
     unsafe X509_free(handle)
     unsafe EVP_PKEY_free(key)
+  }
+
+  /// The key in the form that its algorithm has of its own: PKCS #1, SEC 1.
+  var traditionalKeyPEM: [UInt8] {
+    unsafe pem {
+      unsafe PEM_write_bio_PrivateKey_traditional($0, key, nil, nil, 0, nil, nil)
+    }
   }
 
   /// The key, encrypted.
@@ -82,7 +97,9 @@ enum TestPKI {
 private enum EVP_PKEY {
   static func make(_ kind: TestCertificate.KeyKind) -> OpaquePointer {
     switch kind {
-    case .p256: return unsafe portico_generate_p256(nil)
+    case .p256: return unsafe portico_generate_curve(nil, "P-256")
+    case .p384: return unsafe portico_generate_curve(nil, "P-384")
+    case .ed25519: return unsafe portico_generate_curve(nil, "ED25519")
     case .rsa2048: return unsafe portico_generate_rsa(nil, 2048)
     case .rsa1024: return unsafe portico_generate_rsa(nil, 1024)
     }

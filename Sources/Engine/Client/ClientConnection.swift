@@ -7,6 +7,7 @@ import CLinux
 import HTTP
 
 /// One connection of a client.
+@safe
 final class ClientConnection {
   enum Phase {
     /// A PROXY protocol header has to come first.
@@ -14,7 +15,8 @@ final class ClientConnection {
     case peeking, handshaking, open, closed
   }
 
-  unowned(unsafe) let core: WorkerCore
+  // Safety: a worker's core outlives its connections.
+  private unowned(unsafe) let worker: WorkerCore
   let loop: Loop
   let timer: TimerWheel.ID
   private(set) var handle = Handle.none
@@ -34,7 +36,7 @@ final class ClientConnection {
   private var plan: Plan
 
   init(core: WorkerCore, library: H2Library) {
-    self.core = core
+    unsafe worker = core
     self.library = library
     loop = core.loop
     timer = core.loop.makeTimer()
@@ -42,6 +44,8 @@ final class ClientConnection {
     listen = plan.listens[0]
     address = listen.addresses[0]
   }
+
+  var core: WorkerCore { @inline(__always) get { unsafe worker } }
 
   /// Begins a life with an accepted socket.
   func open(_ fd: Int32, _ handle: Handle, _ peer: SocketAddress, on listen: ListenPlan) {
@@ -64,7 +68,7 @@ final class ClientConnection {
     facts.listen = listen
     facts.plan = plan
     address = listen.addresses.count == 1 ? listen.addresses[0] : listen.address(for: facts.localAddress)
-    http.open()
+    output.sentCount = 0
     if address.takesProxyHeader {
       phase = .introducing
       return awaitProxyHeader()
@@ -79,10 +83,16 @@ final class ClientConnection {
       loop.setTimer(timer, after: address.handshakeTimeout, for: handle)
       peek()
     } else {
-      phase = .open
-      loop.setTimer(timer, after: address.defaultSite.settings.headerTimeout, for: handle)
-      http.onReadable()
+      startHTTP1()
     }
+  }
+
+  /// Speaks HTTP/1 from here on; a client with prior knowledge may still begin with HTTP/2's preface.
+  private func startHTTP1() {
+    phase = .open
+    http.open()
+    loop.setTimer(timer, after: address.defaultSite.settings.headerTimeout, for: handle)
+    http.onReadable()
   }
 
   /// Takes the plan that holds at the moment: called when a request begins. A connection whose
@@ -173,8 +183,7 @@ final class ClientConnection {
     case .bytes:
       if byte & 0x80 != 0 || byte == 0x16 { return startTLS() }
       facts.isPlainOnTLS = true
-      phase = .open
-      http.onReadable()
+      startHTTP1()
     case .wouldBlock: transport.noteEmpty()
     case .end, .failed: close()
     }
@@ -185,7 +194,7 @@ final class ClientConnection {
       let session = TLSSession(server: context, fd: transport.fd, resolver: core.nameResolver(address, of: plan))
     else { return close() }
     session.offersHTTP2 = address.speaksHTTP2
-    session.connection = facts
+    unsafe session.connection = facts
     transport.start(session)
     facts.tls = session
     phase = .handshaking
@@ -196,10 +205,9 @@ final class ClientConnection {
     guard let tls = facts.tls else { return close() }
     switch tls.handshake() {
     case .bytes:
+      guard tls.alpnProtocol == Bytes("h2") else { return startHTTP1() }
       phase = .open
-      if tls.alpnProtocol == Bytes("h2") { return startHTTP2(Bytes()) }
-      loop.setTimer(timer, after: address.defaultSite.settings.headerTimeout, for: handle)
-      http.onReadable()
+      startHTTP2(Bytes())
     case .wantRead, .wantWrite: break
     case .closed:
       core.errorLog.write(
@@ -261,11 +269,12 @@ final class ClientConnection {
   /// Closes at once. `reset`: the client must see that something is missing.
   func close(reset: Bool = false) {
     guard phase != .closed else { return }
+    let wasOpen = phase == .open
     phase = .closed
     if let http2 {
       http2.release()
       self.http2 = nil
-    } else {
+    } else if wasOpen {
       http.release()
     }
     output.removeAll(loop.pool)

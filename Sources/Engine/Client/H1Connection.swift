@@ -9,12 +9,14 @@
 import HTTP
 
 /// The HTTP/1 side of a connection; the client stream of its exchanges, one at a time.
+@safe
 final class H1Connection: ClientStream {
   enum State { case waiting, head, exchanging, discarding, lingering, closed }
   /// What the client has to do in time: send more of a body, or make room for what was sent.
   enum Awaited { case nothing, body, room }
 
-  unowned(unsafe) let client: ClientConnection
+  // Safety: a connection owns its HTTP/1 side.
+  private unowned(unsafe) let owner: ClientConnection
   let loop: Loop
   var state = State.closed
   var exchange: Exchange?
@@ -42,9 +44,11 @@ final class H1Connection: ClientStream {
   var nextKeepalive: Milliseconds = 0
 
   init(_ client: ClientConnection) {
-    self.client = client
+    unsafe owner = client
     loop = client.loop
   }
+
+  var client: ClientConnection { @inline(__always) get { unsafe owner } }
 
   override var connection: ConnectionFacts { client.facts }
   override var queuedByteCount: Int { client.output.memoryCount }
@@ -54,7 +58,6 @@ final class H1Connection: ClientStream {
   /// Begins a life.
   func open() {
     state = .waiting
-    client.output.sentCount = 0
     isTunnel = false
     isBodyComplete = true
     resetForRequest()
@@ -172,9 +175,9 @@ final class H1Connection: ClientStream {
     guard let exchange, client.transport.sawPeerClose || client.transport.isBroken else { return }
     guard
       exchange.state == .attempting || exchange.state == .resolving
-        || exchange.state == .readingBody
+        || exchange.state == .readingBody || exchange.state == .waiting
     else { return }
-    if client.transport.isBroken || !exchange.location.settings.proxy.value.ignoresClientAbort {
+    if exchange.state == .waiting || client.transport.isBroken || !exchange.location.settings.proxy.value.ignoresClientAbort {
       exchange.log(.info, "client prematurely closed connection")
       client.close()
     }

@@ -22,8 +22,6 @@ struct H2ClosedStreams {
   /// The highest number of a stream that the client opened.
   private(set) var last: Int32 = 0
 
-  init() { ids.reserveCapacity(Self.capacity) }
-
   mutating func reset() {
     ids.removeAll(keepingCapacity: true)
     next = 0

@@ -46,10 +46,10 @@ extension H2Connection {
 
   /// A header block begins. Zero, or an error code of the library.
   func onBeginHeaders(_ frame: nghttp2_frame) -> Int32 {
-    guard frame.hd.type == UInt8(NGHTTP2_HEADERS.rawValue),
+    guard unsafe frame.hd.type == UInt8(NGHTTP2_HEADERS.rawValue),
       unsafe frame.headers.cat == NGHTTP2_HCAT_REQUEST
     else { return 0 }
-    let stream = makeStream(frame.hd.stream_id)
+    let stream = unsafe makeStream(frame.hd.stream_id)
     let owner = unsafe Unmanaged.passUnretained(stream).toOpaque()
     unsafe nghttp2_session_set_stream_user_data(session, frame.hd.stream_id, owner)
     stream.beginHead()
@@ -64,17 +64,17 @@ extension H2Connection {
 
   /// A frame is complete.
   func onFrame(_ frame: nghttp2_frame) {
-    let endsStream = frame.hd.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
-    switch nghttp2_frame_type(UInt32(frame.hd.type)) {
+    let endsStream = unsafe frame.hd.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
+    switch unsafe nghttp2_frame_type(UInt32(frame.hd.type)) {
     case NGHTTP2_HEADERS:
-      guard let stream = stream(frame.hd.stream_id) else { return }
+      guard let stream = unsafe stream(frame.hd.stream_id) else { return }
       if unsafe frame.headers.cat == NGHTTP2_HCAT_REQUEST {
         flood.noteProgress()
         stream.onHeadComplete()
       }
       if endsStream { stream.onRequestEnd() }
     case NGHTTP2_DATA:
-      if endsStream { stream(frame.hd.stream_id)?.onRequestEnd() }
+      if endsStream { unsafe stream(frame.hd.stream_id)?.onRequestEnd() }
     default: break
     }
   }

@@ -19,7 +19,8 @@ final class H2Connection {
   private unowned(unsafe) let owner: ClientConnection
   let loop: Loop
   let library: H2Library
-  private(set) var state = State.closed
+  let memory = H2SessionMemory()
+  var state = State.closed
   private(set) var session: OpaquePointer?
   var flood = H2FloodGuard()
   var closedStreams = H2ClosedStreams()
@@ -31,9 +32,11 @@ final class H2Connection {
   private var touched: [H2Stream] = []
   private var settling: [H2Stream] = []
   private var isPumping = false
-  private var isSessionBroken = false
-  private var didSendLastGoAway = false
-  private var lingerUntil: Milliseconds = 0
+  var isSessionBroken = false
+  var didSendLastGoAway = false
+  var lingerUntil: Milliseconds = 0
+  /// When a client that asks for nothing is sent away.
+  private(set) var idleUntil: Milliseconds = 0
   /// The streams' responses that wait in memory, together.
   var queuedByteCount = 0
 
@@ -41,21 +44,20 @@ final class H2Connection {
   private static let outputLimit = 256 << 10
   // Bound: body bytes of all streams that clients may send before anybody reads them.
   private static let windowByteCount: Int32 = 1 << 20
+  /// How long nothing happens before memory is given back, in milliseconds.
+  private static let trimDelay: Milliseconds = 1000
 
   init(_ client: ClientConnection, _ library: H2Library) {
     unsafe owner = client
     loop = client.loop
     self.library = library
-    streams.reserveCapacity(32)
-    touched.reserveCapacity(32)
-    settling.reserveCapacity(32)
   }
 
   var client: ClientConnection { unsafe owner }
 
   /// Begins a life; false if memory is exhausted.
   func open() -> Bool {
-    guard let made = unsafe library.makeSession(for: self) else { return false }
+    guard let made = unsafe library.makeSession(for: self, memory) else { return false }
     unsafe session = made
     state = .open
     flood = H2FloodGuard(now: loop.now)
@@ -103,6 +105,7 @@ final class H2Connection {
     touched.removeAll(keepingCapacity: true)
     unsafe nghttp2_session_del(session)
     unsafe session = nil
+    memory.discard()
   }
 
   private func recycle(_ stream: H2Stream) {
@@ -185,10 +188,10 @@ final class H2Connection {
     }
   }
 
-  private var wantsToRead: Bool { unsafe nghttp2_session_want_read(session) != 0 }
-  private var wantsToWrite: Bool { unsafe nghttp2_session_want_write(session) != 0 }
+  var wantsToRead: Bool { unsafe nghttp2_session_want_read(session) != 0 }
+  var wantsToWrite: Bool { unsafe nghttp2_session_want_write(session) != 0 }
 
-  private func noteDeparture() {
+  func noteDeparture() {
     for stream in streams where stream.isUnderWay {
       stream.exchange?.log(.info, "client prematurely closed connection")
     }
@@ -242,7 +245,8 @@ final class H2Connection {
     let timeout =
       client.facts.requestCount == 0
       ? settings.settings.headerTimeout : settings.root.settings.core.value.keepaliveTimeout
-    loop.setTimer(client.timer, after: timeout, for: client.handle)
+    idleUntil = loop.now + timeout
+    loop.setTimer(client.timer, after: min(timeout, Self.trimDelay), for: client.handle)
   }
 
   /// Counts a request that begins: the connection ends after so many of them, or after so long.
@@ -322,97 +326,5 @@ final class H2Connection {
   func onBroken() {
     noteDeparture()
     client.close(reset: true)
-  }
-
-  // --- the end ------------------------------------------------------------------------------------
-
-  func onTimeout() {
-    switch state {
-    case .lingering: client.close()
-    case .open, .draining:
-      if !client.output.isEmpty {
-        client.core.errorLog.write(
-          .info, "client timed out while sending a response, client: \(client.facts.peerAddress.host)",
-          connection: client.facts.serial)
-        return client.close(reset: true)
-      }
-      guard streams.isEmpty else { return }
-      goAway()
-      client.yield()
-    case .closed: break
-    }
-  }
-
-  /// Whether nothing is going on: such a connection may be closed without harm.
-  var isIdle: Bool { streams.isEmpty && client.output.isEmpty }
-
-  /// Takes no new requests; what is open finishes (RFC 9113 §6.8).
-  ///
-  /// - Parameter isGraceful: requests that are on their way are still served.
-  func goAway(isGraceful: Bool = false) {
-    guard state == .open else { return }
-    state = .draining
-    if isGraceful {
-      unsafe nghttp2_submit_shutdown_notice(session)
-    } else {
-      submitLastGoAway()
-    }
-    client.yield()
-  }
-
-  private func submitLastGoAway() {
-    didSendLastGoAway = true
-    unsafe nghttp2_submit_goaway(
-      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nghttp2_session_get_last_proc_stream_id(session),
-      NGHTTP2_NO_ERROR.rawValue, nil, 0)
-  }
-
-  /// Sends the client away for what it does; streams end with the connection.
-  func terminate(_ code: nghttp2_error_code, _ why: String) {
-    guard !isSessionBroken, state == .open || state == .draining else { return }
-    isSessionBroken = true
-    client.core.errorLog.write(
-      .info, "\(why), client: \(client.facts.peerAddress.host)", connection: client.facts.serial)
-    unsafe nghttp2_session_terminate_session(session, code.rawValue)
-  }
-
-  /// Closes when the library wants neither to read nor to write, or a drain has nothing left to wait for.
-  private func endIfDone() {
-    let isDone =
-      isSessionBroken || (state == .draining && streams.isEmpty) || !wantsToRead
-    guard isDone else { return }
-    if state == .draining && !isSessionBroken && !didSendLastGoAway {
-      submitLastGoAway()
-      return client.yield()
-    }
-    startLingering()
-  }
-
-  private func startLingering() {
-    let settings = client.address.defaultSite.root.settings.core.value
-    for stream in streams { stream.cancel() }
-    // Whoever was told to go has nothing under way; a stopping worker doesn't wait for it.
-    if client.core.isDraining && !isSessionBroken { return client.close() }
-    state = .lingering
-    client.transport.shutdownWrite()
-    lingerUntil = loop.now + settings.lingeringTime
-    loop.setTimer(client.timer, after: settings.lingeringTimeout, for: client.handle)
-    linger()
-  }
-
-  /// Reads and drops until the client has seen our last frame and closes.
-  private func linger() {
-    let scratch = loop.pool.take(.medium)
-    defer { loop.pool.giveBack(scratch) }
-    for _ in 0..<64 {
-      switch client.transport.receive(into: scratch.free) {
-      case .bytes: continue
-      case .wouldBlock:
-        if loop.now > lingerUntil { client.close() }
-        return
-      case .end, .failed: return client.close()
-      }
-    }
-    if loop.now > lingerUntil { client.close() } else { client.yield() }
   }
 }

@@ -35,13 +35,15 @@ final class H2Library {
     unsafe nghttp2_option_del(options)
   }
 
-  /// A session for `connection`, which must outlive it. Nil if memory is exhausted.
-  func makeSession(for connection: H2Connection) -> OpaquePointer? {
+  /// A session for `connection` with blocks of `memory`; both must outlive it. Nil if memory is
+  /// exhausted.
+  func makeSession(for connection: H2Connection, _ memory: H2SessionMemory) -> OpaquePointer? {
     var session: OpaquePointer?
     let owner = unsafe Unmanaged.passUnretained(connection).toOpaque()
-    guard unsafe nghttp2_session_server_new2(&session, callbacks, owner, options) == 0 else {
-      return nil
+    let result = unsafe memory.withAllocator { allocator in
+      unsafe nghttp2_session_server_new3(&session, callbacks, owner, options, &allocator)
     }
+    guard result == 0 else { return nil }
     return unsafe session
   }
 }

@@ -34,7 +34,7 @@ struct H2ResponseHead {
     ) { room in
       var block = unsafe H2HeaderBlock(room, scratch)
       write(exchange.response, &block)
-      let (fields, count) = unsafe (room.baseAddress, block.count)
+      let (fields, count) = (room.baseAddress, block.count)
       guard var body = unsafe body else {
         return unsafe nghttp2_submit_response(session, id, fields, count, nil)
       }
@@ -123,7 +123,7 @@ struct H2HeaderBlock {
 
   mutating func add(_ name: Bytes, _ value: Bytes) {
     let flags = NGHTTP2_NV_FLAG_NO_COPY_NAME.rawValue | NGHTTP2_NV_FLAG_NO_COPY_VALUE.rawValue
-    precondition(count < room.count)
+    unsafe precondition(count < room.count)
     unsafe room.initializeElement(at: count, to: Self.field(name, value, UInt8(flags)))
     count += 1
   }

@@ -32,6 +32,7 @@ extension H2Stream {
     let exchange = client.core.takeExchange(self)
     client.refreshPlan()
     exchange.enter(client.address, client.address.defaultSite)
+    exchange.countIn()
     self.exchange = exchange
     awaited = .head
     loop.setTimer(timer, after: exchange.site.settings.headerTimeout, for: handle)

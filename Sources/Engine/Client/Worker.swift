@@ -18,6 +18,8 @@ enum WorkerMessage: Sendable {
   case peers(upstream: String, servers: [ResolvedServer])
   /// A name that an exchange waits for.
   case resolved(exchange: UInt64, name: String, addresses: [SocketAddress], problem: String?)
+  /// Credentials that exchanges wait for were checked.
+  case passwordChecked(CredentialDigest, isRight: Bool)
   /// Certificates to exchange for newer ones.
   case renewed([CertificateRenewal])
   /// Write out buffered log lines.
@@ -38,6 +40,7 @@ struct WorkerShared: Sendable {
   var registry: PeerRegistry
   var control: (any ControlPort)?
   var hostName: String
+  var counters: CounterBlocks
   /// What the main thread of the process is told.
   var reports: Mailbox<WorkerReport>
 }
@@ -80,7 +83,7 @@ final class Worker {
     self.mailbox = mailbox
     core = WorkerCore(
       loop: loop, index: index, plan: plan, errorLog: shared.errorLog, registry: shared.registry,
-      control: shared.control, hostName: shared.hostName)
+      control: shared.control, hostName: shared.hostName, counters: shared.counters)
     housekeeping = loop.makeTimer()
     drainTimer = loop.makeTimer()
     try loop.poller.addReader(mailbox.wakeDescriptor, Handle(.mailbox, slot: 0), exclusive: false)
@@ -149,6 +152,7 @@ final class Worker {
       }
     case .h2Upstream: core.onStreamsIdle(handle)
     case .exchange: core.exchanges.object(handle)?.onStreamTimeout()
+    case .admission: core.exchanges.object(handle)?.onAdmissionTimeout()
     case .pacer: core.exchanges.object(handle)?.onPaceTimeout()
     case .pipeline: core.exchanges.object(handle)?.onFlushTimeout()
     case .logs:
@@ -172,6 +176,8 @@ final class Worker {
         guard let exchange = core.exchanges.object(Handle(raw: exchange)) else { continue }
         exchange.onResolved(name, addresses, problem)
         exchange.stream.flush()
+      case .passwordChecked(let digest, let isRight):
+        core.onPasswordChecked(digest, isRight: isRight)
       case .renewed(let renewals): core.plan.renew(renewals)
       case .flushLogs: core.accessLogs.flush(now: loop.now)
       case .close(let sockets): close(sockets)
@@ -309,6 +315,7 @@ final class Worker {
       return
     }
     core.clientCount += 1
+    core.counters.countAccepted()
     client.open(fd, handle, peer, on: listen)
   }
 
@@ -330,6 +337,7 @@ final class Worker {
   private func clientClosed(_ handle: Handle) {
     clients.giveBack(handle)
     core.clientCount -= 1
+    core.counters.countClosed()
   }
 
   // --- the end ------------------------------------------------------------------------------------
@@ -372,6 +380,7 @@ extension Worker {
 /// A plan on its way to the thread that frees it: the one reference that is left.
 ///
 /// - Safety: a worker makes one of a plan that nobody else refers to, and forgets it.
+@safe
 struct RetiredPlan: @unchecked Sendable {
   private let reference: Unmanaged<Plan>
 

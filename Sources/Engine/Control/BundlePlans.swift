@@ -36,11 +36,13 @@ extension RecordedFiles: FileProvider {
   /// Reads the configuration from the disk. The plan is to be gone before the next reading.
   ///
   /// At a reload a certificate that can't be used is no reason to refuse: its site alone is down.
-  func readConfiguration(isReload: Bool = false) -> ConfigurationReading {
+  func readConfiguration(
+    isReload: Bool = false, checks: CertificateChecks = .doubtful
+  ) -> ConfigurationReading {
     let surroundings = PlanSurroundings(
       paths: bundle.options.planPaths, registry: Self.emptiedRegistry(),
-      ticketKeys: TLSTicketKeyRing(),
-      checksCertificates: true, toleratesBrokenCertificates: isReload)
+      ticketKeys: TLSTicketKeyRing(), zones: LimitZones(),
+      certificateChecks: checks, toleratesBrokenCertificates: isReload)
     let (reading, sources) = makePlan(bundle.options, self, surroundings)
     noteConfigurationFiles(sources.files.filter { $0.kind == .configuration }.map(\.path))
     return reading
@@ -64,11 +66,11 @@ extension ReplayedFiles: FileProvider {
   func addresses(of host: String) -> [String] { bundle.hosts[host] ?? [] }
 
   /// Builds one plan for each worker thread.
-  func makePlans(_ registry: PeerRegistry, _ ticketKeys: TLSTicketKeyRing) throws(ApplyFailure)
-    -> [Plan]
-  {
+  func makePlans(
+    _ registry: PeerRegistry, _ ticketKeys: TLSTicketKeyRing, _ zones: LimitZones
+  ) throws(ApplyFailure) -> [Plan] {
     let surroundings = PlanSurroundings(
-      paths: bundle.options.planPaths, registry: registry, ticketKeys: ticketKeys,
+      paths: bundle.options.planPaths, registry: registry, ticketKeys: ticketKeys, zones: zones,
       toleratesBrokenCertificates: true)
     var plans: [Plan] = []
     repeat {

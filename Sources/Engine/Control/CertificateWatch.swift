@@ -18,10 +18,12 @@ struct CertificateWatch {
     var warnings: [String] = []
   }
 
+  /// What is kept of a pair. Its names are in `texts`: 10,000 strings of their own, made while a plan
+  /// fills the heap, would keep the plan's pages from going back to the system (2 KiB each).
   private struct Pair {
-    let source: TLSCertificateSource
-    let certificateFile: String
-    let keyFile: String
+    let certificate: Range<Int>
+    let key: Range<Int>
+    let passwords: [[UInt8]]
     /// nil: to be read at the next look, whatever its status.
     var certificateStatus: FileStatus?
     var keyStatus: FileStatus?
@@ -32,6 +34,8 @@ struct CertificateWatch {
   }
 
   private var pairs: [Pair] = []
+  private var texts: [UInt8] = []
+  private var paths = PlanPaths(prefix: "/", confFolder: "/")
 
   // A status proves nothing while the file's time is as young as this: two changes within one tick of
   // the file system's clock look like one.
@@ -43,23 +47,33 @@ struct CertificateWatch {
 
   /// The pairs of `plan`, whose files were just read.
   init(_ plan: Plan) {
+    paths = plan.paths
     var known: Set<String> = []
     for site in plan.listens.flatMap(\.addresses).flatMap(\.sites) {
       guard let tls = site.tls, tls.isWatched else { continue }
-      for source in tls.policy.certificates where !source.isData {
+      for source in tls.certificates where !source.isData {
         guard known.insert("\(source.certificatePath)\n\(source.keyPath)").inserted else {
           continue
         }
-        // Without the bytes, which the bundle has: what is kept here is small.
-        var kept = source
-        (kept.certificatePEM, kept.keyPEM) = ([], [])
         pairs.append(
           Pair(
-            source: kept, certificateFile: plan.paths.confFile(source.certificatePath),
-            keyFile: plan.paths.confFile(source.keyPath),
+            certificate: keep(source.certificatePath), key: keep(source.keyPath),
+            passwords: source.passwords,
             served: Self.digest(source.certificatePEM, source.keyPEM)))
       }
     }
+  }
+
+  private mutating func keep(_ text: String) -> Range<Int> {
+    let start = texts.count
+    texts += text.utf8
+    return start..<texts.count
+  }
+
+  /// The name of a file as the configuration has it, and its path.
+  private func file(_ range: Range<Int>) -> (name: String, path: String) {
+    let name = String(decoding: texts[range], as: UTF8.self)
+    return (name, paths.confFile(name))
   }
 
   /// Looks at all pairs. `now` is seconds since 1970.
@@ -71,10 +85,10 @@ struct CertificateWatch {
 
   private mutating func hasChanged(_ index: Int, _ now: Int) -> Bool {
     let pair = pairs[index]
-    let status = Self.status(pair.certificateFile, now)
+    let status = Self.status(file(pair.certificate).path, now)
     if let status, status == pair.certificateStatus {
       guard pair.refused != nil else { return false }
-      let keyStatus = Self.status(pair.keyFile, now)
+      let keyStatus = Self.status(file(pair.key).path, now)
       return keyStatus == nil || keyStatus != pair.keyStatus
     }
     return true
@@ -82,13 +96,16 @@ struct CertificateWatch {
 
   private mutating func examine(_ index: Int, _ now: Int, _ findings: inout Findings) {
     var pair = pairs[index]
-    pair.certificateStatus = Self.status(pair.certificateFile, now)
-    pair.keyStatus = Self.status(pair.keyFile, now)
+    let (certificate, key) = (file(pair.certificate), file(pair.key))
+    pair.certificateStatus = Self.status(certificate.path, now)
+    pair.keyStatus = Self.status(key.path, now)
     defer { pairs[index] = pair }
-    var source = pair.source
+    var source = TLSCertificateSource(
+      certificatePEM: [], keyPEM: [], certificatePath: certificate.name, keyPath: key.name,
+      passwords: pair.passwords)
     do throws(SystemError) {
-      source.certificatePEM = try ProcessFiles.read(pair.certificateFile)
-      source.keyPEM = try ProcessFiles.read(pair.keyFile)
+      source.certificatePEM = try ProcessFiles.read(certificate.path)
+      source.keyPEM = try ProcessFiles.read(key.path)
     } catch {
       // Renewing may take the file away for a moment; one that stays away is said once.
       let digest = Int(error.code)

@@ -36,6 +36,8 @@ protocol ControlSink: Sendable {
   func peers(upstream: String, servers: [ResolvedServer])
   /// The answer to a `ResolveRequest`; addresses have port 0.
   func resolved(_ request: ResolveRequest, _ result: LookupResult)
+  /// The password of a job was checked. Called on the thread for that.
+  func passwordChecked(_ job: PasswordJob, isRight: Bool)
   /// A line for the error log.
   func log(_ level: ControlLogLevel, _ text: String)
 }
@@ -47,6 +49,7 @@ final class ControlThread: Sendable {
   private let mailbox: Mailbox<ControlMessage>
   private let progress: ControlProgress
   private let thread: Thread
+  private let passwords: PasswordThread
 
   /// Starts the thread. Its news go to `sink`.
   init(registry: PeerRegistry, sink: any ControlSink) throws(SystemError) {
@@ -55,6 +58,7 @@ final class ControlThread: Sendable {
     self.registry = registry
     self.mailbox = mailbox
     self.progress = progress
+    passwords = try PasswordThread { sink.passwordChecked($0, isRight: $1) }
     // The descriptors of the loop are made here, so that a lack of them is an error of the start.
     let core = Handover(try ControlCore())
     let started = Thread.start("control") {
@@ -73,6 +77,9 @@ final class ControlThread: Sendable {
   func configure(_ plan: ControlPlan) {
     mailbox.post(.configure(plan, number: progress.nextNumber()))
   }
+
+  /// Has a password checked on a thread of its own; false if there is none.
+  func check(_ job: PasswordJob) -> Bool { passwords.post(job) }
 
   /// Waits until each name of the last configuration was resolved or has failed to be; false if
   /// that takes longer than `timeout`. Then `registry.servers(of:)` is as good as it gets for a

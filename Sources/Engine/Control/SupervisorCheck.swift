@@ -2,7 +2,6 @@
 // few things that the command line needs besides.
 
 import CLinux
-import COpenSSL
 
 extension FrontDoor {
   /// The version of portico.
@@ -10,10 +9,13 @@ extension FrontDoor {
 
   /// What this binary was made with, for `-V`.
   public static var buildDescription: String {
-    let openssl = unsafe OpenSSL_version(OPENSSL_VERSION).map { unsafe String(cString: $0) }
+    let hybrid = "X25519MLKEM768"
+    let compression = TLSAbilities.compressesCertificates
     return """
-      running with \(openssl ?? "an unknown OpenSSL")
+      running with \(TLSAbilities.version)
       TLS SNI support enabled
+      post-quantum key exchange: \(TLSAbilities.hasGroup(hybrid) ? hybrid : "none, it comes with OpenSSL 3.5")
+      certificate compression: \(compression ? "available" : "none, it comes with OpenSSL 3.2")
       prefix: \(StartOptions.defaultPrefix)
       configuration: \(StartOptions.defaultConfigurationPath)
 

@@ -9,7 +9,7 @@ extension FrontDoor {
     log.openFirst(options)
     let path = options.configurationPath
     let files = RecordedFiles(options: options)
-    let reading = files.readConfiguration()
+    let reading = files.readConfiguration(checks: .all)
     guard let plan = reading.plan else {
       log.tell(.emerg, reading.problems, report: reading.report)
       SupervisorLog.say("portico: configuration file \(path) test failed\n")

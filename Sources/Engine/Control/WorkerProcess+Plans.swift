@@ -86,10 +86,16 @@ extension WorkerProcess {
   }
 
   private func takeUp(_ generation: Int) throws(ApplyFailure) {
+    // The bundle and the tree of the configuration are gone by then.
+    defer { linux_trim_heap() }
+    try takeUpBundle(generation)
+  }
+
+  private func takeUpBundle(_ generation: Int) throws(ApplyFailure) {
     guard let fd = staged.bundle, let bundle = Bundle(descriptor: fd) else {
       throw ApplyFailure(["the bundle can't be read"])
     }
-    let plans = try ReplayedFiles(bundle).makePlans(registry, ticketKeys)
+    let plans = try ReplayedFiles(bundle).makePlans(registry, ticketKeys, limitZones)
     let table = listeners.merging(staged.listeners) { _, new in new }
     let assigned = try plans.enumerated().map { index, plan throws(ApplyFailure) in
       try sockets(for: plan, index, table)
@@ -207,7 +213,7 @@ extension WorkerProcess {
         index: index, plan: plan, listeners: listeners, logs: logNumbers,
         shared: WorkerShared(
           errorLog: errorLog(plan), registry: registry, control: control,
-          hostName: HostName.current, reports: reports), mailbox: mailbox)
+          hostName: HostName.current, counters: counters, reports: reports), mailbox: mailbox)
       mailboxes.add(mailbox, index)
       let handover = Handover(worker)
       let thread = Thread.start("worker-\(index)") {
@@ -249,6 +255,10 @@ struct ControlNews: ControlSink {
         exchange: request.token, name: request.name, addresses: [], problem: "\(failure)")
     }
     mailboxes.post(message, to: request.worker)
+  }
+
+  func passwordChecked(_ job: PasswordJob, isRight: Bool) {
+    mailboxes.post(.passwordChecked(job.digest, isRight: isRight), to: job.worker)
   }
 
   func log(_ level: ControlLogLevel, _ text: String) {

@@ -33,6 +33,8 @@ final class WorkerProcess {
   var logNumbers: [String: Int32] = [:]
   let registry = PeerRegistry()
   let ticketKeys = TLSTicketKeyRing()
+  let limitZones = LimitZones()
+  let counters = CounterBlocks()
   let mailboxes = WorkerMailboxes()
   var control: ControlThread?
   var errorLogPath = ""

@@ -100,7 +100,7 @@ final class DynamicNameResolver: SiteNameResolver {
     _ dynamic: TLSDynamicCertificates, for session: TLSSession
   ) -> Bool {
     guard let dynamic = dynamic as? DynamicCertificates,
-      let facts = session.connection as? ConnectionFacts
+      let facts = unsafe session.connection as? ConnectionFacts
     else { return false }
     let exchange = core.takeExchange(HandshakeStream(facts), plan)
     defer { exchange.abandon() }

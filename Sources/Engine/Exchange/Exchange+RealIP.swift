@@ -27,27 +27,35 @@ extension Exchange {
       for entry in request.fields where entry.token == token {
         guard token != .other || entry.name.of(headBytes).equalsIgnoringCase(name) else { continue }
         var found: IPEndpoint?
-        _ = walk(entry.value.of(headBytes), settings, &found)
+        _ = walk(
+          entry.value.of(headBytes), settings.value.trusted,
+          isRecursive: settings.value.isRecursive, &found)
         return found
       }
       return nil
     case .forwardedFor:
-      var found: IPEndpoint?
-      var index = request.fields.count
-      while index > 0 {
-        index -= 1
-        let entry = request.fields[index]
-        guard entry.token == .xForwardedFor else { continue }
-        if !walk(entry.value.of(headBytes), settings, &found) { break }
-      }
-      return found
+      return forwardedAddress(
+        trusting: settings.value.trusted, isRecursive: settings.value.isRecursive)
     }
+  }
+
+  /// The last address of X-Forwarded-For, or with `isRecursive` the last one that isn't trusted.
+  func forwardedAddress(trusting trusted: TrustedSenders, isRecursive: Bool) -> IPEndpoint? {
+    var found: IPEndpoint?
+    var index = request.fields.count
+    while index > 0 {
+      index -= 1
+      let entry = request.fields[index]
+      guard entry.token == .xForwardedFor else { continue }
+      if !walk(entry.value.of(headBytes), trusted, isRecursive: isRecursive, &found) { break }
+    }
+    return found
   }
 
   /// Goes through a list of addresses from its end. True: all of them are trusted, and the field
   /// before this one is to be looked at.
   private func walk(
-    _ list: Bytes, _ settings: Shared<RealIPSettings>, _ found: inout IPEndpoint?
+    _ list: Bytes, _ trusted: TrustedSenders, isRecursive: Bool, _ found: inout IPEndpoint?
   ) -> Bool {
     var end = list.count
     while true {
@@ -57,7 +65,7 @@ extension Exchange {
       // What isn't an address ends the search: nobody who is trusted wrote it.
       guard let endpoint = IPEndpoint(list.slice(start, end)) else { return false }
       found = endpoint
-      guard settings.value.isRecursive, settings.value.trusted.contains(endpoint.address) else { return false }
+      guard isRecursive, trusted.contains(endpoint.address) else { return false }
       end = start
       while end > 0 && isSeparator(list[end - 1]) { end -= 1 }
       if end == 0 { return true }

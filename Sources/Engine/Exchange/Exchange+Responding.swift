@@ -17,6 +17,9 @@ extension Exchange {
       response.status = errorStatus
       response.reason = nil
     }
+    if let challenge {
+      response.add(Bytes("WWW-Authenticate"), challenge, FieldName.lookup(Bytes("www-authenticate")))
+    }
     if isHead || response.status == 204 || response.status == 304 { response.hasBody = false }
     guard mayFilter else { return applyHeaders() }
     let unfiltered = unfilteredHead()

@@ -8,6 +8,7 @@ extension Exchange {
   /// Begins work on a request whose head was read and found sound.
   func begin() {
     state = .working
+    countBegun()
     applyMethod()
     selectSite()
     if method == .trace || method == .connect {
@@ -125,6 +126,7 @@ extension Exchange {
     }
   }
 
+  /// Finds what `uri` belongs to, and takes its settings; false: the request was answered.
   private func findLocation() -> Bool {
     guard site.hasLocations else {
       location = site.root
@@ -147,7 +149,15 @@ extension Exchange {
       fail(404)
       return false
     }
+    takeException()
     return admitBody()
+  }
+
+  /// `limit_except`: other methods go by other settings.
+  private func takeException() {
+    if let exception = location.exception, exception.concerns(method) {
+      location = exception.location
+    }
   }
 
   /// `client_max_body_size`, for a length that is known; false: answered with 413.
@@ -164,14 +174,21 @@ extension Exchange {
     return false
   }
 
-  /// Applies limits, then lets the location's content answer.
+  /// Lets what stands before the content have its say, then the location's content answer.
   func answer() {
     findRealAddress()
+    guard location.settings.admission.value.isActive else { return answerByContent() }
+    admit()
+  }
+
+  /// Lets the location's content answer: an upstream, or a file.
+  func answerByContent() {
     let core = location.settings.core.value
     if !core.tryFiles.isEmpty {
       guard tryFiles(core) else { return }
     }
     if let pass = location.settings.proxy.value.pass { return proxy(pass) }
+    if core.tellsStatus { return serveStatus() }
     serveFile()
   }
 
@@ -208,6 +225,7 @@ extension Exchange {
     }
     isInternal = true
     location = target
+    takeException()
     uriWasChanged = false
     if let program = location.program {
       guard run(program) else { return }

@@ -17,7 +17,7 @@ extension Exchange {
       return false
     }
     guard let tls = connection.tls else { return true }
-    let mode = site.settings.tls.value.verify.mode
+    let mode = site.clientVerification
     guard mode != .off else { return true }
     guard isServed(by: tls) else {
       log(.info, "client attempted to request the server name different from the one that was negotiated")
@@ -42,7 +42,7 @@ extension Exchange {
   /// judged by the certificate that is missing.
   private func isServed(by tls: TLSSession) -> Bool {
     guard let negotiated = tls.serverContext?.clientTrust,
-      let wanted = (site.tls ?? address.defaultSite.tls)?.policy.clientTrust
+      let wanted = (site.tls ?? address.defaultSite.tls)?.clientTrust
     else { return false }
     if negotiated == wanted { return true }
     return tls.serverName.isEmpty && negotiated.verify == .off

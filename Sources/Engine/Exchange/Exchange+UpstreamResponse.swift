@@ -1,5 +1,5 @@
-// What an upstream answers, on its way to the client: the head checked and filtered, the body
-// passed on as fast as the client takes it, spooled to a file if responses are buffered.
+// What an upstream answers: bytes are received, the head is checked and filtered on its way to the
+// client. The body is Exchange+UpstreamBody.
 
 import Configuration
 import HTTP
@@ -19,7 +19,9 @@ extension Exchange {
       if allowance == 0 { return passPauseOn() }
       if attempt.input == nil { attempt.input = loop.pool.take(.large) }
       guard let input = attempt.input else { return }
-      if input.room == 0 { return failTry(.invalidHeader, "too big header while reading response header from") }
+      if input.room == 0 {
+        return failTry(.invalidHeader, "too big header while reading response header from")
+      }
       switch connection.transport.receive(into: input.free.slice(0, min(input.room, allowance))) {
       case .bytes(let count):
         input.produced(count)
@@ -99,12 +101,15 @@ extension Exchange {
         try Framing.response(
           attempt.head, attempt.headBytes, requestMethod: method, upgradeRequested: passesUpgrade))
     } catch {
-      failTry(.invalidHeader, "upstream sent invalid header (\(error)) while reading response header from")
+      failTry(
+        .invalidHeader, "upstream sent invalid header (\(error)) while reading response header from"
+      )
       return false
     }
     if attempt.framing.isInterim && !attempt.framing.isUpgrade { return skipInterim() }
     if attempt.framing.isUpgrade && !passesUpgrade {
-      failTry(.invalidHeader, "upstream switched protocols unasked while reading response header from")
+      failTry(
+        .invalidHeader, "upstream switched protocols unasked while reading response header from")
       return false
     }
     return useHead()
@@ -117,7 +122,9 @@ extension Exchange {
       $0.status = status
       $0.headerTime = loop.now - attempt.triedAt
     }
-    if let peer = attempt.peer { peer.state.recordLatency(microseconds: (loop.now - attempt.triedAt) * 1000) }
+    if let peer = attempt.peer {
+      peer.state.recordLatency(microseconds: (loop.now - attempt.triedAt) * 1000)
+    }
     if shouldTryElsewhere(status) {
       failTry(.status(status), "upstream answered \(status) while reading response header from")
       return false
@@ -130,7 +137,9 @@ extension Exchange {
     attempt.interimCount += 1
     // Bound: interim responses before a final one; more is an attack or a broken server.
     guard attempt.interimCount <= 16 else {
-      failTry(.invalidHeader, "upstream sent too many interim responses while reading response header from")
+      failTry(
+        .invalidHeader,
+        "upstream sent too many interim responses while reading response header from")
       return false
     }
     passInterim(attempt.head.statusCode)
@@ -188,7 +197,8 @@ extension Exchange {
     startResponse()
     attempt.phase = .receivingBody
     if buffersResponse, let rate = settings.limitRate {
-      attempt.bytesPerSecond = (try? Value.offset(evaluate(rate).string, of: "proxy_limit_rate")) ?? 0
+      attempt.bytesPerSecond =
+        (try? Value.offset(evaluate(rate).string, of: "proxy_limit_rate")) ?? 0
     }
     return passBody()
   }
@@ -202,7 +212,8 @@ extension Exchange {
   }
 
   func upstreamField(_ token: FieldName) -> Bytes? {
-    attempt.head.first(token)?.value.of(attempt.headBytes)
+    guard attempt.head.present.contains(token) else { return nil }
+    return attempt.head.first(token)?.value.of(attempt.headBytes)
   }
 
   /// Copies the fields that concern the client.
@@ -245,196 +256,5 @@ extension Exchange {
       if HeaderList.contains(name, in: entry.value.of(attempt.headBytes)) { return true }
     }
     return false
-  }
-
-  // --- body ---------------------------------------------------------------------------------------
-
-  /// Whether more of the body may be read from the upstream.
-  var canTakeBody: Bool {
-    let settings = location.settings.proxy.value
-    if waitingByteCount < settings.memoryLimit && attempt.spool == nil { return true }
-    guard buffersResponse, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {
-      return false
-    }
-    return (attempt.spool?.size ?? 0) < settings.maxTemporaryFileBytes
-  }
-
-  /// Passes the body bytes in the input buffer on. False when the try is over.
-  private func passBody() -> Bool {
-    if let input = attempt.input {
-      if input.isEmpty {
-        loop.pool.giveBack(input)
-        attempt.input = nil
-      } else {
-        switch attempt.framing.body {
-        case .none: attempt.framing.keepAlive = false
-        case .length: passCounted(input)
-        case .chunked: guard passChunked(input) else { return false }
-        case .untilClose: deliver(input)
-        }
-      }
-    }
-    if attempt.isBodyComplete {
-      completeFromUpstream()
-      return false
-    }
-    return true
-  }
-
-  private func passCounted(_ input: Buffer) {
-    if input.count > attempt.remaining {
-      log(.warn, "upstream sent more data than specified in \"Content-Length\" header")
-      attempt.framing.keepAlive = false
-      input.truncate(attempt.remaining)
-    }
-    attempt.remaining -= input.count
-    attempt.isBodyComplete = attempt.remaining == 0
-    deliver(input)
-  }
-
-  /// Takes chunk framing off in place: the first piece stays where it is, the others move up to it.
-  private func passChunked(_ input: Buffer) -> Bool {
-    let bytes = input.unread
-    let whole = input.unreadMutable
-    var position = 0
-    var first = -1
-    var end = 0
-    loop: while position < bytes.count || first < 0 {
-      switch attempt.decoder.next(bytes.dropping(position)) {
-      case .data(let start, let count, let consumed):
-        if first < 0 {
-          first = position + start
-          end = first + count
-        } else {
-          whole.copy(bytes.slice(position + start, position + start + count), at: end)
-          end += count
-        }
-        position += consumed
-      case .needMore(let consumed):
-        keepTrailers(bytes.slice(position, position + consumed))
-        position += consumed
-        break loop
-      case .end(let consumed):
-        keepTrailers(bytes.slice(position, position + consumed))
-        finishTrailers()
-        position += consumed
-        attempt.isBodyComplete = true
-        if position < bytes.count { attempt.framing.keepAlive = false }
-        break loop
-      case .failed:
-        failTry(.error, "upstream sent invalid chunked response while reading")
-        return false
-      }
-    }
-    if first < 0 {
-      attempt.input = nil
-      loop.pool.giveBack(input)
-      return true
-    }
-    input.truncate(end)
-    input.skip(first)
-    deliver(input)
-    return true
-  }
-
-  /// Hands a buffer of body bytes to the client side, or to the spool behind it.
-  func deliver(_ input: Buffer) {
-    attempt.input = nil
-    upstreamLog.update { $0.responseLength += input.count }
-    let settings = location.settings.proxy.value
-    if attempt.spool != nil || waitingByteCount >= settings.memoryLimit {
-      if spool(input, settings) { return }
-    }
-    sendBody(input)
-  }
-
-  private func spool(_ input: Buffer, _ settings: Borrowed<ProxySettings>) -> Bool {
-    guard buffersResponse, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {
-      return false
-    }
-    do throws(SystemError) {
-      if attempt.spool == nil {
-        attempt.spool = try TemporaryFile.make(in: plan.path(settings.temporaryPath))
-        attempt.spoolSent = 0
-        log(.warn, "an upstream response is buffered to a temporary file")
-      }
-      try attempt.spool?.append(input.unread)
-    } catch {
-      log(.crit, "writing a response to a temporary file failed \(error.logText)")
-      attempt.isSpoolBroken = true
-      queueSpooled()
-      return false
-    }
-    loop.pool.giveBack(input)
-    return true
-  }
-
-  /// The client took bytes: sends what was spooled, reads on.
-  func onClientWritable() {
-    switch state {
-    case .tunneling: pumpTunnel()
-    case .attempting, .sending:
-      if isPaced { releasePaced() }
-      if isFiltered { runPipeline() }
-      drainSpool()
-      if attempt.phase == .receivingBody, isUpstreamReadable { receive() }
-    default: break
-    }
-  }
-
-  private var isUpstreamReadable: Bool {
-    attempt.stream?.isReadable ?? (attempt.connection?.transport.isReadable == true)
-  }
-
-  /// Hands what stands in the file to the client side; later bytes may go straight behind it.
-  private func queueSpooled() {
-    guard let spool = attempt.spool else { return }
-    sendBody(spool, offset: Int64(attempt.spoolSent), count: spool.size - attempt.spoolSent)
-    attempt.spool = nil
-    attempt.spoolSent = 0
-  }
-
-  private func drainSpool() {
-    guard let spool = attempt.spool, waitingByteCount < 1 << 16 else { return }
-    let unsent = spool.size - attempt.spoolSent
-    if unsent > 0 {
-      sendBody(spool, offset: Int64(attempt.spoolSent), count: unsent)
-      attempt.spoolSent = spool.size
-    }
-    if attempt.phase == .none {
-      attempt.spool = nil
-      completeResponse()
-    } else if waitingByteCount == 0 {
-      attempt.spool = nil
-      attempt.spoolSent = 0
-    }
-  }
-
-  /// The upstream closed: the end of a body without length, an error otherwise.
-  private func upstreamClosed() {
-    if attempt.phase == .receivingBody {
-      if case .untilClose = attempt.framing.body {
-        attempt.framing.keepAlive = false
-        attempt.isBodyComplete = true
-        return completeFromUpstream()
-      }
-      return failTry(.error, "upstream prematurely closed connection while reading")
-    }
-    failTry(
-      attempt.didReceive ? .error : .error,
-      "upstream prematurely closed connection while reading response header from")
-  }
-
-  func completeFromUpstream() {
-    upstreamLog.update { $0.responseTime = loop.now - attempt.triedAt }
-    endTry(.success, mayKeep: true)
-    if let request = attempt.request { loop.pool.giveBack(request) }
-    attempt.request = nil
-    if attempt.spool == nil {
-      completeResponse()
-    } else {
-      state = .sending
-      drainSpool()
-    }
   }
 }

@@ -19,6 +19,11 @@ extension Exchange {
   private func slotValue(_ slot: Int) -> Bytes? {
     if let value = values[slot] { return value }
     guard let map = plan.maps[slot] else { return nil }
+    if let geo = map.geo {
+      let value = value(of: geo)
+      if !map.isVolatile { values[slot] = value }
+      return value
+    }
     let source = evaluate(map.source)
     if let split = map.split {
       let value = split.find(source).map { evaluate($0) } ?? Bytes()
@@ -167,6 +172,10 @@ extension Exchange {
     case .content_length: return field(.contentLength)
     case .content_type: return value(of: .requestField, Bytes("content_type"))
     case .remote_user: return basicUser
+    case .connections_active, .connections_reading, .connections_waiting, .connections_writing:
+      return connectionsValue(name)
+    case .limit_conn_status: return connectionLimitOutcome.text
+    case .limit_req_status: return requestLimitOutcome.text
     case .limit_rate: return arena.decimal(limitRate)
     case .gzip_ratio: return gzipRatio
     case .document_root: return documentRoot
@@ -274,17 +283,7 @@ extension Exchange {
   }
 
   /// The user name of Basic authorization (RFC 7617).
-  private var basicUser: Bytes? {
-    guard let value = field(.authorization), value.count > 6,
-      value.prefix(6).equalsIgnoringCase(Bytes("basic "))
-    else { return nil }
-    let encoded = value.dropping(6).trimmed
-    let room = arena.allocate(encoded.count)
-    guard let count = Base64.decode(encoded, into: room) else { return nil }
-    let decoded = room.readOnly.prefix(count)
-    guard let colon = decoded.firstIndex(of: UInt8(ascii: ":")) else { return nil }
-    return decoded.prefix(colon)
-  }
+  private var basicUser: Bytes? { basicCredentials?.user }
 
   // --- upstream -----------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@
 import HTTP
 
 /// One request and its response.
+@safe
 final class Exchange {
   enum State {
     case idle
@@ -19,6 +20,8 @@ final class Exchange {
     case working
     /// The request body is being buffered; `perform` follows.
     case readingBody
+    /// A limit, or whoever checks a password, makes the request wait; `goOnAdmitting` follows.
+    case waiting
     /// A name is being resolved; `onResolved` follows.
     case resolving
     /// An attempt at an upstream is under way.
@@ -29,7 +32,8 @@ final class Exchange {
     case tunneling
   }
 
-  unowned(unsafe) let core: WorkerCore
+  // Safety: a worker's core outlives its exchanges.
+  private unowned(unsafe) let worker: WorkerCore
   let loop: Loop
   private(set) var handle = Handle.none
   private(set) var stream = ClientStream()
@@ -66,6 +70,8 @@ final class Exchange {
   var requestedUpgrade = false
   var body = RequestBody()
 
+  var counted = Counted.nothing
+
   // Scratch.
   var arena: Arena
   var values: [Bytes?] = []
@@ -96,6 +102,20 @@ final class Exchange {
   /// X-Accel-Charset: the charset that the upstream wants its response to have.
   var charsetOrder: Bytes?
 
+  // What stands before the content.
+  /// The step that is asked next.
+  var admission = AdmissionStep.content
+  /// The status that the steps so far refuse the request with; 0: none does.
+  var refusal = 0
+  var requestLimitOutcome = LimitOutcome.none
+  var connectionLimitOutcome = LimitOutcome.none
+  /// What `limit_conn` counts this request by.
+  var countedConnections: [CountedConnection] = []
+  /// WWW-Authenticate, once credentials were found missing or wrong.
+  var challenge: Bytes?
+  /// For steps that let the request wait.
+  private var admissionTimer: TimerWheel.ID?
+
   // The upstream side.
   let attempt = Attempt()
   var upstreamLog = UpstreamLog()
@@ -118,7 +138,7 @@ final class Exchange {
   var locationIsValid = true
 
   init(core: WorkerCore) {
-    self.core = core
+    unsafe worker = core
     loop = core.loop
     plan = core.plan
     address = plan.listens[0].addresses[0]
@@ -126,6 +146,8 @@ final class Exchange {
     location = site.root
     arena = Arena(pool: core.loop.pool)
   }
+
+  var core: WorkerCore { @inline(__always) get { unsafe worker } }
 
   /// Begins a life: called when the first byte of a request is there.
   func start(handle: Handle, stream: ClientStream, _ plan: Plan) {
@@ -172,8 +194,11 @@ final class Exchange {
   /// The only way out: the stream calls it when the response is sent, or can't be.
   func finish() {
     guard state != .idle else { return }
+    if state == .waiting, let admissionTimer { loop.clearTimer(admissionTimer) }
     cancelUpstream()
+    if !countedConnections.isEmpty { leaveConnections() }
     core.accessLogs.write(self)
+    countOut()
     state = .idle
     reset()
     forgetFormerPlan()
@@ -183,6 +208,7 @@ final class Exchange {
 
   /// Ends an exchange that was no request: nothing is logged.
   func abandon() {
+    countOut()
     state = .idle
     reset()
     core.exchanges.giveBack(handle)
@@ -206,6 +232,9 @@ final class Exchange {
     captures.removeAll()
     requestID = nil
     realAddress = nil
+    challenge = nil
+    requestLimitOutcome = .none
+    connectionLimitOutcome = .none
     if let openFile { openFile.release() }
     openFile = nil
     preconditionPage = nil
@@ -232,6 +261,14 @@ final class Exchange {
     upstreamLog.reset()
     attempt.resetResponse()
     arena.reset()
+  }
+
+  /// Lets the request wait for `delay`; `onAdmissionTimeout` follows.
+  func waitForAdmission(_ delay: Milliseconds) {
+    let timer = admissionTimer ?? loop.makeTimer()
+    admissionTimer = timer
+    state = .waiting
+    loop.setTimer(timer, after: delay, for: handle.of(.admission))
   }
 
   /// Where this exchange's messages go.

@@ -8,9 +8,14 @@ final class WorkerCore {
   let index: Int
   let clock: LogClock
   var fileCaches = FileCaches()
+  var passwordFiles = PasswordFiles()
+  var passwordChecks = PasswordChecks()
   let errorLog: ErrorLog
   let registry: PeerRegistry
-  private let control: (any ControlPort)?
+  fileprivate let control: (any ControlPort)?
+  /// What this thread counts, and what all of them do.
+  let counters: WorkerCounters
+  let allCounters: CounterBlocks
   private(set) var plan: Plan
   var exchanges = Slab<Exchange>(kind: .exchange)
   var upstreams: UpstreamPool
@@ -34,7 +39,8 @@ final class WorkerCore {
   private var serial: UInt64
 
   init(
-    loop: Loop, index: Int, plan: Plan, errorLog: ErrorLog, registry: PeerRegistry, control: (any ControlPort)?, hostName: String
+    loop: Loop, index: Int, plan: Plan, errorLog: ErrorLog, registry: PeerRegistry, control: (any ControlPort)?, hostName: String,
+    counters: CounterBlocks
   ) {
     self.loop = loop
     self.index = index
@@ -42,6 +48,8 @@ final class WorkerCore {
     self.errorLog = errorLog
     self.registry = registry
     self.control = control
+    allCounters = counters
+    self.counters = counters.block(index)
     clock = LogClock(wallMs: loop.wallTime)
     upstreams = UpstreamPool(loop: loop)
     h2Upstreams = H2UpstreamPool(loop: loop)
@@ -104,8 +112,34 @@ final class WorkerCore {
   }
 }
 
-/// The way from a worker to the control thread.
+extension WorkerCore {
+  /// Has credentials checked by the thread for that; the exchange hears of it by `onPasswordChecked`.
+  /// False: too many are waiting.
+  func check(_ job: PasswordJob, for exchange: Handle) -> Bool {
+    switch passwordChecks.wait(exchange, for: job.digest) {
+    case .joins: return true
+    case .isTooMany: return false
+    case .asks:
+      if control?.check(job) == true { return true }
+      _ = passwordChecks.conclude(job.digest, isRight: false)
+      return false
+    }
+  }
+
+  /// The thread has checked credentials.
+  func onPasswordChecked(_ digest: CredentialDigest, isRight: Bool) {
+    for handle in passwordChecks.conclude(digest, isRight: isRight) {
+      guard let exchange = exchanges.object(handle) else { continue }
+      exchange.onPasswordChecked(isRight: isRight)
+      if exchange.state != .idle { exchange.stream.flush() }
+    }
+  }
+}
+
+/// The way from a worker to the threads that work for all of them.
 protocol ControlPort: Sendable {
+  /// Has a password checked; the worker gets `WorkerMessage.passwordChecked`. False: it won't.
+  func check(_ job: PasswordJob) -> Bool
   /// Asks for the addresses of `name`; the worker gets `WorkerMessage.resolved` with `token`.
   func resolve(_ name: String, _ settings: ResolverSettings, token: UInt64, worker: Int)
 }

@@ -42,6 +42,16 @@ final class ByteStore {
   }
 }
 
+extension [UInt8] {
+  /// Calls `body` with a view of the array; the bytes must not escape.
+  func withBytes<R>(_ body: (Bytes) throws -> R) rethrows -> R {
+    try unsafe withUnsafeBufferPointer { buffer in
+      guard let base = buffer.baseAddress else { return try body(Bytes()) }
+      return try unsafe body(Bytes(base: base, count: buffer.count))
+    }
+  }
+}
+
 extension String {
   /// Calls `body` with the UTF-8 of the text; the bytes must not escape.
   func withBytes<R>(_ body: (Bytes) throws -> R) rethrows -> R {

@@ -11,6 +11,7 @@
 /// What kind of object a handle names; the loop's dispatch switches over it.
 enum HandleKind: UInt8 {
   case none, mailbox, listener, client, stream, upstream, h2Upstream, exchange, pacer, pipeline
+  case admission
   case resolver, healthCheck, control, logs
 }
 

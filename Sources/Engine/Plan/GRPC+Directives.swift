@@ -40,7 +40,7 @@ extension LocationSettings {
 extension Row {
   static let grpcRows: [Row] =
     [
-      Row("grpc_pass", [.location, .locationIf], 1...1, "The gRPC server that answers: an address or an upstream, behind `grpc://` or `grpcs://`.") {
+      Row("grpc_pass", [.location, .locationIf, .limitExcept], 1...1, "The gRPC server that answers: an address or an upstream, behind `grpc://` or `grpcs://`.") {
         scope, directive throws(Refusal) in
         scope.location.grpc.pass = try grpcPass(scope, directive)
         if scope.location.proxy.pass != nil { scope.location.proxy.pass = nil }

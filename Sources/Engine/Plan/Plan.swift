@@ -15,6 +15,8 @@ final class Plan {
   var listens: [ListenPlan] = []
   var upstreams: [UpstreamSettings] = []
   var groups: [String: UpstreamGroup] = [:]
+  /// Keeps the zones of limits for as long as this plan lives.
+  var zoneLeases: [ZoneLease] = []
   /// What each variable slot is: nil where only `set` or a capture assigns it.
   var maps: [MapVariable?] = []
   var slotCount = 0
@@ -117,6 +119,8 @@ final class Site {
   /// Rewrite directives of the server level.
   var program: RewriteProgram?
   var tls: SiteTLS?
+  /// `ssl_verify_client`.
+  var clientVerification = TLSClientVerification.off
 
   init(settings: ServerSettings, root: Location, primaryName: Bytes) {
     self.settings = settings
@@ -135,6 +139,8 @@ final class Location {
   var program: RewriteProgram?
   /// Named groups of the location's expression.
   var binding: BoundRegex?
+  /// The settings for requests with other methods, if `limit_except` names some.
+  var exception: MethodException?
   /// TLS towards upstreams, if `proxy_pass` wants it.
   var upstreamTLS: UpstreamTLS?
 
@@ -155,6 +161,8 @@ final class MapVariable {
   let source: Template
   /// The shares of `split_clients`, in place of a table.
   var split: SplitTable?
+  /// The addresses of `geo`, in place of a table.
+  var geo: GeoTable?
   var table: MapTable<Result>
   var defaultValue: Template
   let isVolatile: Bool
@@ -172,6 +180,16 @@ final class MapVariable {
       source: source, table: MapTable(hostnames: false), defaultValue: Template(literal: Bytes()),
       isVolatile: false)
     self.split = split
+  }
+}
+
+extension MapVariable {
+  /// The variable of a `geo` block.
+  convenience init(geo: GeoTable, isVolatile: Bool) {
+    self.init(
+      source: Template(literal: Bytes()), table: MapTable(hostnames: false),
+      defaultValue: Template(literal: Bytes()), isVolatile: isVolatile)
+    self.geo = geo
   }
 }
 

@@ -15,14 +15,30 @@ extension PlanBuilder {
     }
     let isGRPCChanged = scope.parent.map { !$0.location.grpc.isSame(as: scope.location.grpc) } ?? true
     if isGRPCChanged || scope.context == .http { settleProxy(&scope.location.grpc) }
-    if !scope.context.isDisjoint(with: [.server, .location, .locationIf]) {
+    settleAdmission(scope)
+    if !scope.context.isDisjoint(with: [.server, .location, .locationIf, .limitExcept]) {
       for log in scope.location.log.accessLogs where log.computedPath == nil {
         logPaths.insert(log.path)
       }
       for log in scope.location.log.errorLogs ?? [] { logPaths.insert(log.path) }
     }
-    if scope.context == .location || scope.context == .locationIf, let place = scope.place {
+    if !scope.context.isDisjoint(with: [.location, .locationIf, .limitExcept]),
+      let place = scope.place
+    {
       settleUpstreamTLS(scope, place)
+    }
+  }
+
+  private func settleAdmission(_ scope: Scope) {
+    guard let parent = scope.parent,
+      !parent.location.admission.isSame(as: scope.location.admission)
+    else { return }
+    scope.location.admission.update { $0.settle() }
+    let settings = scope.location.admission.value
+    if scope.context == .location || scope.context == .limitExcept, settings.realm != nil,
+      settings.userFile == nil, let word = scope.seen.first("auth_basic")
+    {
+      scope.warn("\"auth_basic\" protects nothing without an \"auth_basic_user_file\"", word)
     }
   }
 
@@ -119,6 +135,7 @@ extension PlanBuilder {
     checkRecodings()
     attachLocationChecks()
     plan.main = main
+    plan.zoneLeases = zoneLeases
     plan.upstreams = upstreamOrder.compactMap { upstreams[$0] }
     for settings in plan.upstreams {
       plan.groups[settings.name] = UpstreamGroup(
@@ -190,6 +207,18 @@ extension PlanBuilder {
     }
     for address in byAddress.values where address.isTLS { checkTLS(address) }
     join(order, plan)
+    forgetTLSSettings()
+  }
+
+  /// Lets go of the `ssl_` directives as written: what they come to is in each site's `tls`, and the
+  /// words of 10,000 sites are 10 MB.
+  private func forgetTLSSettings() {
+    let none = Shared(TLSSettings())
+    for draft in sites {
+      guard let site = draft.site else { continue }
+      site.clientVerification = site.settings.tls.verify.mode
+      site.settings.tls = none
+    }
   }
 
   private func listens(of draft: SiteDraft) -> [ListenDraft] {

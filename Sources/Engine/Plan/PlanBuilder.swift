@@ -16,13 +16,24 @@ struct PlanPaths: Sendable {
   func confFile(_ path: String) -> String { path.hasPrefix("/") ? path : confFolder + path }
 }
 
+/// How certificates are looked into while a plan is made.
+enum CertificateChecks {
+  /// Not at all: somebody has.
+  case none
+  /// Those that aren't certainly sound by a first look at their bytes (where the supervisor
+  /// validates).
+  case doubtful
+  /// All of them, by OpenSSL (`-t`).
+  case all
+}
+
 /// What plans of one process share and what outlives them.
 struct PlanSurroundings {
   var paths: PlanPaths
   var registry: PeerRegistry
   var ticketKeys: TLSTicketKeyRing
-  /// Whether to look into certificates (at `-t` and when the supervisor validates).
-  var checksCertificates = false
+  var zones: LimitZones
+  var certificateChecks = CertificateChecks.none
   /// Whether a certificate that can't be used takes only its own site down (at a reload, and where the
   /// supervisor has checked before) instead of the whole configuration.
   var toleratesBrokenCertificates = false
@@ -43,6 +54,9 @@ final class PlanBuilder {
   var references: [UpstreamReference] = []
   var formats: [String: LogFormat] = [:]
   var matches: [String: MatchSettings] = [:]
+  /// Zones of limits by name, and what keeps them.
+  var limitZones: [String: LimitZoneSettings] = [:]
+  var zoneLeases: [ZoneLease] = []
   var logPaths: Set<String> = []
   var logBuffering: [String: LogBuffering] = [:]
   var temporaryPaths: Set<String> = []
@@ -66,7 +80,8 @@ final class PlanBuilder {
   var madeSites: [ObjectIdentifier: (settings: Shared<TLSSettings>, tls: SiteTLS)] = [:]
   var madeUpstreams: [UpstreamTLSKey: (settings: Shared<UpstreamTLSSettings>, tls: UpstreamTLS)] = [:]
   var checkedCertificates: Set<String> = []
-  var checkedPolicies: Set<TLSServerPolicy> = []
+  /// Policies without certificates: sites that differ in nothing else share one.
+  var tlsPolicies: [TLSServerPolicy: Shared<TLSServerPolicy>] = [:]
   lazy var library = TLSLibrary()
 
   init(files: any FileProvider, surroundings: PlanSurroundings, diagnostics: Diagnostics) {

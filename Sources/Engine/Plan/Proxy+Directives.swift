@@ -6,7 +6,7 @@ import HTTP
 
 extension Row {
   static let proxyRows: [Row] = [
-    Row("proxy_pass", [.location, .locationIf], 1...1, "The upstream that answers: protocol, address, and optionally a URI that replaces the location.") {
+    Row("proxy_pass", [.location, .locationIf, .limitExcept], 1...1, "The upstream that answers: protocol, address, and optionally a URI that replaces the location.") {
       scope, directive throws(Refusal) in
       scope.location.proxy.pass = try proxyPass(scope, directive)
       if scope.location.grpc.pass != nil { scope.location.grpc.pass = nil }
@@ -178,9 +178,11 @@ extension Row {
     guard let target = HostPort(authority, defaultPort: isTLS ? 443 : 80) else {
       throw Refusal("invalid host or port in \"\(text)\"", argument: 0)
     }
-    if uri != nil, let place = scope.place, place.isRegex || place.isNamed || scope.context == .locationIf {
+    if uri != nil, let place = scope.place, place.isRegex || place.isNamed
+      || !scope.context.isDisjoint(with: [.locationIf, .limitExcept])
+    {
       throw Refusal(
-        "\"proxy_pass\" cannot have a URI part in a location given by a regular expression, in a named location, or inside \"if\"",
+        "\"proxy_pass\" cannot have a URI part in a location given by a regular expression, in a named location, or inside \"if\" or \"limit_except\"",
         argument: 0)
     }
     let reference = scope.builder.reference(authority, target)

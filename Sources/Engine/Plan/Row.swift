@@ -19,10 +19,13 @@ struct Contexts: OptionSet, Hashable {
   /// `if` inside `location`.
   static let locationIf = Contexts(rawValue: 64)
   static let upstream = Contexts(rawValue: 128)
+  static let limitExcept = Contexts(rawValue: 256)
 
   static let httpServer: Contexts = [.http, .server]
   static let httpServerLocation: Contexts = [.http, .server, .location]
   static let anyHTTP: Contexts = [.http, .server, .location, .locationIf]
+  /// Where what decides about admission stands.
+  static let admission: Contexts = [.http, .server, .location, .limitExcept]
   static let rewrite: Contexts = [.server, .location, .serverIf, .locationIf]
 
   /// nginx's names, for diagnostics and the reference.
@@ -30,7 +33,7 @@ struct Contexts: OptionSet, Hashable {
     let all: [(Contexts, String)] = [
       (.main, "main"), (.events, "events"), (.http, "http"), (.server, "server"),
       (.location, "location"), (.serverIf, "if in server"), (.locationIf, "if in location"),
-      (.upstream, "upstream"),
+      (.upstream, "upstream"), (.limitExcept, "limit_except"),
     ]
     return all.filter { contains($0.0) }.map(\.1)
   }

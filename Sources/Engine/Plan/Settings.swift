@@ -63,7 +63,8 @@ struct TLSSettings {
   var certificates: [Word] = []
   var keys: [Word] = []
   var protocols: [String] = ["TLSv1.2", "TLSv1.3"]
-  var ciphers = "HIGH:!aNULL:!MD5"
+  /// nil: what the protocols take.
+  var ciphers: String?
   var prefersServerCiphers = false
   var confCommands: [(name: Word, value: Word)] = []
   var sessionTimeoutSeconds = 300
@@ -86,6 +87,7 @@ struct TLSSettings {
   /// `http2 on`: ALPN names h2.
   var offersHTTP2 = false
   var certificateCache: CertificateCacheSettings?
+  var compressesCertificates = false
   var isWatched = true
   var handshakeTimeout: Milliseconds = 60_000
 
@@ -111,8 +113,9 @@ struct LocationSettings {
     if proxy.pass != nil { proxy.pass = nil }
     if grpc.pass != nil { grpc.pass = nil }
     if !core.tryFiles.isEmpty || core.isInternal || core.alias != nil
-      || core.tryFilesStatus != nil
+      || core.tryFilesStatus != nil || core.tellsStatus
     {
+      core.tellsStatus = false
       core.tryFiles = []
       core.tryFilesStatus = nil
       core.isInternal = false
@@ -122,6 +125,7 @@ struct LocationSettings {
 
   var core = Shared(CoreSettings())
   var realIP = Shared(RealIPSettings())
+  var admission = Shared(AdmissionSettings())
   var log = Shared(LogSettings())
   var headers = Shared(HeaderSettings())
   var filters = Shared(FilterSettings())
@@ -174,6 +178,8 @@ struct CoreSettings {
   var errorPages: [ErrorPage] = []
   var recursiveErrorPages = false
   var isInternal = false
+  /// `stub_status`.
+  var tellsStatus = false
   var tryFiles: [TryFile] = []
   /// The status that `try_files` ends with (`=404`), if its last word is one.
   var tryFilesStatus: Int?

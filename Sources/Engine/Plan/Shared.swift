@@ -49,6 +49,15 @@ struct Shared<Value> {
     @inline(__always) get { unsafe storage.base.pointee[keyPath: path] }
   }
 
+  /// The value itself, copied.
+  var copy: Value { unsafe storage.base.pointee }
+
+  /// Changes the value as a whole, a copy of it if the box is shared.
+  mutating func update(_ change: (inout Value) -> Void) {
+    if !isKnownUniquelyReferenced(&storage) { storage = Storage(unsafe storage.base.pointee) }
+    unsafe change(&storage.base.pointee)
+  }
+
   /// What tells this box from others while it lives.
   var identity: ObjectIdentifier { ObjectIdentifier(storage) }
 

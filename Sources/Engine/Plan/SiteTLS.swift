@@ -4,7 +4,8 @@ import HTTP
 
 /// What a site shows to TLS clients. Its context is made on the worker's own thread, on demand.
 final class SiteTLS {
-  private(set) var policy: TLSServerPolicy
+  private let policy: Shared<TLSServerPolicy>
+  private(set) var certificates: [TLSCertificateSource]
   /// The supervisor looks whether its certificates are renewed.
   let isWatched: Bool
   private let dynamic: DynamicCertificates?
@@ -13,10 +14,13 @@ final class SiteTLS {
   /// Why the context can't be made: said once.
   private(set) var problem: String?
 
+  /// - Parameter policy: everything but the certificates.
   init(
-    policy: TLSServerPolicy, ticketKeys: TLSTicketKeys, dynamic: DynamicCertificates? = nil,
-    isWatched: Bool = false, problem: String? = nil
+    policy: Shared<TLSServerPolicy>, certificates: [TLSCertificateSource],
+    ticketKeys: TLSTicketKeys, dynamic: DynamicCertificates? = nil, isWatched: Bool = false,
+    problem: String? = nil
   ) {
+    self.certificates = certificates
     self.isWatched = isWatched
     self.dynamic = dynamic
     self.policy = policy
@@ -26,24 +30,31 @@ final class SiteTLS {
 
   /// Takes a renewed pair up, if it is one of this site.
   func renew(_ renewal: CertificateRenewal) {
-    for index in policy.certificates.indices {
-      let known = policy.certificates[index]
+    for index in certificates.indices {
+      let known = certificates[index]
       guard known.certificatePath == renewal.certificatePath, known.keyPath == renewal.keyPath else {
         continue
       }
-      policy.certificates[index].certificatePEM = renewal.certificatePEM
-      policy.certificates[index].keyPEM = renewal.keyPEM
+      certificates[index].certificatePEM = renewal.certificatePEM
+      certificates[index].keyPEM = renewal.keyPEM
       // Sessions that began keep the context they have; theirs aren't resumed under the new one.
       made = nil
       problem = nil
     }
   }
 
+  var rejectsHandshake: Bool { policy.rejectHandshake }
+
+  /// How clients are verified.
+  var clientTrust: TLSClientTrust { policy.clientTrust }
+
   /// The context, or nil if the certificate is broken: only this site's handshakes fail then.
   func context(_ library: TLSLibrary, _ errorLog: ErrorLog) -> TLSServerContext? {
     if let made { return made }
     if problem != nil { return nil }
     do throws(TLSConfigurationError) {
+      var policy = policy.copy
+      policy.certificates = certificates
       let context = try TLSServerContext(
         policy: policy, library: library, ticketKeys: ticketKeys, dynamic: dynamic)
       made = context
@@ -74,7 +85,7 @@ class SiteNameResolver: TLSNameResolver {
     if let name, let match = address.names.find(name, captures: &captures) { site = match.value }
     // A site without a certificate of its own speaks with that of the default site, as in nginx.
     guard let tls = site.tls else { return .keep }
-    if tls.policy.rejectHandshake { return .reject }
+    if tls.rejectsHandshake { return .reject }
     guard let context = tls.context(library, errorLog) else { return .fail }
     return .use(context)
   }

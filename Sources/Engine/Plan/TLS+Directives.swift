@@ -19,11 +19,14 @@ extension Row {
     Row("ssl_certificate_cache", .httpServer, 1...3, "How many certificates and keys with variables in their names are kept, and for how long.", standard: "off") { scope, directive throws(Refusal) in
       scope.server.tls.certificateCache = try certificateCache(directive)
     },
+    .flag("ssl_certificate_compression", .httpServer, \.server.tls.compressesCertificates, "off", "Whether certificates are sent compressed (RFC 8879); takes OpenSSL 3.2."),
     .file("ssl_password_file", .httpServer, \.server.tls.passwords, "A file with passwords for keys, one a line."),
     Row("ssl_protocols", .httpServer, 1...6, "The TLS versions that are spoken.", standard: "TLSv1.2 TLSv1.3") { scope, directive throws(Refusal) in
       scope.server.tls.protocols = try protocols(directive)
     },
-    .text("ssl_ciphers", .httpServer, \.server.tls.ciphers, "HIGH:!aNULL:!MD5", "The ciphers of TLS 1.2, in OpenSSL's syntax."),
+    Row("ssl_ciphers", .httpServer, 1...1, "The ciphers of TLS 1.2, in OpenSSL's syntax; nginx's default holds where `ssl_protocols` names an older version.", standard: TLSServerPolicy.standardCiphers) { scope, directive in
+      scope.server.tls.ciphers = directive.text(0)
+    },
     .flag("ssl_prefer_server_ciphers", .httpServer, \.server.tls.prefersServerCiphers, "off", "Whether our order of ciphers counts."),
     Row("ssl_conf_command", .httpServer, 2...2, "An OpenSSL configuration command.") { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.server.tls.confCommands = [] }

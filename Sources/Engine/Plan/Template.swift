@@ -53,8 +53,10 @@ enum Variable: BitwiseCopyable {
 /// The variables that the proxy computes, by nginx's names.
 enum Builtin: String, CaseIterable {
   case args, binary_remote_addr, body_bytes_sent, bytes_sent, connection, connection_requests
-  case connection_time, content_length, content_type, document_root, document_uri, gzip_ratio, host, hostname
-  case https, is_args, is_request_port, limit_rate, msec, nginx_version, pid, pipe, proxy_protocol_addr
+  case connections_active, connections_reading, connections_waiting, connections_writing
+  case connection_time, content_length, content_type, document_root, document_uri, gzip_ratio, host
+  case hostname, https, is_args, is_request_port, limit_rate, limit_conn_status, limit_req_status
+  case msec, nginx_version, pid, pipe, proxy_protocol_addr
   case proxy_protocol_port, proxy_protocol_server_addr, proxy_protocol_server_port
   case query_string, realip_remote_addr, realip_remote_port, realpath_root, remote_addr, remote_port, remote_user, request, request_body
   case request_body_file, request_completion, request_filename, request_id, request_length

@@ -82,7 +82,7 @@ extension PlanBuilder {
     }
     if settings.verifies && settings.trustedCertificates == nil {
       diagnostics.error("\"proxy_ssl_verify\" needs \"proxy_ssl_trusted_certificate\"", at: pass)
-    } else if surroundings.checksCertificates && !diagnostics.hasErrors {
+    } else if surroundings.certificateChecks != .none && !diagnostics.hasErrors {
       do throws(TLSConfigurationError) {
         _ = try TLSClientContext(library: library, options: options)
       } catch {

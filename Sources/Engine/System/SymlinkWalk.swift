@@ -38,7 +38,7 @@ struct SymlinkWalk {
     let end = path.count - 1
     var position = policy.trustedCount
     let start =
-      position > 0 ? component(0, position) { unsafe linux_open_name_at(-1, $0, 1, 1) } : root()
+      unsafe position > 0 ? component(0, position) { unsafe linux_open_name_at(-1, $0, 1, 1) } : root()
     guard start >= 0 else { return start }
     folder = Int32(start)
     defer { _ = linux_close(folder) }
@@ -58,7 +58,7 @@ struct SymlinkWalk {
   private func root() -> Int64 { unsafe linux_open_name_at(-1, "/", 1, 1) }
 
   private func enter(_ start: Int, _ end: Int) -> Int64 {
-    component(start, end) { name in
+    unsafe component(start, end) { name in
       let result = unsafe linux_open_name_at(folder, name, 1, follows)
       return unsafe checked(result, name)
     }
@@ -67,7 +67,7 @@ struct SymlinkWalk {
   private func last(_ start: Int, _ end: Int, _ flags: Int32?) -> Int64 {
     // A slash at the end: the folder itself.
     if start == end { return unsafe linux_open_at(folder, ".", flags ?? O_RDONLY, 1) }
-    return component(start, end) { name in
+    return unsafe component(start, end) { name in
       let result =
         if let flags {
           unsafe linux_open_at(folder, name, flags, follows)

@@ -209,7 +209,7 @@ struct OutputQueue {
 
   /// Sends one TLS record's worth: a small head and the body behind it share a record.
   private mutating func sendRecord(_ transport: inout Transport, _ pool: BufferPool) -> IOResult {
-    coalesce(pool)
+    coalesce()
     let bytes = memory(first)
     let result = transport.send(bytes, more: false)
     if case .bytes(let count) = result { dropSent(count, pool) }
@@ -217,17 +217,18 @@ struct OutputQueue {
   }
 
   /// Moves the beginning of the second segment behind a small first one.
-  private func coalesce(_ pool: BufferPool) {
+  private mutating func coalesce() {
     guard segments.count - first >= 2, case .buffer(let head) = segments[first],
-      head.count < 4 << 10, case .buffer(let body) = segments[first + 1], !body.isEmpty
+      head.count < 4 << 10
     else { return }
-    let moved = min(head.room, body.count)
+    let moved = min(head.room, memory(first + 1).count)
     guard moved > 0 else { return }
-    head.append(body.unread.prefix(moved))
-    if moved < body.count {
-      body.skip(moved)
-    } else {
-      body.consume(moved)
+    head.append(memory(first + 1).prefix(moved))
+    switch segments[first + 1] {
+    case .buffer(let body) where moved < body.count: body.skip(moved)
+    case .buffer(let body): body.consume(moved)
+    case .bytes(let bytes): segments[first + 1] = .bytes(bytes.dropping(moved))
+    case .file: break
     }
   }
 

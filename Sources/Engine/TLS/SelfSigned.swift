@@ -15,7 +15,7 @@ enum SelfSigned {
   ) throws(TLSConfigurationError) -> (certificatePEM: [UInt8], keyPEM: [UInt8]) {
     precondition(!names.isEmpty)
     portico_clear_errors()
-    guard let key = unsafe portico_generate_p256(library.handle) else {
+    guard let key = unsafe portico_generate_curve(library.handle, "P-256") else {
       throw TLSConfigurationError(openSSL: "cannot make a key")
     }
     defer { unsafe EVP_PKEY_free(key) }

@@ -74,7 +74,7 @@ struct TLSServerPolicy: Hashable {
   /// The names of certificates that are found per handshake, as written; then there are no others.
   var dynamicNames: [String] = []
   var protocols: TLSProtocols = .standard
-  var ciphers = "HIGH:!aNULL:!MD5"
+  var ciphers = TLSServerPolicy.standardCiphers
   /// The cipher suites of TLS 1.3; nil for OpenSSL's own list.
   var cipherSuites: String?
   var preferServerCiphers = false
@@ -91,6 +91,8 @@ struct TLSServerPolicy: Hashable {
   var verifyDepth = 1
   /// Application protocols, the preferred first; a client that offers none of them is refused.
   var alpn: [String] = []
+  /// Certificates are sent compressed to clients that take them so, where OpenSSL can.
+  var compressesCertificates = false
   var earlyData = false
   /// The longest record that is sent: 512 to 16,384 bytes.
   var recordBytes = 16 << 10
@@ -103,6 +105,22 @@ struct TLSServerPolicy: Hashable {
   var rejectHandshake = false
 }
 
+extension TLSServerPolicy {
+  /// Long lists go into the hash by their length: 10,000 sites may name one file of CAs.
+  func hash(into hasher: inout Hasher) {
+    for bytes in [clientCAPEM, trustedPEM, crlPEM, stapleDER, dhparamPEM] {
+      hasher.combine(bytes.count)
+    }
+    hasher.combine(certificates.map(\.certificatePath))
+    hasher.combine(dynamicNames)
+    hasher.combine(protocols)
+    hasher.combine(ciphers)
+    hasher.combine(confCommands)
+    hasher.combine(verifyClient)
+    hasher.combine(rejectHandshake)
+  }
+}
+
 /// The part of a policy that decides which clients are let in.
 struct TLSClientTrust: Hashable {
   var verify: TLSClientVerification
@@ -113,6 +131,12 @@ struct TLSClientTrust: Hashable {
 }
 
 extension TLSServerPolicy {
+  /// Forward secrecy and authenticated encryption, nothing else: what RFC 9325 §4.2 recommends. DHE
+  /// takes `ssl_dhparam`.
+  static let standardCiphers = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
+  /// nginx's own default: the versions before TLS 1.2 know none of the others.
+  static let ciphersOfOldVersions = "HIGH:!aNULL:!MD5"
+
   /// How clients are verified; the same for all policies that verify nobody.
   var clientTrust: TLSClientTrust {
     if verifyClient == .off {

@@ -95,6 +95,7 @@ final class TLSServerContext {
     if policy.earlyData { unsafe SSL_CTX_set_max_early_data(handle, 16_384) }
     try configureSessions(setup, policy)
     try setup.apply(policy.confCommands)
+    if policy.compressesCertificates { unsafe portico_ctx_compress_certificates(handle) }
   }
 
   private static func configureSessions(

@@ -31,7 +31,7 @@ enum H2UpstreamCallbacks {
     unsafe nghttp2_option_set_max_outbound_ack(options, 200)
     unsafe nghttp2_option_set_max_send_header_block_length(options, 1 << 20)
     var session: OpaquePointer?
-    let pointer = Unmanaged.passUnretained(owner).toOpaque()
+    let pointer = unsafe Unmanaged.passUnretained(owner).toOpaque()
     guard unsafe nghttp2_session_client_new2(&session, callbacks, pointer, options) == 0 else {
       return nil
     }

@@ -83,7 +83,7 @@ final class H2UpstreamSession {
   /// False if the library refuses.
   func submit(_ stream: H2UpstreamStream, _ block: Bytes, hasBody: Bool) -> Bool {
     let count = H2FieldBlock.count(block)
-    let pointer = Unmanaged.passUnretained(stream).toOpaque()
+    let pointer = unsafe Unmanaged.passUnretained(stream).toOpaque()
     let id = unsafe withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: count) { fields in
       unsafe H2FieldBlock.fill(fields, from: block)
       guard hasBody else {

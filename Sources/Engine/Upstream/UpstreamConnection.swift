@@ -96,7 +96,7 @@ struct UpstreamPool: ~Copyable {
         let connection =
           isLast ? list.connections.removeLast() : list.connections.remove(at: index)
         connection.state = .active
-        connection.idleList = nil
+        unsafe connection.idleList = nil
         loop.clearTimer(connection.timer)
         return connection
       }
@@ -149,17 +149,17 @@ struct UpstreamPool: ~Copyable {
     if list.connections.count >= list.limit { close(list.connections[0]) }
     connection.state = .idle
     connection.exchange = .none
-    connection.idleList = list
+    unsafe connection.idleList = list
     list.connections.append(connection)
     loop.setTimer(connection.timer, after: timeout, for: connection.handle)
   }
 
   /// Closes a connection, idle or not.
   mutating func close(_ connection: UpstreamConnection) {
-    if let list = connection.idleList, let index = list.connections.firstIndex(where: { $0 === connection }) {
+    if let list = unsafe connection.idleList, let index = list.connections.firstIndex(where: { $0 === connection }) {
       list.connections.remove(at: index)
     }
-    connection.idleList = nil
+    unsafe connection.idleList = nil
     connection.transport.close()
     connection.exchange = .none
     loop.clearTimer(connection.timer)

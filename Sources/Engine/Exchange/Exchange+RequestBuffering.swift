@@ -1,0 +1,134 @@
+// Reading the client's request body before it is passed on: whole, if requests are buffered, or as
+// much as is there already (https://nginx.org/r/proxy_request_buffering).
+
+import HTTP
+
+extension Exchange {
+  /// Reads the body whole if requests are buffered, then starts the first try.
+  func prepareBody() {
+    let settings = location.settings.proxy.value
+    guard body.hasBody, settings.passesRequestBody, settings.body == nil,
+      body.phase == .untouched
+    else { return startTries() }
+    if settings.requestBuffering && !requestedUpgrade {
+      body.phase = .buffering
+      state = .readingBody
+      onBodyReadable()
+    } else if requestedUpgrade {
+      body.phase = .streaming
+      startTries()
+    } else {
+      readAhead()
+    }
+  }
+
+  /// Takes what is there already of a body that is to be streamed. If that is all of it, the
+  /// request can be sent again to another server, like one that was buffered.
+  private func readAhead() {
+    let settings = location.settings.core.value
+    let memory = loop.pool.take(atLeast: bodyBufferSize(settings) + ChunkedEncoder.maxHeaderLength)
+    memory.reset(headroom: ChunkedEncoder.maxHeaderLength)
+    body.memory = memory
+    body.phase = .streaming
+    while memory.room > 0 && body.phase == .streaming {
+      switch stream.readBody(into: memory) {
+      case .bytes(let count):
+        body.receivedCount += count
+        if settings.maxBodyBytes > 0 && body.receivedCount > settings.maxBodyBytes {
+          log(.error, "client intended to send too large chunked body: \(body.receivedCount) bytes")
+          keepAlive = false
+          return fail(413)
+        }
+      case .wouldBlock: return startTries()
+      case .complete: body.phase = .buffered
+      case .failed(let status):
+        keepAlive = false
+        return fail(status == 0 ? 499 : status)
+      }
+    }
+    startTries()
+  }
+
+  /// Bytes of the body, or room for them, are there.
+  func onBodyReadable() {
+    switch state {
+    case .readingBody: bufferBody()
+    case .attempting: pumpRequestBody()
+    case .tunneling: pumpTunnel()
+    default: break
+    }
+  }
+
+  /// Reads the body. The client has `client_body_timeout` for what isn't there yet; the time until
+  /// more is wanted is the upstream's.
+  func readBody(into buffer: Buffer) -> BodyRead {
+    let result = stream.readBody(into: buffer)
+    if case .wouldBlock = result {
+      stream.awaitBody(atMost: location.settings.core.value.bodyTimeout)
+    } else {
+      stream.stopAwaitingBody()
+    }
+    return result
+  }
+
+  private func bufferBody() {
+    let settings = location.settings.core.value
+    while true {
+      if body.memory == nil { body.memory = loop.pool.take(atLeast: bodyBufferSize(settings)) }
+      guard let memory = body.memory else { return }
+      if memory.room == 0 {
+        guard spoolBody(memory, settings) else { return }
+      }
+      switch readBody(into: memory) {
+      case .bytes(let count):
+        body.receivedCount += count
+        if settings.maxBodyBytes > 0 && body.receivedCount > settings.maxBodyBytes {
+          log(.error, "client intended to send too large chunked body: \(body.receivedCount) bytes")
+          keepAlive = false
+          return fail(413)
+        }
+      case .wouldBlock: return
+      case .complete:
+        if (body.file != nil || settings.bodyInFileOnly != .off) && !memory.isEmpty {
+          guard spoolBody(memory, settings) else { return }
+        }
+        body.phase = .buffered
+        state = .working
+        return startTries()
+      case .failed(let status):
+        keepAlive = false
+        return fail(status == 0 ? 499 : status)
+      }
+    }
+  }
+
+  /// A body of known length gets a buffer that fits, up to `client_body_buffer_size`.
+  private func bodyBufferSize(_ settings: Borrowed<CoreSettings>) -> Int {
+    if case .length(let length) = body.framing { return min(length, settings.bodyBufferBytes) }
+    return settings.bodyBufferBytes
+  }
+
+  private func spoolBody(_ memory: Buffer, _ settings: Borrowed<CoreSettings>) -> Bool {
+    do throws(SystemError) {
+      if body.file == nil {
+        let folder = plan.path(settings.bodyTemporaryPath)
+        if settings.bodyInFileOnly == .off {
+          body.file = try TemporaryFile.make(in: folder)
+          log(.warn, "a client request body is buffered to a temporary file")
+        } else {
+          body.file = try TemporaryFile.make(
+            in: folder, named: "\(loop.wallTime)-\(core.index)-\(core.nextSerial())",
+            isKept: settings.bodyInFileOnly == .on)
+        }
+      }
+      try body.file?.append(memory.unread)
+      memory.reset()
+      return true
+    } catch {
+      log(.crit, "writing a client request body to a temporary file failed \(error.logText)")
+      keepAlive = false
+      fail(error.code == 28 ? 507 : 500)
+      return false
+    }
+  }
+}

@@ -1,0 +1,177 @@
+// The head of the request as an upstream gets it: target, fields that the configuration sets, fields
+// of the client (https://nginx.org/en/docs/http/ngx_http_proxy_module.html).
+
+import HTTP
+
+extension Exchange {
+  /// Writes the request as the upstream gets it; a small buffered body stands behind the head.
+  func writeUpstreamRequest() {
+    let settings = location.settings.proxy.value
+    let target = upstreamTarget(settings)
+    let name = settings.method.map { evaluate($0) } ?? methodName
+    let replacement = settings.body.map { evaluate($0) }
+    let speaksHTTP2 = settings.speaksHTTP2
+    var size = headBytes.count + target.count + name.count + 512 + proxyHost.count
+    // Records take more room than lines.
+    if speaksHTTP2 { size += (request.fields.count + settings.setFields.count) * 4 }
+    let isForwarded = settings.forwarded
+    let forwarded = isForwarded ? ForwardedFields(self) : nil
+    if let forwarded { size += forwarded.byteCount }
+    let fieldCount = settings.setFields.count
+    unsafe withUnsafeTemporaryAllocation(of: Bytes.self, capacity: fieldCount) { values in
+      for index in 0..<fieldCount {
+        let value = evaluate(settings.setFields[index].value)
+        unsafe values.initializeElement(at: index, to: value)
+        size += value.count + settings.setFields[index].name.count + 4
+      }
+      let inlineBody = replacement?.count ?? inlineBodyCount
+      let buffer = loop.pool.take(atLeast: size + inlineBody)
+      var head = RequestHeadWriter(buffer, speaksHTTP2: speaksHTTP2)
+      attempt.bodySent = 0
+      if speaksHTTP2 {
+        head.start(
+          name, target, scheme: proxyIsTLS ? Bytes("https") : Bytes("http"),
+          authority: settings.setsHost ? Bytes() : proxyHost)
+      } else {
+        head.start(name, target, minorVersion: settings.httpMinorVersion)
+      }
+      for index in 0..<fieldCount {
+        head.field(settings.setFields[index].name, unsafe values[index])
+      }
+      if !settings.setsHost && !speaksHTTP2 { head.field(Bytes("Host"), proxyHost) }
+      forwarded?.write(&head)
+      if speaksHTTP2 { writeTrailerWish(settings, &head) } else { writeConnection(settings, &head) }
+      writeBodyFraming(settings, replacement, &head)
+      if settings.passesRequestHeaders { writeClientFields(settings, &head) }
+      head.end()
+      attempt.fieldBlockCount = buffer.count
+      if let replacement {
+        buffer.append(replacement)
+      } else if inlineBody > 0, let memory = body.memory {
+        buffer.append(memory.unread)
+        attempt.bodySent = memory.count
+      }
+      attempt.request = buffer
+      upstreamHeadLength = buffer.count - attempt.bodySent
+    }
+  }
+
+  /// How much of the client's body stands behind the head, to go out with it: all or nothing.
+  private var inlineBodyCount: Int {
+    guard body.phase == .buffered, body.file == nil, let memory = body.memory,
+      location.settings.proxy.value.passesRequestBody
+    else { return 0 }
+    return memory.count <= 8 << 10 ? memory.count : 0
+  }
+
+  /// The target of the upstream's request line.
+  private func upstreamTarget(_ settings: Borrowed<ProxySettings>) -> Bytes {
+    guard let replacement = proxyURI else {
+      if !isInternal && uriIsOriginal { return originForm }
+      return withArguments(escape(uri, .uri))
+    }
+    if proxyURIIsComplete { return replacement }
+    if !locationIsValid { return withArguments(escape(uri, .uri)) }
+    // The part that the location matched gives way to the URI of proxy_pass.
+    let rest =
+      location.isRegex || location.isNamed || location.prefix.count > uri.count
+      ? Bytes() : uri.dropping(location.prefix.count)
+    return withArguments(concatenate(replacement, escape(rest, .uri)))
+  }
+
+  /// The request's own target, as sent; of an absolute form the part behind the authority.
+  private var originForm: Bytes {
+    guard request.form == .absolute else { return requestTarget }
+    let path = request.path.of(headBytes)
+    let origin = path.isEmpty ? Bytes("/") : path
+    guard let query = request.query else { return origin }
+    return concatenate(origin, Bytes("?"), query.of(headBytes))
+  }
+
+  private func withArguments(_ path: Bytes) -> Bytes {
+    arguments.isEmpty ? path : concatenate(path, Bytes("?"), arguments)
+  }
+
+  /// Whether the client's wish to switch protocols is the upstream's business too.
+  var passesUpgrade: Bool {
+    let settings = location.settings.proxy.value
+    guard requestedUpgrade, settings.httpMinorVersion == 1, !settings.speaksHTTP2,
+      let upgrade = field(.upgrade)
+    else {
+      return false
+    }
+    if settings.setsConnection { return settings.setsUpgrade }
+    return settings.setsUpgrade || !upgrade.equalsIgnoringCase(Bytes("h2c"))
+  }
+
+  /// Upgrades pass by themselves, unless the configuration sets the fields.
+  private func writeConnection(_ settings: Borrowed<ProxySettings>, _ head: inout RequestHeadWriter)
+  {
+    guard !settings.setsConnection else { return }
+    if passesUpgrade, let upgrade = field(.upgrade) {
+      head.field(Bytes("Connection"), Bytes("upgrade"))
+      if !settings.setsUpgrade { head.field(Bytes("Upgrade"), upgrade) }
+    } else if settings.httpMinorVersion == 0 {
+      head.field(Bytes("Connection"), Bytes("close"))
+    }
+  }
+
+  /// gRPC clients say that they take trailers, and servers want to hear it.
+  private func writeTrailerWish(
+    _ settings: Borrowed<ProxySettings>, _ head: inout RequestHeadWriter
+  ) {
+    guard settings.isGRPC, let wish = field(.te), HeaderList.contains(Bytes("trailers"), in: wish)
+    else { return }
+    head.field(Bytes("te"), Bytes("trailers"))
+  }
+
+  private func writeBodyFraming(
+    _ settings: Borrowed<ProxySettings>, _ replacement: Bytes?, _ head: inout RequestHeadWriter
+  ) {
+    attempt.sendsChunked = false
+    if let replacement {
+      head.length(replacement.count)
+      return
+    }
+    guard body.hasBody, settings.passesRequestBody else { return }
+    switch body.phase {
+    case .buffered: head.length(body.bufferedCount)
+    case .streaming, .streamed:
+      if case .length(let length) = body.framing {
+        head.length(length)
+      } else if !settings.speaksHTTP2 {
+        attempt.sendsChunked = true
+        head.field(Bytes("Transfer-Encoding"), Bytes("chunked"))
+      }
+    case .untouched, .buffering: break
+    }
+  }
+
+  private func writeClientFields(
+    _ settings: Borrowed<ProxySettings>, _ head: inout RequestHeadWriter
+  ) {
+    let bytes = headBytes
+    for entry in request.fields {
+      if settings.droppedRequestFields.contains(entry.token) { continue }
+      let name = entry.name.of(bytes)
+      if entry.token == .other && isReplaced(name, settings) { continue }
+      if connectionNamesFields && isNamedByConnection(name) { continue }
+      head.field(name, entry.value.of(bytes))
+    }
+  }
+
+  /// Whether the configuration sets a field of that name; `_` counts as `-`, so that no alias of a
+  /// field we set can be smuggled past it.
+  private func isReplaced(_ name: Bytes, _ settings: Borrowed<ProxySettings>) -> Bool {
+    for own in settings.setFields where FieldAlias.isSame(own.name, name) { return true }
+    return settings.forwarded && ForwardedFields.isOwn(name)
+  }
+
+  /// RFC 9110 §7.6.1: fields named by Connection end here.
+  func isNamedByConnection(_ name: Bytes) -> Bool {
+    for entry in request.fields where entry.token == .connection {
+      if HeaderList.contains(name, in: entry.value.of(headBytes)) { return true }
+    }
+    return false
+  }
+}

@@ -1,0 +1,212 @@
+// Sending the request of a try: its head, then its body from memory, from its file, or as the
+// client sends it. Exchange+Upstream calls it when the server is there or takes bytes again.
+
+import HTTP
+
+extension Exchange {
+  var isRequestSent: Bool {
+    guard let request = attempt.request else { return true }
+    guard attempt.requestSent == request.count else { return false }
+    switch body.phase {
+    case .buffered: return attempt.bodySent == body.bufferedCount || !sendsBody
+    case .streaming: return attempt.didEndBody
+    default: return true
+    }
+  }
+
+  var sendsBody: Bool {
+    let settings = location.settings.proxy.value
+    return settings.passesRequestBody && settings.body == nil
+  }
+
+  /// Sends what is left of the request.
+  func send() {
+    guard attempt.isActive, let request = attempt.request else { return }
+    if attempt.phase == .connecting || attempt.phase == .handshaking { attempt.phase = .sending }
+    if let stream = attempt.stream, !submitStream(stream, request) { return }
+    let number = attempt.number
+    while attempt.requestSent < request.count {
+      let rest = request.unread.dropping(attempt.requestSent)
+      switch transmit(rest) {
+      case .bytes(let count):
+        attempt.requestSent += count
+        countSent(count)
+      case .wouldBlock: return setUpstreamTimer(location.settings.proxy.value.sendTimeout)
+      case .end: return
+      case .failed(let error): return failSend(error)
+      }
+    }
+    switch body.phase {
+    case .buffered where sendsBody:
+      guard sendBufferedBody() else { return }
+    case .streaming:
+      pumpRequestBody()
+      guard attempt.number == number, attempt.isActive, attempt.didEndBody else { return }
+    default: break
+    }
+    requestWasSent()
+  }
+
+  private func requestWasSent() {
+    if attempt.phase == .sending { attempt.phase = .awaitingHead }
+    endStreamOutput()
+    setUpstreamTimer(location.settings.proxy.value.readTimeout)
+  }
+
+  func countSent(_ count: Int) {
+    attempt.bytesSent += count
+    upstreamLog.update { $0.bytesSent += count }
+  }
+
+  /// A server that answered early and closed may still have its answer read.
+  private func failSend(_ error: SystemError) {
+    if attempt.connection?.transport.isReadable == true {
+      receive()
+      if attempt.didReceive { return }
+      guard attempt.isActive else { return }
+    }
+    failTry(
+      attempt.isReused && !attempt.didReceive ? .stale : .error,
+      "send() failed \(error.logText) while sending request to")
+  }
+
+  /// Sends the body from memory or its file; false when it has to wait.
+  private func sendBufferedBody() -> Bool {
+    let fileSize = body.file?.size ?? 0
+    while attempt.bodySent < body.bufferedCount {
+      let result: IOResult
+      if let file = body.file, attempt.bodySent < fileSize {
+        result = sendFromFile(file, fileSize - attempt.bodySent)
+      } else if let memory = body.memory {
+        result = transmit(memory.unread.dropping(attempt.bodySent - fileSize))
+      } else {
+        return true
+      }
+      switch result {
+      case .bytes(let count):
+        attempt.bodySent += count
+        countSent(count)
+      case .wouldBlock:
+        setUpstreamTimer(location.settings.proxy.value.sendTimeout)
+        return false
+      case .end:
+        failTry(.error, "a temporary file was truncated while sending request to")
+        return false
+      case .failed(let error):
+        failSend(error)
+        return false
+      }
+    }
+    return true
+  }
+
+  private func sendFromFile(_ file: TemporaryFile, _ count: Int) -> IOResult {
+    var offset = Int64(attempt.bodySent)
+    if let connection = attempt.connection, connection.transport.tls == nil {
+      return connection.transport.sendFile(file.fd, offset: &offset, count: min(count, 1 << 20))
+    }
+    let piece = loop.pool.take(.medium)
+    defer { loop.pool.giveBack(piece) }
+    let result = Socket.read(file.fd, into: piece.free, at: offset)
+    guard case .bytes(let got) = result else { return result }
+    return transmit(piece.free.readOnly.prefix(got))
+  }
+
+  /// Passes pieces of a streamed body on, as fast as the upstream takes them.
+  func pumpRequestBody() {
+    guard body.phase == .streaming, attempt.isActive, let request = attempt.request,
+      attempt.requestSent == request.count, attempt.phase != .connecting,
+      attempt.phase != .handshaking
+    else { return }
+    let timeouts = location.settings.proxy.value
+    while true {
+      if let piece = attempt.bodyPiece {
+        switch transmit(piece.unread) {
+        case .bytes(let count):
+          piece.consume(count)
+          countSent(count)
+          if !piece.isEmpty { continue }
+          loop.pool.giveBack(piece)
+          attempt.bodyPiece = nil
+        case .wouldBlock: return setUpstreamTimer(timeouts.sendTimeout)
+        case .end: return
+        case .failed(let error): return failSend(error)
+        }
+      }
+      if attempt.didEndBody { return requestWasSent() }
+      guard readBodyPiece() else { return }
+    }
+  }
+
+  /// Reads the next piece of a streamed body; false when there is none now.
+  private func readBodyPiece() -> Bool {
+    if let memory = body.memory, !memory.isEmpty {
+      body.memory = nil
+      take(memory)
+      return true
+    }
+    // Room for a chunk's size line before and its end behind the bytes.
+    let piece = loop.pool.take(.medium)
+    piece.reset(headroom: ChunkedEncoder.maxHeaderLength)
+    let limit = location.settings.core.value.maxBodyBytes
+    switch readBody(into: piece) {
+    case .bytes(let count):
+      body.receivedCount += count
+      if limit > 0 && body.receivedCount > limit {
+        loop.pool.giveBack(piece)
+        log(.error, "client intended to send too large chunked body: \(body.receivedCount) bytes")
+        keepAlive = false
+        breakOff(413)
+        return false
+      }
+      take(piece)
+      return true
+    case .complete:
+      attempt.didEndBody = true
+      if attempt.sendsChunked {
+        piece.append(ChunkedEncoder.bodyEnd)
+        attempt.bodyPiece = piece
+      } else {
+        loop.pool.giveBack(piece)
+      }
+      return true
+    case .wouldBlock:
+      loop.pool.giveBack(piece)
+      clearUpstreamTimer()
+      return false
+    case .failed(let status):
+      loop.pool.giveBack(piece)
+      keepAlive = false
+      breakOff(status == 0 ? 499 : status)
+      return false
+    }
+  }
+
+  /// Lets `piece` of the streamed body be sent next.
+  private func take(_ piece: Buffer) {
+    attempt.consumedBody = true
+    attempt.bodyPiece = attempt.sendsChunked ? chunk(piece) : piece
+    if case .length(let length) = body.framing, body.receivedCount == length {
+      attempt.didEndBody = true
+    }
+  }
+
+  /// Puts chunk framing around the bytes of `piece`; the end follows at once if nothing else does.
+  private func chunk(_ piece: Buffer) -> Buffer {
+    let line = arena.allocate(ChunkedEncoder.maxHeaderLength)
+    let count = ChunkedEncoder.writeHeader(size: piece.count, into: line)
+    piece.prepend(line.readOnly.prefix(count))
+    arena.shrink(by: ChunkedEncoder.maxHeaderLength)
+    attempt.didEndBody = stream.isBodyRead
+    let end = attempt.didEndBody ? Bytes("\r\n0\r\n\r\n") : ChunkedEncoder.dataEnd
+    if piece.room >= end.count {
+      piece.append(end)
+      return piece
+    }
+    let larger = loop.pool.take(atLeast: piece.count + end.count)
+    larger.append(piece.unread)
+    larger.append(end)
+    loop.pool.giveBack(piece)
+    return larger
+  }
+}
