@@ -122,16 +122,39 @@ import Testing
 
   @Test func manyRequestsShareAConnection() async throws {
     let upstream = try H2TestUpstream { [.bytes(H2Frame.answer($0.stream, "\($0.connection)"))] }
-    let door = try await start([upstream], pass)
+    let door = try await start(
+      [upstream], "location / { proxy_pass http://app; }", http: "upstream app { server %%H2_0%%; }")
     for _ in 0..<5 { #expect(try door.get("/").text == "0") }
     #expect(upstream.requests.map(\.stream) == [1, 3, 5, 7, 9])
+  }
+
+  /// Without an `upstream` block there is no `keepalive`: nothing waits, but streams share.
+  @Test(arguments: ["http://%%H2_0%%", "http://$arg_to"])
+  func aConnectionToAnAddressEndsWithItsLastStream(pass: String) async throws {
+    let upstream = try H2TestUpstream(answersEarly: true) { request in
+      // The first stream ends when the second does.
+      if request.connection > 0 { return [.bytes(H2Frame.answer(request.stream, "later"))] }
+      return request.index == 0
+        ? []
+        : [.bytes(H2Frame.answer(1, "first") + H2Frame.answer(request.stream, "second"))]
+    }
+    let door = try await start([upstream], "location / { proxy_pass \(pass); }")
+    let path = "/?to=\(upstream.address)"
+    let clients = [try door.client(), try door.client()]
+    for (index, client) in clients.enumerated() {
+      try client.send("GET \(path) HTTP/1.1\r\nHost: x\r\n\r\n")
+      try waitUntil("the request to come") { upstream.requests.count == index + 1 }
+    }
+    #expect(try clients.map { try $0.response().text } == ["first", "second"])
+    #expect(try door.get(path).text == "later")
   }
 
   @Test func opensAnotherConnectionWhenTheServerAllowsNoMoreStreams() async throws {
     let upstream = try H2TestUpstream(settings: [(3, 1)], answersEarly: true) { request in
       [.pause(seconds: 0.3), .bytes(H2Frame.answer(request.stream, "\(request.connection)"))]
     }
-    let door = try await start([upstream], pass)
+    let door = try await start(
+      [upstream], "location / { proxy_pass http://app; }", http: "upstream app { server %%H2_0%%; }")
     #expect(try door.get("/").text == "0")
     let clients = try (0..<3).map { _ in try door.client() }
     for client in clients { try client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n") }
@@ -211,6 +234,70 @@ import Testing
     #expect(try door.get("/").text == "later")
   }
 
+  // --- interim responses and trailers -------------------------------------------------------------
+
+  @Test(arguments: ["early_hints 1;", ""], [false, true])
+  func passesInterimResponsesOnWhereTheLocationSaysSo(directive: String, isGRPC: Bool) async throws {
+    let upstream = try H2TestUpstream { request in
+      [
+        .bytes(H2Frame.headers(request.stream, [(":status", "100")])),
+        .bytes(
+          H2Frame.headers(request.stream, [(":status", "103"), ("link", "</a>"), ("x-hidden", "1")])
+            + H2Frame.headers(request.stream, [(":status", "102")])),
+        .bytes(H2Frame.answer(request.stream, "ok")),
+      ]
+    }
+    let to = isGRPC ? "grpc_pass %%H2_0%%;" : "proxy_pass http://%%H2_0%%;"
+    let door = try await start(
+      [upstream], "location / { \(directive) \(to) }",
+      http: "proxy_hide_header X-Hidden; grpc_hide_header X-Hidden;")
+    let client = try door.client()
+    for _ in 0..<2 {
+      try client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+      if !directive.isEmpty {
+        #expect(
+          try client.read(until: "\r\n\r\n") == "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n")
+        #expect(try client.read(until: "\r\n\r\n") == "HTTP/1.1 102 Processing\r\n\r\n")
+      }
+      let answer = try client.response()
+      #expect(answer.status == 200 && answer.text == "ok")
+    }
+  }
+
+  @Test func passesTrailersOnWhereTheLocationSaysSo() async throws {
+    let upstream = try H2TestUpstream { request in
+      let trailers = [
+        ("x-sum", "abc"), ("set-cookie", "a=b"), ("x-hidden", "1"), ("content_length", "5"),
+        ("host", "b"),
+      ]
+      return [
+        .bytes(H2Frame.headers(request.stream, [(":status", "200")])),
+        .bytes(H2Frame.data(request.stream, "ok")),
+        .bytes(H2Frame.headers(request.stream, trailers, end: true)),
+      ]
+    }
+    let door = try await start(
+      [upstream],
+      """
+      location /on { proxy_pass_trailers on; proxy_pass http://%%H2_0%%; }
+      location /off { proxy_pass http://%%H2_0%%; }
+      """,
+      http: """
+        proxy_hide_header X-Hidden;
+        log_format seen "$upstream_trailer_x_sum,$sent_trailer_x_sum,$upstream_trailer_host";
+        access_log %%DIR%%/seen.log seen;
+        """)
+    let client = try door.client()
+    for path in ["/on", "/off", "/on"] {
+      try client.send("GET \(path) HTTP/1.1\r\nHost: x\r\n\r\n")
+      let answer = try client.response()
+      #expect(answer.text == "ok")
+      #expect(answer.trailers == (path == "/on" ? ["x-sum: abc"] : []))
+    }
+    try door.stop()
+    #expect(door.site.text("seen.log") == "abc,abc,b\n-,-,-\nabc,abc,b\n")
+  }
+
   // --- requests -----------------------------------------------------------------------------------
 
   @Test func resetsTheStreamOfAClientThatLeft() async throws {
@@ -224,6 +311,50 @@ import Testing
       upstream.received.contains { $0.kind == H2Frame.Kind.reset.rawValue && $0.stream == 1 }
     }
   }
+
+  /// A stream that its client resets: carried out where the location says so.
+  @Test(arguments: [false, true], [1, 2])
+  func ignoresThatAClientLeftWhereTheLocationSaysSo(ignores: Bool, version: Int) async throws {
+    let one = try TestUpstream { request in
+      request.path == "/a" ? .steps([.pause(seconds: 0.3), .bytes(Self.large)]) : .answer("200 OK")
+    }
+    let two = try H2TestUpstream(answersEarly: true) { request in
+      [.pause(seconds: 0.3), .bytes(H2Frame.answer(request.stream, "whole"))]
+    }
+    let door = try await Portico.start(
+      config: """
+        http {
+          log_format seen "$uri $status $upstream_bytes_received";
+          access_log %%DIR%%/seen.log seen;
+          proxy_ignore_client_abort \(ignores ? "on" : "off");
+          server {
+            listen 127.0.0.1:%%PORT_0%%; http2 on;
+            location / {
+              \(version == 1 ? "proxy_pass http://127.0.0.1:\(one.port);" : "proxy_pass http://\(two.address); proxy_http_version 2;")
+            }
+          }
+        }
+        """)
+    let client = try H2Client(port: door.port(), settings: [])
+    try client.request(1, "/a")
+    try waitUntil("the request to come") {
+      version == 1 ? one.requests.count == 1 : two.requests.count == 1
+    }
+    try client.send(.reset, stream: 1, payload: H2Frame.number(8))
+    try waitUntil("the request to be logged") { !door.site.text("seen.log").isEmpty }
+    let line = door.site.text("seen.log")
+    #expect(line.hasPrefix(ignores ? "/a 200 " : "/a 499 "), "\(line)")
+    #expect(!line.hasSuffix(" 0\n") == ignores, "\(line)")
+    #expect(door.errorLog.contains("client closed stream") == !ignores)
+    // The connection goes on.
+    try client.request(3, "/b")
+    #expect(try client.response(3).status == 200)
+    try door.stop()
+  }
+
+  private static let large = Array(
+    "HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n".utf8)
+    + [UInt8](repeating: 0x78, count: 3_000_000)
 
   @Test func holdsRequestBodiesToTheWindowOfTheServer() async throws {
     // A window of 10 bytes, and never more.

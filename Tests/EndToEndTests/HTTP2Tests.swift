@@ -86,6 +86,25 @@ import Testing
     #expect(try client.read(count: 9)[3] == 4)
   }
 
+  /// nginx serves clients without SETTINGS; an answer to what they didn't send would be an error.
+  @Test(arguments: [false, true])
+  func acknowledgesSettingsThatCame(_ came: Bool) async throws {
+    let door = try await start(try echo())
+    let client = try RawClient(port: door.port(0))
+    try client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    if came { try client.send(H2Client.frame(.settings)) }
+    try client.send(H2Client.frame(.ping, payload: [UInt8](repeating: 7, count: 8)))
+    var kinds: [UInt8] = []
+    var acknowledgements = 0
+    while kinds.last != H2Frame.Kind.ping.rawValue {
+      let head = try client.read(count: 9)
+      _ = try client.read(count: H2Frame.length(head: head))
+      kinds.append(head[3])
+      if head[3] == H2Frame.Kind.settings.rawValue && head[4] == 1 { acknowledgements += 1 }
+    }
+    #expect(acknowledgements == (came ? 1 : 0))
+  }
+
   @Test func offersHTTP2OnlyWhereItIsOn() async throws {
     let site = try Site(
       config: """
@@ -233,6 +252,61 @@ import Testing
     let answer = try curl(
       door, ["-v", "--stderr", "-", "-H", "Expect: 100-continue", "-d", body, "/app/"])
     #expect(answer.contains("HTTP/2 100") && answer.contains("POST /app/ HTTP/1.1 3000"))
+  }
+
+  @Test(arguments: [
+    [("Upper", "case")], [("connection", "close")], [("a", "b\nc")], [(":late", "pseudo")],
+    [("content-length", "7")],
+  ])
+  func saysBadRequestBeforeTheReset(_ fields: [(String, String)]) async throws {
+    let door = try await start(try echo())
+    let client = try H2Client(port: door.port(0))
+    try client.request(1, "/app/", method: "POST", ends: false, fields: fields)
+    if fields[0].0 == "content-length" {
+      try client.send(.data, flags: 1, stream: 1, payload: Array("six by".utf8))
+    }
+    let head = try client.frame { $0.stream == 1 }
+    #expect(head.type == .headers && head.status == 400 && head.endsStream)
+    let reset = try client.frame { $0.stream == 1 }
+    #expect(reset.type == .reset && reset.code == H2Code.protocolError)
+    // Others go on, with the same tables of fields.
+    try client.request(3, "/app/three")
+    #expect(try client.response(3).body == Array("GET /app/three HTTP/1.1 0".utf8))
+    try waitUntil("the log line") { door.site.text("access.log").contains("400 HTTP/2.0 h2c POST /app/ ") }
+  }
+
+  @Test func takesAHostThatRepeatsTheAuthority() async throws {
+    let door = try await start(try echo())
+    let client = try H2Client(port: door.port(0))
+    try client.request(1, "/fixed", authority: "a.test:1", fields: [("host", "A.test:1")])
+    #expect(try client.response(1).body == Array("|a.test|/fixed".utf8))
+    try client.request(3, "/fixed", authority: "a.test", fields: [("host", "b.test")])
+    #expect(try client.response(3).status == 400)
+  }
+
+  @Test func refusesAFieldThatFitsNoBuffer() async throws {
+    let door = try await start(
+      try echo(), server: "client_header_buffer_size 256; large_client_header_buffers 4 512;")
+    let client = try H2Client(port: door.port(0))
+    let fits = String(repeating: "v", count: 512)
+    try client.request(1, "/fixed", fields: [("a", fits), ("b", fits)])
+    #expect(try client.response(1).status == 200)
+    try client.request(3, "/fixed", fields: [("a", fits + "v")])
+    #expect(try client.response(3).status == 400)
+  }
+
+  @Test func refusesHTTP2InPlainOnATLSPort() async throws {
+    let door = try await start(try echo())
+    let raw = try RawClient(port: door.port(1))
+    try raw.send(H2Frame.preface)
+    #expect(try String(decoding: raw.readToEnd(), as: UTF8.self).contains("400 "))
+  }
+
+  @Test func refusesAPushPromiseAtItsFrameHeader() async throws {
+    let door = try await start(try echo())
+    let client = try H2Client(port: door.port(0))
+    try client.raw.send([0, 0, 4, 5, 0, 0, 0, 0, 1])
+    #expect(client.goAwayCode() == H2Code.protocolError)
   }
 
   @Test func waitsForTheBodyOnlySoLong() async throws {

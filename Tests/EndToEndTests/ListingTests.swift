@@ -30,7 +30,8 @@ import Testing
       files: [
         "www/file": "1234567", "www/.hidden": "", "www/folder/inner": "inner",
         "www/<&\"'>": "odd", "www/a b:c?%": "", "www/indexed/index.html": "an index",
-        "www/\(String(repeating: "\u{444}", count: 60))": "", "www/large": String(repeating: "x", count: 20_000),
+        "www/\(String(repeating: "\u{444}", count: 60))": "",
+        "www/large": String(repeating: "x", count: 20_000),
       ])
     let folder = door.site.folder + "www/"
     symlink("file", folder + "link")
@@ -49,11 +50,14 @@ import Testing
     #expect(page.contains("<title>Index of /</title>"))
     let time = /\d\d-\w{3}-\d{4} \d\d:\d\d/
     #expect(page.contains(/<a href="file">file<\/a> {47}\d\d-\w{3}-\d{4} \d\d:\d\d {19}7\n/))
-    #expect(page.contains(/<a href="folder\/">folder\/<\/a> {44}\d\d-\w{3}-\d{4} \d\d:\d\d {19}-\n/))
+    #expect(
+      page.contains(/<a href="folder\/">folder\/<\/a> {44}\d\d-\w{3}-\d{4} \d\d:\d\d {19}-\n/))
     #expect(page.matches(of: time).count == 11)
     for line in [
-      "<a href=\"link\">", "<a href=\"folder-link/\">", "<a href=\"broken\">", "<a href=\"empty/\">",
-      "<a href=\"a%20b%3Ac%3F%25\">a b:c?%</a>", "<a href=\"%3C%26%22%27%3E\">&lt;&amp;&quot;'&gt;</a>",
+      "<a href=\"link\">", "<a href=\"folder-link/\">", "<a href=\"broken\">",
+      "<a href=\"empty/\">",
+      "<a href=\"a%20b%3Ac%3F%25\">a b:c?%</a>",
+      "<a href=\"%3C%26%22%27%3E\">&lt;&amp;&quot;'&gt;</a>",
       ">" + String(repeating: "\u{444}", count: 47) + "..&gt;</a> ",
     ] { #expect(page.contains(line), "\(line)") }
     #expect(!page.contains("hidden"))

@@ -62,11 +62,13 @@ import Testing
   @Test(arguments: [1, 3, 5, 7, 64, 1000])
   func aStringMayComeInPieces(size: Int) async throws {
     let text = String(repeating: "hay neeneedle Needles; ", count: 40) + "need"
-    let expected = text.lowercased().replacing("needle", with: "a longer text").replacing("nee", with: "N")
+    let expected = text.lowercased().replacing("needle", with: "a longer text").replacing(
+      "nee", with: "N")
     let bytes = Array(text.lowercased().utf8)
     let app = try TestUpstream { _ in
       var steps = [
-        TestUpstream.Step.bytes("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: \(bytes.count)\r\n\r\n")
+        TestUpstream.Step.bytes(
+          "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: \(bytes.count)\r\n\r\n")
       ]
       for start in stride(from: 0, to: bytes.count, by: size) {
         steps.append(.bytes(Array(bytes[start..<min(bytes.count, start + size)])))
@@ -81,7 +83,8 @@ import Testing
   @Test func onlyWhatMayBeginAMatchWaits() async throws {
     let app = try TestUpstream { _ in
       .steps([
-        .bytes("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 10\r\n\r\nxyz"), .close,
+        .bytes("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 10\r\n\r\nxyz"),
+        .close,
       ])
     }
     let door = try await start(app)
@@ -97,7 +100,9 @@ import Testing
   @Test func aCompressedBodyIsLeftAlone() async throws {
     let body = String(decoding: gzipped(Array("needle".utf8)).map { $0 & 0x7F }, as: UTF8.self)
     let app = try TestUpstream { _ in
-      .answer(fields: ["Content-Type": "text/html", "Content-Encoding": "br", "ETag": "\"x\""], body: body)
+      .answer(
+        fields: ["Content-Type": "text/html", "Content-Encoding": "br", "ETag": "\"x\""], body: body
+      )
     }
     let door = try await start(app)
     let answer = try door.get("/app/")
@@ -106,7 +111,8 @@ import Testing
   }
 
   @Test(arguments: [
-    ("sub_filter '' x;", "empty search pattern"), ("sub_filter_once maybe;", "must be \"on\" or \"off\""),
+    ("sub_filter '' x;", "empty search pattern"),
+    ("sub_filter_once maybe;", "must be \"on\" or \"off\""),
     ("sub_filter a;", "takes 2 arguments"),
   ])
   func refusesWhatIsNoSetting(line: String, message: String) throws {

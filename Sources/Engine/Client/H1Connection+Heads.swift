@@ -111,7 +111,7 @@ extension H1Connection {
       }
       exchange.headBytes = input.unread
       exchange.log(.info, "client sent invalid request: \(error)")
-      reject(error.status)
+      reject(client.facts.isPlainOnTLS ? 497 : error.status)
       return false
     case .complete:
       if let status = tooLarge(exchange) {

@@ -26,6 +26,8 @@ final class H2Connection {
   var closedStreams = H2ClosedStreams()
   private var scanner = H2FrameScanner()
   private var sawFrame = false
+  /// The library is about to acknowledge SETTINGS that the client never sent.
+  private var withholdsAcknowledgement = false
   /// The streams that are open, in no order.
   private(set) var streams: [H2Stream] = []
   /// Streams that something happened to since `settle`.
@@ -44,6 +46,9 @@ final class H2Connection {
   private static let outputLimit = 256 << 10
   // Bound: body bytes of all streams that clients may send before anybody reads them.
   private static let windowByteCount: Int32 = 1 << 20
+  // Bound: what one frame may hold. Nothing is buffered for it: bytes are taken as they come, and
+  // heads are counted field by field.
+  private static let frameByteCount: UInt32 = 128 << 10
   /// How long nothing happens before memory is given back, in milliseconds.
   private static let trimDelay: Milliseconds = 1000
 
@@ -66,6 +71,7 @@ final class H2Connection {
     closedStreams.reset()
     scanner = H2FrameScanner()
     sawFrame = false
+    withholdsAcknowledgement = false
     queuedByteCount = 0
     submitSettings()
     awaitRequest()
@@ -82,6 +88,8 @@ final class H2Connection {
         value: UInt32(settings.maxConcurrentStreams)),
       nghttp2_settings_entry(
         settings_id: Int32(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE.rawValue), value: window),
+      nghttp2_settings_entry(
+        settings_id: Int32(NGHTTP2_SETTINGS_MAX_FRAME_SIZE.rawValue), value: Self.frameByteCount),
       nghttp2_settings_entry(
         settings_id: Int32(NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL.rawValue), value: 1),
       // Priorities are those of RFC 9218.
@@ -161,7 +169,9 @@ final class H2Connection {
       guard let header else { continue }
       if !sawFrame && !header.isSettings && position - fed == H2Callbacks.frameHeaderByteCount {
         // nginx serves clients that leave their SETTINGS out, and some do (RFC 9113 §3.4 wants them):
-        // to the library they look as if they had sent empty ones.
+        // to the library they look as if they had sent empty ones. They would take an answer to
+        // those for an error.
+        withholdsAcknowledgement = true
         _ = feedLibrary(Bytes("\0\0\0\u{4}\0\0\0\0\0"))
       }
       sawFrame = true
@@ -306,7 +316,12 @@ final class H2Connection {
         if count < 0 { isSessionBroken = true }
         return
       }
-      client.output.copy(unsafe Bytes(base: frame, count: count), loop.pool, in: size)
+      let bytes = unsafe Bytes(base: frame, count: count)
+      if withholdsAcknowledgement && bytes == Bytes("\0\0\0\u{4}\u{1}\0\0\0\0") {
+        withholdsAcknowledgement = false
+        continue
+      }
+      client.output.copy(bytes, loop.pool, in: size)
     }
   }
 

@@ -39,7 +39,7 @@ final class H2Stream: ClientStream {
   private var isDeferred = false
   /// Interim heads that the library has not written yet.
   var interimCount = 0
-  private var isBodyEnded = false
+  var isBodyEnded = false
   private(set) var didEndResponse = false
   private var sentCount = 0
   private var sentBodyCount = 0
@@ -52,6 +52,7 @@ final class H2Stream: ClientStream {
   private(set) var isAborted = false
   private(set) var isClosed = false
   var wasResetByUs = false
+  private var wasRefused = false
 
   // Bound: what the streams of one connection queue together before they wait for their client.
   private static let connectionLimit = 2 << 20
@@ -95,7 +96,7 @@ final class H2Stream: ClientStream {
     interimCount = 0
     (sentCount, sentBodyCount, sentBodyAtDeadline) = (0, 0, 0)
     (isTouched, bodyArrived, isWritable, isAborted, isClosed) = (false, false, false, false, false)
-    wasResetByUs = false
+    (wasResetByUs, wasRefused) = (false, false)
     handle = .none
   }
 
@@ -123,6 +124,7 @@ final class H2Stream: ClientStream {
 
   /// Acts on what the library's callbacks noted.
   func settle() {
+    if goesOnUnheard { return dropQueued() }
     if isClosed || didEndResponse || isAborted { return end() }
     if isHeadComplete && !isBegun { return begin() }
     if bodyArrived {
@@ -152,7 +154,14 @@ final class H2Stream: ClientStream {
     guard let exchange, !isAborted, exchange.response.status == 0 || !exchange.didSendHead else {
       return
     }
-    exchange.response.status = isBegun ? 499 : 400
+    exchange.response.status = isBegun && !wasRefused ? 499 : 400
+  }
+
+  /// The request is malformed and the stream about to be reset. True: a head may be sent before.
+  func noteRefusal() -> Bool {
+    guard !didSendHead, !isClosed, !isAborted else { return false }
+    wasRefused = true
+    return true
   }
 
   /// The exchange is over: log line, slot back.
@@ -160,14 +169,12 @@ final class H2Stream: ClientStream {
     guard let exchange else { return }
     self.exchange = nil
     loop.clearTimer(timer)
-    if exchange.headBytes.isEmpty, let head {
-      exchange.headBytes = head.unread.dropping(draft.base)
-    }
+    if exchange.headBytes.isEmpty { exchange.headBytes = unfinishedHead(exchange) }
     exchange.finish()
     dropQueue()
   }
 
-  private func dropQueue() {
+  func dropQueue() {
     h2.queuedByteCount -= queue.memoryCount
     queue.removeAll(&h2.client.output, loop.pool)
   }
@@ -180,7 +187,7 @@ final class H2Stream: ClientStream {
 
   func onClose(_ code: UInt32) {
     isClosed = true
-    if isUnderWay { exchange?.log(.info, "client closed stream while its response was under way") }
+    if isUnderWay && !goesOnUnheard { exchange?.log(.info, "client closed stream while its response was under way") }
     h2.touch(self)
   }
 
@@ -236,6 +243,7 @@ final class H2Stream: ClientStream {
   }
 
   override func abort() {
+    if isClosed { return finishUnheard() }
     let isForeign = exchange?.response.status == 444 || exchange?.response.status == 499
     reset(isForeign ? NGHTTP2_CANCEL : NGHTTP2_INTERNAL_ERROR)
   }
@@ -307,6 +315,7 @@ final class H2Stream: ClientStream {
 
   override func endBody() {
     isBodyEnded = true
+    if isClosed { return finishUnheard() }
     guard hasBodyProvider else { return }
     resume()
   }

@@ -196,6 +196,7 @@ final class Worker {
     retired.append(core.plan)
     core.install(plan, logs: logs)
     setListeners(sockets)
+    core.h2Upstreams.retire { plan.groups[$0]?.has($1) == true }
     for client in clients.freeObjects { client.forgetFormerPlan() }
     for exchange in core.exchanges.freeObjects { exchange.forgetFormerPlan() }
     releaseRetired()

@@ -122,7 +122,8 @@ extension Exchange {
     if response.status == 304 { return weakenETag() }
     if response.hasBody {
       let isSmall = (head.length ?? .max) <= Deflater.Size.smallLimit
-      guard let deflater = core.deflaters.take(level: settings.level, size: isSmall ? .small : .full)
+      guard
+        let deflater = core.deflaters.take(level: settings.level, size: isSmall ? .small : .full)
       else { return log(.crit, "there is no memory to compress a response") }
       let stage = GzipStage(deflater)
       addStage(stage)

@@ -21,6 +21,21 @@ extension Exchange {
     response.interim.removeAll(keepingCapacity: true)
   }
 
+  /// The same for those that came by HTTP/2.
+  func passInterim(of stream: H2UpstreamStream) {
+    guard let heads = stream.takeInterim() else { return }
+    attempt.didReceive = true
+    attempt.framing = UpstreamFraming()
+    for var interim in heads {
+      countReceived(interim.bytes.count)
+      attempt.headBytes = arena.copy(interim.bytes.unread)
+      loop.pool.giveBack(interim.bytes)
+      swap(&attempt.head, &interim.head)
+      passInterim(attempt.head.statusCode)
+    }
+    attempt.head.reset()
+  }
+
   private var allowsInterim: Bool {
     for condition in location.settings.core.value.earlyHints {
       let value = evaluate(condition)

@@ -138,7 +138,8 @@ struct FolderListing {
     page.write(Bytes("\">"))
     let length = entry.name.characterCount
     let isCut = length + slash.count > Self.nameWidth
-    let shown = isCut ? entry.name.prefix(entry.name.end(ofCharacters: Self.nameWidth - 3)) : entry.name
+    let shown =
+      isCut ? entry.name.prefix(entry.name.end(ofCharacters: Self.nameWidth - 3)) : entry.name
     page.writeHTML(shown)
     page.write(isCut ? Bytes("..&gt;") : slash)
     page.write(Bytes("</a>"))
@@ -158,7 +159,8 @@ struct FolderListing {
     }
     var (number, unit) = (entry.status.size, Bytes())
     if !isExact {
-      for next in [Bytes("K"), Bytes("M"), Bytes("G")] where number > 9999 || !unit.isEmpty && number >= 1024 {
+      for next in [Bytes("K"), Bytes("M"), Bytes("G")]
+      where number > 9999 || !unit.isEmpty && number >= 1024 {
         number = (number + 512) / 1024
         unit = next
       }
@@ -205,7 +207,8 @@ struct FolderListing {
     for (index, entry) in entries.enumerated() {
       page.write(index == 0 ? Bytes("\n{ \"name\":\"") : Bytes(",\n{ \"name\":\""))
       page.writeJSON(entry.name)
-      page.write(entry.isFolder ? Bytes("\", \"type\":\"directory\"") : Bytes("\", \"type\":\"file\""))
+      page.write(
+        entry.isFolder ? Bytes("\", \"type\":\"directory\"") : Bytes("\", \"type\":\"file\""))
       page.write(Bytes(", \"mtime\":\""))
       page.write(HTTPDate.length) { HTTPDate.write(entry.status.modified, into: $0) }
       page.write(UInt8(ascii: "\""))

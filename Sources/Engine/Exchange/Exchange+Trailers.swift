@@ -1,4 +1,4 @@
-// The fields behind an upstream's chunked response, and what an upstream's head orders for the
+// The fields behind an upstream's response, chunked or by HTTP/2, and what an upstream's head orders for the
 // response (https://nginx.org/r/proxy_pass_trailers, https://nginx.org/r/proxy_ignore_headers).
 
 import Configuration
@@ -23,12 +23,33 @@ extension Exchange {
     attempt.trailerInput = nil
     attempt.trailerBytes = arena.copy(buffer.unread)
     loop.pool.giveBack(buffer)
-    let bytes = attempt.trailerBytes
-    let settings = location.settings.proxy.value
-    var section = TrailerSection(bytes)
+    var section = TrailerSection(attempt.trailerBytes)
     // Bound: as many fields as a head may have.
     while attempt.trailers.count < HeadLimits.response.maxFields, let field = section.next() {
       attempt.trailers.append(field)
+    }
+    passTrailers()
+  }
+
+  /// Keeps the fields behind a response by HTTP/2, and hands them on like those of a chunked one.
+  func takeTrailers(of stream: H2UpstreamStream) {
+    guard passesTrailers, !stream.trailers.isEmpty, let bytes = stream.fieldBytes else { return }
+    attempt.trailerBytes = arena.copy(bytes.unread)
+    attempt.trailers.append(contentsOf: stream.trailers)
+    passTrailers()
+  }
+
+  /// Whether the fields behind the body are the client's business.
+  var passesTrailers: Bool {
+    let settings = location.settings.proxy.value
+    return settings.isGRPC || settings.passesTrailers
+  }
+
+  /// Hands the trailers that may follow a body to the response.
+  private func passTrailers() {
+    let settings = location.settings.proxy.value
+    let bytes = attempt.trailerBytes
+    for field in attempt.trailers {
       let name = field.name.of(bytes)
       guard field.token.mayTrail, !settings.hiddenTokens.contains(field.token),
         !isHidden(name, settings), !isFramingAlias(name)

@@ -208,19 +208,20 @@ extension Exchange {
     if isRequestSent { setUpstreamTimer(location.settings.proxy.value.readTimeout) }
   }
 
-  private func countReceived(_ count: Int) {
+  /// Notes bytes that came.
+  func countReceived(_ count: Int) {
     attempt.bytesReceived += count
     upstreamLog.update { $0.bytesReceived += count }
   }
 
   /// Uses the response's head; false if it isn't there yet or the try is over.
   private func takeHead(_ stream: H2UpstreamStream) -> Bool {
-    // Bound: interim responses before a final one; more is an attack or a broken server.
-    if stream.interimCount > 16 {
+    if stream.interimCount > H2UpstreamStream.interimLimit {
       failTry(
         .invalidHeader, "upstream sent too many interim responses while reading response header from")
       return false
     }
+    passInterim(of: stream)
     guard stream.hasHead, let bytes = stream.fieldBytes else {
       if stream.failure != nil {
         failStream(stream)
@@ -245,23 +246,16 @@ extension Exchange {
     // A head alone: errors of gRPC come so, and clients only take them if nothing follows.
     let isAlone = stream.hasEnded && stream.inputByteCount == 0 && stream.trailers.isEmpty
     if isAlone && !isHead && response.contentLength == nil { response.contentLength = 0 }
-    response.expectsTrailers = passesTrailers && !isAlone
+    // By HTTP/1 a body is chunked or has a length. gRPC has to have its trailers, others may.
+    let isCounted = response.contentLength != nil && !location.settings.proxy.value.isGRPC
+    response.expectsTrailers = passesTrailers && !isAlone && !isCounted
   }
 
   /// The response is complete: its trailers follow the body.
   private func completeStream(_ stream: H2UpstreamStream) {
-    if passesTrailers, let bytes = stream.fieldBytes {
-      for field in stream.trailers where !field.token.isHopByHop {
-        let name = arena.copy(field.name.of(bytes.unread))
-        let value = arena.copy(field.value.of(bytes.unread))
-        response.trailers.append(OutgoingField(name: name, value: value, token: field.token))
-      }
-    }
+    takeTrailers(of: stream)
     completeFromUpstream()
   }
-
-  /// Whether the fields behind the body are the client's business.
-  var passesTrailers: Bool { location.settings.proxy.value.isGRPC }
 
   /// Ends the try for the reason that the stream gives.
   private func failStream(_ stream: H2UpstreamStream) {

@@ -16,6 +16,7 @@ extension WorkerCore {
     var settings = UpstreamSettings(
       name: key, servers: addresses.map { UpstreamServerSettings(.address($0)) })
     settings.displayName = name
+    settings.isImplied = true
     let group = UpstreamGroup(settings, servers: registry.servers(of: settings))
     adHocGroups[key] = group
     return group

@@ -220,7 +220,11 @@ extension PlanBuilder {
       let server = UpstreamServerSettings(
         target.address.map { .address($0) } ?? .name(target.host, port: target.port))
       let isDefaultPort = !target.hasPort && upstreams[target.host] != nil
-      if !isDefaultPort { add(UpstreamSettings(name: authority, servers: [server])) }
+      if !isDefaultPort {
+        var settings = UpstreamSettings(name: authority, servers: [server])
+        settings.isImplied = true
+        add(settings)
+      }
     }
     return reference
   }

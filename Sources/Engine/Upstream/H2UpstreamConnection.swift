@@ -35,6 +35,8 @@ final class H2UpstreamConnection {
   /// When TCP, and TLS, were there.
   private(set) var readyAt: Milliseconds = 0
   var requestCount = 0
+  /// Its server left the configuration: it takes no more streams.
+  var isRetired = false
   var list: H2UpstreamList?
 
   init(_ loop: Loop) {
@@ -55,6 +57,7 @@ final class H2UpstreamConnection {
     state = .connecting
     openedAt = loop.now
     requestCount = 0
+    isRetired = false
     lossText = ""
     isFlushDue = false
     session.budget.refill(now: loop.now)
@@ -71,7 +74,7 @@ final class H2UpstreamConnection {
 
   /// Whether another exchange may have a stream here.
   func takesStream() -> Bool {
-    guard state != .lost, let session, let list else { return false }
+    guard state != .lost, !isRetired, let session, let list else { return false }
     if let allowed = session.allowedStreams { list.expectedStreams = allowed }
     let keepalive = list.keepalive
     return session.hasRoom(expecting: list.expectedStreams)

@@ -5,12 +5,17 @@ import HTTP
 
 /// The HTTP/2 connections to the servers of one upstream, in use or idle.
 final class H2UpstreamList {
+  /// The upstream's, which identifies it across reloads.
+  let name: String
   fileprivate(set) var connections: [H2UpstreamConnection] = []
   var keepalive: UpstreamKeepaliveSettings
   /// How many streams a server allows that didn't say yet: what one of them said last.
   var expectedStreams = 100
 
-  init(_ keepalive: UpstreamKeepaliveSettings) { self.keepalive = keepalive }
+  init(_ name: String, _ keepalive: UpstreamKeepaliveSettings) {
+    self.name = name
+    self.keepalive = keepalive
+  }
 
   fileprivate var idleCount: Int {
     var count = 0
@@ -37,13 +42,16 @@ struct H2UpstreamPool: ~Copyable {
   /// The number of open connections, idle ones included.
   var count: Int { slab.count }
 
-  /// The connections of `upstream`; they survive reloads.
+  /// The connections of `upstream`; they survive reloads. Without an `upstream` block, which is
+  /// where `keepalive` stands, a connection ends with its last stream.
   mutating func list(of upstream: UpstreamSettings) -> H2UpstreamList {
+    var keepalive = upstream.keepalive
+    if upstream.isImplied { keepalive.connectionCount = 0 }
     if let list = lists[upstream.name] {
-      list.keepalive = upstream.keepalive
+      list.keepalive = keepalive
       return list
     }
-    let list = H2UpstreamList(upstream.keepalive)
+    let list = H2UpstreamList(upstream.name, keepalive)
     lists[upstream.name] = list
     return list
   }
@@ -143,6 +151,18 @@ struct H2UpstreamPool: ~Copyable {
     let handle = connection.handle
     connection.close()
     slab.giveBack(handle)
+  }
+
+  /// Gives up connections to servers that no group of a new plan has: at once if nobody uses them,
+  /// with their last stream otherwise.
+  mutating func retire(unless isServed: (_ upstream: String, PeerState) -> Bool) {
+    for connection in slab.objects {
+      guard let list = connection.list, let state = connection.peerState,
+        !isServed(list.name, state)
+      else { continue }
+      connection.isRetired = true
+      _ = reap(connection, isDraining: false)
+    }
   }
 
   /// Closes every connection that nobody uses.

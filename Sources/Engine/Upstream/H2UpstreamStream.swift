@@ -26,6 +26,15 @@ final class H2UpstreamStream {
     case connection
   }
 
+  /// An interim response; `bytes` belong to whoever takes it.
+  struct InterimHead {
+    var head: ResponseHead
+    let bytes: Buffer
+  }
+
+  // Bound: interim responses before a final one; more is an attack or a broken server.
+  static let interimLimit = 16
+
   /// Which fields are coming.
   enum Section { case head, trailers }
 
@@ -52,8 +61,10 @@ final class H2UpstreamStream {
   var fieldByteLimit = 64 << 10
   /// The head is complete and is not an interim one.
   var hasHead = false
-  /// Statuses of interim responses that nobody looked at.
-  var interimCount = 0
+  /// How many interim responses came.
+  private(set) var interimCount = 0
+  /// Those of them that nobody took.
+  private var interim: [InterimHead] = []
   private var input: [Buffer] = []
   private var first = 0
   /// Body bytes that wait to be taken.
@@ -135,6 +146,23 @@ final class H2UpstreamStream {
     pool.giveBack(store)
     fieldBytes = larger
     return larger
+  }
+
+  /// Puts the head, which is an interim one, aside.
+  func keepInterim(_ pool: BufferPool) {
+    interimCount += 1
+    guard interimCount <= Self.interimLimit, let bytes = fieldBytes else { return }
+    var kept = ResponseHead()
+    swap(&kept, &head)
+    interim.append(InterimHead(head: kept, bytes: bytes))
+    fieldBytes = nil
+  }
+
+  /// The interim responses that came since the last call, or nil.
+  func takeInterim() -> [InterimHead]? {
+    guard !interim.isEmpty else { return nil }
+    defer { interim = [] }
+    return interim
   }
 
   /// Takes bytes of the body.
@@ -221,6 +249,7 @@ final class H2UpstreamStream {
     section = .head
     hasHead = false
     interimCount = 0
+    for head in takeInterim() ?? [] { pool.giveBack(head.bytes) }
     hasEnded = false
     failure = nil
     outputHasEnded = false

@@ -39,6 +39,11 @@ final class UpstreamGroup {
   /// All servers, in the order of the configuration, backups last.
   var peers: [Peer] { primary.peers + backup.peers }
 
+  /// Whether the server with that state is one of the group. O(servers).
+  func has(_ state: PeerState) -> Bool {
+    primary.peers.contains { $0.state == state } || backup.peers.contains { $0.state == state }
+  }
+
   var isEmpty: Bool { primary.peers.isEmpty && backup.peers.isEmpty }
 
   /// Replaces the servers by `servers` and returns those that left: their idle connections are of

@@ -24,6 +24,8 @@ struct UpstreamSettings: Sendable {
   var displayName: String
   var servers: [UpstreamServerSettings]
   var method = Method.roundRobin
+  /// Whether no `upstream` block made it, but an address in a `proxy_pass` or the like.
+  var isImplied = false
   var keepalive = UpstreamKeepaliveSettings()
   /// The name and size in bytes of its `zone`. States are always shared by all workers; the zone
   /// is where the metrics interface finds them.

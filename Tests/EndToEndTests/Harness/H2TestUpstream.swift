@@ -21,6 +21,7 @@ final class H2TestUpstream: Sendable {
   private let server = RawServer()
   private let seen = Mutex<[Request]>([])
   private let frames = Mutex<[H2Frame]>([])
+  private let ended = Mutex<[Int]>([])
   private let settings: [(UInt16, UInt32)]
   private let answersEarly: Bool
   private let script: @Sendable (Request) -> [TestUpstream.Step]
@@ -53,6 +54,9 @@ final class H2TestUpstream: Sendable {
   /// All frames that came, of all connections.
   var received: [H2Frame] { frames.withLock { $0 } }
 
+  /// The connections that the other side closed.
+  var endedConnections: [Int] { ended.withLock { $0 } }
+
   private func serve(_ client: RawClient, _ number: Int) {
     let thread = Thread { [weak self] in
       guard (try? client.read(count: 24, within: 60)) != nil else { return }
@@ -76,6 +80,7 @@ final class H2TestUpstream: Sendable {
         self.seen.withLock { $0.append(request) }
         if !Self.perform(self.script(request), client) { return }
       }
+      self?.ended.withLock { $0.append(number) }
     }
     thread.start()
   }
