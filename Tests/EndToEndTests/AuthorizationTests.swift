@@ -146,7 +146,8 @@ import Testing
     try waitUntil("the question") { guardian.requests.count == 2 }
     try http2.send(.reset, stream: 1, payload: [0, 0, 0, 8])
     try waitUntil("499") { door.site.text("access.log").contains("GET /app HTTP/2.0\" 499") }
-    // Both connections to the service are given up, and streams go on.
+    // Both connections to the service were given up, and streams go on.
+    try waitUntil("the end of the questions") { guardian.openConnectionCount == 0 }
     try http2.request(3, "/app", fields: [("x-token", "good")])
     #expect(try http2.response(3).status == 200)
     try door.stop()
