@@ -68,6 +68,7 @@ final class BodyPipeline {
   private var links: [Link] = []
   private var sourceGoal = BodyStage.Goal.more
   private var turnRest = 0
+  private var turnStart: Milliseconds = -1
 
   init(_ loop: Loop) {
     pool = loop.pool
@@ -103,6 +104,7 @@ final class BodyPipeline {
     failure = ""
     gzip = nil
     sourceGoal = .more
+    turnStart = -1
     roomByteCount = 64 << 10
   }
 
@@ -124,6 +126,13 @@ final class BodyPipeline {
 
   /// Lets a turn of work begin.
   func startTurn() { turnRest = Self.turnByteCount }
+
+  /// The same, unless one began at `now`: the clock stands while the loop handles events.
+  func startTurn(at now: Milliseconds) {
+    if now == turnStart { return }
+    turnStart = now
+    startTurn()
+  }
 
   /// Appends to `output` what the last stage has, or says why it has nothing.
   func produce(into output: Buffer) -> Outcome {
