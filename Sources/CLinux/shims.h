@@ -1,6 +1,7 @@
 // Linux system calls for Swift: each returns its value, or -errno, so that Swift never reads errno.
 #pragma once
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -230,6 +231,19 @@ static inline int64_t linux_open_name_at(int folder, const char *name, int is_fo
 // `result` has room for PATH_MAX bytes.
 static inline int64_t linux_real_path(const char *path, char *result) {
   return realpath(path, result) ? (int64_t)strlen(result) : -(int64_t)errno;
+}
+// Takes an open folder over; NULL if it is none.
+static inline void *linux_folder(int fd) { return fdopendir(fd); }
+static inline void linux_folder_close(void *folder) { closedir((DIR *)folder); }
+// The name of the next entry, good until the one after it; NULL behind the last. With the entry's
+// status, its link followed if it `follows` (or else of the link itself); `found` is 0 if there is none.
+static inline const char *linux_folder_next(void *folder, int follows, struct stat *status, int *found) {
+  struct dirent *entry = readdir((DIR *)folder);
+  if (!entry) return NULL;
+  int fd = dirfd((DIR *)folder);
+  *found = (follows && fstatat(fd, entry->d_name, status, 0) == 0)
+      || fstatat(fd, entry->d_name, status, AT_SYMLINK_NOFOLLOW) == 0;
+  return entry->d_name;
 }
 static inline int64_t linux_fstat(int fd, struct stat *result) { return PORTICO_CALL(fstat(fd, result)); }
 static inline int64_t linux_unlink(const char *path) { return PORTICO_CALL(unlink(path)); }

@@ -389,3 +389,5 @@ static inline int portico_add_extension(X509 *certificate, int nid, const char *
   X509_EXTENSION_free(extension);
   return added;
 }
+
+#include "ocsp.h"

@@ -43,7 +43,9 @@ public struct CodingPreference: BitwiseCopyable {
     else { return false }
     let digits = weight.dropping(2)
     // Bound: three digits behind the point (RFC 9110 §12.4.2).
-    guard digits.count <= 5, digits.count == 1 || digits[1] == UInt8(ascii: ".") else { return false }
+    guard digits.count <= 5, digits.count == 1 || digits[1] == UInt8(ascii: ".") else {
+      return false
+    }
     if digits[0] == UInt8(ascii: "1") { return true }
     guard digits[0] == UInt8(ascii: "0") else { return false }
     var isPositive = false

@@ -69,7 +69,7 @@ public enum Escape {
 
   /// The value of a hexadecimal digit of either case, or nil.
   @inline(__always)
-  static func hexValue(_ byte: UInt8) -> UInt8? {
+  public static func hexValue(_ byte: UInt8) -> UInt8? {
     if CharacterSet.isDigit(byte) { return byte &- 0x30 }
     let letter = (byte | 0x20) &- 0x61
     return letter < 6 ? letter &+ 10 : nil

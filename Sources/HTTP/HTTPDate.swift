@@ -108,6 +108,39 @@ extension MutableBytes {
 }
 
 extension HTTPDate {
+  /// `1994-11-06T08:49:37Z`
+  public static let timestampLength = 20
+
+  /// Writes the form of RFC 3339 in UTC, `timestampLength` bytes.
+  public static func writeTimestamp(_ unixSeconds: Int, into out: MutableBytes) {
+    let time = CivilTime(unixSeconds)
+    out.writeDate(time, separator: 0x2D)
+    out[10] = 0x54
+    out.writeClock(time, at: 11)
+    out[19] = 0x5A
+  }
+
+  /// `06-Nov-1994 08:49`
+  public static let listingLength = 17
+
+  /// Writes the form of folder listings, `listingLength` bytes.
+  public static func writeListing(
+    _ unixSeconds: Int, offsetMinutes: Int = 0, into out: MutableBytes
+  ) {
+    let time = CivilTime(unixSeconds, offsetMinutes: offsetMinutes)
+    out.writeDigits(time.day, 2, at: 0)
+    out[2] = 0x2D
+    out.copy(monthName(time), at: 3)
+    out[6] = 0x2D
+    out.writeDigits(time.year, 4, at: 7)
+    out[11] = 0x20
+    out.writeDigits(time.hour, 2, at: 12)
+    out[14] = 0x3A
+    out.writeDigits(time.minute, 2, at: 15)
+  }
+}
+
+extension HTTPDate {
   /// The moment that a field value names, in seconds since 1970, or nil if it is none of
   /// `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT` and
   /// `Sun Nov  6 08:49:37 1994`. The weekday isn't checked against the date.

@@ -110,15 +110,16 @@ import Testing
 
   // --- recoding -----------------------------------------------------------------------------------
 
-  @Test(arguments: [
-    ("/bytes/bytes.html", [0x42, 0xE0, 0x3F, 0x7A, 0x3F]),
-    ("/back/bytes.html", [0x41, 0x3F, 0x3F, 0x7A, 0x3F]),
-    ("/encode/bytes.html", Array("A\u{44E}\u{20AC}z?".utf8)),
-    ("/decode/utf8.html", Array("zA".utf8) + [0xC0, 0xC1] + Array("&#233;&#128512;.".utf8)),
-    ("/decode/bad.html", Array("a?b?c????".utf8)),
-    ("/same/bytes.html", [0x41, 0xC0, 0xC1, 0x7A, 0xFF]),
-    ("/text", Array("B text".utf8)),
-  ] as [(String, [UInt8])])
+  @Test(
+    arguments: [
+      ("/bytes/bytes.html", [0x42, 0xE0, 0x3F, 0x7A, 0x3F]),
+      ("/back/bytes.html", [0x41, 0x3F, 0x3F, 0x7A, 0x3F]),
+      ("/encode/bytes.html", Array("A\u{44E}\u{20AC}z?".utf8)),
+      ("/decode/utf8.html", Array("zA".utf8) + [0xC0, 0xC1] + Array("&#233;&#128512;.".utf8)),
+      ("/decode/bad.html", Array("a?b?c????".utf8)),
+      ("/same/bytes.html", [0x41, 0xC0, 0xC1, 0x7A, 0xFF]),
+      ("/text", Array("B text".utf8)),
+    ] as [(String, [UInt8])])
   func bodiesAreTurnedIntoTheCharset(path: String, expected: [UInt8]) async throws {
     let door = try await start()
     #expect(try door.get(path).body == expected)
@@ -161,7 +162,8 @@ import Testing
       #expect(gunzipped(answer.body) == Array("A page, compressed".utf8))
       #expect(answer["content-length"] == "\(answer.body.count)")
       let tag = try #require(answer["etag"])
-      #expect(try door.get(path, headers: accept.merging(["If-None-Match": tag]) { $1 }).status == 304)
+      #expect(
+        try door.get(path, headers: accept.merging(["If-None-Match": tag]) { $1 }).status == 304)
       let plain = try door.get(path)
       #expect(plain["content-encoding"] == nil && plain.text == "A page" && plain["etag"] != tag)
       #expect(plain["vary"] == (path == "/static/a.html" ? "Accept-Encoding" : nil))
@@ -178,8 +180,10 @@ import Testing
 
   @Test(arguments: [
     ("charset a; source_charset b;", "", "no \"charset_map\" between the charsets \"b\" and \"a\""),
-    ("", "charset_map a b { 41; }", "is two codes"), ("", "charset_map a b { 41 142; }", "is two codes"),
-    ("", "charset_map a utf-8 { C0 D1; }", "is two codes"), ("", "charset_map a a { }", "same charsets"),
+    ("", "charset_map a b { 41; }", "is two codes"),
+    ("", "charset_map a b { 41 142; }", "is two codes"),
+    ("", "charset_map a utf-8 { C0 D1; }", "is two codes"),
+    ("", "charset_map a a { }", "same charsets"),
     ("", "charset_map a b { } charset_map b a { }", "duplicate \"charset_map\""),
     ("charset \"a b\";", "", "can't be the name of a charset"),
     ("override_charset 1;", "", "must be \"on\" or \"off\""),

@@ -17,6 +17,7 @@ import Testing
         root %%DIR%%/www;
         location / { gzip on; gzip_types text/event-stream; proxy_pass http://%%UPSTREAM%%; }
         location /unbuffered { gzip on; proxy_buffering off; proxy_pass http://%%UPSTREAM%%; }
+        location /small { gzip on; gzip_buffers 2 4k; proxy_buffering off; proxy_pass http://%%UPSTREAM%%; }
         location /recoded { charset two; source_charset one; proxy_pass http://%%UPSTREAM%%; }
         location /both { gunzip on; charset two; source_charset one; proxy_pass http://%%UPSTREAM%%; }
         location /gunzip { gunzip on; proxy_buffering off; proxy_pass http://%%UPSTREAM%%; }
@@ -63,7 +64,8 @@ import Testing
 
   @Test(arguments: [
     ("/", "Content-Type: text/html"), ("/unbuffered", "Content-Type: text/html"),
-    ("/", "Content-Type: text/event-stream"), ("/", "Content-Type: text/html\r\nX-Accel-Buffering: no"),
+    ("/", "Content-Type: text/event-stream"),
+    ("/", "Content-Type: text/html\r\nX-Accel-Buffering: no"),
   ])
   func eachEventReachesTheClientBeforeTheNextIsSent(path: String, head: String) async throws {
     let upstream = RawServer()
@@ -116,8 +118,10 @@ import Testing
     let upstream = RawServer()
     let door = try await start(upstream)
     let curl = try Command(
-      ["curl", "-sN", "--http2-prior-knowledge", "--compressed", "-o", door.site.folder + "got",
-        "http://127.0.0.1:\(door.port())/unbuffered"], folder: door.site.folder)
+      [
+        "curl", "-sN", "--http2-prior-knowledge", "--compressed", "-o", door.site.folder + "got",
+        "http://127.0.0.1:\(door.port())/unbuffered",
+      ], folder: door.site.folder)
     let app = try upstream.accept()
     _ = try app.read(until: "\r\n\r\n")
     try app.send("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n")
@@ -163,10 +167,11 @@ import Testing
     }
   }
 
-  @Test func aClientThatStopsReadingHoldsTheUpstreamBack() async throws {
+  @Test(arguments: ["/unbuffered", "/small"])
+  func aClientThatStopsReadingHoldsTheUpstreamBack(path: String) async throws {
     let upstream = RawServer(receiveRoom: 64 << 10)
     let door = try await start(upstream)
-    let (client, app) = try ask(door, upstream, "/unbuffered", "Content-Type: text/html")
+    let (client, app) = try ask(door, upstream, path, "Content-Type: text/html")
     let before = try residentKilobytes(door.workerPid)
     let piece = random(1 << 20)
     let sent = fill(app, piece, limit: 200 << 20)
@@ -179,6 +184,24 @@ import Testing
     answer.body = try chunks(client)
     let content = try #require(gunzipped(answer.body))
     #expect(content.count == sent)
+    try door.stop()
+  }
+
+  /// An upstream that is faster than the compressor waits for it: neither memory nor a file is for that.
+  @Test(arguments: ["/", "/unbuffered"])
+  func aFastUpstreamWaitsForTheCompressor(path: String) async throws {
+    let upstream = RawServer()
+    let door = try await start(upstream)
+    let size = 64 << 20
+    let head = "Content-Type: text/html\r\nContent-Length: \(size)"
+    let (client, app) = try ask(door, upstream, path, head)
+    let before = try residentKilobytes(door.workerPid)
+    let thread = Thread { try? app.send([UInt8](repeating: 0, count: size)) }
+    thread.start()
+    _ = try client.read(until: "\r\n\r\n")
+    #expect(gunzipped(try chunks(client))?.count == size)
+    #expect(try residentKilobytes(door.workerPid) - before < 8 << 10)
+    #expect(!door.errorLog.contains("buffered to a temporary file"))
     try door.stop()
   }
 
@@ -246,8 +269,10 @@ import Testing
     try door.waitForLog("upstream prematurely closed connection")
 
     let curl = try Command(
-      ["curl", "-s", "--http2-prior-knowledge", "--compressed", "-o", "/dev/null",
-        "http://127.0.0.1:\(door.port())\(path)"], folder: door.site.folder)
+      [
+        "curl", "-s", "--http2-prior-knowledge", "--compressed", "-o", "/dev/null",
+        "http://127.0.0.1:\(door.port())\(path)",
+      ], folder: door.site.folder)
     let second = try upstream.accept()
     _ = try second.read(until: "\r\n\r\n")
     try second.send("HTTP/1.1 200 OK\r\n\(head)\r\n\r\n")

@@ -115,7 +115,8 @@ func prose(_ count: Int) -> [UInt8] {
         var steps = [TestUpstream.Step.bytes(head + "Transfer-Encoding: chunked\r\n\r\n")]
         for start in stride(from: 0, to: size, by: 100_000) {
           let piece = body[start..<min(size, start + 100_000)]
-          steps.append(.bytes(Array("\(String(piece.count, radix: 16))\r\n".utf8) + piece + [13, 10]))
+          steps.append(
+            .bytes(Array("\(String(piece.count, radix: 16))\r\n".utf8) + piece + [13, 10]))
         }
         return .steps(steps + [.bytes("0\r\n\r\n")])
       default: return .steps([.bytes(head + "\r\n"), .bytes(body), .close])
@@ -149,7 +150,8 @@ func prose(_ count: Int) -> [UInt8] {
   func curlGetsTheSame(version: String) async throws {
     let body = prose(1_000_000)
     let app = try TestUpstream { _ in
-      let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: \(body.count)\r\n\r\n"
+      let head =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: \(body.count)\r\n\r\n"
       return .steps([.bytes(head), .bytes(body)])
     }
     let door = try await start(app)
@@ -214,7 +216,8 @@ func prose(_ count: Int) -> [UInt8] {
   }
 
   @Test(arguments: [
-    ("/1000.html", ["Via": "1.1 cache"], false), ("/proxied/any/1000.html", ["Via": "1.1 cache"], true),
+    ("/1000.html", ["Via": "1.1 cache"], false),
+    ("/proxied/any/1000.html", ["Via": "1.1 cache"], true),
     ("/proxied/auth/1000.html", ["Via": "1.1 cache"], false),
     ("/proxied/auth/1000.html", ["Via": "1.1 cache", "Authorization": "x"], true),
     ("/proxied/private/1000.html", ["Via": "1.1 cache"], true),
@@ -225,7 +228,10 @@ func prose(_ count: Int) -> [UInt8] {
     ("/proxied/tagged/1000.html", [:], true),
     ("/disabled/1000.html", ["User-Agent": "A BadBot 1"], false),
     ("/disabled/1000.html", ["User-Agent": "Mozilla/4.0 (compatible; MSIE 6.0; Windows)"], false),
-    ("/disabled/1000.html", ["User-Agent": "Mozilla/4.0 (compatible; MSIE 6.0; Windows; SV1)"], true),
+    (
+      "/disabled/1000.html", ["User-Agent": "Mozilla/4.0 (compatible; MSIE 6.0; Windows; SV1)"],
+      true
+    ),
     ("/disabled/1000.html", ["User-Agent": "Mozilla/4.0 (compatible; MSIE 7.0; Windows)"], true),
     ("/disabled/1000.html", ["User-Agent": "good"], true),
   ])
@@ -281,7 +287,9 @@ func prose(_ count: Int) -> [UInt8] {
     for fields in [[:], Self.takesGzip] {
       #expect(try door.get("/vary/1000.html", headers: fields).all("vary") == ["Accept-Encoding"])
       #expect(
-        try door.get("/varies/1000.html", headers: fields).all("vary") == ["Origin, accept-encoding"])
+        try door.get("/varies/1000.html", headers: fields).all("vary") == [
+          "Origin, accept-encoding"
+        ])
       #expect(try door.get("/vary/a.png", headers: fields).all("vary") == [])
       #expect(try door.get("/1000.html", headers: fields).all("vary") == [])
     }
@@ -311,7 +319,8 @@ func prose(_ count: Int) -> [UInt8] {
     let expected = "ratio=\(ratio / 100).\(ratio / 10 % 10)\(ratio % 10)"
     try waitUntil("both log lines") {
       let log = door.site.text("access.log")
-      return log.contains("/131073.html \(expected) ") && log.contains("/1000.html ratio=- bytes=1000")
+      return log.contains("/131073.html \(expected) ")
+        && log.contains("/1000.html ratio=- bytes=1000")
     }
     try door.stop()
   }
@@ -320,8 +329,10 @@ func prose(_ count: Int) -> [UInt8] {
 
   @Test(arguments: [
     ("gzip_comp_level 10", "between 1 and 9"), ("gzip_comp_level 0", "between 1 and 9"),
-    ("gzip_http_version 2", "must be \"1.0\" or \"1.1\""), ("gzip maybe", "must be \"on\" or \"off\""),
-    ("gzip_proxied sometimes", "has no parameter \"sometimes\""), ("gzip_buffers 0 4k", "gzip_buffers"),
+    ("gzip_http_version 2", "must be \"1.0\" or \"1.1\""),
+    ("gzip maybe", "must be \"on\" or \"off\""),
+    ("gzip_proxied sometimes", "has no parameter \"sometimes\""),
+    ("gzip_buffers 0 4k", "gzip_buffers"),
     ("gzip_disable \"(\"", "missing closing parenthesis"), ("gzip_static maybe", "must be one of"),
     ("gunzip 1", "must be \"on\" or \"off\""), ("gzip_min_length -1", "gzip_min_length"),
   ])

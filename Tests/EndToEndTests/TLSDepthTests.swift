@@ -78,7 +78,7 @@ private func openssl(_ words: String, _ site: Site) throws {
 
   @Test func refusesAFileThatIsNoResponse() throws {
     for (settings, message) in [
-      ("ssl_stapling on;", "\"ssl_stapling\" needs \"ssl_stapling_file\""),
+      ("ssl_stapling_responder https://a/;", "takes an \"http://\" URL, not \"https://a/\""),
       ("ssl_stapling on; ssl_stapling_file a.test.crt;", "holds no successful OCSP response in DER"),
     ] {
       let site = try Site(
@@ -105,6 +105,31 @@ private func openssl(_ words: String, _ site: Site) throws {
       return Int("\(words[3])\(words[4])", radix: 16)
     }
     #expect(sizes.max() == bytes + 17)
+  }
+
+  /// Static RSA and CBC only where they are asked for, or needed by a version that is.
+  @Test(arguments: [
+    ("", "AES128-SHA", false), ("", "ECDHE-ECDSA-AES128-SHA256", false),
+    ("", "ECDHE-ECDSA-AES128-GCM-SHA256", true), ("", "ECDHE-ECDSA-CHACHA20-POLY1305", true),
+    ("ssl_ciphers HIGH:!aNULL:!MD5;", "ECDHE-ECDSA-AES128-SHA256", true),
+    ("ssl_protocols TLSv1.1 TLSv1.2;", "ECDHE-ECDSA-AES128-SHA256", true),
+  ])
+  func takesCiphersWithForwardSecrecy(directives: String, cipher: String, isTaken: Bool) async throws
+  {
+    let site = try Site(
+      config: """
+        http {
+          server {
+            listen 127.0.0.1:%%PORT_0%% ssl; \(directives) return 200 $ssl_cipher;
+            ssl_certificate a.test.crt; ssl_certificate_key a.test.key;
+          }
+        }
+        """)
+    try site.makeCertificate("a.test")
+    let door = try await Portico.start(site)
+    let curl = ["curl", "-sk", "--tls-max", "1.2", "--ciphers", cipher, "https://127.0.0.1:\(door.port())/"]
+    let result = try Command.run(curl, folder: site.folder)
+    #expect(result.standardOutput == (isTaken ? cipher : ""))
   }
 
   /// With OpenSSL 3.2 and newer it is done; older ones can't, which is said once.

@@ -134,7 +134,9 @@ private final class FailingStage: BodyStage {
     #expect(pipeline.hasFailed && pipeline.failure == "as it should" && output.isEmpty)
   }
 
-  @Test(arguments: [RecodeTable.fromUTF8([0x61: 0x62, 0x20AC: 0x80]), .toUTF8((0..<256).map { _ in 0xA994D1 })])
+  @Test(arguments: [
+    RecodeTable.fromUTF8([0x61: 0x62, 0x20AC: 0x80]), .toUTF8((0..<256).map { _ in 0xA994D1 }),
+  ])
   func recodingGivesTheSameInPieces(table: RecodeTable) throws {
     let text = Array("a\u{20AC}b\u{1F600}".utf8) + [0xE2, 0x82, 0x61, 0xFF, 0xE2]
     var results: [[UInt8]] = []

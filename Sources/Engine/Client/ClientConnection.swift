@@ -226,7 +226,7 @@ final class ClientConnection {
 
   /// Whether a plain connection may begin with HTTP/2's preface (RFC 9113 §3.3).
   var takesPreface: Bool {
-    facts.requestCount == 0 && facts.tls == nil
+    facts.requestCount == 0 && facts.tls == nil && !facts.isPlainOnTLS
       && (address.speaksHTTP2 || address.defaultSite.settings.http2.isOn)
   }
 

@@ -66,6 +66,7 @@ extension H1Connection {
     let address = client.address
     let site = address.defaultSite
     exchange.enter(address, site)
+    exchange.countIn()
     self.exchange = exchange
     parser.limits.maxFields = site.settings.maxFields
     parser.limits.allowUnderscores = site.settings.allowsUnderscores
@@ -110,7 +111,7 @@ extension H1Connection {
       }
       exchange.headBytes = input.unread
       exchange.log(.info, "client sent invalid request: \(error)")
-      reject(error.status)
+      reject(client.facts.isPlainOnTLS ? 497 : error.status)
       return false
     case .complete:
       if let status = tooLarge(exchange) {
@@ -181,6 +182,8 @@ extension H1Connection {
     }
     loop.clearTimer(client.timer)
     exchange.begin()
+    // The end may have come with the request: no event will say so again.
+    if self.exchange?.state == .waiting { checkForDeparture() }
     flush()
   }
 }

@@ -356,6 +356,8 @@ final class H1Connection: ClientStream {
 
   override func abort() {
     keepsAlive = false
+    // The reset that shows the end to be none must not take what came before it along.
+    if endsByClose { _ = client.output.flush(&client.transport, loop.pool) }
     if client.output.isEmpty || endsByClose || exchange?.response.status == 444 {
       client.close(reset: endsByClose && exchange?.didSendHead == true)
     } else {

@@ -33,6 +33,10 @@ enum H2Callbacks {
       unsafe connection(owner).onStreamClose(id, code)
       return 0
     }
+    unsafe nghttp2_session_callbacks_set_before_frame_send_callback(table) { _, frame, owner in
+      unsafe connection(owner).beforeFrame(frame!.pointee)
+      return 0
+    }
     unsafe nghttp2_session_callbacks_set_on_frame_send_callback(table) { _, frame, owner in
       unsafe connection(owner).onFrameSent(frame!.pointee.hd)
       return 0

@@ -26,6 +26,9 @@ extension H2Connection {
       if header.streamID == 0 || header.streamID == header.dependency {
         terminate(NGHTTP2_PROTOCOL_ERROR, "client sent an impossible priority")
       }
+    case NGHTTP2_PUSH_PROMISE:
+      // §8.4: no need to see the rest of it.
+      terminate(NGHTTP2_PROTOCOL_ERROR, "client sent a push promise")
     default: break
     }
   }
@@ -95,6 +98,22 @@ extension H2Connection {
     closedStreams.noteClosed(id, byUs: stream.wasResetByUs)
     unsafe nghttp2_session_set_stream_user_data(session, id, nil)
     stream.onClose(code)
+  }
+
+  /// A frame is about to be written. A request that the library finds malformed is answered before its
+  /// stream is reset, so that whoever sent it sees why (§8.1.1).
+  func beforeFrame(_ frame: nghttp2_frame) {
+    guard unsafe nghttp2_frame_type(UInt32(frame.hd.type)) == NGHTTP2_RST_STREAM,
+      unsafe frame.rst_stream.error_code == NGHTTP2_PROTOCOL_ERROR.rawValue,
+      let stream = unsafe stream(frame.hd.stream_id), hasDefaultTable, stream.noteRefusal()
+    else { return }
+    H2ResponseHead.badRequest(stream.id).withBytes { client.output.copy($0, loop.pool, in: .small) }
+  }
+
+  /// Whether the client keeps a table of fields no smaller than HPACK's first: a smaller one would have
+  /// to be mentioned in the next header block (RFC 7541 §4.2).
+  private var hasDefaultTable: Bool {
+    unsafe nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_HEADER_TABLE_SIZE) >= 4096
   }
 
   /// A frame was handed to us whole.

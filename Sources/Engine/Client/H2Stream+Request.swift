@@ -32,6 +32,7 @@ extension H2Stream {
     let exchange = client.core.takeExchange(self)
     client.refreshPlan()
     exchange.enter(client.address, client.address.defaultSite)
+    exchange.countIn()
     self.exchange = exchange
     awaited = .head
     loop.setTimer(timer, after: exchange.site.settings.headerTimeout, for: handle)
@@ -52,10 +53,22 @@ extension H2Stream {
     if (head?.contents.count ?? 0) + name.count + value.count > limit {
       return draft.refuse(494, "client sent too large header")
     }
+    // As a line of HTTP/1 has to fit into one buffer.
+    let fieldLimit = max(settings.headerBufferBytes, settings.largeHeaderBufferBytes)
+    if name.count > fieldLimit || value.count > fieldLimit {
+      return draft.refuse(494, "client sent too long header field")
+    }
     if name.count > 0 && name[0] == UInt8(ascii: ":") { return onPseudoHeader(name, value) }
     if !draft.hasLine { writeLine(exchange) }
-    guard draft.status == 0 else { return }
+    guard draft.status == 0, !repeatsAuthority(name, value) else { return }
     append(field: name, value, exchange)
+  }
+
+  /// Whether a field is a Host that says what `:authority` said (RFC 9113 §8.3.1): one of them is
+  /// enough. A different one stays, and makes two Hosts of which nobody knows which is meant.
+  private func repeatsAuthority(_ name: Bytes, _ value: Bytes) -> Bool {
+    guard !draft.authority.isEmpty, name == Bytes("host"), let head else { return false }
+    return draft.authority.of(head.contents).equalsIgnoringCase(value)
   }
 
   private func onPseudoHeader(_ name: Bytes, _ value: Bytes) {
@@ -120,6 +133,13 @@ extension H2Stream {
     store(Bytes("host: "))
     copy(draft.authority)
     endField(from, exchange)
+  }
+
+  /// What is known of a request whose head wasn't complete, for the log.
+  func unfinishedHead(_ exchange: Exchange) -> Bytes {
+    guard !draft.method.isEmpty else { return Bytes() }
+    if !draft.hasLine { writeLine(exchange) }
+    return line(from: draft.base)
   }
 
   private func copy(_ slice: Slice) {

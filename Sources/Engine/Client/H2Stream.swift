@@ -52,6 +52,7 @@ final class H2Stream: ClientStream {
   private(set) var isAborted = false
   private(set) var isClosed = false
   var wasResetByUs = false
+  private var wasRefused = false
 
   // Bound: what the streams of one connection queue together before they wait for their client.
   private static let connectionLimit = 2 << 20
@@ -95,7 +96,7 @@ final class H2Stream: ClientStream {
     interimCount = 0
     (sentCount, sentBodyCount, sentBodyAtDeadline) = (0, 0, 0)
     (isTouched, bodyArrived, isWritable, isAborted, isClosed) = (false, false, false, false, false)
-    wasResetByUs = false
+    (wasResetByUs, wasRefused) = (false, false)
     handle = .none
   }
 
@@ -153,7 +154,14 @@ final class H2Stream: ClientStream {
     guard let exchange, !isAborted, exchange.response.status == 0 || !exchange.didSendHead else {
       return
     }
-    exchange.response.status = isBegun ? 499 : 400
+    exchange.response.status = isBegun && !wasRefused ? 499 : 400
+  }
+
+  /// The request is malformed and the stream about to be reset. True: a head may be sent before.
+  func noteRefusal() -> Bool {
+    guard !didSendHead, !isClosed, !isAborted else { return false }
+    wasRefused = true
+    return true
   }
 
   /// The exchange is over: log line, slot back.
@@ -161,9 +169,7 @@ final class H2Stream: ClientStream {
     guard let exchange else { return }
     self.exchange = nil
     loop.clearTimer(timer)
-    if exchange.headBytes.isEmpty, let head {
-      exchange.headBytes = head.unread.dropping(draft.base)
-    }
+    if exchange.headBytes.isEmpty { exchange.headBytes = unfinishedHead(exchange) }
     exchange.finish()
     dropQueue()
   }

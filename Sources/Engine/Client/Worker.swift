@@ -22,6 +22,8 @@ enum WorkerMessage: Sendable {
   case passwordChecked(CredentialDigest, isRight: Bool)
   /// Certificates to exchange for newer ones.
   case renewed([CertificateRenewal])
+  /// What an OCSP responder said.
+  case stapled(OCSPQuestion, StapleOutcome)
   /// Write out buffered log lines.
   case flushLogs
   /// Close listening sockets that no thread polls any more.
@@ -40,6 +42,7 @@ struct WorkerShared: Sendable {
   var registry: PeerRegistry
   var control: (any ControlPort)?
   var hostName: String
+  var counters: CounterBlocks
   /// What the main thread of the process is told.
   var reports: Mailbox<WorkerReport>
 }
@@ -82,7 +85,7 @@ final class Worker {
     self.mailbox = mailbox
     core = WorkerCore(
       loop: loop, index: index, plan: plan, errorLog: shared.errorLog, registry: shared.registry,
-      control: shared.control, hostName: shared.hostName)
+      control: shared.control, hostName: shared.hostName, counters: shared.counters)
     housekeeping = loop.makeTimer()
     drainTimer = loop.makeTimer()
     try loop.poller.addReader(mailbox.wakeDescriptor, Handle(.mailbox, slot: 0), exclusive: false)
@@ -178,6 +181,8 @@ final class Worker {
       case .passwordChecked(let digest, let isRight):
         core.onPasswordChecked(digest, isRight: isRight)
       case .renewed(let renewals): core.plan.renew(renewals)
+      case .stapled(let question, let outcome):
+        core.plan.staples.take(question, outcome, now: Int(Clock.wall / 1000))
       case .flushLogs: core.accessLogs.flush(now: loop.now)
       case .close(let sockets): close(sockets)
       }
@@ -315,6 +320,7 @@ final class Worker {
       return
     }
     core.clientCount += 1
+    core.counters.countAccepted()
     client.open(fd, handle, peer, on: listen)
   }
 
@@ -336,6 +342,7 @@ final class Worker {
   private func clientClosed(_ handle: Handle) {
     clients.giveBack(handle)
     core.clientCount -= 1
+    core.counters.countClosed()
   }
 
   // --- the end ------------------------------------------------------------------------------------

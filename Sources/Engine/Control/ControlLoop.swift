@@ -16,6 +16,7 @@ final class ControlLoop {
   private let resolver: Resolver
   private let names: ResolverNames
   private let checks: HealthChecks
+  private let staples: OCSPFetches
   private let recycleTimer: TimerWheel.ID
   private var upstreams: [String: UpstreamSettings] = [:]
   private var configuration = 0
@@ -34,6 +35,7 @@ final class ControlLoop {
     resolver = Resolver(core)
     names = ResolverNames(core, resolver, registry, sink)
     checks = HealthChecks(core, sink)
+    staples = OCSPFetches(core, resolver, sink)
     recycleTimer = core.wheel.makeEntry()
   }
 
@@ -48,6 +50,7 @@ final class ControlLoop {
     armRecycling()
     while !isStopped { turn() }
     checks.close()
+    staples.close()
     resolver.close()
   }
 
@@ -74,6 +77,8 @@ final class ControlLoop {
         socket: Int32(handle.slot), channel: Int(handle.generation), readiness)
     case .healthCheck:
       checks.onEvent(handle, readiness)
+    case .ocsp:
+      staples.onEvent(handle, readiness)
     default: break
     }
   }
@@ -91,6 +96,8 @@ final class ControlLoop {
       resolver.onTimer(channel: handle.slot)
     case .healthCheck:
       checks.onTimer(handle)
+    case .ocsp:
+      staples.onTimer(handle)
     default: break
     }
   }
@@ -101,6 +108,7 @@ final class ControlLoop {
     case .resolve(let request):
       resolver.ask(
         request.name, family: request.family, request.resolver, for: .request(request))
+    case .staple(let question): staples.ask(question)
     case .announce: announce()
     case .perform(let body): body()
     case .stop: isStopped = true
@@ -129,6 +137,7 @@ final class ControlLoop {
       for (asker, result) in answers {
         switch asker {
         case .request(let request): sink.resolved(request, result)
+        case .ocsp(let number): staples.onAnswer(number, result)
         case .watch(let number):
           if let upstream = names.onAnswer(number, result) { changed.insert(upstream) }
         }

@@ -12,6 +12,8 @@ enum ControlMessage: Sendable {
   case configure(ControlPlan, number: Int)
   /// A worker needs a name resolved.
   case resolve(ResolveRequest)
+  /// A worker wants to staple.
+  case staple(OCSPQuestion)
   /// The servers of each upstream with names are to be sent again, such as after plans changed.
   case announce
   /// Something is to be done on the control thread.
@@ -36,6 +38,8 @@ protocol ControlSink: Sendable {
   func peers(upstream: String, servers: [ResolvedServer])
   /// The answer to a `ResolveRequest`; addresses have port 0.
   func resolved(_ request: ResolveRequest, _ result: LookupResult)
+  /// What an OCSP responder said, for all workers.
+  func stapled(_ question: OCSPQuestion, _ outcome: StapleOutcome)
   /// The password of a job was checked. Called on the thread for that.
   func passwordChecked(_ job: PasswordJob, isRight: Bool)
   /// A line for the error log.

@@ -21,10 +21,10 @@ extension FrontDoor {
 
   private static let chapters: [(String, [Row])] = [
     ("Program and connections", Row.mainRows), ("Servers and locations", Row.serverRows),
-    ("Requests, files and responses", Row.coreRows),
-    ("Admission", Row.limitRows + Row.accessRows + Row.authRows), ("HTTP/2", Row.http2Rows),
+    ("Requests, files and responses", Row.coreRows + Row.listingRows),
+    ("Admission", Row.limitRows + Row.accessRows + Row.authRows + Row.linkRows), ("HTTP/2", Row.http2Rows),
     ("Rewriting and maps", Row.rewriteRows + Row.splitRows + Row.geoRows),
-    ("Compression and charsets", Row.gzipRows + Row.charsetRows),
+    ("Bodies of responses", Row.gzipRows + Row.charsetRows + Row.substituteRows),
     ("Fields and logs", Row.headerRows + Row.logRows), ("Client addresses", Row.realIPRows),
     ("Proxying", Row.proxyRows + Row.proxyCookieRows), ("gRPC", Row.grpcRows),
     ("Upstreams and health checks", Row.upstreamRows), ("TLS", Row.tlsRows),

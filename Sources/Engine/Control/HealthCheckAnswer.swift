@@ -19,14 +19,28 @@ struct HealthAnswer {
 
   private let match: MatchSettings?
   private let buffer = Buffer(capacity: HealthAnswer.limit)
-  private var parser = ResponseHeadParser()
+  private var parser: ResponseHeadParser
   private var head = ResponseHead()
   private var framing: ResponseFraming?
   private var decoder = ChunkedDecoder()
   private var decodedCount = 0
   private var decoded = Buffer(capacity: 0)
 
-  init(match: MatchSettings?) { self.match = match }
+  /// The whole answer is waited for, whatever `match` looks at.
+  private let wantsBody: Bool
+
+  init(match: MatchSettings?, wantsBody: Bool = false, limits: HeadLimits = .response) {
+    self.match = match
+    parser = ResponseHeadParser(limits: limits)
+    self.wantsBody = wantsBody
+  }
+
+  /// The status and the body of an answer that is complete.
+  var statusCode: Int { head.statusCode }
+  var content: [UInt8] {
+    let body = body
+    return (0..<body.count).map { body[$0] }
+  }
 
   /// Receives what there is. Nil: more has to come.
   mutating func receive(_ transport: inout Transport) -> HealthVerdict? {
@@ -65,7 +79,7 @@ struct HealthAnswer {
     switch framing?.body {
     case .chunked: return decode()
     case .length(let count): return rawBody.count >= count ? judge() : nil
-    case .untilClose: return match?.looksAtBody == true ? nil : judge()
+    case .untilClose: return wantsBody || match?.looksAtBody == true ? nil : judge()
     default: return judge()
     }
   }

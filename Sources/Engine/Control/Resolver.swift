@@ -10,6 +10,8 @@ enum ResolverAsker: Equatable {
   case watch(Int)
   /// A worker that needs the name for a request.
   case request(ResolveRequest)
+  /// A question for an OCSP responder, by its number.
+  case ocsp(Int)
 }
 
 /// A name that a worker needs for a request, because a variable named it.

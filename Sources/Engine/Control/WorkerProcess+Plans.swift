@@ -213,7 +213,7 @@ extension WorkerProcess {
         index: index, plan: plan, listeners: listeners, logs: logNumbers,
         shared: WorkerShared(
           errorLog: errorLog(plan), registry: registry, control: control,
-          hostName: HostName.current, reports: reports), mailbox: mailbox)
+          hostName: HostName.current, counters: counters, reports: reports), mailbox: mailbox)
       mailboxes.add(mailbox, index)
       let handover = Handover(worker)
       let thread = Thread.start("worker-\(index)") {
@@ -257,6 +257,10 @@ struct ControlNews: ControlSink {
     mailboxes.post(message, to: request.worker)
   }
 
+  func stapled(_ question: OCSPQuestion, _ outcome: StapleOutcome) {
+    mailboxes.post(.stapled(question, outcome))
+  }
+
   func passwordChecked(_ job: PasswordJob, isRight: Bool) {
     mailboxes.post(.passwordChecked(job.digest, isRight: isRight), to: job.worker)
   }
@@ -285,6 +289,8 @@ final class WorkerMailboxes: Sendable {
 }
 
 extension ControlThread: ControlPort {
+  func fetchStaple(_ question: OCSPQuestion) { post(.staple(question)) }
+
   func resolve(_ name: String, _ settings: ResolverSettings, token: UInt64, worker: Int) {
     post(.resolve(ResolveRequest(name: name, resolver: settings, token: token, worker: worker)))
   }

@@ -34,6 +34,7 @@ final class WorkerProcess {
   let registry = PeerRegistry()
   let ticketKeys = TLSTicketKeyRing()
   let limitZones = LimitZones()
+  let counters = CounterBlocks()
   let mailboxes = WorkerMailboxes()
   var control: ControlThread?
   var errorLogPath = ""

@@ -69,6 +69,8 @@ final class ConnectionFacts {
   var peerText: [UInt8] = []
   var serial: UInt64 = 0
   var requestCount = 0
+  /// Requests at present.
+  var exchangeCount = 0
   var openedAt: Milliseconds = 0
   var tls: TLSSession?
   /// What a PROXY protocol header said; nil where none came.

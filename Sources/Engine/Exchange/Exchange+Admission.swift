@@ -1,8 +1,9 @@
 // What a request passes between its location and its content, in the order of nginx's phases:
 //
 //   requests (limit_req) ─► connections (limit_conn) ─►
-//   addresses (allow, deny), credentials (auth_basic) ─► verdict ─► refusal, or content
-//   └──────────── satisfy: all of them, or any ──────┘
+//   addresses (allow, deny), credentials (auth_basic), authorization (auth_request) ─►
+//   └───────────────────── satisfy: all of them, or any ─────────────────────────┘
+//   verdict ─► refusal, or content
 //
 // Each step gives an `AdmissionVerdict`; whoever adds a step adds a case and its place in the order. A
 // step may have to wait (for a moment, or for another thread's answer): the exchange then is `waiting`
@@ -29,7 +30,7 @@ enum AdmissionVerdict {
 enum AdmissionStep: UInt8, Comparable {
   case requests, connections
   /// Those that `satisfy` speaks of.
-  case addresses, credentials
+  case addresses, credentials, authorization
   /// What the steps before make together.
   case verdict
   /// What the verdict was, after a delay.
@@ -82,12 +83,13 @@ extension Exchange {
     case .admits:
       if satisfaction == .any {
         refusal = 0
-        challenge = nil
+        challenges.removeAll(keepingCapacity: true)
         admission = .content
       }
       return true
     case .refuses(let status):
-      refusal = status
+      // Of several refusals the one that asks for credentials is told.
+      if refusal != 401 { refusal = status }
       if satisfaction == .all { admission = .verdict }
       return true
     case .fails(let status):
@@ -98,11 +100,14 @@ extension Exchange {
   }
 
   private func ask(_ step: AdmissionStep) -> AdmissionVerdict {
-    switch step {
+    // As in nginx, a request that another one makes is limited, but for whom it is was judged there.
+    if isInner && step > .connections { return .abstains }
+    return switch step {
     case .requests: limitRequests()
     case .connections: limitConnections()
     case .addresses: judgeAddress()
     case .credentials: judgeCredentials()
+    case .authorization: authorize()
     case .verdict: sumUp()
     case .refusal: refusal == 0 ? .abstains : .fails(refusal)
     case .content: .abstains

@@ -77,7 +77,8 @@ extension Exchange {
       room[position] = realm[index]
       position += 1
     }
-    challenge = lineSafe(concatenate(Bytes("Basic realm=\""), room.readOnly, Bytes("\"")))
+    challenges.append(
+      lineSafe(concatenate(Bytes("Basic realm=\""), room.readOnly, Bytes("\""))))
     return .refuses(401)
   }
 

@@ -51,7 +51,7 @@ extension Exchange {
     return nil
   }
 
-  private func failFile(_ error: SystemError, _ path: Bytes) {
+  func failFile(_ error: SystemError, _ path: Bytes) {
     switch error.code {
     case ENOENT, ENOTDIR, ENAMETOOLONG:
       if location.settings.core.value.logsNotFound {
@@ -74,6 +74,10 @@ extension Exchange {
   private func serveIndex() {
     guard method == .get || method == .head || method == .post else { return fail(405) }
     guard let folder = safeFilePath(for: uri, in: location) else { return fail(404) }
+    let listing = location.settings.core.value.listing
+    if listing.picksRandomly, let name = randomFile(folder) {
+      return redirectInternally(to: concatenate(uri, name), arguments: nil)
+    }
     for name in location.settings.core.value.index {
       let file = evaluate(name)
       if file.hasPrefix(Bytes("/")) { return redirectInternally(to: file, arguments: nil) }
@@ -87,6 +91,7 @@ extension Exchange {
       }
       return fail(404)
     }
+    if listing.isOn { return serveListing(of: folder, listing) }
     log(.error, "directory index of \"\(folder.string)\" is forbidden")
     fail(403)
   }

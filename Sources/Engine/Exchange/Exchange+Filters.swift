@@ -1,5 +1,5 @@
 // Which stages a response's body goes through, and what its head says of that. Chosen when the head is
-// complete, in nginx's order: decompress, recode, compress.
+// complete, in nginx's order: decompress, replace, recode, compress.
 
 import HTTP
 
@@ -30,6 +30,9 @@ extension Exchange {
     let settings = location.settings.filters.value
     guard !response.isUpgrade else { return }
     if settings.gunzips && !head.forbidsTransforming { chooseGunzip(settings) }
+    if !settings.substitute.pairs.isEmpty && !head.forbidsTransforming {
+      chooseSubstitutes(settings.substitute, head)
+    }
     chooseCharset(settings, mayRecode: !head.forbidsTransforming)
     if settings.gzip.isOn && !head.forbidsTransforming { chooseGzip(settings.gzip, head) }
     if isFiltered, let pipeline { pipeline.flushesAtOnce = flushesAtOnce(pipeline) }
@@ -82,6 +85,30 @@ extension Exchange {
     becomeTransformed()
   }
 
+  // --- sub_filter ---------------------------------------------------------------------------------
+
+  private func chooseSubstitutes(_ settings: SubstituteSettings, _ head: UnfilteredHead) {
+    guard settings.types.contains(head.type), head.length != 0, response.status != 206,
+      response.status != 204, response.status != 304
+    else { return }
+    guard response.first(.contentEncoding) == nil else {
+      return log(.info, "nothing is replaced in a compressed response")
+    }
+    var pairs: [SubstituteStage.Pair] = []
+    for (pattern, replacement) in settings.pairs {
+      let wanted = evaluate(pattern)
+      if wanted.isEmpty { continue }
+      pairs.append(SubstituteStage.Pair(pattern: wanted, replacement: evaluate(replacement)))
+    }
+    if pairs.isEmpty { return }
+    if response.hasBody { addStage(SubstituteStage(pairs, isOnce: settings.isOnce, loop.pool)) }
+    becomeTransformed()
+    guard !settings.keepsLastModified else { return }
+    response.lastModified = nil
+    response.remove(.lastModified)
+    response.remove(.etag)
+  }
+
   // --- gzip ---------------------------------------------------------------------------------------
 
   private func chooseGzip(_ settings: GzipSettings, _ head: UnfilteredHead) {
@@ -95,7 +122,8 @@ extension Exchange {
     if response.status == 304 { return weakenETag() }
     if response.hasBody {
       let isSmall = (head.length ?? .max) <= Deflater.Size.smallLimit
-      guard let deflater = core.deflaters.take(level: settings.level, size: isSmall ? .small : .full)
+      guard
+        let deflater = core.deflaters.take(level: settings.level, size: isSmall ? .small : .full)
       else { return log(.crit, "there is no memory to compress a response") }
       let stage = GzipStage(deflater)
       addStage(stage)

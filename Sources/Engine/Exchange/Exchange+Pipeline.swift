@@ -22,6 +22,16 @@ extension Exchange {
     pipeline?.clear(core)
   }
 
+  /// Nothing follows, but the body isn't complete: what came of it goes out without an end.
+  func abandonBody() {
+    if let pipeline, !pipeline.hasFailed {
+      pipeline.flush()
+      pipeline.hasYielded = false
+      runPipeline()
+    }
+    stopFiltering()
+  }
+
   /// Takes a piece of the body over, which goes to the client in its time.
   func filter(_ piece: OutputQueue.Segment) {
     guard let pipeline else { return }

@@ -17,7 +17,7 @@ extension Exchange {
       response.status = errorStatus
       response.reason = nil
     }
-    if let challenge {
+    for challenge in challenges {
       response.add(Bytes("WWW-Authenticate"), challenge, FieldName.lookup(Bytes("www-authenticate")))
     }
     if isHead || response.status == 204 || response.status == 304 { response.hasBody = false }
@@ -83,7 +83,7 @@ extension Exchange {
     if didSendHead {
       keepAlive = false
       state = .sending
-      if isFiltered { stopFiltering() }
+      if isFiltered { abandonBody() }
       stream.abort()
     } else {
       fail(status)

@@ -8,6 +8,7 @@ extension Exchange {
   /// Begins work on a request whose head was read and found sound.
   func begin() {
     state = .working
+    countBegun()
     applyMethod()
     selectSite()
     if method == .trace || method == .connect {
@@ -187,6 +188,7 @@ extension Exchange {
       guard tryFiles(core) else { return }
     }
     if let pass = location.settings.proxy.value.pass { return proxy(pass) }
+    if core.tellsStatus { return serveStatus() }
     serveFile()
   }
 

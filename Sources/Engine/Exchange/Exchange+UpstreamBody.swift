@@ -6,6 +6,8 @@ import HTTP
 extension Exchange {
   /// Whether more of the body may be read from the upstream.
   var canTakeBody: Bool {
+    // Stages that need another turn are no slow client, for whom a file would be written.
+    if isFiltered, let pipeline, pipeline.hasYielded { return false }
     let settings = location.settings.proxy.value
     if waitingByteCount < settings.memoryLimit && attempt.spool == nil { return true }
     guard buffersResponse, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {

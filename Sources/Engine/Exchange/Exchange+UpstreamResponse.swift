@@ -212,7 +212,8 @@ extension Exchange {
   }
 
   func upstreamField(_ token: FieldName) -> Bytes? {
-    attempt.head.first(token)?.value.of(attempt.headBytes)
+    guard attempt.head.present.contains(token) else { return nil }
+    return attempt.head.first(token)?.value.of(attempt.headBytes)
   }
 
   /// Copies the fields that concern the client.

@@ -172,6 +172,11 @@ extension Exchange {
     case .content_length: return field(.contentLength)
     case .content_type: return value(of: .requestField, Bytes("content_type"))
     case .remote_user: return basicUser
+    case .connections_active, .connections_reading, .connections_waiting, .connections_writing:
+      return connectionsValue(name)
+    case .invalid_referer: return invalidReferer
+    case .secure_link: return secureLink
+    case .secure_link_expires: return secureLinkExpires
     case .limit_conn_status: return connectionLimitOutcome.text
     case .limit_req_status: return requestLimitOutcome.text
     case .limit_rate: return arena.decimal(limitRate)
@@ -234,9 +239,9 @@ extension Exchange {
   private var remoteAddress: Bytes { text(of: clientAddress) }
 
   private var binaryAddress: Bytes {
-    let bytes = clientAddress.addressBytes
-    let room = arena.allocate(bytes.count)
-    for (index, byte) in bytes.enumerated() { room[index] = byte }
+    guard let ip = clientAddress.ip else { return Bytes() }
+    let room = arena.allocate(ip.byteCount)
+    for index in 0..<ip.byteCount { room[index] = ip.byte(index) }
     return room.readOnly
   }
 

@@ -70,6 +70,8 @@ final class Exchange {
   var requestedUpgrade = false
   var body = RequestBody()
 
+  var counted = Counted.nothing
+
   // Scratch.
   var arena: Arena
   var values: [Bytes?] = []
@@ -110,7 +112,11 @@ final class Exchange {
   /// What `limit_conn` counts this request by.
   var countedConnections: [CountedConnection] = []
   /// WWW-Authenticate, once credentials were found missing or wrong.
-  var challenge: Bytes?
+  var challenges: [Bytes] = []
+  /// The client side of the request that `auth_request` makes, once there was one.
+  var inner: InnerStream?
+  /// Whether another request made this one.
+  var isInner = false
   /// For steps that let the request wait.
   private var admissionTimer: TimerWheel.ID?
 
@@ -193,9 +199,11 @@ final class Exchange {
   func finish() {
     guard state != .idle else { return }
     if state == .waiting, let admissionTimer { loop.clearTimer(admissionTimer) }
+    inner?.close()
     cancelUpstream()
     if !countedConnections.isEmpty { leaveConnections() }
-    core.accessLogs.write(self)
+    if !isInner { core.accessLogs.write(self) }
+    countOut()
     state = .idle
     reset()
     forgetFormerPlan()
@@ -205,6 +213,7 @@ final class Exchange {
 
   /// Ends an exchange that was no request: nothing is logged.
   func abandon() {
+    countOut()
     state = .idle
     reset()
     core.exchanges.giveBack(handle)
@@ -228,7 +237,8 @@ final class Exchange {
     captures.removeAll()
     requestID = nil
     realAddress = nil
-    challenge = nil
+    if !challenges.isEmpty { challenges.removeAll(keepingCapacity: true) }
+    isInner = false
     requestLimitOutcome = .none
     connectionLimitOutcome = .none
     if let openFile { openFile.release() }
@@ -290,6 +300,7 @@ final class Exchange {
     if !headBytes.isEmpty {
       line += ", request: \"\(requestLine.string)\""
     }
+    if isInner { line += ", subrequest: \"\(uri.string)\"" }
     if attempt.isActive, let peer = attempt.peerName { line += ", upstream: \"\(peer)\"" }
     if !host.isEmpty { line += ", host: \"\(host.string)\"" }
     errorLog.write(level, line, connection: connection.serial)

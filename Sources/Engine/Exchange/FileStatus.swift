@@ -36,7 +36,7 @@ struct FileStatus: Equatable, BitwiseCopyable {
     return result < 0 ? .failure(SystemError(code: Int32(-result))) : .success(Self(status))
   }
 
-  private init(_ status: stat) {
+  init(_ status: stat) {
     var status = status
     if unsafe linux_is_regular(&status) != 0 {
       kind = .regular

@@ -4,7 +4,6 @@
 // a digest of user, password and stored hash, under a key of this worker: a stored hash that changes
 // makes another digest. What is wrong is never remembered, so that guessing costs the guesser.
 
-import COpenSSL
 import HTTP
 
 /// A keyed digest of a user, a password and the stored hash of it.
@@ -42,7 +41,7 @@ struct PasswordChecks {
       }
     }
     text += user.array + password.array + stored
-    let hash = unsafe MessageDigest.hash(text, EVP_sha256())
+    let hash = MessageDigest.hash(text, .sha256)
     guard hash.count == 32 else { return nil }
     func word(_ start: Int) -> UInt64 {
       hash[start..<start + 8].reduce(0) { $0 << 8 | UInt64($1) }

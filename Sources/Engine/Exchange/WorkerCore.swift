@@ -13,6 +13,9 @@ final class WorkerCore {
   let errorLog: ErrorLog
   let registry: PeerRegistry
   fileprivate let control: (any ControlPort)?
+  /// What this thread counts, and what all of them do.
+  let counters: WorkerCounters
+  let allCounters: CounterBlocks
   private(set) var plan: Plan
   var exchanges = Slab<Exchange>(kind: .exchange)
   var upstreams: UpstreamPool
@@ -36,7 +39,8 @@ final class WorkerCore {
   private var serial: UInt64
 
   init(
-    loop: Loop, index: Int, plan: Plan, errorLog: ErrorLog, registry: PeerRegistry, control: (any ControlPort)?, hostName: String
+    loop: Loop, index: Int, plan: Plan, errorLog: ErrorLog, registry: PeerRegistry, control: (any ControlPort)?, hostName: String,
+    counters: CounterBlocks
   ) {
     self.loop = loop
     self.index = index
@@ -44,6 +48,8 @@ final class WorkerCore {
     self.errorLog = errorLog
     self.registry = registry
     self.control = control
+    allCounters = counters
+    self.counters = counters.block(index)
     clock = LogClock(wallMs: loop.wallTime)
     upstreams = UpstreamPool(loop: loop)
     h2Upstreams = H2UpstreamPool(loop: loop)
@@ -52,6 +58,7 @@ final class WorkerCore {
     self.hostName = store.append(hostName)
     acceptTimer = loop.makeTimer()
     serial = 0
+    plan.staples.port = control
   }
 
   /// Lets `plan` hold for whatever begins from here on.
@@ -59,6 +66,7 @@ final class WorkerCore {
     accessLogs.install(logs, plan.logBuffering, now: loop.now)
     errorLogs = [:]
     self.plan = plan
+    plan.staples.port = control
   }
 
   /// What chooses the certificates of an address. Made when it is first asked for, so that taking a
@@ -131,7 +139,7 @@ extension WorkerCore {
 }
 
 /// The way from a worker to the threads that work for all of them.
-protocol ControlPort: Sendable {
+protocol ControlPort: StaplePort {
   /// Has a password checked; the worker gets `WorkerMessage.passwordChecked`. False: it won't.
   func check(_ job: PasswordJob) -> Bool
   /// Asks for the addresses of `name`; the worker gets `WorkerMessage.resolved` with `token`.

@@ -12,7 +12,7 @@
 enum HandleKind: UInt8 {
   case none, mailbox, listener, client, stream, upstream, h2Upstream, exchange, pacer, pipeline
   case admission
-  case resolver, healthCheck, control, logs
+  case resolver, healthCheck, ocsp, control, logs
 }
 
 /// A weak reference to an object of a loop: kind, slot, generation.

@@ -30,6 +30,17 @@ struct AdmissionSettings {
   /// `auth_delay`: how long whoever is refused with 401 waits for it.
   var authDelay: Milliseconds = 0
 
+  /// `auth_request`; nil: off.
+  var authorization: AuthorizationRequest?
+  /// `auth_request_set`.
+  var authorizationVariables: [(variable: Variable, value: Template)] = []
+
+  // --- what variables say of links ----------------------------------------------------------------
+
+  /// `valid_referers`.
+  var referers: RefererRules?
+  var secureLink = SecureLinkSettings()
+
   // --- what follows from the above, computed by `settle` ------------------------------------------
 
   /// Whether anything stands before the content at all.
@@ -40,7 +51,18 @@ struct AdmissionSettings {
     addresses = addressRules.isEmpty ? nil : AddressRules(addressRules)
     isActive =
       addresses != nil || realm != nil && userFile != nil || !requestLimits.isEmpty
-      || !connectionLimits.isEmpty
+      || !connectionLimits.isEmpty || authorization != nil
+  }
+}
+
+/// What `auth_request` asks.
+final class AuthorizationRequest {
+  let uri: Bytes
+  let arguments: Bytes
+
+  init(uri: Bytes, arguments: Bytes) {
+    self.uri = uri
+    self.arguments = arguments
   }
 }
 

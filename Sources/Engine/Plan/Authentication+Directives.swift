@@ -1,7 +1,9 @@
-// Directives of ngx_http_auth_basic_module, and `auth_delay`
-// (https://nginx.org/en/docs/http/ngx_http_auth_basic_module.html).
+// Directives of ngx_http_auth_basic_module and ngx_http_auth_request_module, and `auth_delay`
+// (https://nginx.org/en/docs/http/ngx_http_auth_basic_module.html,
+// https://nginx.org/en/docs/http/ngx_http_auth_request_module.html).
 
 import Configuration
+import HTTP
 
 extension Row {
   static let authRows: [Row] = [
@@ -19,5 +21,45 @@ extension Row {
     .time(
       "auth_delay", .httpServerLocation, \.location.admission.authDelay, "0s",
       "How long whoever is refused with 401 waits for it."),
+    Row(
+      "auth_request", .httpServerLocation, 1...1,
+      "The location that says whether a request may go on: by 2xx, or 401 and 403.",
+      standard: "off"
+    ) { scope, directive throws(Refusal) in
+      scope.location.admission.authorization = try authorization(scope, directive)
+    },
+    Row(
+      "auth_request_set", .httpServerLocation, 2...2,
+      "Assigns a variable by what the request of `auth_request` knows."
+    ) { scope, directive throws(Refusal) in
+      if scope.isFirst(directive) { scope.location.admission.authorizationVariables = [] }
+      let name = try variableName(directive, 0)
+      let variable: Variable
+      if let builtin = Builtin(rawValue: name) {
+        guard builtin.isAssignable else {
+          throw Refusal("the \"\(name)\" variable can't be assigned", argument: 0)
+        }
+        variable = .builtin(builtin)
+      } else {
+        variable = .slot(scope.builder.define(name))
+      }
+      let value = try scope.template(directive, 1)
+      scope.location.admission.authorizationVariables.append((variable, value))
+    }.repeatable(),
   ]
+
+  private static func authorization(
+    _ scope: Scope, _ directive: Directive
+  ) throws(Refusal) -> AuthorizationRequest? {
+    let word = directive.text(0)
+    if word == "off" { return nil }
+    guard word.hasPrefix("/"), !word.contains("$") else {
+      throw Refusal(
+        "\"auth_request\" needs a path of this server, such as \"/auth\", or \"off\"", argument: 0)
+    }
+    let parts = word.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+    return AuthorizationRequest(
+      uri: scope.bytes(String(parts[0])),
+      arguments: scope.bytes(parts.count > 1 ? String(parts[1]) : ""))
+  }
 }

@@ -56,7 +56,8 @@ extension Row {
     let source = charsets.number(of: directive.text(0))
     let destination = charsets.number(of: directive.text(1))
     guard source != destination else {
-      throw Refusal("\"charset_map\" between the same charsets \"\(directive.text(0))\"", argument: 1)
+      throw Refusal(
+        "\"charset_map\" between the same charsets \"\(directive.text(0))\"", argument: 1)
     }
     var map = CharsetMap(isUTF8: directive.text(1).lowercased() == "utf-8")
     for entry in directive.block ?? [] {

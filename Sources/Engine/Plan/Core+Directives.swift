@@ -87,6 +87,9 @@ extension Row {
       }
       scope.location.core.tryFiles = words
     },
+    Row("stub_status", [.server, .location], 0...1, "Answers with the numbers of connections and requests of all threads, in nginx's words.") { scope, directive throws(Refusal) in
+      scope.location.core.tellsStatus = true
+    },
     Row("internal", .location, 0...0, "Only internal redirects reach this location.") { scope, directive throws(Refusal) in
       scope.location.core.isInternal = true
     },

@@ -9,6 +9,7 @@ struct FilterSettings {
   var gunzips = false
   var precompressed = GzipStatic.off
   var charset = CharsetSettings()
+  var substitute = SubstituteSettings()
   /// Whether any filter may have something to do; computed by `settle`.
   var isActive = false
 }

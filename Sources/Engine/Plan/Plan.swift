@@ -12,6 +12,8 @@ import HTTP
 final class Plan {
   let text: ByteStore
   var main = MainSettings()
+  /// The OCSP responses that are stapled.
+  var staples = StapleStore()
   var listens: [ListenPlan] = []
   var upstreams: [UpstreamSettings] = []
   var groups: [String: UpstreamGroup] = [:]

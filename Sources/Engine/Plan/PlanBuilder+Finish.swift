@@ -44,7 +44,8 @@ extension PlanBuilder {
 
   private func settleFilters(_ scope: Scope) {
     let filters = scope.location.filters
-    var isActive = filters.gzip.isOn || filters.gunzips
+    var isActive =
+      filters.gzip.isOn || filters.gunzips || !filters.substitute.pairs.isEmpty
     if case .none = filters.charset.destination {} else { isActive = true }
     if isActive != filters.isActive { scope.location.filters.isActive = isActive }
     guard case .named(let destination) = filters.charset.destination,
@@ -134,6 +135,7 @@ extension PlanBuilder {
     checkRecodings()
     attachLocationChecks()
     plan.main = main
+    plan.staples = staples
     plan.zoneLeases = zoneLeases
     plan.upstreams = upstreamOrder.compactMap { upstreams[$0] }
     for settings in plan.upstreams {

@@ -82,6 +82,7 @@ final class PlanBuilder {
   var checkedCertificates: Set<String> = []
   /// Policies without certificates: sites that differ in nothing else share one.
   var tlsPolicies: [TLSServerPolicy: Shared<TLSServerPolicy>] = [:]
+  let staples = StapleStore()
   lazy var library = TLSLibrary()
 
   init(files: any FileProvider, surroundings: PlanSurroundings, diagnostics: Diagnostics) {

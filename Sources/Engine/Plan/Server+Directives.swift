@@ -6,8 +6,9 @@ import HTTP
 extension Row {
   /// Every directive that exists.
   static let all: [Row] =
-    mainRows + serverRows + coreRows + limitRows + accessRows + authRows + http2Rows + rewriteRows
-    + splitRows + geoRows + headerRows + gzipRows + charsetRows + logRows
+    mainRows + serverRows + coreRows + limitRows + linkRows + accessRows + authRows + http2Rows + rewriteRows
+    + splitRows + geoRows + headerRows + gzipRows + charsetRows + substituteRows + listingRows
+    + logRows
     + realIPRows + proxyRows + proxyCookieRows + grpcRows + upstreamRows + tlsRows + tuningRows
 
   /// Rows by name; several where a name means different things in different blocks.

@@ -63,7 +63,8 @@ struct TLSSettings {
   var certificates: [Word] = []
   var keys: [Word] = []
   var protocols: [String] = ["TLSv1.2", "TLSv1.3"]
-  var ciphers = "HIGH:!aNULL:!MD5"
+  /// nil: what the protocols take.
+  var ciphers: String?
   var prefersServerCiphers = false
   var confCommands: [(name: Word, value: Word)] = []
   var sessionTimeoutSeconds = 300
@@ -80,6 +81,8 @@ struct TLSSettings {
   var takesEarlyData = false
   var staples = false
   var stapleFile: Word?
+  var stapleResponder: OCSPQuestion.Responder?
+  var verifiesStaples = false
   var curves: String?
   var dhparam: Word?
   var passwords: Word?
@@ -112,8 +115,9 @@ struct LocationSettings {
     if proxy.pass != nil { proxy.pass = nil }
     if grpc.pass != nil { grpc.pass = nil }
     if !core.tryFiles.isEmpty || core.isInternal || core.alias != nil
-      || core.tryFilesStatus != nil
+      || core.tryFilesStatus != nil || core.tellsStatus
     {
+      core.tellsStatus = false
       core.tryFiles = []
       core.tryFilesStatus = nil
       core.isInternal = false
@@ -171,10 +175,13 @@ struct CoreSettings {
   var cachesFileErrors = false
   var resolver: ResolverSettings?
   var resolverTimeout: Milliseconds = 30_000
+  var listing = ListingSettings()
   var serverTokens = ServerTokens.off
   var errorPages: [ErrorPage] = []
   var recursiveErrorPages = false
   var isInternal = false
+  /// `stub_status`.
+  var tellsStatus = false
   var tryFiles: [TryFile] = []
   /// The status that `try_files` ends with (`=404`), if its last word is one.
   var tryFilesStatus: Int?

@@ -9,6 +9,7 @@ final class SiteTLS {
   /// The supervisor looks whether its certificates are renewed.
   let isWatched: Bool
   private let dynamic: DynamicCertificates?
+  private let staples: (settings: StaplingSettings, store: StapleStore)?
   private let ticketKeys: TLSTicketKeys
   private var made: TLSServerContext?
   /// Why the context can't be made: said once.
@@ -17,12 +18,14 @@ final class SiteTLS {
   /// - Parameter policy: everything but the certificates.
   init(
     policy: Shared<TLSServerPolicy>, certificates: [TLSCertificateSource],
-    ticketKeys: TLSTicketKeys, dynamic: DynamicCertificates? = nil, isWatched: Bool = false,
+    ticketKeys: TLSTicketKeys, dynamic: DynamicCertificates? = nil,
+    staples: (settings: StaplingSettings, store: StapleStore)? = nil, isWatched: Bool = false,
     problem: String? = nil
   ) {
     self.certificates = certificates
     self.isWatched = isWatched
     self.dynamic = dynamic
+    self.staples = staples
     self.policy = policy
     self.ticketKeys = ticketKeys
     self.problem = problem
@@ -56,7 +59,10 @@ final class SiteTLS {
       var policy = policy.copy
       policy.certificates = certificates
       let context = try TLSServerContext(
-        policy: policy, library: library, ticketKeys: ticketKeys, dynamic: dynamic)
+        policy: policy, library: library, ticketKeys: ticketKeys, dynamic: dynamic,
+        stapler: staples.map {
+          SiteStapler($0.settings, certificates, $0.store, library, errorLog)
+        })
       made = context
       return context
     } catch {

@@ -24,7 +24,9 @@ extension Row {
     Row("ssl_protocols", .httpServer, 1...6, "The TLS versions that are spoken.", standard: "TLSv1.2 TLSv1.3") { scope, directive throws(Refusal) in
       scope.server.tls.protocols = try protocols(directive)
     },
-    .text("ssl_ciphers", .httpServer, \.server.tls.ciphers, "HIGH:!aNULL:!MD5", "The ciphers of TLS 1.2, in OpenSSL's syntax."),
+    Row("ssl_ciphers", .httpServer, 1...1, "The ciphers of TLS 1.2, in OpenSSL's syntax; nginx's default holds where `ssl_protocols` names an older version.", standard: TLSServerPolicy.standardCiphers) { scope, directive in
+      scope.server.tls.ciphers = directive.text(0)
+    },
     .flag("ssl_prefer_server_ciphers", .httpServer, \.server.tls.prefersServerCiphers, "off", "Whether our order of ciphers counts."),
     Row("ssl_conf_command", .httpServer, 2...2, "An OpenSSL configuration command.") { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.server.tls.confCommands = [] }
@@ -49,8 +51,15 @@ extension Row {
     .flag("ssl_reject_handshake", .httpServer, \.server.tls.rejectsHandshake, "off", "Whether handshakes for this server are refused."),
     .size("ssl_buffer_size", .httpServer, \.server.tls.bufferBytes, "16k", "The longest TLS record that is sent; 16k at most."),
     .flag("ssl_early_data", .httpServer, \.server.tls.takesEarlyData, "off", "Whether requests in TLS 1.3 early data are taken; they may be replays, see `$ssl_early_data`."),
-    .flag("ssl_stapling", .httpServer, \.server.tls.staples, "off", "Whether clients that ask get the OCSP response of `ssl_stapling_file`."),
+    .flag("ssl_stapling", .httpServer, \.server.tls.staples, "off", "Whether clients that ask get an OCSP response: that of `ssl_stapling_file`, or of the responder that the certificate names."),
     .file("ssl_stapling_file", .httpServer, \.server.tls.stapleFile, "The OCSP response, in DER; responders are not asked."),
+    Row("ssl_stapling_responder", .httpServer, 1...1, "The OCSP responder to ask, an http URL, in place of the one that the certificate names; its name is looked up by the DNS servers of the system.", standard: "—") { scope, directive throws(Refusal) in
+      guard let responder = OCSPQuestion.Responder(directive.text(0)) else {
+        throw Refusal("\"ssl_stapling_responder\" takes an \"http://\" URL, not \"\(directive.text(0))\"", argument: 0)
+      }
+      scope.server.tls.stapleResponder = responder
+    },
+    .flag("ssl_stapling_verify", .httpServer, \.server.tls.verifiesStaples, "off", "Whether OCSP responses are verified by `ssl_trusted_certificate`."),
     .optionalText("ssl_ecdh_curve", .httpServer, \.server.tls.curves, "The key exchange groups, in OpenSSL's syntax."),
     .file("ssl_dhparam", .httpServer, \.server.tls.dhparam, "Parameters for DHE ciphers."),
   ]

@@ -22,7 +22,7 @@ extension PlanBuilder {
     let policy = maker.make()
     let made = SiteTLS(
       policy: policy, certificates: maker.certificates, ticketKeys: ticketKeys(settings, draft),
-      dynamic: maker.dynamic, isWatched: settings.value.isWatched, problem: maker.problem)
+      dynamic: maker.dynamic, staples: maker.stapling(policy).map { ($0, staples) }, isWatched: settings.value.isWatched, problem: maker.problem)
     madeSites[settings.identity] = (settings, made)
     return made
   }
@@ -115,7 +115,10 @@ struct TLSPolicyBuilder {
   private func settingsAlone() -> TLSServerPolicy {
     var policy = TLSServerPolicy()
     policy.protocols = TLSProtocols(names: settings.protocols)
-    policy.ciphers = settings.ciphers
+    let isModern = policy.protocols.isDisjoint(with: [.tls10, .tls11])
+    policy.ciphers =
+      settings.ciphers
+      ?? (isModern ? TLSServerPolicy.standardCiphers : TLSServerPolicy.ciphersOfOldVersions)
     policy.preferServerCiphers = settings.prefersServerCiphers
     policy.confCommands = builder.commands(settings.confCommands)
     policy.sessionTimeoutSeconds = settings.sessionTimeoutSeconds
@@ -138,7 +141,7 @@ struct TLSPolicyBuilder {
           + "which comes with 3.2", at: server)
     }
     policy.recordBytes = min(max(settings.bufferBytes, 512), 16 << 10)
-    if settings.staples { policy.stapleDER = staple() }
+    if settings.staples && settings.stapleFile != nil { policy.stapleDER = read(settings.stapleFile) }
     if settings.verify == .on || settings.verify == .optional,
       settings.clientCertificates == nil && settings.trustedCertificates == nil
     {
@@ -149,12 +152,12 @@ struct TLSPolicyBuilder {
     return policy
   }
 
-  private func staple() -> [UInt8] {
-    if settings.stapleFile == nil {
-      builder.diagnostics.error(
-        "\"ssl_stapling\" needs \"ssl_stapling_file\": OCSP responders are not asked", at: server)
-    }
-    return read(settings.stapleFile)
+  /// What responders are asked; nil if none is.
+  func stapling(_ policy: Shared<TLSServerPolicy>) -> StaplingSettings? {
+    guard settings.staples, settings.stapleFile == nil else { return nil }
+    return StaplingSettings(
+      responder: settings.stapleResponder, verifies: settings.verifiesStaples,
+      trustedPEM: policy.trustedPEM)
   }
 
   private func read(_ file: Word?) -> [UInt8] {

@@ -53,14 +53,15 @@ enum Variable: BitwiseCopyable {
 /// The variables that the proxy computes, by nginx's names.
 enum Builtin: String, CaseIterable {
   case args, binary_remote_addr, body_bytes_sent, bytes_sent, connection, connection_requests
+  case connections_active, connections_reading, connections_waiting, connections_writing
   case connection_time, content_length, content_type, document_root, document_uri, gzip_ratio, host
-  case hostname, https, is_args, is_request_port, limit_rate, limit_conn_status, limit_req_status
+  case hostname, https, is_args, invalid_referer, is_request_port, limit_rate, limit_conn_status, limit_req_status
   case msec, nginx_version, pid, pipe, proxy_protocol_addr
   case proxy_protocol_port, proxy_protocol_server_addr, proxy_protocol_server_port
   case query_string, realip_remote_addr, realip_remote_port, realpath_root, remote_addr, remote_port, remote_user, request, request_body
   case request_body_file, request_completion, request_filename, request_id, request_length
   case request_method, request_port, request_time, request_uri, scheme, server_addr, server_name, server_port
-  case server_protocol, status, time_iso8601, time_local, uri, http2
+  case secure_link, secure_link_expires, server_protocol, status, time_iso8601, time_local, uri, http2
   case proxy_host, proxy_port, proxy_add_x_forwarded_for, proxy_internal_body_length
   case upstream_addr, upstream_bytes_received, upstream_bytes_sent, upstream_cache_status
   case upstream_connect_time, upstream_header_time, upstream_response_length

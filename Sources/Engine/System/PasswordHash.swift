@@ -60,7 +60,7 @@ enum PasswordHash {
       guard let count = Base64.decode(encoded, into: decoded), salted ? count >= 20 : count == 20
       else { return false }
       let bytes = decoded.readOnly.prefix(count)
-      let hash = unsafe MessageDigest.hash([password, bytes.dropping(20)], EVP_sha1())
+      let hash = MessageDigest.hash([password, bytes.dropping(20)], .sha1)
       return isSame(hash, bytes.prefix(20))
     }
   }
@@ -91,7 +91,7 @@ enum PasswordHash {
 
   /// The 22 characters behind the salt, by the algorithm of apr_md5_encode.
   private static func apacheHash(_ password: [UInt8], _ salt: [UInt8]) -> [UInt8] {
-    let inner = unsafe MessageDigest.hash(password + salt + password, EVP_md5())
+    let inner = MessageDigest.hash(password + salt + password, .md5)
     guard inner.count == 16 else { return [] }
     var text = password + Array("$apr1$".utf8) + salt
     var rest = password.count
@@ -104,14 +104,14 @@ enum PasswordHash {
       text.append(bits & 1 == 1 ? 0 : password[0])
       bits >>= 1
     }
-    var hash = unsafe MessageDigest.hash(text, EVP_md5())
+    var hash = MessageDigest.hash(text, .md5)
     for round in 0..<1000 {
       text.removeAll(keepingCapacity: true)
       text += round & 1 == 1 ? password : hash
       if round % 3 != 0 { text += salt }
       if round % 7 != 0 { text += password }
       text += round & 1 == 1 ? hash : password
-      hash = unsafe MessageDigest.hash(text, EVP_md5())
+      hash = MessageDigest.hash(text, .md5)
       guard hash.count == 16 else { return [] }
     }
     return apacheText(hash)
@@ -137,16 +137,26 @@ enum PasswordHash {
 
 /// Digests by OpenSSL.
 enum MessageDigest {
+  case md5, sha1, sha256
+
+  private var kind: OpaquePointer? {
+    switch self {
+    case .md5: unsafe EVP_md5()
+    case .sha1: unsafe EVP_sha1()
+    case .sha256: unsafe EVP_sha256()
+    }
+  }
+
   /// The digest of `pieces` in order; empty if OpenSSL doesn't have it (MD5 where FIPS rules).
-  static func hash(_ pieces: [Bytes], _ kind: OpaquePointer?) -> [UInt8] {
-    unsafe hash(pieces.flatMap(\.array), kind)
+  static func hash(_ pieces: [Bytes], _ kind: MessageDigest) -> [UInt8] {
+    hash(pieces.flatMap(\.array), kind)
   }
 
   /// The digest of `bytes`.
-  static func hash(_ bytes: [UInt8], _ kind: OpaquePointer?) -> [UInt8] {
+  static func hash(_ bytes: [UInt8], _ kind: MessageDigest) -> [UInt8] {
     var digest = [UInt8](repeating: 0, count: 64)
     var count: UInt32 = 0
-    let isDone = unsafe EVP_Digest(bytes, bytes.count, &digest, &count, kind, nil) == 1
+    let isDone = unsafe EVP_Digest(bytes, bytes.count, &digest, &count, kind.kind, nil) == 1
     return isDone ? Array(digest.prefix(Int(count))) : []
   }
 }

@@ -74,7 +74,7 @@ struct TLSServerPolicy: Hashable {
   /// The names of certificates that are found per handshake, as written; then there are no others.
   var dynamicNames: [String] = []
   var protocols: TLSProtocols = .standard
-  var ciphers = "HIGH:!aNULL:!MD5"
+  var ciphers = TLSServerPolicy.standardCiphers
   /// The cipher suites of TLS 1.3; nil for OpenSSL's own list.
   var cipherSuites: String?
   var preferServerCiphers = false
@@ -131,6 +131,12 @@ struct TLSClientTrust: Hashable {
 }
 
 extension TLSServerPolicy {
+  /// Forward secrecy and authenticated encryption, nothing else: what RFC 9325 §4.2 recommends. DHE
+  /// takes `ssl_dhparam`.
+  static let standardCiphers = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
+  /// nginx's own default: the versions before TLS 1.2 know none of the others.
+  static let ciphersOfOldVersions = "HIGH:!aNULL:!MD5"
+
   /// How clients are verified; the same for all policies that verify nobody.
   var clientTrust: TLSClientTrust {
     if verifyClient == .off {

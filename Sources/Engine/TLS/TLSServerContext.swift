@@ -24,13 +24,14 @@ final class TLSServerContext {
   let dynamic: TLSDynamicCertificates?
   let recordBytes: Int
   fileprivate let staple: [UInt8]
+  fileprivate let stapler: TLSStapler?
   /// The application protocols in the form of the wire; empty when ALPN is not used.
   let alpn: UnsafeMutableBufferPointer<UInt8>
 
   /// Makes the SSL_CTX, parsing certificates and keys.
   init(
     policy: TLSServerPolicy, library: TLSLibrary, ticketKeys: TLSTicketKeys,
-    dynamic: TLSDynamicCertificates? = nil
+    dynamic: TLSDynamicCertificates? = nil, stapler: TLSStapler? = nil
   ) throws(TLSConfigurationError) {
     let setup = try TLSContextSetup(isServer: true, library: library)
     let wire: [UInt8]
@@ -52,7 +53,8 @@ final class TLSServerContext {
     self.dynamic = dynamic
     recordBytes = policy.recordBytes
     staple = policy.stapleDER
-    if !staple.isEmpty { unsafe portico_ctx_set_status_callback(handle, onStatusWanted) }
+    self.stapler = stapler
+    if !staple.isEmpty || stapler != nil { unsafe portico_ctx_set_status_callback(handle, onStatusWanted) }
     if dynamic != nil { unsafe SSL_CTX_set_cert_cb(handle, onCertificateWanted, nil) }
     unsafe alpn = .allocate(capacity: wire.count)
     _ = unsafe alpn.initialize(from: wire)
@@ -148,9 +150,16 @@ final class TLSServerContext {
 /// Staples the OCSP response for a client that asks for one (RFC 6066 §8).
 private func onStatusWanted(ssl: OpaquePointer?, _: UnsafeMutableRawPointer?) -> Int32 {
   guard let ssl = unsafe ssl, let session = unsafe TLSSession.owner(of: ssl),
-    let staple = session.serverContext?.staple, !staple.isEmpty,
-    unsafe portico_ssl_staple(ssl, staple, staple.count) == 1
+    let context = session.serverContext
   else { return SSL_TLSEXT_ERR_NOACK }
+  var staple = context.staple
+  if let stapler = context.stapler, let certificate = unsafe SSL_get_certificate(ssl) {
+    let der = unsafe OCSPQuestion.bytes { unsafe portico_x509_der(certificate, &$0) }
+    staple = stapler.response(for: der)
+  }
+  guard !staple.isEmpty, unsafe portico_ssl_staple(ssl, staple, staple.count) == 1 else {
+    return SSL_TLSEXT_ERR_NOACK
+  }
   return SSL_TLSEXT_ERR_OK
 }
 

@@ -101,6 +101,9 @@ final class TestUpstream: Sendable {
   /// How many connections there were so far.
   var connectionCount: Int { connections.withLock { $0.count } }
 
+  /// How many of them are open.
+  var openConnectionCount: Int { connections.withLock { $0.open.count } }
+
   /// Stops listening and closes every connection: the instance is gone.
   func stop() {
     let isFirst = isStopped.withLock { isStopped in

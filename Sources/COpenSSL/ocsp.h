@@ -1,0 +1,101 @@
+// Asking OCSP responders about certificates (RFC 6960): requests, and the judgement of answers, for
+// `OCSPQuestion`. Certificates come as DER and everything is made in OpenSSL's default library context:
+// nothing here is on the way of a handshake.
+#pragma once
+#include <openssl/ocsp.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+
+static inline X509 *portico_x509_of(const uint8_t *bytes, long count) {
+  const unsigned char *position = bytes;
+  return d2i_X509(NULL, &position, count);
+}
+
+// The certificate as DER in memory of OpenSSL's; its length, or less than 1.
+static inline int portico_x509_der(X509 *certificate, uint8_t **bytes) {
+  *bytes = NULL;
+  return i2d_X509(certificate, bytes);
+}
+
+static inline void portico_free_bytes(uint8_t *bytes) { OPENSSL_free(bytes); }
+
+// Copies the first URL of an OCSP responder that the certificate names; its length, 0 if there is none.
+static inline size_t portico_ocsp_url(X509 *certificate, char *text, size_t room) {
+  STACK_OF(OPENSSL_STRING) *urls = X509_get1_ocsp(certificate);
+  size_t length = 0;
+  if (sk_OPENSSL_STRING_num(urls) > 0) {
+    const char *url = sk_OPENSSL_STRING_value(urls, 0);
+    length = strlen(url);
+    if (length < room) memcpy(text, url, length + 1); else length = 0;
+  }
+  X509_email_free(urls);
+  return length;
+}
+
+// The request about `certificate`, as DER in memory of OpenSSL's; its length, or less than 1.
+static inline int portico_ocsp_request(X509 *certificate, X509 *issuer, uint8_t **bytes) {
+  *bytes = NULL;
+  OCSP_REQUEST *request = OCSP_REQUEST_new();
+  OCSP_CERTID *name = OCSP_cert_to_id(NULL, certificate, issuer);
+  int count = 0;
+  if (request != NULL && name != NULL && OCSP_request_add0_id(request, name) != NULL) {
+    name = NULL;
+    count = i2d_OCSP_REQUEST(request, bytes);
+  }
+  OCSP_CERTID_free(name);
+  OCSP_REQUEST_free(request);
+  return count;
+}
+
+enum {
+  PORTICO_OCSP_GOOD, PORTICO_OCSP_MALFORMED, PORTICO_OCSP_UNSUCCESSFUL, PORTICO_OCSP_UNVERIFIED,
+  PORTICO_OCSP_OTHER, PORTICO_OCSP_REVOKED, PORTICO_OCSP_UNKNOWN, PORTICO_OCSP_OUT_OF_DATE
+};
+
+// Whether the response speaks for itself about `name`: signed, of these days, good. `until` is when it
+// ends in seconds since 1970, 0 if it doesn't say.
+static inline int portico_ocsp_judge_basic(
+    OCSP_BASICRESP *basic, OCSP_CERTID *name, X509 *issuer, X509_STORE *store, int verify,
+    int64_t *until) {
+  STACK_OF(X509) *others = sk_X509_new_null();
+  if (others == NULL || !sk_X509_push(others, issuer)) {
+    sk_X509_free(others);
+    return PORTICO_OCSP_UNVERIFIED;
+  }
+  // Without verification the signature still has to be that of a certificate at hand.
+  int isSigned = OCSP_basic_verify(basic, others, store, verify ? OCSP_TRUSTOTHER : OCSP_NOVERIFY);
+  sk_X509_free(others);
+  if (isSigned != 1) return PORTICO_OCSP_UNVERIFIED;
+  int status = 0;
+  ASN1_GENERALIZEDTIME *this_update = NULL, *next_update = NULL;
+  if (OCSP_resp_find_status(basic, name, &status, NULL, NULL, &this_update, &next_update) != 1) {
+    return PORTICO_OCSP_OTHER;
+  }
+  if (status == V_OCSP_CERTSTATUS_REVOKED) return PORTICO_OCSP_REVOKED;
+  if (status != V_OCSP_CERTSTATUS_GOOD) return PORTICO_OCSP_UNKNOWN;
+  // Five minutes for clocks that differ.
+  if (OCSP_check_validity(this_update, next_update, 300, -1) != 1) return PORTICO_OCSP_OUT_OF_DATE;
+  *until = next_update == NULL ? 0 : portico_time_seconds(next_update);
+  return PORTICO_OCSP_GOOD;
+}
+
+// Judges an answer about `certificate`; `store` is what the signature is verified by.
+static inline int portico_ocsp_judge(
+    const uint8_t *bytes, long count, X509 *certificate, X509 *issuer, X509_STORE *store, int verify,
+    int64_t *until) {
+  const unsigned char *position = bytes;
+  OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &position, count);
+  if (response == NULL) return PORTICO_OCSP_MALFORMED;
+  int verdict = PORTICO_OCSP_UNSUCCESSFUL;
+  if (OCSP_response_status(response) == OCSP_RESPONSE_STATUS_SUCCESSFUL) {
+    OCSP_BASICRESP *basic = OCSP_response_get1_basic(response);
+    OCSP_CERTID *name = OCSP_cert_to_id(NULL, certificate, issuer);
+    verdict = basic == NULL || name == NULL
+      ? PORTICO_OCSP_MALFORMED
+      : portico_ocsp_judge_basic(basic, name, issuer, store, verify, until);
+    OCSP_CERTID_free(name);
+    OCSP_BASICRESP_free(basic);
+  }
+  OCSP_RESPONSE_free(response);
+  return verdict;
+}

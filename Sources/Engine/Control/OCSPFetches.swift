@@ -1,0 +1,164 @@
+// Asking OCSP responders: one GET a question (RFC 6960 §A.1), on the control loop. Workers that ask the
+// same are told the same, and what is known and fresh is told at once.
+//
+//   resolving ──► connecting ──► sending ──► receiving ──► outcome
+//
+// A responder that is slow holds nobody up: each question has a connection of its own and ten seconds.
+
+import CLinux
+import HTTP
+
+/// Questions under way, and their outcomes.
+final class OCSPFetches {
+  // Bound: connections at once; further questions wait.
+  private static let fetchLimit = 64
+  private static let timeout: Milliseconds = 10_000
+  // Bound: outcomes that are kept for workers that ask later.
+  private static let outcomeLimit = 20_000
+
+  private final class Fetch {
+    let question: OCSPQuestion
+    let timer: TimerWheel.ID
+    var transport = Transport()
+    var answer = HealthAnswer(match: nil, wantsBody: true, limits: .upstream)
+    let request: Buffer
+    var isConnected = false
+
+    init(_ question: OCSPQuestion, _ timer: TimerWheel.ID) {
+      self.question = question
+      self.timer = timer
+      let head =
+        "GET \(question.target) HTTP/1.1\r\nHost: \(question.responder.authority)\r\n"
+        + "User-Agent: portico\r\nAccept: application/ocsp-response\r\nConnection: close\r\n\r\n"
+      request = Buffer(capacity: head.utf8.count)
+      for byte in head.utf8 { request.append(byte) }
+    }
+
+    deinit { transport.close() }
+  }
+
+  private let core: ControlCore
+  private let resolver: Resolver
+  private let sink: any ControlSink
+  private var fetches: [Int: Fetch] = [:]
+  private var numbers: [OCSPQuestion: Int] = [:]
+  private var known: [OCSPQuestion: (outcome: StapleOutcome, freshUntil: Int)] = [:]
+  private var next = 1
+  private var waiting: [OCSPQuestion] = []
+
+  init(_ core: ControlCore, _ resolver: Resolver, _ sink: any ControlSink) {
+    self.core = core
+    self.resolver = resolver
+    self.sink = sink
+  }
+
+  private var now: Int { Int(Clock.wall / 1000) }
+
+  /// A worker wants to know.
+  func ask(_ question: OCSPQuestion) {
+    if let known = known[question], known.freshUntil > now {
+      return sink.stapled(question, known.outcome)
+    }
+    guard numbers[question] == nil, !waiting.contains(question) else { return }
+    if fetches.count < Self.fetchLimit { begin(question) } else { waiting.append(question) }
+  }
+
+  private func begin(_ question: OCSPQuestion) {
+    let number = next
+    next += 1
+    let fetch = Fetch(question, core.wheel.makeEntry())
+    fetches[number] = fetch
+    numbers[question] = number
+    let handle = Handle(.ocsp, slot: number)
+    core.wheel.set(fetch.timer, at: core.now + Self.timeout, for: handle)
+    resolver.ask(question.responder.host, nil, for: .ocsp(number))
+  }
+
+  /// Where the responder of fetch `number` is.
+  func onAnswer(_ number: Int, _ result: LookupResult) {
+    guard let fetch = fetches[number] else { return }
+    guard case .addresses(let addresses, _) = result, var address = addresses.first else {
+      return finish(number, "the responder's name can't be resolved")
+    }
+    address.port = fetch.question.responder.port
+    let socket = linux_stream_socket(address.family)
+    guard socket >= 0 else { return finish(number, "no socket") }
+    fetch.transport.open(Int32(socket), readable: false, writable: false)
+    if let error = Socket.connect(Int32(socket), to: address) {
+      return finish(number, "connect() failed \(error.logText)")
+    }
+    do throws(SystemError) {
+      try core.poller.add(Int32(socket), Handle(.ocsp, slot: number))
+    } catch { finish(number, "epoll \(error.logText)") }
+  }
+
+  /// The socket of a fetch is ready.
+  func onEvent(_ handle: Handle, _ readiness: Readiness) {
+    guard let fetch = fetches[handle.slot] else { return }
+    fetch.transport.note(readiness)
+    if !fetch.isConnected {
+      if readiness.isDisjoint(with: [.writable, .broken]) { return }
+      if let error = Socket.pendingError(fetch.transport.fd) {
+        return finish(handle.slot, "connect() failed \(error.logText)")
+      }
+      fetch.isConnected = true
+    }
+    while !fetch.request.isEmpty {
+      switch fetch.transport.send(fetch.request.unread, more: false) {
+      case .wouldBlock: return
+      case .end: return finish(handle.slot, "the connection was closed")
+      case .failed(let error): return finish(handle.slot, "send() failed \(error.logText)")
+      case .bytes(let count): fetch.request.consume(count)
+      }
+    }
+    switch fetch.answer.receive(&fetch.transport) {
+    case nil: return
+    case .failed(let reason), .undecided(let reason): finish(handle.slot, reason)
+    case .passed(let reason): judge(handle.slot, fetch, reason)
+    }
+  }
+
+  /// A fetch takes too long.
+  func onTimer(_ handle: Handle) { finish(handle.slot, "no answer within 10 s") }
+
+  /// Drops all fetches.
+  func close() {
+    waiting = []
+    fetches = [:]
+  }
+
+  private func judge(_ number: Int, _ fetch: Fetch, _ status: String) {
+    guard fetch.answer.statusCode == 200 else { return finish(number, "the answer is \(status)") }
+    let body = fetch.answer.content
+    switch fetch.question.judge(body) {
+    case .bad(let reason): finish(number, reason)
+    case .good(let until):
+      remove(number)
+      let outcome = StapleOutcome(response: body, until: until ?? Int.max)
+      let freshUntil = min(outcome.until, now + StapleStore.refreshSeconds)
+      if known.count >= Self.outcomeLimit { known = [:] }
+      known[fetch.question] = (outcome, freshUntil)
+      sink.stapled(fetch.question, outcome)
+    }
+  }
+
+  private func finish(_ number: Int, _ problem: String) {
+    guard let fetch = fetches[number] else { return }
+    remove(number)
+    conclude(fetch.question, problem)
+  }
+
+  private func conclude(_ question: OCSPQuestion, _ problem: String) {
+    let responder = question.responder.authority
+    sink.log(
+      .error, "OCSP responder \(responder) for certificate \"\(question.name)\": \(problem)")
+    sink.stapled(question, StapleOutcome())
+  }
+
+  private func remove(_ number: Int) {
+    guard let fetch = fetches.removeValue(forKey: number) else { return }
+    numbers[fetch.question] = nil
+    core.wheel.removeEntry(fetch.timer)
+    if !waiting.isEmpty { begin(waiting.removeFirst()) }
+  }
+}

@@ -1,0 +1,69 @@
+// auth_request: another location says whether a request may go on
+// (https://nginx.org/en/docs/http/ngx_http_auth_request_module.html).
+
+import HTTP
+
+extension Exchange {
+  /// Asks the location that `auth_request` names.
+  func authorize() -> AdmissionVerdict {
+    guard let request = location.settings.admission.value.authorization else { return .abstains }
+    let inner = self.inner ?? InnerStream(self)
+    self.inner = inner
+    if inner.ask(request.uri, request.arguments) { return judgeAnswer(inner) }
+    state = .waiting
+    return .waits
+  }
+
+  /// The answer came after a while.
+  func onInnerAnswer() {
+    guard let inner, state == .waiting else { return }
+    goOnAdmitting(judgeAnswer(inner))
+    if state != .idle { stream.flush() }
+  }
+
+  /// What the answer means: 2xx yes, 401 and 403 no, anything else is a mistake.
+  private func judgeAnswer(_ inner: InnerStream) -> AdmissionVerdict {
+    defer { inner.close() }
+    guard let exchange = inner.exchange else { return .fails(500) }
+    takeVariables(of: exchange)
+    switch inner.status {
+    case 200..<300: return .admits
+    case 403: return .refuses(403)
+    case 401:
+      for field in exchange.response.fields
+      where field.name.equalsIgnoringCase(Bytes("www-authenticate")) {
+        challenges.append(arena.copy(field.value))
+      }
+      return .refuses(401)
+    default:
+      log(.error, "auth request unexpected status: \(inner.status)")
+      return .fails(500)
+    }
+  }
+
+  /// `auth_request_set`: what the other request knows becomes this one's.
+  private func takeVariables(of inner: Exchange) {
+    let settings = location.settings.admission.value
+    for index in 0..<settings.authorizationVariables.count {
+      let (variable, value) = settings.authorizationVariables[index]
+      assign(variable, arena.copy(inner.evaluate(value)))
+    }
+  }
+
+  /// Begins a life inside `owner`, whose head this exchange looks at.
+  func enter(innerOf owner: Exchange) {
+    isInner = true
+    state = .working
+    address = owner.address
+    site = owner.site
+    location = site.root
+    request = owner.request
+    headBytes = owner.headBytes
+    host = owner.host
+    requestTarget = owner.requestTarget
+    realAddress = owner.realAddress
+    connectionNamesFields = owner.connectionNamesFields
+    values = owner.values
+    (method, methodName) = (.get, Bytes("GET"))
+  }
+}

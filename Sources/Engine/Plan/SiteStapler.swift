@@ -1,0 +1,55 @@
+// Stapling for one site: which question to ask about the certificate that a handshake shows, and its answer
+// (`ssl_stapling`, `ssl_stapling_responder`, `ssl_stapling_verify`).
+
+import HTTP
+
+/// What `ssl_stapling` says when responders are asked.
+struct StaplingSettings {
+  /// nil: the one that the certificate names.
+  var responder: OCSPQuestion.Responder?
+  var verifies: Bool
+  /// `ssl_trusted_certificate`: issuers, and what answers are verified by.
+  var trustedPEM: [UInt8]
+}
+
+/// Staples for the certificates of a site, on its worker's thread.
+final class SiteStapler: TLSStapler {
+  private let settings: StaplingSettings
+  private let certificates: [TLSCertificateSource]
+  private let store: StapleStore
+  private let library: TLSLibrary
+  private let errorLog: ErrorLog
+  /// Made when the first client asks: 10,000 sites need not be looked into before.
+  private lazy var questions = makeQuestions()
+
+  init(
+    _ settings: StaplingSettings, _ certificates: [TLSCertificateSource], _ store: StapleStore,
+    _ library: TLSLibrary, _ errorLog: ErrorLog
+  ) {
+    self.settings = settings
+    self.certificates = certificates
+    self.store = store
+    self.library = library
+    self.errorLog = errorLog
+  }
+
+  override func response(for certificate: [UInt8]) -> [UInt8] {
+    guard let question = questions.first(where: { $0.isAbout(certificate) }) else { return [] }
+    return store.response(to: question, now: Int(Clock.wall / 1000))
+  }
+
+  private func makeQuestions() -> [OCSPQuestion] {
+    certificates.compactMap { source in
+      do throws(OCSPQuestion.Impossible) {
+        return try OCSPQuestion(
+          source, responder: settings.responder, trustedPEM: settings.trustedPEM,
+          verifies: settings.verifies, library: library)
+      } catch {
+        errorLog.write(
+          .warn,
+          "\"ssl_stapling\" ignored for certificate \"\(source.certificatePath)\": \(error.reason)")
+        return nil
+      }
+    }
+  }
+}

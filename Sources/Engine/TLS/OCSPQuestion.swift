@@ -1,0 +1,170 @@
+// What to ask of an OCSP responder about a certificate, and how to judge what it answers (RFC 6960).
+//
+// A worker makes the question when a client first wants a stapled response; the control thread asks and
+// judges. It is plain bytes, so that it can cross threads, and equal questions are asked once.
+
+import COpenSSL
+import HTTP
+
+/// A question about one certificate.
+struct OCSPQuestion: Sendable, Hashable {
+  /// Where the responder is: "http://host:port/path", taken apart.
+  struct Responder: Sendable, Hashable {
+    var host: String
+    var port: UInt16
+    var path: String
+
+    /// What stands in the Host field.
+    var authority: String {
+      let name = host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]" : host
+      return port == 80 ? name : "\(name):\(port)"
+    }
+
+    /// Nil unless `url` is an http URL of printable characters.
+    init?(_ url: String) {
+      let scheme = "http://"
+      guard url.hasPrefix(scheme), url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+        return nil
+      }
+      let rest = url.dropFirst(scheme.count)
+      let end = rest.firstIndex(of: "/") ?? rest.endIndex
+      path = end == rest.endIndex ? "/" : String(rest[end...])
+      var host = rest[..<end]
+      port = 80
+      if let colon = host.lastIndex(of: ":"), !host.hasSuffix("]") {
+        guard let number = UInt16(host[host.index(after: colon)...]) else { return nil }
+        port = number
+        host = host[..<colon]
+      }
+      if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
+      guard !host.isEmpty else { return nil }
+      self.host = String(host)
+    }
+  }
+
+  let responder: Responder
+  /// What the certificate is called in messages.
+  let name: String
+  /// OCSPRequest, DER.
+  let request: [UInt8]
+  private let certificate: [UInt8]
+  private let issuer: [UInt8]
+  /// The certificates that the answer is verified by (`ssl_stapling_verify`), PEM; nil: it needn't be.
+  private let trustedPEM: [UInt8]?
+
+  /// Why there is no question to ask.
+  struct Impossible: Error { let reason: String }
+
+  /// The question about the first certificate of `source`. Its issuer is in the same file, or among
+  /// `trustedPEM`.
+  init(
+    _ source: TLSCertificateSource, responder: Responder?, trustedPEM: [UInt8], verifies: Bool,
+    library: TLSLibrary
+  ) throws(Impossible) {
+    name = source.certificatePath
+    var candidates: [TLSCertificate] = []
+    let chain: TLSCertificateFile
+    var trusted: TLSCertificateFile?
+    do throws(TLSConfigurationError) {
+      chain = try TLSCertificateFile(pem: source.certificatePEM, path: name, library: library)
+      if !trustedPEM.isEmpty {
+        trusted = try TLSCertificateFile(pem: trustedPEM, path: "", library: library)
+      }
+    } catch { throw Impossible(reason: error.message) }
+    candidates += chain.certificates.dropFirst() + (trusted?.certificates ?? [])
+    let leaf = chain.certificates[0]
+    defer { ERR_clear_error() }
+    let found = candidates.first { unsafe X509_check_issued($0.handle, leaf.handle) == X509_V_OK }
+    guard let found else { throw Impossible(reason: "issuer certificate not found") }
+    guard let responder = responder ?? Self.responder(of: leaf) else {
+      throw Impossible(reason: "no OCSP responder URL in the certificate")
+    }
+    self.responder = responder
+    certificate = unsafe Self.bytes { unsafe portico_x509_der(leaf.handle, &$0) }
+    issuer = unsafe Self.bytes { unsafe portico_x509_der(found.handle, &$0) }
+    request = unsafe Self.bytes { unsafe portico_ocsp_request(leaf.handle, found.handle, &$0) }
+    self.trustedPEM = verifies ? trustedPEM : nil
+    if request.isEmpty { throw Impossible(reason: "the OCSP request can't be made") }
+  }
+
+  /// The path of the GET request: the responder's own, then the request in base 64 (RFC 6960 §A.1).
+  var target: String {
+    var text = responder.path.hasSuffix("/") ? responder.path : responder.path + "/"
+    let size = (request.count + 2) / 3 * 4
+    let digits = unsafe [UInt8](unsafeUninitializedCapacity: size) { memory, count in
+      let output = unsafe MutableBytes(base: memory.baseAddress!, count: size)
+      count = request.withBytes { Base64.encode($0, into: output) }
+    }
+    for digit in digits {
+      switch digit {
+      case UInt8(ascii: "+"): text += "%2B"
+      case UInt8(ascii: "/"): text += "%2F"
+      case UInt8(ascii: "="): text += "%3D"
+      default: text.unicodeScalars.append(Unicode.Scalar(digit))
+      }
+    }
+    return text
+  }
+
+  /// The certificate that is asked about is `other`, DER.
+  func isAbout(_ other: [UInt8]) -> Bool { certificate == other }
+
+  private static func responder(of certificate: TLSCertificate) -> Responder? {
+    // Bound: longer URLs aren't those of responders.
+    var text = [CChar](repeating: 0, count: 1024)
+    let length = unsafe portico_ocsp_url(certificate.handle, &text, text.count)
+    let url = String(decoding: text.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    return Responder(url)
+  }
+
+  /// What OpenSSL writes, copied.
+  static func bytes(_ write: (inout UnsafeMutablePointer<UInt8>?) -> Int32) -> [UInt8] {
+    var memory: UnsafeMutablePointer<UInt8>?
+    let count = unsafe write(&memory)
+    defer { unsafe portico_free_bytes(memory) }
+    guard count > 0, let memory = unsafe memory else { return [] }
+    return unsafe Array(UnsafeBufferPointer(start: memory, count: Int(count)))
+  }
+}
+
+extension OCSPQuestion {
+  /// What an answer is worth.
+  enum Verdict: Equatable {
+    /// To be stapled, until then (seconds since 1970); nil: it doesn't say.
+    case good(until: Int?)
+    case bad(String)
+  }
+
+  /// Judges `response`, the body of the responder's answer.
+  func judge(_ response: [UInt8]) -> Verdict {
+    defer { ERR_clear_error() }
+    let leaf = unsafe portico_x509_of(certificate, certificate.count)
+    let signer = unsafe portico_x509_of(issuer, issuer.count)
+    let store = unsafe X509_STORE_new()
+    defer {
+      unsafe X509_free(leaf)
+      unsafe X509_free(signer)
+      unsafe X509_STORE_free(store)
+    }
+    if let input = PEMInput(trustedPEM ?? []) {
+      while let trusted = unsafe PEM_read_bio_X509(input.bio, nil, nil, nil) {
+        unsafe X509_STORE_add_cert(store, trusted)
+        unsafe X509_free(trusted)
+      }
+    }
+    var until: Int64 = 0
+    let verdict = unsafe portico_ocsp_judge(
+      response, response.count, leaf, signer, store, trustedPEM == nil ? 0 : 1, &until)
+    switch verdict {
+    case Int32(PORTICO_OCSP_GOOD): return .good(until: until == 0 ? nil : Int(until))
+    case Int32(PORTICO_OCSP_MALFORMED): return .bad("the answer is no OCSP response")
+    case Int32(PORTICO_OCSP_UNSUCCESSFUL): return .bad("the responder refused the request")
+    case Int32(PORTICO_OCSP_UNVERIFIED):
+      return .bad("the response is not signed as it must be")
+    case Int32(PORTICO_OCSP_OTHER): return .bad("the response is about another certificate")
+    case Int32(PORTICO_OCSP_REVOKED): return .bad("the certificate is revoked")
+    case Int32(PORTICO_OCSP_OUT_OF_DATE): return .bad("the response is out of date")
+    default: return .bad("the responder doesn't know the certificate")
+    }
+  }
+}
