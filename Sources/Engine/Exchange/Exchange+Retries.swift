@@ -98,6 +98,13 @@ extension Exchange {
       && !location.settings.proxy.value.closesUpstream
   }
 
+  /// Of a body that was streamed nothing but its rest is left: whoever answers next does without.
+  func dropStreamedBody() {
+    guard attempt.consumedBody else { return }
+    attempt.consumedBody = false
+    body.framing = .none
+  }
+
   /// Gives everything of the upstream side back; called whenever the exchange turns elsewhere.
   func cancelUpstream() {
     if attempt.isActive {
@@ -113,7 +120,7 @@ extension Exchange {
     attempt.spoolSent = 0
     attempt.isSpoolBroken = false
     attempt.group = nil
-    attempt.consumedBody = false
+    dropStreamedBody()
     attempt.didEndBody = false
   }
 }

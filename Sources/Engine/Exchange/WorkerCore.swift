@@ -132,7 +132,7 @@ extension WorkerCore {
   func onPasswordChecked(_ digest: CredentialDigest, isRight: Bool) {
     for handle in passwordChecks.conclude(digest, isRight: isRight) {
       guard let exchange = exchanges.object(handle) else { continue }
-      exchange.onPasswordChecked(isRight: isRight)
+      exchange.onPasswordChecked(digest, isRight: isRight)
       if exchange.state != .idle { exchange.stream.flush() }
     }
   }

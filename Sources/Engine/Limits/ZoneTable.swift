@@ -62,6 +62,7 @@ struct ZoneTable: ~Copyable, @unchecked Sendable {
   init?(byteCount: Int) {
     assert(MemoryLayout<Cell>.size == Self.cellByteCount)
     // About a bucket a cell: chains are short, and buckets take a sixteenth of the memory.
+    guard byteCount / Self.cellByteCount < Int(Index.max) else { return nil }
     var bucketCount = 16
     while bucketCount * 2 * (Self.cellByteCount + 4) <= byteCount { bucketCount *= 2 }
     let room = byteCount - bucketCount * 4
