@@ -101,11 +101,19 @@ extension Row {
         server.isBackup = true
       } else if directive.text(index) == "down" {
         server.isDown = true
+      } else if directive.text(index) == "drain" {
+        server.isDraining = true
+      } else if let value = directive.parameter("route", index) {
+        server.route = try serverRoute(value, index)
       } else if directive.text(index) == "resolve" {
         server.isResolved = true
       } else {
         throw directive.unknownParameter(
-          index, ["weight=", "max_conns=", "max_fails=", "fail_timeout=", "backup", "down", "resolve"])
+          index,
+          [
+            "weight=", "max_conns=", "max_fails=", "fail_timeout=", "backup", "down", "drain",
+            "resolve", "route=",
+          ])
       }
     }
     return server

@@ -25,6 +25,8 @@ struct UpstreamSettings: Sendable {
   var servers: [UpstreamServerSettings]
   var method = Method.roundRobin
   var keepalive = UpstreamKeepaliveSettings()
+  /// Whether clients can be bound to servers.
+  var isSticky = false
   /// The name and size in bytes of its `zone`. States are always shared by all workers; the zone
   /// is where the metrics interface finds them.
   var zone: (name: String, byteCount: Int)?
@@ -66,6 +68,10 @@ struct UpstreamServerSettings: Sendable, Equatable {
   var isBackup = false
   /// Never asked.
   var isDown = false
+  /// Asked only by requests that are bound to it.
+  var isDraining = false
+  /// What `sticky` calls the server; nil: by its address.
+  var route: String?
   /// Whether `resolve` was written. Names are followed with or without it.
   var isResolved = false
 
