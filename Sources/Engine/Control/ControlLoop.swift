@@ -131,6 +131,10 @@ final class ControlLoop {
         case .request(let request): sink.resolved(request, result)
         case .watch(let number):
           if let upstream = names.onAnswer(number, result) { changed.insert(upstream) }
+        case .watchTarget(let number, let target):
+          if let upstream = names.onAnswer(number, result, for: target) {
+            changed.insert(upstream)
+          }
         }
       }
       for name in changed.sorted() { publish(name) }

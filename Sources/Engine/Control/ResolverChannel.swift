@@ -10,13 +10,17 @@ import HTTP
 enum LookupResult: Sendable, Equatable {
   /// Addresses, with port 0, and for how long they hold.
   case addresses([SocketAddress], timeToLive: Milliseconds)
+  /// SRV records, and for how long they hold.
+  case services([ServiceRecord], timeToLive: Milliseconds)
   case failed(LookupFailure)
 }
 
 /// Why a name has no addresses.
 enum LookupFailure: Error, Sendable, Equatable {
-  /// The name doesn't exist, or has no address of the families asked for.
+  /// The name doesn't exist.
   case notFound
+  /// The name exists, but without what was asked for.
+  case empty
   /// No server answered in time.
   case timedOut
   /// Servers answered that they can't, or nonsense; the library's words.
@@ -26,6 +30,7 @@ enum LookupFailure: Error, Sendable, Equatable {
   var text: String {
     switch self {
     case .notFound: "host not found"
+    case .empty: "DNS has no such records"
     case .timedOut: "no answer from DNS in time"
     case .serverFailure(let text): text
     }
@@ -98,6 +103,48 @@ final class ResolverChannel {
       }, box.toOpaque())
   }
 
+  /// Starts to look the SRV records of `name` up. Aliases are followed across answers, since not every
+  /// server does it; `depth` counts them.
+  func lookUpServices(
+    _ name: String, lookup: Int, depth: Int = 0, atMost seconds: Int = Int(Int32.max)
+  ) {
+    pendingCount += 1
+    let lookup = Lookup(channel: self, number: lookup)
+    (lookup.name, lookup.depth, lookup.seconds) = (name, depth, seconds)
+    let box = unsafe Unmanaged.passRetained(lookup)
+    unsafe cares_look_up_services(
+      channel, name,
+      { argument, status, _, message, count in
+        guard let argument = unsafe argument else { return }
+        let lookup = unsafe Unmanaged<Lookup>.fromOpaque(argument).takeRetainedValue()
+        let bytes = unsafe Array(UnsafeBufferPointer(start: message, count: Int(max(0, count))))
+        lookup.channel.pendingCount -= 1
+        lookup.channel.finish(lookup, status, bytes)
+      }, box.toOpaque())
+  }
+
+  private func finish(_ lookup: Lookup, _ status: Int32, _ message: [UInt8]) {
+    guard status == ARES_SUCCESS else {
+      finished.append((lookup.number, .failed(Self.failure(status))))
+      return
+    }
+    guard let answer = DNSAnswer(message, name: lookup.name) else {
+      finished.append((lookup.number, .failed(.serverFailure("invalid answer"))))
+      return
+    }
+    let seconds = min(lookup.seconds, answer.timeToLive)
+    if answer.services.isEmpty, let alias = answer.alias, channel != nil,
+      lookup.depth < DNSAnswer.aliasLimit
+    {
+      return lookUpServices(
+        alias, lookup: lookup.number, depth: lookup.depth + 1, atMost: seconds)
+    }
+    let result =
+      answer.services.isEmpty
+      ? LookupResult.failed(.empty) : .services(answer.services, timeToLive: seconds * 1_000)
+    finished.append((lookup.number, result))
+  }
+
   /// The results since the last call.
   func takeFinished() -> [(lookup: Int, result: LookupResult)] {
     let taken = finished
@@ -152,7 +199,7 @@ final class ResolverChannel {
       }
       unsafe node = entry.pointee.ai_next
     }
-    if addresses.isEmpty { return .failed(.notFound) }
+    if addresses.isEmpty { return .failed(.empty) }
     return .addresses(addresses, timeToLive: Int(max(0, seconds)) * 1_000)
   }
 
@@ -172,7 +219,8 @@ final class ResolverChannel {
 
   private static func failure(_ status: Int32) -> LookupFailure {
     switch status {
-    case ARES_ENOTFOUND, ARES_ENODATA, ARES_EBADNAME: .notFound
+    case ARES_ENOTFOUND, ARES_EBADNAME: .notFound
+    case ARES_ENODATA: .empty
     case ARES_ETIMEOUT: .timedOut
     default: .serverFailure(unsafe String(cString: ares_strerror(status)).lowercased())
     }
@@ -184,6 +232,10 @@ final class ResolverChannel {
   private final class Lookup {
     let channel: ResolverChannel
     let number: Int
+    /// Of a question for services: its name, the aliases followed so far, and how long they hold.
+    var name = ""
+    var depth = 0
+    var seconds = Int(Int32.max)
     init(channel: ResolverChannel, number: Int) {
       self.channel = channel
       self.number = number

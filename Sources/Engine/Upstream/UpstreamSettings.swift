@@ -42,7 +42,7 @@ struct UpstreamSettings: Sendable {
 
   /// Whether a server is named rather than addressed, so that DNS decides who is in the group.
   var hasNames: Bool {
-    servers.contains { if case .name = $0.host { true } else { false } }
+    servers.contains { if case .address = $0.host { false } else { true } }
   }
 }
 
@@ -53,9 +53,11 @@ struct UpstreamServerSettings: Sendable, Equatable {
     case address(SocketAddress)
     /// A name that DNS or /etc/hosts turns into one address or many.
     case name(String, port: UInt16)
+    /// The name of SRV records, which say host, port, weight and order.
+    case service(String)
   }
 
-  let host: Host
+  var host: Host
   /// At least 1.
   var weight = 1
   /// Requests in flight over all workers; 0 means no limit.
@@ -72,7 +74,8 @@ struct UpstreamServerSettings: Sendable, Equatable {
   var isDraining = false
   /// What `sticky` calls the server; nil: by its address.
   var route: String?
-  /// Whether `resolve` was written. Names are followed with or without it.
+  /// Whether `resolve` was written. Names are followed with or without it; with it, an answer that a
+  /// name has no addresses takes its servers out.
   var isResolved = false
 
   init(_ host: Host) { self.host = host }
@@ -82,6 +85,7 @@ struct UpstreamServerSettings: Sendable, Equatable {
     switch host {
     case .address(let address): address.description
     case .name(let name, let port): "\(name):\(port)"
+    case .service(let name): name
     }
   }
 }
