@@ -35,10 +35,10 @@ static inline void cares_look_up(ares_channel channel, const char *name, int fam
   ares_getaddrinfo(channel, name, NULL, &hints, on_answer, argument);
 }
 
-// Asks for the SRV records of `name`; the answer is a message as DNS sent it.
-static inline void cares_look_up_services(ares_channel channel, const char *name,
-                                          ares_callback on_answer, void *argument) {
-  ares_query(channel, name, 1 /* IN */, 33 /* SRV */, on_answer, argument);
+// Asks for the records of `name` of one type; the answer is a message as DNS sent it.
+static inline void cares_ask(ares_channel channel, const char *name, int type,
+                             ares_callback on_answer, void *argument) {
+  ares_query(channel, name, 1 /* IN */, type, on_answer, argument);
 }
 
 // Milliseconds until the channel wants ares_process_fd to be called, or -1.

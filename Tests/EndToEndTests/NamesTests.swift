@@ -81,6 +81,34 @@ import Testing
     try door.stop()
   }
 
+  @Test func anAliasThatComesAloneIsFollowed() async throws {
+    let names = NameServer(timeToLive: 1)
+    let instance = try TestUpstream { _ in .answer(body: "found") }
+    names.set("_web._tcp.app.test", alias: "services.test")
+    names.set("services.test", [.init(port: instance.port, target: "host.test")])
+    names.set("host.test", alias: "real.test")
+    names.set("real.test", 1)
+    // A circle ends.
+    names.set("round.test", alias: "about.test")
+    names.set("about.test", alias: "round.test")
+    let door = try await Portico.start(
+      config: """
+        http {
+          resolver 127.0.0.1:\(names.port);
+          upstream app { server app.test service=web resolve; }
+          upstream round { server round.test resolve; }
+          server {
+            listen 127.0.0.1:%%PORT_0%%;
+            location / { proxy_pass http://app; }
+            location /round { proxy_pass http://round; }
+          }
+        }
+        """)
+    #expect(try door.get().text == "found")
+    #expect(try door.get("/round").status == 502)
+    try door.stop()
+  }
+
   @Test(arguments: [
     ("app.test service=web", "\"service\" needs \"resolve\""),
     ("app.test resolve service=", "\"service\" needs a name"),

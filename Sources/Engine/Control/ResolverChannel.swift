@@ -49,6 +49,8 @@ final class ResolverChannel {
   private var channel: ares_channel?
   private let poller: Poller
   private let number: Int
+  /// Whether servers of the configuration are asked, rather than those of the system.
+  private let asksOwnServers: Bool
   private var watched: Set<Int32> = []
   /// Lookups that are under way.
   private(set) var pendingCount = 0
@@ -59,6 +61,7 @@ final class ResolverChannel {
   init?(_ settings: ResolverSettings?, poller: Poller, number: Int) {
     self.poller = poller
     self.number = number
+    asksOwnServers = settings != nil
     _ = Self.library
     let status = unsafe cares_open(
       &channel, settings == nil ? 0 : 1, Int32(Self.firstTimeout), Self.tryCount,
@@ -88,32 +91,52 @@ final class ResolverChannel {
   }
 
   /// Starts to look `name` up; the result comes with `takeFinished`, perhaps at once.
-  func lookUp(_ name: String, family: Int32, lookup: Int) {
+  func lookUp(_ name: String, family: Int32, lookup number: Int) {
+    lookUpAddresses(Lookup(channel: self, number: number, name: name, family: family))
+  }
+
+  private func lookUpAddresses(_ lookup: Lookup) {
     pendingCount += 1
-    let box = unsafe Unmanaged.passRetained(Lookup(channel: self, number: lookup))
+    let box = unsafe Unmanaged.passRetained(lookup)
     unsafe cares_look_up(
-      channel, name, family,
+      channel, lookup.name, lookup.family ?? AF_UNSPEC,
       { argument, status, _, answer in
         guard let argument = unsafe argument else { return }
         let lookup = unsafe Unmanaged<Lookup>.fromOpaque(argument).takeRetainedValue()
         let result = unsafe ResolverChannel.read(status, answer)
         if let answer = unsafe answer { unsafe ares_freeaddrinfo(answer) }
         lookup.channel.pendingCount -= 1
-        lookup.channel.finished.append((lookup.number, result))
+        lookup.channel.finish(lookup, result)
       }, box.toOpaque())
   }
 
+  private func finish(_ lookup: Lookup, _ result: LookupResult) {
+    switch result {
+    case .failed(.empty) where asksOwnServers && channel != nil && lookup.mayFollow:
+      // The library takes an alias that comes without addresses for an empty answer. Servers that
+      // resolve for others send both; those that don't are asked again.
+      ask(lookup, Self.aliasType)
+    case .addresses(let addresses, let timeToLive):
+      let time = min(timeToLive, lookup.seconds * 1_000)
+      finished.append((lookup.number, .addresses(addresses, timeToLive: time)))
+    default: finished.append((lookup.number, result))
+    }
+  }
+
   /// Starts to look the SRV records of `name` up. Aliases are followed across answers, since not every
-  /// server does it; `depth` counts them.
-  func lookUpServices(
-    _ name: String, lookup: Int, depth: Int = 0, atMost seconds: Int = Int(Int32.max)
-  ) {
+  /// server does it.
+  func lookUpServices(_ name: String, lookup number: Int) {
+    ask(Lookup(channel: self, number: number, name: name), Self.serviceType)
+  }
+
+  private static let serviceType: Int32 = 33
+  private static let aliasType: Int32 = 5
+
+  private func ask(_ lookup: Lookup, _ type: Int32) {
     pendingCount += 1
-    let lookup = Lookup(channel: self, number: lookup)
-    (lookup.name, lookup.depth, lookup.seconds) = (name, depth, seconds)
     let box = unsafe Unmanaged.passRetained(lookup)
-    unsafe cares_look_up_services(
-      channel, name,
+    unsafe cares_ask(
+      channel, lookup.name, type,
       { argument, status, _, message, count in
         guard let argument = unsafe argument else { return }
         let lookup = unsafe Unmanaged<Lookup>.fromOpaque(argument).takeRetainedValue()
@@ -132,16 +155,16 @@ final class ResolverChannel {
       finished.append((lookup.number, .failed(.serverFailure("invalid answer"))))
       return
     }
-    let seconds = min(lookup.seconds, answer.timeToLive)
-    if answer.services.isEmpty, let alias = answer.alias, channel != nil,
-      lookup.depth < DNSAnswer.aliasLimit
-    {
-      return lookUpServices(
-        alias, lookup: lookup.number, depth: lookup.depth + 1, atMost: seconds)
+    lookup.seconds = min(lookup.seconds, answer.timeToLive)
+    if answer.services.isEmpty, let alias = answer.alias, channel != nil, lookup.mayFollow {
+      lookup.name = alias
+      lookup.depth += 1
+      return lookup.isOfService ? ask(lookup, Self.serviceType) : lookUpAddresses(lookup)
     }
     let result =
       answer.services.isEmpty
-      ? LookupResult.failed(.empty) : .services(answer.services, timeToLive: seconds * 1_000)
+      ? LookupResult.failed(.empty)
+      : .services(answer.services, timeToLive: lookup.seconds * 1_000)
     finished.append((lookup.number, result))
   }
 
@@ -232,13 +255,23 @@ final class ResolverChannel {
   private final class Lookup {
     let channel: ResolverChannel
     let number: Int
-    /// Of a question for services: its name, the aliases followed so far, and how long they hold.
-    var name = ""
+    /// The name that is asked for at the moment: the first, or an alias.
+    var name: String
+    /// Of addresses; nil: SRV records are asked for.
+    let family: Int32?
+    /// How many aliases were followed so far, and how long they hold.
     var depth = 0
     var seconds = Int(Int32.max)
-    init(channel: ResolverChannel, number: Int) {
+
+    // Bound: aliases may form a circle.
+    var mayFollow: Bool { depth < DNSAnswer.aliasLimit }
+    var isOfService: Bool { family == nil }
+
+    init(channel: ResolverChannel, number: Int, name: String, family: Int32? = nil) {
       self.channel = channel
       self.number = number
+      self.name = name
+      self.family = family
     }
   }
 }

@@ -9,6 +9,7 @@ final class NameServer: Sendable {
   private struct Zone {
     var addresses: [String: [UInt8]] = [:]
     var services: [String: [Service]] = [:]
+    var aliases: [String: String] = [:]
     var queryCount = 0
   }
 
@@ -55,6 +56,9 @@ final class NameServer: Sendable {
     zone.withLock { $0.services[name] = services }
   }
 
+  /// Makes `name` an alias. Its answers name the other and say nothing more of it.
+  func set(_ name: String, alias: String) { zone.withLock { $0.aliases[name] = alias } }
+
   /// From here on, names don't exist.
   func fail() {
     zone.withLock {
@@ -90,9 +94,15 @@ final class NameServer: Sendable {
     }
     let isA = query[at + 2] == 1
     let name = labels.joined(separator: ".").lowercased()
-    let (found, services) = zone.withLock { zone in
+    let (found, services, alias) = zone.withLock { zone in
       zone.queryCount += isA ? 1 : 0
-      return (zone.addresses[name], zone.services[name])
+      return (zone.addresses[name], zone.services[name], zone.aliases[name])
+    }
+    if let alias {
+      let target = Self.encoded(alias)
+      var reply = query[0..<2] + [0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0] + query[12..<(at + 5)]
+      reply += [0xc0, 12, 0, 5, 0, 1, 0, 0, 0, timeToLive, 0, UInt8(target.count)] + target
+      return send(Array(reply), from)
     }
     if let services { return answer(services, query, questionEnd: at + 5, from) }
     // A response, recursion available; NXDOMAIN for a name that isn't there.
@@ -108,16 +118,20 @@ final class NameServer: Sendable {
     var reply = query[0..<2] + [0x81, 0x80, 0, 1, 0, UInt8(services.count), 0, 0, 0, 0]
     reply += query[12..<questionEnd]
     for service in services {
-      var target: [UInt8] = []
-      for label in service.target.split(separator: ".") {
-        target += [UInt8(label.utf8.count)] + Array(label.utf8)
-      }
-      target.append(0)
+      let target = Self.encoded(service.target)
       reply += [0xc0, 12, 0, 33, 0, 1, 0, 0, 0, timeToLive, 0, UInt8(6 + target.count)]
       reply += [0, service.priority, 0, service.weight]
       reply += [UInt8(service.port >> 8), UInt8(service.port & 255)] + target
     }
     send(Array(reply), from)
+  }
+
+  private static func encoded(_ name: String) -> [UInt8] {
+    var bytes: [UInt8] = []
+    for label in name.split(separator: ".") {
+      bytes += [UInt8(label.utf8.count)] + Array(label.utf8)
+    }
+    return bytes + [0]
   }
 
   private func send(_ reply: [UInt8], _ from: sockaddr_in) {
