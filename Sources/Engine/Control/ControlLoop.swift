@@ -140,6 +140,10 @@ final class ControlLoop {
         case .ocsp(let number): staples.onAnswer(number, result)
         case .watch(let number):
           if let upstream = names.onAnswer(number, result) { changed.insert(upstream) }
+        case .watchTarget(let number, let target):
+          if let upstream = names.onAnswer(number, result, for: target) {
+            changed.insert(upstream)
+          }
         }
       }
       for name in changed.sorted() { publish(name) }

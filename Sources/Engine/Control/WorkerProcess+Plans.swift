@@ -250,6 +250,7 @@ struct ControlNews: ControlSink {
     case .addresses(let addresses, _):
       message = .resolved(
         exchange: request.token, name: request.name, addresses: addresses, problem: nil)
+    case .services: return
     case .failed(let failure):
       message = .resolved(
         exchange: request.token, name: request.name, addresses: [], problem: "\(failure)")

@@ -63,6 +63,7 @@ extension Exchange {
     if proxyIsTLS, case .success = outcome { rememberUpstreamSession() }
     let group = attempt.group
     if let peer = attempt.peer, let group {
+      if attempt.teachesSession && outcome != .failure { learnSession(from: peer) }
       if group.release(peer, outcome, now: loop.now) {
         core.errorLog.write(
           .warn, "upstream server \(peer.name.string) temporarily disabled", connection: 0)

@@ -142,6 +142,7 @@ extension PlanBuilder {
       plan.groups[settings.name] = UpstreamGroup(
         settings, servers: surroundings.registry.servers(of: settings))
       plan.groups[settings.name]?.hashKey = hashKeys[settings.name]
+      plan.groups[settings.name]?.sticky = stickies[settings.name]
     }
     for reference in references {
       reference.group = plan.groups[reference.name] ?? plan.groups[hostOnly(reference.name)]
