@@ -184,7 +184,8 @@ extension WorkerProcess {
         throw ApplyFailure("starting the control thread", error)
       }
     }
-    control?.configure(ControlPlan(upstreams: plans[0].upstreams))
+    control?.configure(
+      ControlPlan(upstreams: plans[0].upstreams, statusCaches: plans[0].statusCaches))
     // Bound: how long names may hold a start or a reload up; those that come later are sent.
     _ = control?.waitUntilResolved(timeout: 2_000)
     for plan in plans {
@@ -262,6 +263,10 @@ struct ControlNews: ControlSink {
     mailboxes.post(.stapled(question, outcome))
   }
 
+  func judged(_ request: StatusRequest, _ verdict: CertificateVerdict) {
+    mailboxes.post(.certificateJudged(request.token, verdict), to: request.worker)
+  }
+
   func passwordChecked(_ job: PasswordJob, isRight: Bool) {
     mailboxes.post(.passwordChecked(job.digest, isRight: isRight), to: job.worker)
   }
@@ -291,6 +296,8 @@ final class WorkerMailboxes: Sendable {
 
 extension ControlThread: ControlPort {
   func fetchStaple(_ question: OCSPQuestion) { post(.staple(question)) }
+
+  func askStatus(_ request: StatusRequest) { post(.askStatus(request)) }
 
   func resolve(_ name: String, _ settings: ResolverSettings, token: UInt64, worker: Int) {
     post(.resolve(ResolveRequest(name: name, resolver: settings, token: token, worker: worker)))

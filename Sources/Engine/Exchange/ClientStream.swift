@@ -75,6 +75,8 @@ final class ConnectionFacts {
   var exchangeCount = 0
   var openedAt: Milliseconds = 0
   var tls: TLSSession?
+  /// What OCSP responders are asked about the client's certificate, once a request wanted it.
+  var inquiry: CertificateInquiry?
   /// What a PROXY protocol header said; nil where none came.
   var proxy: ProxyFacts?
   /// The client spoke plain HTTP on a port that wants TLS.

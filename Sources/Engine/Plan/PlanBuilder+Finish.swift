@@ -148,6 +148,8 @@ extension PlanBuilder {
       reference.group = plan.groups[reference.name] ?? plan.groups[hostOnly(reference.name)]
     }
     listen(plan)
+    // What sites do with TLS is made by `listen`.
+    plan.statusCaches = statusCaches
     // Server names are compiled by `listen`, and their groups are variables.
     plan.maps = maps
     plan.slotCount = maps.count

@@ -87,6 +87,9 @@ final class PlanBuilder {
   /// Policies without certificates: sites that differ in nothing else share one.
   var tlsPolicies: [TLSServerPolicy: Shared<TLSServerPolicy>] = [:]
   let staples = StapleStore()
+  var statusCaches: Set<StatusCacheSettings> = []
+  /// That `ssl_ocsp` does nothing somewhere is said once.
+  var warnedOfIdleOCSP = false
   lazy var library = TLSLibrary()
 
   init(files: any FileProvider, surroundings: PlanSurroundings, diagnostics: Diagnostics) {
