@@ -37,7 +37,8 @@ final class BodyPipeline {
     var goal = BodyStage.Goal.more
   }
 
-  // Bound: what one turn transforms: two to ten milliseconds of compressing.
+  // Bound: what stages are given in one turn, by the source and by each other, since one of them may make
+  // a thousand bytes of one: two to ten milliseconds of compressing.
   private static let turnByteCount = 128 << 10
   // Bound: a piece in memory that a stage is given; an upstream's buffers go as they are.
   private static let bufferByteCount = BufferPool.Size.large.byteCount
@@ -217,8 +218,10 @@ final class BodyPipeline {
 
   /// Gives stage `index` what the one before it makes: `.full`, or why there is nothing.
   private func fetch(_ index: Int) -> Outcome {
+    if turnRest <= 0 { return .tired }
     let buffer = pool.take(.medium)
     let outcome = run(index - 1, buffer)
+    turnRest -= buffer.count
     if buffer.isEmpty {
       pool.giveBack(buffer)
     } else {
