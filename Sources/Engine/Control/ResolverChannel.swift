@@ -47,6 +47,7 @@ final class ResolverChannel {
   private static let tryCount: Int32 = 4
 
   private var channel: ares_channel?
+  private var isOpen: Bool { unsafe channel != nil }
   private let poller: Poller
   private let number: Int
   /// Whether servers of the configuration are asked, rather than those of the system.
@@ -112,7 +113,7 @@ final class ResolverChannel {
 
   private func finish(_ lookup: Lookup, _ result: LookupResult) {
     switch result {
-    case .failed(.empty) where asksOwnServers && channel != nil && lookup.mayFollow:
+    case .failed(.empty) where asksOwnServers && isOpen && lookup.mayFollow:
       // The library takes an alias that comes without addresses for an empty answer. Servers that
       // resolve for others send both; those that don't are asked again.
       ask(lookup, Self.aliasType)
@@ -156,7 +157,7 @@ final class ResolverChannel {
       return
     }
     lookup.seconds = min(lookup.seconds, answer.timeToLive)
-    if answer.services.isEmpty, let alias = answer.alias, channel != nil, lookup.mayFollow {
+    if answer.services.isEmpty, let alias = answer.alias, isOpen, lookup.mayFollow {
       lookup.name = alias
       lookup.depth += 1
       return lookup.isOfService ? ask(lookup, Self.serviceType) : lookUpAddresses(lookup)

@@ -201,7 +201,7 @@ struct LimitZone: @unchecked Sendable, BitwiseCopyable, Equatable {
       bytes: UnsafeRawBufferPointer(
         start: UnsafeRawPointer(session.unsafeBase), count: session.count))
     let key = (first, UInt64(bitPattern: Int64(hasher.finalize())))
-    return withUnsafeBytes(of: key) { pair in
+    return unsafe withUnsafeBytes(of: key) { pair in
       guard let start = unsafe pair.bindMemory(to: UInt8.self).baseAddress else {
         return body(first, Bytes())
       }
