@@ -154,8 +154,8 @@ enum MessageDigest {
 
   /// 16 bytes that stand for `bytes`: their MD5, or what FIPS has in its place.
   static func fingerprint(_ bytes: [UInt8]) -> [UInt8] {
-    let digest = unsafe hash(bytes, EVP_md5())
-    return digest.isEmpty ? unsafe Array(hash(bytes, EVP_sha256()).prefix(16)) : digest
+    let digest = hash(bytes, .md5)
+    return digest.isEmpty ? Array(hash(bytes, .sha256).prefix(16)) : digest
   }
 
   /// The digest of `bytes`.
