@@ -268,6 +268,7 @@ private let failed = "FAILED:certificate status request failed . 400"
       .replacing("return 200 \"", with: "return 200 \"new ")
     #expect(try door.reload(config: config).code == 0)
     #expect(!waiting.hasEnded)
+    #expect(!clients.site.text("logs/access.log").contains("\" 200 "))
     clients.answers.isHeld.withLock { $0 = false }
     let output = try clients.finish(waiting)
     #expect(output.components(separatedBy: "SUCCESS .").count == 4, "\(output)")
