@@ -104,23 +104,37 @@ static inline int portico_ocsp_judge(
   return verdict;
 }
 
-// The chain of a client's certificate, leaf first, to be freed by the caller; NULL if there is none. A
-// resumed session doesn't remember its chain: it is built and verified anew from what the server trusts.
-static inline STACK_OF(X509) *portico_ssl_verified_chain(SSL *ssl) {
-  STACK_OF(X509) *known = SSL_get0_verified_chain(ssl);
-  if (known != NULL) return X509_chain_up_ref(known);
-  X509 *leaf = SSL_get0_peer_certificate(ssl);
+// Builds and verifies the chain of a client's certificate from what the server trusts and `others`.
+static inline STACK_OF(X509) *portico_build_chain(SSL *ssl, X509 *leaf, STACK_OF(X509) *others) {
   X509_STORE_CTX *verification = X509_STORE_CTX_new();
   STACK_OF(X509) *chain = NULL;
   X509_STORE *trusted = SSL_CTX_get_cert_store(SSL_get_SSL_CTX(ssl));
   if (leaf != NULL && verification != NULL &&
-      X509_STORE_CTX_init(verification, trusted, leaf, SSL_get_peer_cert_chain(ssl)) == 1) {
+      X509_STORE_CTX_init(verification, trusted, leaf, others) == 1) {
     X509_STORE_CTX_set_default(verification, "ssl_client");
     X509_STORE_CTX_set_depth(verification, SSL_get_verify_depth(ssl));
     if (X509_verify_cert(verification) == 1) chain = X509_STORE_CTX_get1_chain(verification);
   }
   X509_STORE_CTX_free(verification);
   return chain;
+}
+
+// The chain of a client's certificate, leaf first, to be freed by the caller; NULL if there is none. A
+// resumed session doesn't remember its chain.
+static inline STACK_OF(X509) *portico_ssl_verified_chain(SSL *ssl) {
+  STACK_OF(X509) *known = SSL_get0_verified_chain(ssl);
+  if (known != NULL) return X509_chain_up_ref(known);
+  return portico_build_chain(ssl, SSL_get0_peer_certificate(ssl), SSL_get_peer_cert_chain(ssl));
+}
+
+// Whether the chain of the certificate that a session from a ticket remembers can be had without the
+// client, who sends nothing of it again; so it is where there is no certificate.
+static inline int portico_session_has_chain(SSL *ssl, SSL_SESSION *session) {
+  X509 *leaf = SSL_SESSION_get0_peer(session);
+  if (leaf == NULL) return 1;
+  STACK_OF(X509) *chain = portico_build_chain(ssl, leaf, NULL);
+  sk_X509_pop_free(chain, X509_free);
+  return chain != NULL;
 }
 
 static inline int portico_chain_count(STACK_OF(X509) *chain) { return sk_X509_num(chain); }

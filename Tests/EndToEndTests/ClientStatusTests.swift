@@ -237,6 +237,21 @@ private let failed = "FAILED:certificate status request failed . 400"
     #expect(try ask("-sess_in session").contains("FAILED:certificate revoked r"))
   }
 
+  /// A ticket holds the client's certificate, but not the authority's that the client sent along.
+  @Test(arguments: ["-tls1_2", "-tls1_3"])
+  func resumesNothingWhoseChainItLacks(version: String) async throws {
+    let clients = try Clients("ssl_ocsp leaf;")
+    try clients.site.write("trusted.crt", clients.site.text("ca.crt"))
+    let door = try await Portico.start(clients.site)
+    try clients.say("valid")
+    for options in ["-sess_out session", "-sess_in session"] {
+      let answer = try clients.openssl(
+        "s_client -connect 127.0.0.1:\(door.port()) \(version) -cert client.crt -key client.key "
+          + "-cert_chain int.crt -ign_eof -quiet \(options) 2>>log <<'END'\nGET / HTTP/1.0\n\nEND")
+      #expect(answer.contains("SUCCESS ."), "\(answer)")
+    }
+  }
+
   @Test func letsRequestsWaitAndAnswersNothingBefore() async throws {
     let clients = try Clients("ssl_ocsp leaf;")
     let door = try await Portico.start(clients.site)
@@ -244,16 +259,16 @@ private let failed = "FAILED:certificate status request failed . 400"
     clients.answers.isHeld.withLock { $0 = true }
     let url = "https://127.0.0.1:\(door.port())/"
     let waiting = try clients.ask(door, ["--http2", "-Z", url + "?1", url + "?2"])
-    let leaving = try clients.ask(door)
     try waitUntil("the question") { clients.responder.requests.count == 1 }
     // Who leaves is let go at once, and the question goes on for the others.
-    leaving.signal(SIGKILL)
-    _ = try leaving.wait(within: 10)
+    #expect(try clients.get(door, ["-m", "2"]) == " 000")
+    try waitUntil("a line with 499") { clients.site.text("logs/access.log").contains("\" 499 ") }
     // A reload meanwhile: what waits keeps its plan.
     let config = clients.site.text("portico.conf")
       .replacing("return 200 \"", with: "return 200 \"new ")
     #expect(try door.reload(config: config).code == 0)
     #expect(!waiting.hasEnded)
+    #expect(!clients.site.text("logs/access.log").contains("\" 200 "))
     clients.answers.isHeld.withLock { $0 = false }
     let output = try clients.finish(waiting)
     #expect(output.components(separatedBy: "SUCCESS .").count == 4, "\(output)")

@@ -17,6 +17,7 @@ final class TLSServerContext {
   let library: TLSLibrary
   let ticketKeys: TLSTicketKeys
   let clientTrust: TLSClientTrust
+  var asksStatus: Bool { clientTrust.status != nil }
   let earlyData: Bool
   let rejectHandshake: Bool
   let cipherSuites: String?
@@ -60,6 +61,7 @@ final class TLSServerContext {
     _ = unsafe alpn.initialize(from: wire)
     unsafe SSL_CTX_set_client_hello_cb(handle, onClientHello, nil)
     unsafe SSL_CTX_set_tlsext_ticket_key_evp_cb(handle, onTicketKey)
+    unsafe SSL_CTX_set_session_ticket_cb(handle, nil, onTicket, nil)
     if !wire.isEmpty { unsafe SSL_CTX_set_alpn_select_cb(handle, onApplicationProtocols, nil) }
   }
 
@@ -145,6 +147,24 @@ final class TLSServerContext {
     }
     return identity
   }
+}
+
+/// Decides whether the session of a ticket is resumed. One whose client's certificate has to be asked
+/// about (`ssl_ocsp`), but whose chain the client would have to send again, is not: a full handshake.
+private func onTicket(
+  ssl: OpaquePointer?, session: OpaquePointer?, _: UnsafePointer<UInt8>?, _: Int,
+  status: SSL_TICKET_STATUS, _: UnsafeMutableRawPointer?
+) -> SSL_TICKET_RETURN {
+  guard status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW,
+    let ssl = unsafe ssl, let session = unsafe session
+  else { return SSL_TICKET_RETURN_IGNORE_RENEW }
+  if let owner = unsafe TLSSession.owner(of: ssl), owner.serverContext?.asksStatus == true,
+    unsafe portico_session_has_chain(ssl, session) == 0
+  {
+    portico_clear_errors()
+    return SSL_TICKET_RETURN_IGNORE_RENEW
+  }
+  return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW
 }
 
 /// Staples the OCSP response for a client that asks for one (RFC 6066 §8).
