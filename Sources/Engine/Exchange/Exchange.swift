@@ -198,7 +198,10 @@ final class Exchange {
   /// The only way out: the stream calls it when the response is sent, or can't be.
   func finish() {
     guard state != .idle else { return }
-    if state == .waiting, let admissionTimer { loop.clearTimer(admissionTimer) }
+    if state == .waiting {
+      if let admissionTimer { loop.clearTimer(admissionTimer) }
+      core.leavePasswordCheck(handle)
+    }
     inner?.close()
     cancelUpstream()
     if !countedConnections.isEmpty { leaveConnections() }
