@@ -96,8 +96,13 @@ private func credentials(_ user: String, _ password: String) -> [String: String]
     let right = credentials("plain", "opensesame")
     #expect(try door.get("/none", headers: right).status == 403)
     try door.waitForLog("open() \"\(door.site.folder)none\" failed (2: No such file or directory)")
-    #expect(try door.get("/folder", headers: right).status == 500)
-    #expect(try door.get("/chosen", headers: right).status == 500)
+    #expect(try door.get("/folder", headers: right).status == 403)
+    try door.waitForLog("\"\(door.site.folder)www\" is not a regular file")
+    #expect(try door.get("/chosen", headers: right).status == 403)
+    // Nobody writes into it: whoever opened it would wait.
+    #expect(mkfifo(door.site.folder + "fifo", 0o644) == 0)
+    #expect(try door.get("/chosen?f=fifo", headers: right).status == 403)
+    try door.waitForLog("\"\(door.site.folder)fifo\" is not a regular file")
   }
 
   @Test func aFileThatChangesIsReadAgain() async throws {
@@ -141,6 +146,48 @@ private func credentials(_ user: String, _ password: String) -> [String: String]
       _ = try guesses[7].read(count: 1, within: 0)
     }
     for client in guesses { #expect(try client.response().status == 401) }
+  }
+
+  private func guess(
+    _ door: RunningPortico, _ number: Int, at address: String = "192.0.2.1"
+  ) throws -> RawClient {
+    let client = try door.client()
+    let field = credentials("user", "wrong\(number)")["Authorization"] ?? ""
+    try client.send(
+      "GET /slow HTTP/1.1\r\nHost: a\r\nX-Real-IP: \(address)\r\nAuthorization: \(field)\r\n\r\n")
+    return client
+  }
+
+  @Test func aClientThatGuessesHasOthersWaitForOneGuess() async throws {
+    let door = try await start()
+    let guesses = try (0..<16).map { try guess(door, $0) }
+    let right = credentials("user", "opensesame").merging(["X-Real-IP": "192.0.2.2"]) { $1 }
+    #expect(try door.get("/slow", headers: right).status == 200)
+    // It overtook nearly all of them, which are answered in turn.
+    #expect(throws: RawClient.Failure.timedOut(received: "")) {
+      _ = try guesses[8].read(count: 1, within: 0)
+    }
+    for client in guesses { #expect(try client.response().status == 401) }
+    try door.stop()
+  }
+
+  /// From as many addresses as there are places, so that they can't be told from other clients.
+  @Test func guessesOfClientsThatLeftAreNotChecked() async throws {
+    let door = try await start()
+    let count = 120
+    do {
+      let guesses = try (0..<count).map { try guess(door, $0, at: "192.0.2.\($0)") }
+      // All of them wait when the first is answered, or soon.
+      #expect(try guesses[0].response().status == 401)
+    }
+    let gone = "client prematurely closed connection"
+    try waitUntil("the clients to be gone") {
+      door.errorLog.components(separatedBy: gone).count > count / 2
+    }
+    // Checking all of them would take longer than this waits.
+    let right = credentials("other", "opensesame")
+    #expect(try door.get("/slow", headers: right).status == 200)
+    try door.stop()
   }
 
   @Test func aSlowHashIsCheckedOnceForEachUser() async throws {

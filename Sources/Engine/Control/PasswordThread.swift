@@ -1,8 +1,9 @@
 // The thread that checks passwords whose hashes are made to cost time, one a process: a worker that did it
 // itself would let all its clients wait, and anybody could make it, by guessing.
 //
-// It is started by the first check and takes jobs in order. Workers bound how many wait
-// (`PasswordChecks`), and ask for the same credentials only once.
+// It is started by the first check and takes jobs in order, but for those that nobody wants any more.
+// Workers bound how many wait (`PasswordChecks`), ask for the same credentials only once, and for one of
+// a client's at a time.
 
 import CLinux
 import HTTP
@@ -15,7 +16,7 @@ final class PasswordThread: Sendable {
   private let isStarted = Mutex(false)
   private let report: @Sendable (PasswordJob, Bool) -> Void
 
-  /// Outcomes go to `report`, on this thread.
+  /// Outcomes go to `report`, on this thread; jobs that were withdrawn have none.
   init(_ report: @escaping @Sendable (PasswordJob, Bool) -> Void) throws(SystemError) {
     mailbox = try Mailbox()
     let poller = try Poller()
@@ -38,7 +39,7 @@ final class PasswordThread: Sendable {
   private func run() {
     while true {
       poller.value.wait(-1, { _, _ in }, woken: {})
-      for job in mailbox.takeAll() { report(job, Self.check(job)) }
+      for job in mailbox.takeAll() where job.isWanted { report(job, Self.check(job)) }
     }
   }
 

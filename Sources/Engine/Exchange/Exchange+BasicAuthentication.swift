@@ -16,7 +16,10 @@ extension Exchange {
     }
     let path = confPath(evaluate(fileName))
     switch core.passwordFiles.open(path.array + [0], wallTime: loop.wallTime) {
-    case .failure(let error):
+    case .failure(.notRegular):
+      log(.error, "\"\(path.string)\" is not a regular file")
+      return .refuses(403)
+    case .failure(.system(let error)):
       let isMissing = error.code == ENOENT
       log(isMissing ? .error : .crit, "open() \"\(path.string)\" failed \(error.logText)")
       return isMissing ? .refuses(403) : .fails(500)

@@ -288,7 +288,7 @@ final class Exchange {
     switch awaited {
     case .nothing: return
     case .delay: if let admissionTimer { loop.clearTimer(admissionTimer) }
-    case .credentials: break
+    case .credentials: core.leavePasswordCheck(handle)
     case .answer: if state != .waiting { inner?.close() }
     }
     awaited = .nothing

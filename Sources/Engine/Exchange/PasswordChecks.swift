@@ -3,8 +3,15 @@
 // A browser sends its password with each request. What `PasswordThread` found right once is remembered by
 // a digest of user, password and stored hash, under a key of this worker: a stored hash that changes
 // makes another digest. What is wrong is never remembered, so that guessing costs the guesser.
+//
+//   client A:  job (at the thread) ◄─ job ◄─ job        client B:  job (at the thread)
+//
+// Each client address has one job at the thread, and its others wait in a line of their own: who guesses
+// keeps nobody else waiting for more than one hash of each worker. A job that all who asked have left is
+// taken out of its line, or withdrawn from the thread.
 
 import HTTP
+import Synchronization
 
 /// A keyed digest of a user, a password and the stored hash of it.
 struct CredentialDigest: Hashable, BitwiseCopyable, Sendable {
@@ -17,14 +24,28 @@ struct PasswordChecks {
   // Bound: digests that are remembered, 16 KiB. Sets of four; the oldest of a set gives way.
   private static let setCount = 256
   private static let setSize = 4
-  // Bound: different credentials of this worker that wait for the thread. At 60 ms each the last one
-  // waits for 8 s; more are answered 503.
-  private static let pendingLimit = 128
+  // Bound: client addresses of this worker with credentials at the thread. At 60 ms each the last one waits
+  // for 8 s; more are answered 503.
+  static let lineLimit = 128
+  // Bound: different credentials of one client address; more are answered 503. Many people may share an
+  // address.
+  static let lineLength = 32
+
+  /// Credentials that are being checked, or are to be.
+  private struct Pending {
+    let job: PasswordJob
+    let client: IPAddress?
+    var exchanges: [Handle]
+  }
 
   private let key: [UInt8]
   private var verified: [CredentialDigest?] = []
   private var positions: [UInt8] = []
-  private var pending: [CredentialDigest: [Handle]] = [:]
+  private var pending: [CredentialDigest: Pending] = [:]
+  /// What the clients of each address wait for; the first is at the thread.
+  private var lines: [IPAddress?: [CredentialDigest]] = [:]
+  /// What exchanges wait for, by the bits of their handles.
+  private var awaited: [UInt64: CredentialDigest] = [:]
 
   init() {
     var generator = SystemRandomNumberGenerator()
@@ -59,38 +80,97 @@ struct PasswordChecks {
   private static func set(of digest: CredentialDigest) -> Int { Int(digest.low % UInt64(setCount)) }
 
   /// What becomes of an exchange that needs credentials checked.
-  enum Admission { case asks, joins, isTooMany }
+  enum Admission { case asks, waits, isTooMany }
 
-  /// Lets `exchange` wait for the outcome; `asks`: the thread is to be told.
-  mutating func wait(_ exchange: Handle, for digest: CredentialDigest) -> Admission {
-    if pending[digest] != nil {
-      pending[digest]?.append(exchange)
-      return .joins
+  /// Lets `exchange` of a client at `address` wait for the outcome; `asks`: the thread is to be told.
+  mutating func wait(_ exchange: Handle, at address: IPAddress?, for job: PasswordJob) -> Admission
+  {
+    if pending[job.digest] == nil {
+      let client = address.map(Self.client)
+      let count = lines[client]?.count ?? 0
+      guard count < Self.lineLength, count > 0 || lines.count < Self.lineLimit else {
+        return .isTooMany
+      }
+      lines[client, default: []].append(job.digest)
+      pending[job.digest] = Pending(job: job, client: client, exchanges: [exchange])
+      awaited[exchange.raw] = job.digest
+      return count == 0 ? .asks : .waits
     }
-    guard pending.count < Self.pendingLimit else { return .isTooMany }
-    pending[digest] = [exchange]
-    return .asks
+    pending[job.digest]?.exchanges.append(exchange)
+    awaited[exchange.raw] = job.digest
+    return .waits
   }
 
-  /// Takes the outcome; gives who waited for it.
-  mutating func conclude(_ digest: CredentialDigest, isRight: Bool) -> [Handle] {
-    if isRight && !isVerified(digest) {
-      if verified.isEmpty {
-        verified = .init(repeating: nil, count: Self.setCount * Self.setSize)
-        positions = .init(repeating: 0, count: Self.setCount)
-      }
-      let set = Self.set(of: digest)
-      verified[set * Self.setSize + Int(positions[set])] = digest
-      positions[set] = (positions[set] + 1) % UInt8(Self.setSize)
+  /// Whose address it is: somebody who has one IPv6 address has the 64 bits behind it as well. IPv4
+  /// addresses of a socket for both kinds (RFC 4291 §2.5.5.2) have nothing before them.
+  private static func client(_ address: IPAddress) -> IPAddress {
+    address.high == 0 ? address : IPAddress(high: address.high, low: 0)
+  }
+
+  /// Forgets an exchange that doesn't wait any more; gives the job that the thread is to be told then.
+  mutating func leave(_ exchange: Handle) -> PasswordJob? {
+    guard let digest = awaited.removeValue(forKey: exchange.raw) else { return nil }
+    if let index = pending[digest]?.exchanges.firstIndex(of: exchange) {
+      pending[digest]?.exchanges.remove(at: index)
     }
-    return pending.removeValue(forKey: digest) ?? []
+    return pending[digest]?.exchanges.isEmpty == true ? remove(digest).next : nil
+  }
+
+  /// Takes the outcome; gives who waited for it, and the job that the thread is to be told.
+  mutating func conclude(
+    _ digest: CredentialDigest, isRight: Bool
+  ) -> (exchanges: [Handle], next: PasswordJob?) {
+    if isRight { remember(digest) }
+    let (exchanges, next) = remove(digest)
+    for exchange in exchanges where awaited[exchange.raw] == digest { awaited[exchange.raw] = nil }
+    return (exchanges, next)
+  }
+
+  /// Ends what is pending, and lets the next in its line follow if it was the first.
+  private mutating func remove(
+    _ digest: CredentialDigest
+  ) -> (exchanges: [Handle], next: PasswordJob?) {
+    guard let ended = pending.removeValue(forKey: digest) else { return ([], nil) }
+    ended.job.withdraw()
+    guard let position = lines[ended.client]?.firstIndex(of: digest) else { return ([], nil) }
+    lines[ended.client]?.remove(at: position)
+    guard let next = lines[ended.client]?.first else {
+      lines[ended.client] = nil
+      return (ended.exchanges, nil)
+    }
+    return (ended.exchanges, position == 0 ? pending[next]?.job : nil)
+  }
+
+  private mutating func remember(_ digest: CredentialDigest) {
+    if isVerified(digest) { return }
+    if verified.isEmpty {
+      verified = .init(repeating: nil, count: Self.setCount * Self.setSize)
+      positions = .init(repeating: 0, count: Self.setCount)
+    }
+    let set = Self.set(of: digest)
+    verified[set * Self.setSize + Int(positions[set])] = digest
+    positions[set] = (positions[set] + 1) % UInt8(Self.setSize)
   }
 }
 
 /// Credentials on their way to the thread that checks them.
-struct PasswordJob: Sendable {
+final class PasswordJob: Sendable {
   let password: [UInt8]
   let stored: [UInt8]
   let digest: CredentialDigest
   let worker: Int
+  private let wanted = Atomic(true)
+
+  init(password: [UInt8], stored: [UInt8], digest: CredentialDigest, worker: Int) {
+    self.password = password
+    self.stored = stored
+    self.digest = digest
+    self.worker = worker
+  }
+
+  /// Whether somebody waits for the outcome. For the thread, before it begins.
+  var isWanted: Bool { wanted.load(ordering: .relaxed) }
+
+  /// Nobody waits for the outcome any more. For the worker.
+  func withdraw() { wanted.store(false, ordering: .relaxed) }
 }

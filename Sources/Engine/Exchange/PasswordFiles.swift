@@ -58,6 +58,13 @@ struct PasswordFile {
   }
 }
 
+/// Why a password file can't be read.
+enum PasswordFileFailure: Error, Equatable {
+  case system(SystemError)
+  /// A folder, or something that would keep its reader waiting, such as a FIFO.
+  case notRegular
+}
+
 /// The password files of one worker.
 struct PasswordFiles {
   // Bound: files that are kept. Their names may come from requests; a site has one or a few.
@@ -75,20 +82,27 @@ struct PasswordFiles {
   private var known: [Known] = []
 
   /// The file at `path`, a C string in an array.
-  mutating func open(_ path: [UInt8], wallTime: Milliseconds) -> Result<PasswordFile, SystemError> {
+  mutating func open(
+    _ path: [UInt8], wallTime: Milliseconds
+  ) -> Result<PasswordFile, PasswordFileFailure> {
     let found = unsafe path.withUnsafeBufferPointer { bytes -> Result<FileStatus, SystemError> in
       guard let base = bytes.baseAddress else { return .failure(SystemError(code: ENOENT)) }
       return unsafe FileStatus.of(
         path: UnsafeRawPointer(base).assumingMemoryBound(to: CChar.self))
     }
-    guard case .success(let status) = found else { return found.map { _ in PasswordFile([]) } }
+    let status: FileStatus
+    switch found {
+    case .success(let known): status = known
+    case .failure(let error): return .failure(.system(error))
+    }
     let index = known.firstIndex { $0.path == path }
     if let index, known[index].status == status { return .success(known[index].file) }
     let file: PasswordFile
     do {
-      file = PasswordFile(try Self.read(path))
+      guard let content = try Self.read(path) else { return .failure(.notRegular) }
+      file = PasswordFile(content)
     } catch {
-      return .failure(error)
+      return .failure(.system(error))
     }
     if let index { known.remove(at: index) }
     if wallTime / 1000 - status.modified >= Self.restSeconds {
@@ -98,8 +112,14 @@ struct PasswordFiles {
     return .success(file)
   }
 
-  private static func read(_ path: [UInt8]) throws(SystemError) -> [UInt8] {
+  /// The content of a regular file; nil if it is none.
+  private static func read(_ path: [UInt8]) throws(SystemError) -> [UInt8]? {
     let text = String(decoding: path.dropLast(), as: UTF8.self)
-    return try ProcessFiles.read(text)
+    // Opening a FIFO would wait for a writer without O_NONBLOCK.
+    let flags = O_RDONLY | O_NONBLOCK | O_NOCTTY
+    let fd = Int32(try check(unsafe linux_open(text, flags, 0)))
+    defer { _ = linux_close(fd) }
+    guard try FileStatus.of(descriptor: fd).get().kind == .regular else { return nil }
+    return try ProcessFiles.readAll(fd)
   }
 }

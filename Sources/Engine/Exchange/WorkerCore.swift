@@ -119,8 +119,11 @@ extension WorkerCore {
   /// Has credentials checked by the thread for that; the exchange hears of it by `onPasswordChecked`.
   /// False: too many are waiting.
   func check(_ job: PasswordJob, for exchange: Handle) -> Bool {
-    switch passwordChecks.wait(exchange, for: job.digest) {
-    case .joins: return true
+    // It waits for one outcome only.
+    leavePasswordCheck(exchange)
+    let address = exchanges.object(exchange)?.clientAddress.ip
+    switch passwordChecks.wait(exchange, at: address, for: job) {
+    case .waits: return true
     case .isTooMany: return false
     case .asks:
       if control?.check(job) == true { return true }
@@ -129,13 +132,25 @@ extension WorkerCore {
     }
   }
 
+  /// An exchange that may wait for a password is over.
+  func leavePasswordCheck(_ exchange: Handle) {
+    if let next = passwordChecks.leave(exchange) { ask(next) }
+  }
+
   /// The thread has checked credentials.
   func onPasswordChecked(_ digest: CredentialDigest, isRight: Bool) {
-    for handle in passwordChecks.conclude(digest, isRight: isRight) {
+    let (handles, next) = passwordChecks.conclude(digest, isRight: isRight)
+    if let next { ask(next) }
+    for handle in handles {
       guard let exchange = exchanges.object(handle) else { continue }
       exchange.onPasswordChecked(digest, isRight: isRight)
       if exchange.state != .idle { exchange.stream.flush() }
     }
+  }
+
+  /// Tells the thread of a job whose turn has come: it runs, since it was told of another before.
+  private func ask(_ job: PasswordJob) {
+    if control?.check(job) != true { onPasswordChecked(job.digest, isRight: false) }
   }
 }
 

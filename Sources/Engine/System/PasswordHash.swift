@@ -42,9 +42,10 @@ enum PasswordHash {
     return difference == 0
   }
 
-  private static func isSame(_ one: [UInt8], _ other: Bytes) -> Bool {
-    unsafe one.withUnsafeBufferPointer { one in
-      guard let base = one.baseAddress else { return other.isEmpty }
+  /// The same of a digest, which is like nothing if it is empty: it could not be made.
+  static func isSame(_ digest: [UInt8], _ other: Bytes) -> Bool {
+    unsafe digest.withUnsafeBufferPointer { one in
+      guard let base = one.baseAddress, !one.isEmpty else { return false }
       return isSame(unsafe Bytes(base: base, count: one.count), other)
     }
   }
@@ -84,7 +85,9 @@ enum PasswordHash {
 
   private static func matchesApache(_ password: Bytes, _ stored: Bytes) -> Bool {
     let rest = stored.dropping(6)
-    guard let end = rest.firstIndex(of: UInt8(ascii: "$")) else { return false }
+    guard let end = rest.firstIndex(of: UInt8(ascii: "$")), end + 1 < rest.count else {
+      return false
+    }
     let salt = rest.prefix(min(end, 8))
     return isSame(apacheHash(password.array, salt.array), rest.dropping(end + 1))
   }
