@@ -176,6 +176,7 @@ final class H1Connection: ClientStream {
     guard
       exchange.state == .attempting || exchange.state == .resolving
         || exchange.state == .readingBody || exchange.state == .waiting
+        || exchange.include != nil
     else { return }
     if exchange.state == .waiting || client.transport.isBroken || !exchange.location.settings.proxy.value.ignoresClientAbort {
       exchange.log(.info, "client prematurely closed connection")

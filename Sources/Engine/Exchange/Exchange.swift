@@ -117,6 +117,14 @@ final class Exchange {
   var inner: InnerStream?
   /// Whether another request made this one.
   var isInner = false
+  /// The exchange that made this one.
+  var owner: Exchange?
+  /// How many exchanges are around this one.
+  var depth = 0
+  /// The client side of the include that is under way.
+  var include: IncludeStream?
+  /// What the commands of a page and of its includes know; of the outermost exchange.
+  var pageState: PageState?
   /// For steps that let the request wait.
   private var admissionTimer: TimerWheel.ID?
 
@@ -200,6 +208,7 @@ final class Exchange {
     guard state != .idle else { return }
     if state == .waiting, let admissionTimer { loop.clearTimer(admissionTimer) }
     inner?.close()
+    include?.close()
     cancelUpstream()
     if !countedConnections.isEmpty { leaveConnections() }
     if !isInner { core.accessLogs.write(self) }
@@ -239,6 +248,10 @@ final class Exchange {
     realAddress = nil
     if !challenges.isEmpty { challenges.removeAll(keepingCapacity: true) }
     isInner = false
+    owner = nil
+    depth = 0
+    include = nil
+    pageState = nil
     requestLimitOutcome = .none
     connectionLimitOutcome = .none
     if let openFile { openFile.release() }
