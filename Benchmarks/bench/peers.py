@@ -2,6 +2,7 @@
 
 Every peer answers on a plain and on a TLS port (TLS 1.3, a P-256 certificate):
   /small, /body   proxied, over kept connections, to the same upstream
+  /call           passed to a gRPC server: fields, a message, trailers (nginx and Portico only)
   /files/...      static files (HAProxy serves none)
   /nothing        an empty fixed answer, for handshakes
 The same by HTTP/2 on the TLS port, and with prior knowledge on a third one. Each configuration is the best fair one that we know: no logs, kept upstream connections, sendfile.
@@ -36,12 +37,14 @@ http {{
   ssl_certificate {folder}/leaf.pem; ssl_certificate_key {folder}/leaf.key;
   ssl_protocols TLSv1.3; ssl_session_cache shared:SSL:10m;
   upstream app {{ server 127.0.0.1:{upstream}; keepalive 1024; keepalive_requests 100000000; }}
+  upstream calls {{ server 127.0.0.1:{grpc}; keepalive 256; keepalive_requests 100000000; }}
   server {{
     listen 127.0.0.1:{http}; listen 127.0.0.1:{https} ssl http2; listen 127.0.0.1:{http2} http2;
     server_name localhost;
     location / {{
       proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection "";
     }}
+    location = /call {{ grpc_pass grpc://calls; }}
     location /files/ {{ root {folder}; }}
     location = /nothing {{ return 204; }}
   }}
@@ -199,7 +202,7 @@ class Arena:
 
     def __init__(self, folder, nginx):
         self.folder, self.nginx = folder, nginx
-        self.upstream = process.free_port()
+        self.upstream, self.grpc = process.free_port(), process.free_port()
         os.chmod(folder, 0o755)
         for name in ("files", "empty", "logs"):
             os.mkdir(f"{folder}/{name}")
@@ -207,8 +210,11 @@ class Arena:
         for name, size in (("1k.txt", 1024), ("100k", 100 << 10), ("64m", 64 << 20)):
             with open(f"{folder}/files/{name}", "wb") as file:
                 file.write(b"0123456789abcdef" * (size // 16))
+        # A gRPC message of 16 bytes: not compressed, its length, itself.
+        with open(f"{folder}/files/call", "wb") as file:
+            file.write(b"\0\0\0\0\x10" + b"0123456789abcdef")
         self.make_certificate()
-        self.process = None
+        self.process = self.grpc_process = None
 
     def make_certificate(self):
         leaf, key = f"{self.folder}/leaf.pem", f"{self.folder}/leaf.key"
@@ -231,7 +237,7 @@ class Arena:
         root, nginx = os.geteuid() == 0, peer.name in ("nginx", "upstream")
         user = "" if not root else "user: root" if peer.name == "h2o" else "user root;"
         return text.format(
-            folder=self.folder, name=peer.name, upstream=self.upstream, http=peer.http,
+            folder=self.folder, name=peer.name, upstream=self.upstream, grpc=self.grpc, http=peer.http,
             https=peer.https, http2=peer.http2, user=user,
             nginx_only=NGINX_ONLY.format(folder=self.folder) if nginx else "")
 
@@ -244,6 +250,16 @@ class Arena:
         self.process = process.start([self.nginx, "-p", self.folder, "-c", file], log, set(others))
         process.wait_until_served(self.upstream, self.process, log, path="/")
 
+    def start_grpc_server(self):
+        """A server that answers calls with a message and trailers: nghttpd, which is fast."""
+        _, others = process.processors()
+        self.grpc_process = process.start(
+            ["nghttpd", "--no-tls", "-n1", "--trailer=grpc-status: 0", "-d",
+             f"{self.folder}/files", "-a", "127.0.0.1", str(self.grpc)],
+            f"{self.folder}/grpc.out", set(others))
+        process.wait_until_open(self.grpc, self.grpc_process, f"{self.folder}/grpc.out")
+
     def stop(self):
-        if self.process:
-            process.stop(self.process)
+        for server in (self.process, self.grpc_process):
+            if server:
+                process.stop(server)

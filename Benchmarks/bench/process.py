@@ -109,6 +109,19 @@ def stop(process):
                 pass
 
 
+def wait_until_open(port, process, log, seconds=20):
+    """Returns when somebody accepts connections at `port`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.002)
+    with open(log, errors="replace") as file:
+        raise Failure("did not start: " + file.read()[-800:].strip())
+
+
 def wait_until_served(port, process, log, seconds=20, path="/nothing"):
     """Returns when a plain HTTP request to `port` was answered."""
     deadline = time.monotonic() + seconds

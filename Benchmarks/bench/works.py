@@ -5,8 +5,10 @@ run, divided by the requests done. It does not depend on how fast the load gener
 generator and the upstream may share the second processor of a small machine.
 """
 
+import os
 import re
 import subprocess
+import sys
 import time
 
 from . import process
@@ -22,6 +24,8 @@ class Work:
         self.handshakes = options.get("handshakes", False)
         self.streams = options.get("streams", 0)
         self.body_bytes = options.get("body_bytes", 0)
+        self.resumed = options.get("resumed", False)
+        self.message = options.get("message")
         self.unable = options.get("unable", ())
 
 
@@ -32,6 +36,7 @@ WORKS = [
          tls=True),
     Work("handshake", "TLS 1.3 full handshake, P-256", "/nothing", 1.00, tls=True,
          handshakes=True),
+    Work("resumed", "TLS 1.3 resumed handshake", "/nothing", 1.00, tls=True, resumed=True),
     Work("static", "static file 1 KiB, open_file_cache on, 64 connections", "/files/1k.txt", 0.80,
          unable=("haproxy",)),
     Work("large", "static file 64 MiB, 4 connections", "/files/64m", 1.00, connections=4,
@@ -42,6 +47,8 @@ WORKS = [
          connections=16, streams=8),
     Work("h2-static", "HTTP/2, 16 connections × 32 streams, static 1 KiB", "/files/1k.txt", 0.70,
          connections=16, streams=32, unable=("haproxy",)),
+    Work("grpc", "gRPC unary call, 4 connections × 16 streams", "/call", 0.75,
+         connections=4, streams=16, message="files/call", unable=("haproxy", "h2o", "caddy")),
 ]
 
 # Connections that h2load opens at once when it measures handshakes; each makes one request.
@@ -58,7 +65,8 @@ class Run:
 
 def measure(work, peer, seconds):
     """Drives `peer` with `work` for about `seconds` and returns a Run."""
-    load = handshake_load if work.handshakes else http2_load if work.streams else wrk_load
+    load = (handshake_load if work.handshakes else resumption_load if work.resumed
+            else http2_load if work.streams else wrk_load)
     load(work, peer, 0.3)
     before, started = process.cpu_seconds(peer.process.pid), time.monotonic()
     requests, errors = load(work, peer, seconds)
@@ -101,11 +109,22 @@ def handshake_load(work, peer, seconds):
     return done, errors
 
 
+def resumption_load(work, peer, seconds):
+    """Connections made, each with a resumed handshake and one request, and errors."""
+    script = os.path.join(os.path.dirname(__file__), "resume.py")
+    output = load_generator([sys.executable, script, str(peer.https), work.path, str(seconds)])
+    return int(number(r"(\d+) resumed", output)), int(number(r"(\d+) not", output))
+
+
 def http2_load(work, peer, seconds):
-    """Requests done and errors, by h2load with prior knowledge."""
+    """Requests done and errors, by h2load with prior knowledge; with a message: calls of gRPC."""
+    call = []
+    if work.message:
+        call = ["-d", f"{peer.arena.folder}/{work.message}", "-H", "content-type: application/grpc",
+                "-H", "te: trailers"]
     output = load_generator(
-        ["h2load", f"-c{work.connections}", f"-m{work.streams}", f"-D{max(1, round(seconds))}",
-         f"http://localhost:{peer.http2}{work.path}"])
+        ["h2load", f"-c{work.connections}", f"-m{work.streams}", f"-D{max(1, round(seconds))}"]
+        + call + [f"http://localhost:{peer.http2}{work.path}"])
     done = int(number(r"(\d+) 2xx", output))
     failed = int(number(r"(\d+) failed", output))
     return done, failed

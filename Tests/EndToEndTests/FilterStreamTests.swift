@@ -21,6 +21,7 @@ import Testing
         location /recoded { charset two; source_charset one; proxy_pass http://%%UPSTREAM%%; }
         location /both { gunzip on; charset two; source_charset one; proxy_pass http://%%UPSTREAM%%; }
         location /gunzip { gunzip on; proxy_buffering off; proxy_pass http://%%UPSTREAM%%; }
+        location /emptied { gunzip on; sub_filter aaaaaaaa ""; sub_filter_once off; access_log %%DIR%%/access.log; proxy_pass http://%%UPSTREAM%%; }
         location /file/ { gunzip on; gzip_static always; alias %%DIR%%/www/; }
       }
     }
@@ -239,6 +240,26 @@ import Testing
     var rest = size - client.takeBuffered().count
     while rest > 0 { rest -= try client.read(count: min(rest, 1 << 16)).count }
     #expect(client.isClosed())
+    try door.stop()
+  }
+
+  /// Bytes that become many between two stages, and none behind them, leave others their turns.
+  @Test func whatIsDecompressedAndDroppedHoldsUpNobodyElse() async throws {
+    let upstream = RawServer()
+    let door = try await start(upstream)
+    let other = try door.client()
+    // A few kilobytes, which arrive as one piece.
+    let bomb = gzipped([UInt8](repeating: UInt8(ascii: "a"), count: 6 << 20), level: 9)
+    let head = "Content-Type: text/html\r\nContent-Encoding: gzip\r\nContent-Length: \(bomb.count)"
+    let (client, app) = try ask(door, upstream, "/emptied", head, accept: "identity")
+    try app.send(bomb)
+    // The head leaves at the end of the first turn.
+    _ = try client.read(until: "\r\n\r\n")
+    try other.send("GET /file/none HTTP/1.1\r\nHost: a\r\n\r\n")
+    #expect(try other.response().status == 404)
+    #expect(door.site.text("access.log").isEmpty)
+    #expect(try chunks(client).isEmpty)
+    try waitUntil("the end") { door.site.text("access.log").contains("GET /emptied HTTP/1.1\" 200") }
     try door.stop()
   }
 

@@ -234,6 +234,27 @@ import Testing
     #expect(try door.get("/").text == "later")
   }
 
+  @Test func passesLongFieldsOnByHTTP2() async throws {
+    let long = String(repeating: "y", count: 50_000)
+    let upstream = try H2TestUpstream { request in
+      let block = H2Frame.block([(":status", "200"), ("x-one", long), ("x-two", long)])
+      var frames = H2Frame(.headers, flags: 1, stream: request.stream, Array(block.prefix(16_000))).bytes
+      for start in stride(from: 16_000, to: block.count, by: 16_000) {
+        let piece = Array(block[start..<min(start + 16_000, block.count)])
+        let isLast = start + 16_000 >= block.count
+        frames += H2Frame(.continuation, flags: isLast ? 4 : 0, stream: request.stream, piece).bytes
+      }
+      return [.bytes(frames)]
+    }
+    let door = try await start(
+      [upstream], "http2 on; " + pass, http: "proxy_buffer_size 128k; keepalive_timeout 60s;")
+    let result = try Command.run(
+      ["curl", "-si", "--http2-prior-knowledge", "http://127.0.0.1:\(door.port())/"],
+      folder: door.site.folder)
+    #expect(result.standardOutput.hasPrefix("HTTP/2 200"))
+    #expect(result.standardOutput.contains("x-two: \(long)"))
+  }
+
   // --- interim responses and trailers -------------------------------------------------------------
 
   @Test(arguments: ["early_hints 1;", ""], [false, true])

@@ -4,6 +4,19 @@ import Foundation
 import Testing
 
 @Suite struct RewriteTests {
+  @Test(arguments: [("/?f", "/"), ("/?c=1", "/?1"), ("/a%2fb?c=x%20y", "/a/b?x%20y")])
+  func passesArgumentsThatWereSet(sent: String, passed: String) async throws {
+    let app = try TestUpstream { .answer(body: $0.path) }
+    let door = try await Portico.start(
+      config: """
+        http { server {
+          listen 127.0.0.1:%%PORT_0%%;
+          location / { set $args $arg_c; proxy_pass http://%%UPSTREAM_0%%; }
+        } }
+        """, upstreams: [app])
+    #expect(try door.get(sent).text == passed)
+  }
+
   private static let config = """
     http {
       map $arg_color $shade {

@@ -38,6 +38,35 @@ private final class FailingStage: BodyStage {
   override var failure: String { "as it should" }
 }
 
+/// Makes a thousand bytes of each.
+private final class ExpandingStage: BodyStage {
+  private var owed = 0
+
+  override func run(_ input: inout Bytes, into output: Buffer, _ goal: Goal) -> Outcome {
+    while owed > 0 || !input.isEmpty {
+      if owed == 0 {
+        input = input.dropping(1)
+        owed = 1000
+      }
+      if output.room == 0 { return .needsRoom }
+      output.append(UInt8(ascii: "a"))
+      owed -= 1
+    }
+    return .done
+  }
+}
+
+/// Uses everything up, and counts it.
+private final class SwallowingStage: BodyStage {
+  private(set) var count = 0
+
+  override func run(_ input: inout Bytes, into output: Buffer, _ goal: Goal) -> Outcome {
+    count += input.count
+    input = Bytes()
+    return .done
+  }
+}
+
 @Suite struct BodyPipelineTests {
   private func makeLoop() throws -> Loop { try Loop() }
 
@@ -122,6 +151,28 @@ private final class FailingStage: BodyStage {
         pools.1.giveBack(inflater)
       }
     }
+  }
+
+  /// A few bytes that become many tire the turn as many do.
+  @Test func whatStagesGiveEachOtherCountsAsWork() throws {
+    let pipeline = BodyPipeline(try makeLoop())
+    let swallowing = SwallowingStage()
+    pipeline.append(ExpandingStage())
+    pipeline.append(swallowing)
+    pipeline.take(piece(content[...]))
+    pipeline.end()
+    let output = Buffer(capacity: 1000)
+    var turns = 0
+    var outcome = BodyPipeline.Outcome.tired
+    while outcome == .tired {
+      let before = swallowing.count
+      pipeline.startTurn()
+      outcome = pipeline.produce(into: output)
+      turns += 1
+      #expect(swallowing.count - before <= 160 << 10)
+    }
+    #expect(outcome == .ended && turns > 30)
+    #expect(swallowing.count == content.count * 1000)
   }
 
   @Test func aFailureIsKept() throws {

@@ -24,6 +24,8 @@ final class H2Library {
     // Windows open as bodies are read: that is what holds a client back.
     unsafe nghttp2_option_set_no_auto_window_update(options, 1)
     unsafe nghttp2_option_set_no_closed_streams(options, 1)
+    // Bound: the fields of a response, which `proxy_buffer_size` bounds before.
+    unsafe nghttp2_option_set_max_send_header_block_length(options, 1 << 20)
     // Bound: answers to PING and SETTINGS that wait for a client that doesn't read.
     unsafe nghttp2_option_set_max_outbound_ack(options, 256)
     // `H2FloodGuard` counts resets, with the code that clients should see.

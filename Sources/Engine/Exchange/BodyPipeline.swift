@@ -37,7 +37,8 @@ final class BodyPipeline {
     var goal = BodyStage.Goal.more
   }
 
-  // Bound: what one turn transforms: two to ten milliseconds of compressing.
+  // Bound: what stages are given in one turn, by the source and by each other, since one of them may make
+  // a thousand bytes of one: two to ten milliseconds of compressing.
   private static let turnByteCount = 128 << 10
   // Bound: a piece in memory that a stage is given; an upstream's buffers go as they are.
   private static let bufferByteCount = BufferPool.Size.large.byteCount
@@ -68,6 +69,7 @@ final class BodyPipeline {
   private var links: [Link] = []
   private var sourceGoal = BodyStage.Goal.more
   private var turnRest = 0
+  private var turnStart: Milliseconds = -1
 
   init(_ loop: Loop) {
     pool = loop.pool
@@ -103,6 +105,7 @@ final class BodyPipeline {
     failure = ""
     gzip = nil
     sourceGoal = .more
+    turnStart = -1
     roomByteCount = 64 << 10
   }
 
@@ -124,6 +127,13 @@ final class BodyPipeline {
 
   /// Lets a turn of work begin.
   func startTurn() { turnRest = Self.turnByteCount }
+
+  /// The same, unless one began at `now`: the clock stands while the loop handles events.
+  func startTurn(at now: Milliseconds) {
+    if now == turnStart { return }
+    turnStart = now
+    startTurn()
+  }
 
   /// Appends to `output` what the last stage has, or says why it has nothing.
   func produce(into output: Buffer) -> Outcome {
@@ -212,8 +222,10 @@ final class BodyPipeline {
 
   /// Gives stage `index` what the one before it makes: `.full`, or why there is nothing.
   private func fetch(_ index: Int) -> Outcome {
+    if turnRest <= 0 { return .tired }
     let buffer = pool.take(.medium)
     let outcome = run(index - 1, buffer)
+    turnRest -= buffer.count
     if buffer.isEmpty {
       pool.giveBack(buffer)
     } else {

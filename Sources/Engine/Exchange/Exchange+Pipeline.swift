@@ -76,6 +76,7 @@ extension Exchange {
   func onPipelineResume() {
     guard isFiltered, let pipeline else { return }
     pipeline.hasYielded = false
+    pipeline.startTurn()
     if pipeline.hasFailed { return breakOffPipeline(pipeline) }
     onClientWritable()
     if state != .idle { stream.flush() }
@@ -84,7 +85,7 @@ extension Exchange {
   /// Makes as much of the body as the client has room for.
   func runPipeline() {
     guard let pipeline, !pipeline.hasYielded else { return }
-    pipeline.startTurn()
+    pipeline.startTurn(at: loop.now)
     while byteCountBeforeClient < pipeline.roomByteCount {
       let output = pipeline.pending ?? loop.pool.take(.medium)
       pipeline.pending = nil

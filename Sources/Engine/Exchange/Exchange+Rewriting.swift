@@ -38,7 +38,9 @@ extension Exchange {
   func assign(_ variable: Variable, _ value: Bytes) {
     switch variable {
     case .slot(let slot): values[slot] = value
-    case .builtin(.args): arguments = value
+    case .builtin(.args):
+      arguments = value
+      uriIsOriginal = false
     case .builtin(.limit_rate): assignLimitRate(value)
     default: break
     }

@@ -125,7 +125,8 @@ final class Exchange {
   var include: IncludeStream?
   /// What the commands of a page and of its includes know; of the outermost exchange.
   var pageState: PageState?
-  /// For steps that let the request wait.
+  /// What a `waiting` exchange waits for. Whatever else comes belongs to a wait that is over.
+  private(set) var awaited = AdmissionWait.nothing
   private var admissionTimer: TimerWheel.ID?
 
   // The upstream side.
@@ -206,7 +207,7 @@ final class Exchange {
   /// The only way out: the stream calls it when the response is sent, or can't be.
   func finish() {
     guard state != .idle else { return }
-    if state == .waiting, let admissionTimer { loop.clearTimer(admissionTimer) }
+    stopWaiting()
     inner?.close()
     include?.close()
     cancelUpstream()
@@ -282,12 +283,28 @@ final class Exchange {
     arena.reset()
   }
 
-  /// Lets the request wait for `delay`; `onAdmissionTimeout` follows.
-  func waitForAdmission(_ delay: Milliseconds) {
-    let timer = admissionTimer ?? loop.makeTimer()
-    admissionTimer = timer
+  /// Lets the request wait. Meanwhile its body is nobody's: no deadline runs for it.
+  func wait(for event: AdmissionWait) {
     state = .waiting
-    loop.setTimer(timer, after: delay, for: handle.of(.admission))
+    awaited = event
+    if case .delay(let delay) = event {
+      let timer = admissionTimer ?? loop.makeTimer()
+      admissionTimer = timer
+      loop.setTimer(timer, after: delay, for: handle.of(.admission))
+    }
+    stream.stopAwaitingBody()
+    stream.noteWaiting()
+  }
+
+  /// What was waited for has come, or doesn't matter any more.
+  func stopWaiting() {
+    switch awaited {
+    case .nothing: return
+    case .delay: if let admissionTimer { loop.clearTimer(admissionTimer) }
+    case .credentials: break
+    case .answer: if state != .waiting { inner?.close() }
+    }
+    awaited = .nothing
   }
 
   /// Where this exchange's messages go.

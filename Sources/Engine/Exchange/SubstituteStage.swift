@@ -96,7 +96,9 @@ final class SubstituteStage: BodyStage {
   }
 
   private func fill(_ input: inout Bytes) {
-    window.compact()
+    // A match may be as short as a byte: no more is moved than was used up before. What is more than half
+    // a window is longer than any pattern, so that something of it gets decided.
+    if window.room < input.count && window.count <= window.capacity / 2 { window.compact() }
     let count = min(input.count, window.room)
     window.append(input.prefix(count))
     input = input.dropping(count)

@@ -10,9 +10,10 @@ final class WorkerCore {
   var fileCaches = FileCaches()
   var passwordFiles = PasswordFiles()
   var passwordChecks = PasswordChecks()
+  var inquiries = CertificateInquiries()
   let errorLog: ErrorLog
   let registry: PeerRegistry
-  fileprivate let control: (any ControlPort)?
+  let control: (any ControlPort)?
   /// What this thread counts, and what all of them do.
   let counters: WorkerCounters
   let allCounters: CounterBlocks
@@ -132,7 +133,7 @@ extension WorkerCore {
   func onPasswordChecked(_ digest: CredentialDigest, isRight: Bool) {
     for handle in passwordChecks.conclude(digest, isRight: isRight) {
       guard let exchange = exchanges.object(handle) else { continue }
-      exchange.onPasswordChecked(isRight: isRight)
+      exchange.onPasswordChecked(digest, isRight: isRight)
       if exchange.state != .idle { exchange.stream.flush() }
     }
   }
@@ -140,6 +141,8 @@ extension WorkerCore {
 
 /// The way from a worker to the threads that work for all of them.
 protocol ControlPort: StaplePort {
+  /// Has a responder asked about a client's certificate; the worker gets `WorkerMessage.certificateJudged`.
+  func askStatus(_ request: StatusRequest)
   /// Has a password checked; the worker gets `WorkerMessage.passwordChecked`. False: it won't.
   func check(_ job: PasswordJob) -> Bool
   /// Asks for the addresses of `name`; the worker gets `WorkerMessage.resolved` with `token`.
