@@ -294,6 +294,13 @@ static inline int64_t linux_zone_offset_seconds(int64_t seconds) {
   localtime_r(&t, &local);
   return local.tm_gmtoff;
 }
+/* `seconds` in the form `format` of strftime(3); how many bytes that took, 0: they didn't fit. */
+static inline int64_t linux_format_time(char *out, int64_t room, const char *format, int64_t seconds, int local) {
+  time_t t = (time_t)seconds;
+  struct tm parts;
+  if (local) localtime_r(&t, &parts); else gmtime_r(&t, &parts);
+  return (int64_t)strftime(out, (size_t)room, format, &parts);
+}
 static inline int64_t linux_pid(void) { return getpid(); }
 static inline int64_t linux_tid(void) { return syscall(SYS_gettid); }
 static inline int64_t linux_kill(int pid, int signal) { return PORTICO_CALL(kill(pid, signal)); }

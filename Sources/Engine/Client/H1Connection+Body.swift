@@ -101,6 +101,7 @@ extension H1Connection {
     guard
       exchange.state == .attempting || exchange.state == .resolving
         || exchange.state == .readingBody || exchange.state == .waiting
+        || exchange.include != nil
     else { return }
     if exchange.state == .waiting || client.transport.isBroken || !exchange.location.settings.proxy.value.ignoresClientAbort {
       exchange.log(.info, "client prematurely closed connection")

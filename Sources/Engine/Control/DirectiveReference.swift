@@ -24,7 +24,7 @@ extension FrontDoor {
     ("Requests, files and responses", Row.coreRows + Row.listingRows),
     ("Admission", Row.limitRows + Row.accessRows + Row.authRows + Row.linkRows), ("HTTP/2", Row.http2Rows),
     ("Rewriting and maps", Row.rewriteRows + Row.splitRows + Row.geoRows),
-    ("Bodies of responses", Row.gzipRows + Row.charsetRows + Row.substituteRows),
+    ("Bodies of responses", Row.gzipRows + Row.charsetRows + Row.substituteRows + Row.ssiRows),
     ("Fields and logs", Row.headerRows + Row.logRows), ("Client addresses", Row.realIPRows),
     ("Proxying", Row.proxyRows + Row.proxyCookieRows), ("gRPC", Row.grpcRows),
     ("Upstreams and health checks", Row.upstreamRows + Row.stickyRows), ("TLS", Row.tlsRows),

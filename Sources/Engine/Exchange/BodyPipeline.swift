@@ -144,7 +144,9 @@ final class BodyPipeline {
 
   private func run(_ index: Int, _ output: Buffer) -> Outcome {
     while true {
-      if links[index].input.isEmpty && links[index].goal == .more {
+      if links[index].input.isEmpty && links[index].goal == .more
+        && !links[index].stage.holdsOutput
+      {
         giveBackInput(index)
         let outcome = index == 0 ? fetch() : fetch(index)
         if outcome != .full { return outcome }
@@ -153,6 +155,8 @@ final class BodyPipeline {
       let goal = links[index].goal
       switch links[index].stage.run(&links[index].input, into: output, goal) {
       case .needsRoom: return .full
+      // What came before goes out meanwhile.
+      case .waits: return output.isEmpty ? .dry : .full
       case .failed:
         hasFailed = true
         failure = links[index].stage.failure

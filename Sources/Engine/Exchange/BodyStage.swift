@@ -21,6 +21,8 @@ class BodyStage {
     case done
     /// The output is as full as this stage can make it: to be called again with another.
     case needsRoom
+    /// Something else than input or room is missing; the stage has its exchange go on.
+    case waits
     /// The input can't be transformed.
     case failed
   }
@@ -33,6 +35,9 @@ class BodyStage {
   func run(_ input: inout Bytes, into output: Buffer, _ goal: Goal) -> Outcome {
     preconditionFailure("abstract")
   }
+
+  /// Whether `run` may have output without more input.
+  var holdsOutput: Bool { false }
 
   /// Why the last run failed, for the error log.
   var failure: String { "a response body could not be transformed" }

@@ -53,6 +53,8 @@ extension Exchange {
   /// Begins a life inside `owner`, whose head this exchange looks at.
   func enter(innerOf owner: Exchange) {
     isInner = true
+    self.owner = owner
+    depth = owner.depth + 1
     state = .working
     address = owner.address
     site = owner.site

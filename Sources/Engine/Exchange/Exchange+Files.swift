@@ -143,7 +143,7 @@ extension Exchange {
     if settings.etag { response.add(Bytes("ETag"), file.etag, .etag) }
     use(file)
     filterHead()
-    if let range = field(.range), response.acceptsRanges, response.status == 200 {
+    if !isInner, let range = field(.range), response.acceptsRanges, response.status == 200 {
       if applyRange(range, file, settings) { return }
     }
     sendHead()

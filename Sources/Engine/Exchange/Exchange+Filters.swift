@@ -34,6 +34,7 @@ extension Exchange {
       chooseSubstitutes(settings.substitute, head)
     }
     chooseCharset(settings, mayRecode: !head.forbidsTransforming)
+    if settings.ssi.isOn { choosePageCommands(settings.ssi, head) }
     if settings.gzip.isOn && !head.forbidsTransforming { chooseGzip(settings.gzip, head) }
     if isFiltered, let pipeline { pipeline.flushesAtOnce = flushesAtOnce(pipeline) }
   }
@@ -143,6 +144,8 @@ extension Exchange {
 
   /// Whether the client takes gzip, and the location gives it to this client.
   func acceptsGzip(_ settings: GzipSettings) -> Bool {
+    // What another response includes is compressed with it.
+    if isInner { return false }
     var preference = CodingPreference(Bytes("gzip"))
     for entry in request.fields where entry.token == .acceptEncoding {
       preference.add(entry.value.of(headBytes))

@@ -8,7 +8,7 @@ extension Exchange {
   /// Completes `response` by the location's rules; called once, just before the head is sent.
   func applyHeaders() {
     let settings = location.settings.headers.value
-    if response.status == 200, errorStatus == 0, response.lastModified != nil {
+    if response.status == 200, errorStatus == 0, !isInner, response.lastModified != nil {
       applyPreconditions()
     }
     if case .off = settings.expires {} else if isListed(response.status) { addExpiry(settings.expires) }

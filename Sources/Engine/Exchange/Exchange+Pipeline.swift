@@ -124,6 +124,13 @@ extension Exchange {
     }
   }
 
+  /// An include has something for the stage that waits for it. Not at once: the include is in the middle
+  /// of its own work.
+  func onIncludeProgress() {
+    guard isFiltered, let pipeline, !pipeline.hasYielded else { return }
+    yieldPipeline(pipeline)
+  }
+
   private func yieldPipeline(_ pipeline: BodyPipeline) {
     pipeline.hasYielded = true
     loop.yield(handle.of(.pipeline))

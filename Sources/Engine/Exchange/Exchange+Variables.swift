@@ -162,6 +162,8 @@ extension Exchange {
     case .nginx_version: return Bytes("1.31.5")
     case .msec: return seconds(loop.wallTime)
     case .time_local: return core.clock.timeLocal
+    case .date_gmt: return date(isLocal: false)
+    case .date_local: return date(isLocal: true)
     case .time_iso8601: return core.clock.timeISO8601
     case .request_time: return seconds(loop.now - startedAt)
     case .request_length: return arena.decimal(request.length + body.receivedCount)
@@ -269,6 +271,12 @@ extension Exchange {
 
   private func makeRequestID() -> Bytes {
     if let requestID { return requestID }
+    // A request that another one makes goes by its number.
+    if let owner {
+      let shared = owner.makeRequestID()
+      requestID = shared
+      return shared
+    }
     let room = arena.allocate(32)
     let digits = Bytes("0123456789abcdef")
     var generator = SystemRandomNumberGenerator()

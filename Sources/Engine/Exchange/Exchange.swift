@@ -117,6 +117,14 @@ final class Exchange {
   var inner: InnerStream?
   /// Whether another request made this one.
   var isInner = false
+  /// The exchange that made this one.
+  var owner: Exchange?
+  /// How many exchanges are around this one.
+  var depth = 0
+  /// The client side of the include that is under way.
+  var include: IncludeStream?
+  /// What the commands of a page and of its includes know; of the outermost exchange.
+  var pageState: PageState?
   /// What a `waiting` exchange waits for. Whatever else comes belongs to a wait that is over.
   private(set) var awaited = AdmissionWait.nothing
   private var admissionTimer: TimerWheel.ID?
@@ -201,6 +209,7 @@ final class Exchange {
     guard state != .idle else { return }
     stopWaiting()
     inner?.close()
+    include?.close()
     cancelUpstream()
     if !countedConnections.isEmpty { leaveConnections() }
     if !isInner { core.accessLogs.write(self) }
@@ -240,6 +249,10 @@ final class Exchange {
     realAddress = nil
     if !challenges.isEmpty { challenges.removeAll(keepingCapacity: true) }
     isInner = false
+    owner = nil
+    depth = 0
+    include = nil
+    pageState = nil
     requestLimitOutcome = .none
     connectionLimitOutcome = .none
     if let openFile { openFile.release() }

@@ -10,6 +10,7 @@ struct FilterSettings {
   var precompressed = GzipStatic.off
   var charset = CharsetSettings()
   var substitute = SubstituteSettings()
+  var ssi = SSISettings()
   /// Whether any filter may have something to do; computed by `settle`.
   var isActive = false
 }

@@ -24,6 +24,8 @@ final class Plan {
   /// What each variable slot is: nil where only `set` or a capture assigns it.
   var maps: [MapVariable?] = []
   var slotCount = 0
+  /// The slots of variables, by name: for those that a page names.
+  var slots: [String: Int] = [:]
   /// Every log file that a location writes to.
   var logPaths: [String] = []
   /// Those of them that are written by the buffer.

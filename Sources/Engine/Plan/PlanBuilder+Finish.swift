@@ -45,7 +45,7 @@ extension PlanBuilder {
   private func settleFilters(_ scope: Scope) {
     let filters = scope.location.filters
     var isActive =
-      filters.gzip.isOn || filters.gunzips || !filters.substitute.pairs.isEmpty
+      filters.gzip.isOn || filters.gunzips || !filters.substitute.pairs.isEmpty || filters.ssi.isOn
     if case .none = filters.charset.destination {} else { isActive = true }
     if isActive != filters.isActive { scope.location.filters.isActive = isActive }
     guard case .named(let destination) = filters.charset.destination,
@@ -153,6 +153,7 @@ extension PlanBuilder {
     // Server names are compiled by `listen`, and their groups are variables.
     plan.maps = maps
     plan.slotCount = maps.count
+    plan.slots = slots
     plan.serverNameBindings = serverNameBindings
     plan.logPaths = logPaths.sorted()
     plan.logBuffering = logBuffering

@@ -301,7 +301,7 @@ final class PlanBuilder {
     return .builtin(.pipe)
   }
 
-  private static let families: [(String, Variable.Family)] = [
+  static let families: [(String, Variable.Family)] = [
     ("arg_", .argument), ("cookie_", .cookie), ("http_", .requestField),
     ("sent_http_", .sentField), ("sent_trailer_", .sentTrailer),
     ("upstream_http_", .upstreamField), ("upstream_cookie_", .upstreamCookie),

@@ -7,7 +7,7 @@ extension Row {
   /// Every directive that exists.
   static let all: [Row] =
     mainRows + serverRows + coreRows + limitRows + linkRows + accessRows + authRows + http2Rows + rewriteRows
-    + splitRows + geoRows + headerRows + gzipRows + charsetRows + substituteRows + listingRows
+    + splitRows + geoRows + headerRows + gzipRows + charsetRows + substituteRows + ssiRows + listingRows
     + logRows
     + realIPRows + proxyRows + proxyCookieRows + grpcRows + upstreamRows + stickyRows + tlsRows + tuningRows
 

@@ -52,6 +52,7 @@ enum Variable: BitwiseCopyable {
 
 /// The variables that the proxy computes, by nginx's names.
 enum Builtin: String, CaseIterable {
+  case date_gmt, date_local
   case args, binary_remote_addr, body_bytes_sent, bytes_sent, connection, connection_requests
   case connections_active, connections_reading, connections_waiting, connections_writing
   case connection_time, content_length, content_type, document_root, document_uri, gzip_ratio, host

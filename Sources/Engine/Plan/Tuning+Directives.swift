@@ -39,8 +39,6 @@ extension Row {
     .noEffect(
       "proxy_send_lowat", .httpServerLocation, 1...1, "Accepted for nginx's sake: it has no effect on Linux in nginx either."),
     .noEffect(
-      "subrequest_output_buffer_size", .httpServerLocation, 1...1, "Accepted for nginx's sake: memory comes from pools of buffers."),
-    .noEffect(
       "proxy_headers_hash_max_size", .httpServerLocation, 1...1, "Accepted for nginx's sake: tables grow as needed."),
     .noEffect(
       "proxy_headers_hash_bucket_size", .httpServerLocation, 1...1, "Accepted for nginx's sake: tables grow as needed."),
