@@ -35,6 +35,12 @@ static inline void cares_look_up(ares_channel channel, const char *name, int fam
   ares_getaddrinfo(channel, name, NULL, &hints, on_answer, argument);
 }
 
+// Asks for the records of `name` of one type; the answer is a message as DNS sent it.
+static inline void cares_ask(ares_channel channel, const char *name, int type,
+                             ares_callback on_answer, void *argument) {
+  ares_query(channel, name, 1 /* IN */, type, on_answer, argument);
+}
+
 // Milliseconds until the channel wants ares_process_fd to be called, or -1.
 static inline int64_t cares_timeout_ms(ares_channel channel) {
   struct timeval time;

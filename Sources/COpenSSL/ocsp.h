@@ -52,7 +52,7 @@ enum {
   PORTICO_OCSP_OTHER, PORTICO_OCSP_REVOKED, PORTICO_OCSP_UNKNOWN, PORTICO_OCSP_OUT_OF_DATE
 };
 
-// Whether the response speaks for itself about `name`: signed, of these days, good. `until` is when it
+// Whether the response speaks for itself about `name`: signed, of these days, and what it says. `until` is when it
 // ends in seconds since 1970, 0 if it doesn't say.
 static inline int portico_ocsp_judge_basic(
     OCSP_BASICRESP *basic, OCSP_CERTID *name, X509 *issuer, X509_STORE *store, int verify,
@@ -71,11 +71,15 @@ static inline int portico_ocsp_judge_basic(
   if (OCSP_resp_find_status(basic, name, &status, NULL, NULL, &this_update, &next_update) != 1) {
     return PORTICO_OCSP_OTHER;
   }
+  // Five minutes for clocks that differ. An answer without an end claims to be of this moment (RFC 6960
+  // §4.2.2.1): a day old at most, or it could be replayed for ever.
+  long oldest = next_update == NULL ? 86400 : -1;
+  if (OCSP_check_validity(this_update, next_update, 300, oldest) != 1) {
+    return PORTICO_OCSP_OUT_OF_DATE;
+  }
+  *until = next_update == NULL ? 0 : portico_time_seconds(next_update);
   if (status == V_OCSP_CERTSTATUS_REVOKED) return PORTICO_OCSP_REVOKED;
   if (status != V_OCSP_CERTSTATUS_GOOD) return PORTICO_OCSP_UNKNOWN;
-  // Five minutes for clocks that differ.
-  if (OCSP_check_validity(this_update, next_update, 300, -1) != 1) return PORTICO_OCSP_OUT_OF_DATE;
-  *until = next_update == NULL ? 0 : portico_time_seconds(next_update);
   return PORTICO_OCSP_GOOD;
 }
 
@@ -99,3 +103,28 @@ static inline int portico_ocsp_judge(
   OCSP_RESPONSE_free(response);
   return verdict;
 }
+
+// The chain of a client's certificate, leaf first, to be freed by the caller; NULL if there is none. A
+// resumed session doesn't remember its chain: it is built and verified anew from what the server trusts.
+static inline STACK_OF(X509) *portico_ssl_verified_chain(SSL *ssl) {
+  STACK_OF(X509) *known = SSL_get0_verified_chain(ssl);
+  if (known != NULL) return X509_chain_up_ref(known);
+  X509 *leaf = SSL_get0_peer_certificate(ssl);
+  X509_STORE_CTX *verification = X509_STORE_CTX_new();
+  STACK_OF(X509) *chain = NULL;
+  X509_STORE *trusted = SSL_CTX_get_cert_store(SSL_get_SSL_CTX(ssl));
+  if (leaf != NULL && verification != NULL &&
+      X509_STORE_CTX_init(verification, trusted, leaf, SSL_get_peer_cert_chain(ssl)) == 1) {
+    X509_STORE_CTX_set_default(verification, "ssl_client");
+    X509_STORE_CTX_set_depth(verification, SSL_get_verify_depth(ssl));
+    if (X509_verify_cert(verification) == 1) chain = X509_STORE_CTX_get1_chain(verification);
+  }
+  X509_STORE_CTX_free(verification);
+  return chain;
+}
+
+static inline int portico_chain_count(STACK_OF(X509) *chain) { return sk_X509_num(chain); }
+static inline X509 *portico_chain_at(STACK_OF(X509) *chain, int index) {
+  return sk_X509_value(chain, index);
+}
+static inline void portico_chain_free(STACK_OF(X509) *chain) { sk_X509_pop_free(chain, X509_free); }

@@ -234,4 +234,66 @@ private func credentials(_ user: String, _ password: String) -> [String: String]
     let result = try Portico.run(site, ["-t"])
     #expect(result.code == 0 && result.standardError.contains("protects nothing without"))
   }
+
+  /// In front of `app`, whose answers send requests on to locations where they wait.
+  private func startWithApp(
+    _ app: TestUpstream, sender: RawServer
+  ) async throws -> RunningPortico {
+    try await Portico.start(
+      config: """
+        http {
+          limit_req_zone $server_port zone=all:1m rate=1r/s;
+          server {
+            listen 127.0.0.1:%%PORT_0%%; root %%DIR%%/www;
+            location /app { proxy_pass http://\(sender.address); proxy_request_buffering off;
+              client_body_timeout 200ms; proxy_ignore_client_abort on; }
+            location /turn { limit_req zone=all burst=5; error_page 408 /closed;
+              proxy_pass http://%%UPSTREAM_0%%; }
+            location /closed { auth_basic x; auth_basic_user_file users; proxy_pass http://%%UPSTREAM_0%%; }
+            location /ages { auth_basic x; auth_basic_user_file users; auth_delay 1h; }
+            location /half { auth_basic x; auth_basic_user_file users; auth_delay 500ms; }
+            location /fixed { return 200 fixed; }
+          }
+        }
+        """,
+      files: ["users": "user:\(Self.slowHash)\n"], upstreams: [app])
+  }
+
+  private func sendOn(_ connection: RawClient, to path: String) throws {
+    _ = try connection.read(until: "\r\n\r\n")
+    try connection.send(
+      "HTTP/1.1 200 OK\r\nX-Accel-Redirect: \(path)\r\nContent-Length: 0\r\n\r\n")
+  }
+
+  @Test func noOtherWaitStandsInForAPassword() async throws {
+    let app = try TestUpstream { .answer(body: "app \($0.path)") }
+    let sender = RawServer()
+    let door = try await startWithApp(app, sender: sender)
+    #expect(try door.get("/turn").status == 200)
+    let client = try door.client()
+    // Its body is late; meanwhile its turn is to come.
+    let field = credentials("user", "wrong")["Authorization"] ?? ""
+    try client.send(
+      "POST /app HTTP/1.1\r\nHost: a\r\nAuthorization: \(field)\r\nContent-Length: 9\r\n\r\nabc")
+    try sendOn(try sender.accept(), to: "/turn")
+    // Half a second passes for the worker, and with it the time for a body that nobody wants now.
+    #expect(try door.get("/half").status == 401)
+    #expect(try client.response().text == "app /turn")
+    #expect(!app.requests.contains { $0.path == "/closed" })
+    try door.stop()
+  }
+
+  @Test func aClientThatLeftBeforeItsWaitBeganIsDoneWith() async throws {
+    let sender = RawServer()
+    let door = try await startWithApp(try TestUpstream { _ in .answer() }, sender: sender)
+    let client = try door.client()
+    try client.send("GET /app HTTP/1.1\r\nHost: a\r\n\r\n")
+    let connection = try sender.accept()
+    client.finishSending()
+    // What comes later is answered when that has been seen.
+    #expect(try door.get("/fixed").text == "fixed")
+    try sendOn(connection, to: "/ages")
+    #expect(client.isClosed())
+    try door.stop()
+  }
 }

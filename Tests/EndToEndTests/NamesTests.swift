@@ -34,4 +34,90 @@ import Testing
     try waitUntil("requests to the first address again") { try door.get().text == "first" }
     try door.stop()
   }
+
+  @Test func aServiceBringsPortsWeightsAndBackupsFromDNS() async throws {
+    let names = NameServer(timeToLive: 1)
+    let instances = try (0..<3).map { index in
+      try TestUpstream { _ in .answer(body: ["a", "b", "c"][index]) }
+    }
+    names.set("app.test", 1)
+    func services(_ records: (UInt8, UInt8, Int)...) -> [NameServer.Service] {
+      records.map {
+        .init(priority: $0.0, weight: $0.1, port: instances[$0.2].port, target: "app.test")
+      }
+    }
+    names.set("_web._tcp.app.test", services((1, 2, 0), (1, 1, 1), (2, 1, 2)))
+    let door = try await Portico.start(
+      config: """
+        http {
+          upstream app {
+            resolver 127.0.0.1:\(names.port);
+            server app.test service=web resolve fail_timeout=60s;
+          }
+          server { listen 127.0.0.1:%%PORT_0%%; location / { proxy_pass http://app; } }
+        }
+        """)
+    func ask(_ count: Int) throws -> String {
+      try (0..<count).map { _ in try door.get().text }.joined()
+    }
+    #expect(try ask(6) == "abaaba")
+    names.set("_web._tcp.app.test", services((1, 1, 2)))
+    try waitUntil("the third server") { try ask(2) == "cc" }
+    // Nobody knows: the last answer holds, over a reload too.
+    names.fail()
+    let count = names.queryCount
+    #expect(try door.send("reload").code == 0)
+    #expect(try ask(2) == "cc")
+    try door.waitForLog("host not found; its last addresses are kept")
+    #expect(names.queryCount >= count)
+    // There is nobody, says DNS.
+    names.set("_web._tcp.app.test", [])
+    try waitUntil("no servers") { try door.get().status == 502 }
+    names.set("app.test", 1)
+    names.set("_web._tcp.app.test", services((1, 1, 1), (7, 1, 2)))
+    try waitUntil("the second server") { try ask(2) == "bb" }
+    instances[1].stop()
+    #expect(try ask(2) == "cc")
+    try door.stop()
+  }
+
+  @Test func anAliasThatComesAloneIsFollowed() async throws {
+    let names = NameServer(timeToLive: 1)
+    let instance = try TestUpstream { _ in .answer(body: "found") }
+    names.set("_web._tcp.app.test", alias: "services.test")
+    names.set("services.test", [.init(port: instance.port, target: "host.test")])
+    names.set("host.test", alias: "real.test")
+    names.set("real.test", 1)
+    // A circle ends.
+    names.set("round.test", alias: "about.test")
+    names.set("about.test", alias: "round.test")
+    let door = try await Portico.start(
+      config: """
+        http {
+          resolver 127.0.0.1:\(names.port);
+          upstream app { server app.test service=web resolve; }
+          upstream round { server round.test resolve; }
+          server {
+            listen 127.0.0.1:%%PORT_0%%;
+            location / { proxy_pass http://app; }
+            location /round { proxy_pass http://round; }
+          }
+        }
+        """)
+    #expect(try door.get().text == "found")
+    #expect(try door.get("/round").status == 502)
+    try door.stop()
+  }
+
+  @Test(arguments: [
+    ("app.test service=web", "\"service\" needs \"resolve\""),
+    ("app.test resolve service=", "\"service\" needs a name"),
+    ("app.test:80 service=web resolve", "the port comes from DNS: write \"app.test\""),
+    ("10.0.0.1 service=web resolve", "\"service\" needs a name, not \"10.0.0.1\""),
+  ])
+  func refuses(server: String, message: String) throws {
+    let site = try Site(config: "http { upstream app { server \(server); } }")
+    let finished = try Portico.run(site, ["-t"])
+    #expect(finished.code == 1 && finished.standardError.contains(message), "\(finished)")
+  }
 }

@@ -252,6 +252,8 @@ import Testing
     ("limit_req_zone $uri zone=:1m rate=5r/s;", "invalid zone \":1m\""),
     ("limit_req_zone $uri zone=a:1x rate=5r/s;", "size such as"),
     ("limit_req_zone $uri zone=a:31k rate=5r/s;", "zone \"a\" is too small"),
+    ("limit_req_zone $uri zone=a:9223372036854775807 rate=5r/s;", "zone \"a\""),
+    ("limit_req_zone $uri zone=a:8589934591g rate=5r/s;", "zone \"a\""),
     ("limit_req_zone $uri zone=a:1m sync;", "has no parameter \"sync\""),
     ("limit_req_zone $nothing zone=a:1m rate=5r/s;", "unknown \"nothing\" variable"),
     ("limit_conn_zone $uri zone=a:16k;", "zone \"a\" is too small"),

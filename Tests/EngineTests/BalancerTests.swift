@@ -14,6 +14,7 @@ final class BalancerBench {
   init(_ changes: [Change], _ method: UpstreamSettings.Method = .roundRobin) {
     var settings = UpstreamSettings(name: "u")
     settings.method = method
+    settings.isSticky = true
     for (index, change) in changes.enumerated() {
       let address = SocketAddress(literal: "10.0.0.\(index + 1)", port: 80)!
       var server = UpstreamServerSettings(.address(address))
@@ -127,6 +128,33 @@ struct BalancerTests {
     #expect(bench.group.primary.seats[1].effectiveWeight == 2)
     _ = bench.requests(2)
     #expect(bench.group.primary.seats[1].effectiveWeight == 4)
+  }
+
+  @Test func whoIsBoundGoesToItsServerWithoutTakingATurn() {
+    let bench = BalancerBench([{ _ in }, { $0.route = "b" }, { $0.isBackup = true }])
+    func bound(_ route: String, broken: String = "") -> String {
+      var (tried, letters) = (TriedSet(), "")
+      let route = route.withBytes { Route($0) }
+      while let peer = bench.group.choose(&tried, now: bench.now, route: route) {
+        letters += bench.letter(peer)
+        let isBroken = broken.contains(bench.letter(peer))
+        bench.group.release(peer, isBroken ? .failure : .success, now: bench.now)
+        if !isBroken { break }
+      }
+      return letters
+    }
+    #expect(bench.requests(1) == "a")
+    for _ in 0..<5 { #expect(bound("b") == "b") }
+    #expect(bench.requests(3) == "b a b")
+    // The digest of 10.0.0.1:80, by md5sum.
+    #expect(bench.group.peers[0].route.string == "1484b8b3753313249a03bcfd7b96938d")
+    #expect(bound(bench.group.peers[0].route.string) == "a")
+    // A backup is reached when its tier is: not by whoever knows its name.
+    let backup = bench.group.peers[2].route.string
+    #expect(bound(backup) != "c")
+    #expect(bound("b", broken: "b") == "ba")
+    #expect(bound("b") == "a")
+    #expect(bound("nobody") == "a" && bound("") == "a")
   }
 
   @Test func asksBackupsOnlyWhenNoPrimaryServerIsLeft() {

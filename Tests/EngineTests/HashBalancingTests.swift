@@ -49,6 +49,11 @@ import Testing
     }
   }
 
+  @Test func clientsWithoutAnAddressAreOneClient() {
+    let group = group([1, 1, 1], .addressHash)
+    #expect(Set((0..<6).map { _ in choose(group, "") }).count == 1)
+  }
+
   @Test func takesTurnsWithoutAKey() {
     let group = group([1, 1, 1], .keyHash(consistent: false))
     #expect(Set((0..<3).map { _ in choose(group, "") }).count == 3)

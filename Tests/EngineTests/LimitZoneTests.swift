@@ -174,6 +174,55 @@ private func take(
     #expect(zone.count == 51)
   }
 
+  // --- sessions -----------------------------------------------------------------------------------
+
+  private func bind(
+    _ zone: LimitZone, _ session: String, _ binding: UInt64, creates: Bool = true,
+    at now: Milliseconds
+  ) {
+    session.withBytes {
+      zone.bind($0, to: binding, creates: creates, timeout: 100, now: now)
+    }
+  }
+
+  private func binding(_ zone: LimitZone, _ session: String, at now: Milliseconds) -> UInt64? {
+    session.withBytes { zone.binding(of: $0, timeout: 100, now: now) }
+  }
+
+  @Test func aSessionIsBoundUntilItsTimeIsUp() throws {
+    let zone = try #require(LimitZone(byteCount: 32 << 10))
+    defer { zone.free() }
+    bind(zone, "one", .max, at: 1_000)
+    #expect(binding(zone, "one", at: 1_099) == .max)
+    // Looking doesn't lengthen its time.
+    #expect(binding(zone, "one", at: 1_100) == nil)
+    // A session is made only where that is said, also one whose time is up.
+    bind(zone, "one", 2, creates: false, at: 1_100)
+    bind(zone, "two", 2, creates: false, at: 1_100)
+    #expect(binding(zone, "one", at: 1_100) == nil && binding(zone, "two", at: 1_100) == nil)
+    bind(zone, "one", 3, at: 1_100)
+    bind(zone, "one", 4, creates: false, at: 1_199)
+    #expect(binding(zone, "one", at: 1_298) == 4)
+    #expect(binding(zone, "", at: 1_298) == nil)
+  }
+
+  @Test func sessionsTakeOneCellAndOldOnesMakeRoom() throws {
+    let zone = try #require(LimitZone(byteCount: 1 << 20))
+    defer { zone.free() }
+    let long = String(repeating: "s", count: 5_000)
+    for number in 0..<15_400 { bind(zone, "\(long)\(number)", UInt64(number), at: 0) }
+    #expect(zone.count == 15_400)
+    for number in [0, 1, 15_399] {
+      #expect(binding(zone, "\(long)\(number)", at: 0) == UInt64(number))
+    }
+    for number in 15_400..<17_000 { bind(zone, "\(number)", 1, at: 0) }
+    #expect(binding(zone, "\(long)0", at: 0) == nil && binding(zone, "16999", at: 0) == 1)
+    // Each new one clears two away whose time is up.
+    let before = zone.count
+    for number in 0..<100 { bind(zone, "new\(number)", 1, at: 1_000) }
+    #expect(zone.count == before - 100)
+  }
+
   @Test func aZoneLivesAsLongAsOnePlanHasIt() {
     let zones = LimitZones()
     let key = LimitZones.Key(

@@ -11,6 +11,10 @@ struct PeerTests {
     numbers.map { SocketAddress(literal: "10.0.0.\($0)", port: 80)! }
   }
 
+  private func members(_ numbers: Int...) -> [NamedAddress] {
+    numbers.map { NamedAddress(address: addresses($0)[0]) }
+  }
+
   private func upstream() -> UpstreamSettings {
     UpstreamSettings(name: "u", servers: [UpstreamServerSettings(name)])
   }
@@ -69,15 +73,15 @@ struct PeerTests {
   @Test func remembersWhatNamesWereResolvedTo() {
     let registry = PeerRegistry()
     #expect(registry.servers(of: upstream()).isEmpty)
-    #expect(registry.record(addresses(1, 2), of: name, in: "u"))
-    #expect(!registry.record(addresses(1, 2), of: name, in: "u"))
+    #expect(registry.record(members(1, 2), of: name, in: "u"))
+    #expect(!registry.record(members(1, 2), of: name, in: "u"))
     #expect(registry.servers(of: upstream()).map(\.address) == addresses(1, 2))
     #expect(registry.servers(of: UpstreamSettings(name: "v", servers: [.init(name)])).isEmpty)
   }
 
   @Test func keepsTurnsWeightsAndSlotsWhenServersChange() {
     let registry = PeerRegistry()
-    _ = registry.record(addresses(1, 2, 3), of: name, in: "u")
+    _ = registry.record(members(1, 2, 3), of: name, in: "u")
     let group = UpstreamGroup(upstream(), servers: registry.servers(of: upstream()))
     var tried = TriedSet()
     let first = group.choose(&tried, now: 0)!
@@ -85,7 +89,7 @@ struct PeerTests {
     let before = Dictionary(uniqueKeysWithValues: zip(group.peers.map(\.address), group.peers))
     let turns = group.primary.seats.map(\.currentWeight)
 
-    _ = registry.record(addresses(1, 3, 4), of: name, in: "u")
+    _ = registry.record(members(1, 3, 4), of: name, in: "u")
     let departed = group.update(registry.servers(of: upstream()))
     #expect(departed.map(\.address) == addresses(2))
     #expect(departed.allSatisfy { !$0.isMember })
@@ -103,7 +107,7 @@ struct PeerTests {
     let group = UpstreamGroup(upstream(), servers: [])
     var tried = TriedSet()
     #expect(group.isEmpty && group.choose(&tried, now: 0) == nil)
-    _ = registry.record(addresses(1), of: name, in: "u")
+    _ = registry.record(members(1), of: name, in: "u")
     group.update(registry.servers(of: upstream()))
     #expect(group.isSingle && group.choose(&tried, now: 0) != nil)
     group.update([])

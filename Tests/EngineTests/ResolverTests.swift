@@ -102,6 +102,7 @@ final class SinkLog: ControlSink {
     contents.withLock { $0.answers.append((request.token, result)) }
   }
   func passwordChecked(_ job: PasswordJob, isRight: Bool) {}
+  func judged(_ request: StatusRequest, _ verdict: CertificateVerdict) {}
   func stapled(_ question: OCSPQuestion, _ outcome: StapleOutcome) {}
   func log(_ level: ControlLogLevel, _ text: String) {
     contents.withLock { $0.lines.append("[\(level.rawValue)] \(text)") }

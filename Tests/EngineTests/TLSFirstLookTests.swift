@@ -125,6 +125,18 @@ import Testing
     #expect(soundCount > 100)
   }
 
+  /// Dates that aren't dates among them.
+  @Test func explainsWhateverIsWrong() {
+    let source = Self.leaf.source()
+    for index in source.certificatePEM.indices {
+      for bit in [3, 4] {
+        var changed = source
+        changed.certificatePEM[index] ^= UInt8(1 << bit)
+        if !isSound(changed) { _ = problems(changed) }
+      }
+    }
+  }
+
   @Test func readsDERWholeAndCutAtEachByte() {
     let der: [UInt8] = [0x30, 0x0A, 0x02, 0x01, 0x07, 0x04, 0x82] + [0x01, 0x00]
     #expect(!der.withBytes { $0.isWellFormedDER })

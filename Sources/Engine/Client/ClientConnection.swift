@@ -59,6 +59,7 @@ final class ClientConnection {
     facts.requestCount = 0
     facts.openedAt = loop.now
     facts.tls = nil
+    facts.inquiry = nil
     facts.isPlainOnTLS = false
     facts.forgetProxyHeader()
     facts.isPipelined = false
@@ -280,6 +281,7 @@ final class ClientConnection {
     output.removeAll(loop.pool)
     transport.close(reset: reset)
     facts.tls = nil
+    facts.inquiry = nil
     facts.fd = -1
     loop.clearTimer(timer)
     forgetFormerPlan()

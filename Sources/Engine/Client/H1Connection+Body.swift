@@ -68,4 +68,43 @@ extension H1Connection {
     }
     return true
   }
+
+  func timedOutWhileExchanging() {
+    guard let exchange else { return client.close() }
+    if awaited == .body {
+      exchange.log(.info, "client timed out while reading a client request body")
+      if !exchange.didSendHead {
+        exchange.keepAlive = false
+        exchange.fail(408)
+        return flush()
+      }
+    } else {
+      exchange.log(.info, "client timed out while sending a response")
+    }
+    client.close(reset: exchange.location.settings.core.value.resetsTimedOut)
+  }
+
+  func readableWhileExchanging() {
+    guard let exchange else { return }
+    if !isBodyComplete || isTunnel {
+      exchange.onBodyReadable()
+      if state == .exchanging { flush() }
+      if state == .exchanging, !isTunnel { checkForDeparture() }
+    } else {
+      checkForDeparture()
+    }
+  }
+
+  /// The client closed although its answer is on its way: 499, unless the location ignores it.
+  func checkForDeparture() {
+    guard let exchange, client.transport.sawPeerClose || client.transport.isBroken else { return }
+    guard
+      exchange.state == .attempting || exchange.state == .resolving
+        || exchange.state == .readingBody || exchange.state == .waiting
+    else { return }
+    if exchange.state == .waiting || client.transport.isBroken || !exchange.location.settings.proxy.value.ignoresClientAbort {
+      exchange.log(.info, "client prematurely closed connection")
+      client.close()
+    }
+  }
 }

@@ -182,8 +182,6 @@ extension H1Connection {
     }
     loop.clearTimer(client.timer)
     exchange.begin()
-    // The end may have come with the request: no event will say so again.
-    if self.exchange?.state == .waiting { checkForDeparture() }
     flush()
   }
 }

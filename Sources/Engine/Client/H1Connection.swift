@@ -120,6 +120,7 @@ final class H1Connection: ClientStream {
       if input?.isEmpty == false || client.transport.isReadable { receiveHead() }
     // A body whose end brought no bytes: nothing is left to be flushed that would tell.
     case .exchanging where isResponseEnded && client.output.isEmpty: client.flush()
+    case .exchanging where exchange?.state == .waiting: checkForDeparture()
     default: if client.transport.isReadable { onReadable() }
     }
   }
@@ -138,52 +139,18 @@ final class H1Connection: ClientStream {
     }
   }
 
-  func timedOutWhileExchanging() {
-    guard let exchange else { return client.close() }
-    if awaited == .body {
-      exchange.log(.info, "client timed out while reading a client request body")
-      if !exchange.didSendHead {
-        exchange.keepAlive = false
-        exchange.fail(408)
-        return flush()
-      }
-    } else {
-      exchange.log(.info, "client timed out while sending a response")
-    }
-    client.close(reset: exchange.location.settings.core.value.resetsTimedOut)
-  }
-
   /// The client's connection broke while a response was on its way.
   func onBroken() {
     exchange?.log(.info, "client closed connection while sending a response")
     client.close(reset: true)
   }
 
-  func readableWhileExchanging() {
-    guard let exchange else { return }
-    if !isBodyComplete || isTunnel {
-      exchange.onBodyReadable()
-      if state == .exchanging { flush() }
-      if state == .exchanging, !isTunnel { checkForDeparture() }
-    } else {
-      checkForDeparture()
-    }
-  }
-
-  /// The client closed although its answer is on its way: 499, unless the location ignores it.
-  func checkForDeparture() {
-    guard let exchange, client.transport.sawPeerClose || client.transport.isBroken else { return }
-    guard
-      exchange.state == .attempting || exchange.state == .resolving
-        || exchange.state == .readingBody || exchange.state == .waiting
-    else { return }
-    if exchange.state == .waiting || client.transport.isBroken || !exchange.location.settings.proxy.value.ignoresClientAbort {
-      exchange.log(.info, "client prematurely closed connection")
-      client.close()
-    }
-  }
-
   // --- request bodies -----------------------------------------------------------------------------
+
+  override func noteWaiting() {
+    // The end may have come with the request: no event will say so again.
+    if client.transport.sawPeerClose || client.transport.isBroken { client.yield() }
+  }
 
   override var isBodyRead: Bool { isBodyComplete }
 

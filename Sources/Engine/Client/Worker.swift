@@ -24,6 +24,8 @@ enum WorkerMessage: Sendable {
   case renewed([CertificateRenewal])
   /// What an OCSP responder said.
   case stapled(OCSPQuestion, StapleOutcome)
+  /// What is known of a client's certificate, for the inquiry of this token.
+  case certificateJudged(UInt64, CertificateVerdict)
   /// Write out buffered log lines.
   case flushLogs
   /// Close listening sockets that no thread polls any more.
@@ -183,6 +185,7 @@ final class Worker {
       case .renewed(let renewals): core.plan.renew(renewals)
       case .stapled(let question, let outcome):
         core.plan.staples.take(question, outcome, now: Int(Clock.wall / 1000))
+      case .certificateJudged(let token, let verdict): core.onCertificateJudged(token, verdict)
       case .flushLogs: core.accessLogs.flush(now: loop.now)
       case .close(let sockets): close(sockets)
       }

@@ -16,7 +16,7 @@ final class ControlLoop {
   private let resolver: Resolver
   private let names: ResolverNames
   private let checks: HealthChecks
-  private let staples: OCSPFetches
+  private let responders: OCSPFetches
   private let recycleTimer: TimerWheel.ID
   private var upstreams: [String: UpstreamSettings] = [:]
   private var configuration = 0
@@ -35,7 +35,7 @@ final class ControlLoop {
     resolver = Resolver(core)
     names = ResolverNames(core, resolver, registry, sink)
     checks = HealthChecks(core, sink)
-    staples = OCSPFetches(core, resolver, sink)
+    responders = OCSPFetches(core, resolver, sink)
     recycleTimer = core.wheel.makeEntry()
   }
 
@@ -50,7 +50,7 @@ final class ControlLoop {
     armRecycling()
     while !isStopped { turn() }
     checks.close()
-    staples.close()
+    responders.close()
     resolver.close()
   }
 
@@ -78,7 +78,7 @@ final class ControlLoop {
     case .healthCheck:
       checks.onEvent(handle, readiness)
     case .ocsp:
-      staples.onEvent(handle, readiness)
+      responders.onEvent(handle, readiness)
     default: break
     }
   }
@@ -97,7 +97,7 @@ final class ControlLoop {
     case .healthCheck:
       checks.onTimer(handle)
     case .ocsp:
-      staples.onTimer(handle)
+      responders.onTimer(handle)
     default: break
     }
   }
@@ -108,7 +108,8 @@ final class ControlLoop {
     case .resolve(let request):
       resolver.ask(
         request.name, family: request.family, request.resolver, for: .request(request))
-    case .staple(let question): staples.ask(question)
+    case .staple(let question): responders.ask(question)
+    case .askStatus(let request): responders.ask(request)
     case .announce: announce()
     case .perform(let body): body()
     case .stop: isStopped = true
@@ -119,6 +120,7 @@ final class ControlLoop {
     configuration = number
     upstreams = [:]
     for upstream in plan.upstreams { upstreams[upstream.name] = upstream }
+    responders.configure(plan.statusCaches)
     resolver.startAfresh()
     names.configure(plan.upstreams)
     checks.begin()
@@ -137,9 +139,13 @@ final class ControlLoop {
       for (asker, result) in answers {
         switch asker {
         case .request(let request): sink.resolved(request, result)
-        case .ocsp(let number): staples.onAnswer(number, result)
+        case .ocsp(let number): responders.onAnswer(number, result)
         case .watch(let number):
           if let upstream = names.onAnswer(number, result) { changed.insert(upstream) }
+        case .watchTarget(let number, let target):
+          if let upstream = names.onAnswer(number, result, for: target) {
+            changed.insert(upstream)
+          }
         }
       }
       for name in changed.sorted() { publish(name) }

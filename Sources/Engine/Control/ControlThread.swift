@@ -14,6 +14,8 @@ enum ControlMessage: Sendable {
   case resolve(ResolveRequest)
   /// A worker wants to staple.
   case staple(OCSPQuestion)
+  /// A worker has a client whose certificate is to be asked about.
+  case askStatus(StatusRequest)
   /// The servers of each upstream with names are to be sent again, such as after plans changed.
   case announce
   /// Something is to be done on the control thread.
@@ -25,6 +27,7 @@ enum ControlMessage: Sendable {
 /// What of the configuration concerns the control thread.
 struct ControlPlan: Sendable {
   var upstreams: [UpstreamSettings] = []
+  var statusCaches: Set<StatusCacheSettings> = []
 }
 
 /// How urgent a line of the control thread is, in nginx's words.
@@ -40,6 +43,8 @@ protocol ControlSink: Sendable {
   func resolved(_ request: ResolveRequest, _ result: LookupResult)
   /// What an OCSP responder said, for all workers.
   func stapled(_ question: OCSPQuestion, _ outcome: StapleOutcome)
+  /// What is known of a client's certificate.
+  func judged(_ request: StatusRequest, _ verdict: CertificateVerdict)
   /// The password of a job was checked. Called on the thread for that.
   func passwordChecked(_ job: PasswordJob, isRight: Bool)
   /// A line for the error log.

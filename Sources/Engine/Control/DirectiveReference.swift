@@ -27,7 +27,7 @@ extension FrontDoor {
     ("Bodies of responses", Row.gzipRows + Row.charsetRows + Row.substituteRows),
     ("Fields and logs", Row.headerRows + Row.logRows), ("Client addresses", Row.realIPRows),
     ("Proxying", Row.proxyRows + Row.proxyCookieRows), ("gRPC", Row.grpcRows),
-    ("Upstreams and health checks", Row.upstreamRows), ("TLS", Row.tlsRows),
+    ("Upstreams and health checks", Row.upstreamRows + Row.stickyRows), ("TLS", Row.tlsRows),
     ("Without effect", Row.tuningRows),
   ]
 

@@ -1,5 +1,6 @@
 // Asking OCSP responders: one GET a question (RFC 6960 §A.1), on the control loop. Workers that ask the
-// same are told the same, and what is known and fresh is told at once.
+// same are told the same, and what is known and fresh is told at once: about certificates of sites to all
+// workers, which staple it, about a client's certificate to who waits for it.
 //
 //   resolving ──► connecting ──► sending ──► receiving ──► outcome
 //
@@ -11,7 +12,9 @@ import HTTP
 /// Questions under way, and their outcomes.
 final class OCSPFetches {
   // Bound: connections at once; further questions wait.
-  private static let fetchLimit = 64
+  private static let fetchLimit = 256
+  // Bound: questions that wait for a connection. More clients are refused, as their status isn't known.
+  private static let waitingLimit = 4096
   private static let timeout: Milliseconds = 10_000
   // Bound: outcomes that are kept for workers that ask later.
   private static let outcomeLimit = 20_000
@@ -45,6 +48,9 @@ final class OCSPFetches {
   private var known: [OCSPQuestion: (outcome: StapleOutcome, freshUntil: Int)] = [:]
   private var next = 1
   private var waiting: [OCSPQuestion] = []
+  /// Who waits to hear of a client's certificate.
+  private var askers: [OCSPQuestion: [StatusRequest]] = [:]
+  private var caches = StatusCaches()
 
   init(_ core: ControlCore, _ resolver: Resolver, _ sink: any ControlSink) {
     self.core = core
@@ -60,6 +66,29 @@ final class OCSPFetches {
       return sink.stapled(question, known.outcome)
     }
     guard numbers[question] == nil, !waiting.contains(question) else { return }
+    enqueue(question)
+  }
+
+  /// Which answers about clients' certificates are kept from here on.
+  func configure(_ settings: Set<StatusCacheSettings>) { caches.configure(settings) }
+
+  /// A worker has a client that waits.
+  func ask(_ request: StatusRequest) {
+    if let cache = request.cache,
+      let verdict = caches.verdict(request.question.digest, in: cache, now: now)
+    {
+      return sink.judged(request, verdict)
+    }
+    if askers[request.question] != nil {
+      askers[request.question]?.append(request)
+      return
+    }
+    askers[request.question] = [request]
+    if waiting.count < Self.waitingLimit { return enqueue(request.question) }
+    conclude(request.question, "too many questions are being asked")
+  }
+
+  private func enqueue(_ question: OCSPQuestion) {
     if fetches.count < Self.fetchLimit { begin(question) } else { waiting.append(question) }
   }
 
@@ -124,14 +153,19 @@ final class OCSPFetches {
   /// Drops all fetches.
   func close() {
     waiting = []
+    askers = [:]
     fetches = [:]
   }
 
   private func judge(_ number: Int, _ fetch: Fetch, _ status: String) {
     guard fetch.answer.statusCode == 200 else { return finish(number, "the answer is \(status)") }
     let body = fetch.answer.content
-    switch fetch.question.judge(body) {
+    let verdict = fetch.question.judge(body)
+    if askers[fetch.question] != nil { return tell(number, fetch.question, verdict) }
+    switch verdict {
     case .bad(let reason): finish(number, reason)
+    case .revoked: finish(number, "the certificate is revoked")
+    case .unknown: finish(number, "the responder doesn't know the certificate")
     case .good(let until):
       remove(number)
       let outcome = StapleOutcome(response: body, until: until ?? Int.max)
@@ -139,6 +173,27 @@ final class OCSPFetches {
       if known.count >= Self.outcomeLimit { known = [:] }
       known[fetch.question] = (outcome, freshUntil)
       sink.stapled(fetch.question, outcome)
+    }
+  }
+
+  /// Tells who waits what the responder says of a client's certificate.
+  private func tell(_ number: Int, _ question: OCSPQuestion, _ verdict: OCSPQuestion.Verdict) {
+    switch verdict {
+    case .bad(let reason): return finish(number, reason)
+    case .unknown: tell(question, .unknown)
+    case .good(let until): tell(question, .good, until: until)
+    case .revoked(let until): tell(question, .revoked, until: until)
+    }
+    remove(number)
+  }
+
+  /// - Parameter until: how long the verdict may be kept; nil: the next client has to be asked about anew.
+  private func tell(_ question: OCSPQuestion, _ verdict: CertificateVerdict, until: Int? = nil) {
+    for request in askers.removeValue(forKey: question) ?? [] {
+      if let until, let cache = request.cache {
+        caches.keep(question.digest, in: cache, verdict, until: until)
+      }
+      sink.judged(request, verdict)
     }
   }
 
@@ -152,6 +207,7 @@ final class OCSPFetches {
     let responder = question.responder.authority
     sink.log(
       .error, "OCSP responder \(responder) for certificate \"\(question.name)\": \(problem)")
+    if askers[question] != nil { return tell(question, .failed) }
     sink.stapled(question, StapleOutcome())
   }
 

@@ -8,6 +8,8 @@ import CLinux
 enum ResolverAsker: Equatable {
   /// The watch of a name in a `server` line, by its number.
   case watch(Int)
+  /// The same, for one of the hosts of its service.
+  case watchTarget(Int, String)
   /// A worker that needs the name for a request.
   case request(ResolveRequest)
   /// A question for an OCSP responder, by its number.
@@ -42,6 +44,8 @@ final class Resolver {
     let name: String
     let family: Int32
     let resolver: ResolverSettings?
+    /// Whether SRV records are asked for.
+    var isService = false
   }
 
   private struct Lookup {
@@ -63,7 +67,7 @@ final class Resolver {
   private var lookups: [Int: Lookup] = [:]
   private var lookupNumbers: [Question: Int] = [:]
   private var nextLookup = 1
-  private var cache: [Question: (addresses: [SocketAddress], until: Milliseconds)] = [:]
+  private var cache: [Question: (result: LookupResult, until: Milliseconds)] = [:]
   private var answers: [(ResolverAsker, LookupResult)] = []
   private let sweepTimer: TimerWheel.ID
 
@@ -85,24 +89,38 @@ final class Resolver {
       answers.append((asker, result))
       return
     }
-    let question = Question(
-      name: name.lowercased(), family: Self.family(family, resolver), resolver: resolver)
+    ask(
+      Question(name: name.lowercased(), family: Self.family(family, resolver), resolver: resolver),
+      for: asker)
+  }
+
+  /// Asks for the SRV records called `name`.
+  func askService(_ name: String, _ resolver: ResolverSettings?, for asker: ResolverAsker) {
+    ask(
+      Question(name: name.lowercased(), family: AF_UNSPEC, resolver: resolver, isService: true),
+      for: asker)
+  }
+
+  private func ask(_ question: Question, for asker: ResolverAsker) {
     if let known = cache[question], known.until > loop.now {
-      let rest = known.until - loop.now
-      answers.append((asker, .addresses(known.addresses, timeToLive: rest)))
+      answers.append((asker, known.result.holding(known.until - loop.now)))
       return
     }
-    let deadline = loop.now + (resolver?.timeout ?? 30_000)
+    let deadline = loop.now + (question.resolver?.timeout ?? 30_000)
     if let number = lookupNumbers[question] {
       lookups[number]?.askers.append((asker, deadline))
     } else if case .request = asker, lookups.count >= Self.pendingLimit {
       answers.append((asker, .failed(.serverFailure("too many names are being resolved"))))
-    } else if let (number, channel) = channel(for: resolver) {
+    } else if let (number, channel) = channel(for: question.resolver) {
       let lookup = nextLookup
       nextLookup += 1
       lookups[lookup] = Lookup(question: question, askers: [(asker, deadline)])
       lookupNumbers[question] = lookup
-      channel.lookUp(question.name, family: question.family, lookup: lookup)
+      if question.isService {
+        channel.lookUpServices(question.name, lookup: lookup)
+      } else {
+        channel.lookUp(question.name, family: question.family, lookup: lookup)
+      }
       collect(number)
       if lookups.count == 1 { armSweep() }
     } else {
@@ -185,7 +203,7 @@ final class Resolver {
 
   /// Puts an answer into the cache and gives it with the time for which it holds.
   private func keep(_ result: LookupResult, _ question: Question) -> LookupResult {
-    guard case .addresses(let addresses, let timeToLive) = result else { return result }
+    guard let timeToLive = result.timeToLive else { return result }
     let hold =
       question.resolver?.validity
       ?? min(max(timeToLive, Self.shortestHold), Self.longestHold)
@@ -193,8 +211,8 @@ final class Resolver {
       cache = cache.filter { $0.value.until > loop.now }
       if cache.count >= Self.cacheLimit { cache = [:] }
     }
-    cache[question] = (addresses, loop.now + hold)
-    return .addresses(addresses, timeToLive: hold)
+    cache[question] = (result, loop.now + hold)
+    return result.holding(hold)
   }
 
   // MARK: Channels
@@ -226,5 +244,24 @@ final class Resolver {
     guard let resolver else { return asked }
     if !resolver.usesIPv6 { return AF_INET }
     return resolver.usesIPv4 ? asked : AF_INET6
+  }
+}
+
+extension LookupResult {
+  /// For how long it holds; nil: it failed.
+  fileprivate var timeToLive: Milliseconds? {
+    switch self {
+    case .addresses(_, let timeToLive), .services(_, let timeToLive): timeToLive
+    case .failed: nil
+    }
+  }
+
+  /// The same, holding for `time`.
+  fileprivate func holding(_ time: Milliseconds) -> LookupResult {
+    switch self {
+    case .addresses(let addresses, _): .addresses(addresses, timeToLive: time)
+    case .services(let records, _): .services(records, timeToLive: time)
+    case .failed: self
+    }
   }
 }

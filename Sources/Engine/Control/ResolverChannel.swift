@@ -10,13 +10,17 @@ import HTTP
 enum LookupResult: Sendable, Equatable {
   /// Addresses, with port 0, and for how long they hold.
   case addresses([SocketAddress], timeToLive: Milliseconds)
+  /// SRV records, and for how long they hold.
+  case services([ServiceRecord], timeToLive: Milliseconds)
   case failed(LookupFailure)
 }
 
 /// Why a name has no addresses.
 enum LookupFailure: Error, Sendable, Equatable {
-  /// The name doesn't exist, or has no address of the families asked for.
+  /// The name doesn't exist.
   case notFound
+  /// The name exists, but without what was asked for.
+  case empty
   /// No server answered in time.
   case timedOut
   /// Servers answered that they can't, or nonsense; the library's words.
@@ -26,6 +30,7 @@ enum LookupFailure: Error, Sendable, Equatable {
   var text: String {
     switch self {
     case .notFound: "host not found"
+    case .empty: "DNS has no such records"
     case .timedOut: "no answer from DNS in time"
     case .serverFailure(let text): text
     }
@@ -42,8 +47,11 @@ final class ResolverChannel {
   private static let tryCount: Int32 = 4
 
   private var channel: ares_channel?
+  private var isOpen: Bool { unsafe channel != nil }
   private let poller: Poller
   private let number: Int
+  /// Whether servers of the configuration are asked, rather than those of the system.
+  private let asksOwnServers: Bool
   private var watched: Set<Int32> = []
   /// Lookups that are under way.
   private(set) var pendingCount = 0
@@ -54,6 +62,7 @@ final class ResolverChannel {
   init?(_ settings: ResolverSettings?, poller: Poller, number: Int) {
     self.poller = poller
     self.number = number
+    asksOwnServers = settings != nil
     _ = Self.library
     let status = unsafe cares_open(
       &channel, settings == nil ? 0 : 1, Int32(Self.firstTimeout), Self.tryCount,
@@ -83,19 +92,81 @@ final class ResolverChannel {
   }
 
   /// Starts to look `name` up; the result comes with `takeFinished`, perhaps at once.
-  func lookUp(_ name: String, family: Int32, lookup: Int) {
+  func lookUp(_ name: String, family: Int32, lookup number: Int) {
+    lookUpAddresses(Lookup(channel: self, number: number, name: name, family: family))
+  }
+
+  private func lookUpAddresses(_ lookup: Lookup) {
     pendingCount += 1
-    let box = unsafe Unmanaged.passRetained(Lookup(channel: self, number: lookup))
+    let box = unsafe Unmanaged.passRetained(lookup)
     unsafe cares_look_up(
-      channel, name, family,
+      channel, lookup.name, lookup.family ?? AF_UNSPEC,
       { argument, status, _, answer in
         guard let argument = unsafe argument else { return }
         let lookup = unsafe Unmanaged<Lookup>.fromOpaque(argument).takeRetainedValue()
         let result = unsafe ResolverChannel.read(status, answer)
         if let answer = unsafe answer { unsafe ares_freeaddrinfo(answer) }
         lookup.channel.pendingCount -= 1
-        lookup.channel.finished.append((lookup.number, result))
+        lookup.channel.finish(lookup, result)
       }, box.toOpaque())
+  }
+
+  private func finish(_ lookup: Lookup, _ result: LookupResult) {
+    switch result {
+    case .failed(.empty) where asksOwnServers && isOpen && lookup.mayFollow:
+      // The library takes an alias that comes without addresses for an empty answer. Servers that
+      // resolve for others send both; those that don't are asked again.
+      ask(lookup, Self.aliasType)
+    case .addresses(let addresses, let timeToLive):
+      let time = min(timeToLive, lookup.seconds * 1_000)
+      finished.append((lookup.number, .addresses(addresses, timeToLive: time)))
+    default: finished.append((lookup.number, result))
+    }
+  }
+
+  /// Starts to look the SRV records of `name` up. Aliases are followed across answers, since not every
+  /// server does it.
+  func lookUpServices(_ name: String, lookup number: Int) {
+    ask(Lookup(channel: self, number: number, name: name), Self.serviceType)
+  }
+
+  private static let serviceType: Int32 = 33
+  private static let aliasType: Int32 = 5
+
+  private func ask(_ lookup: Lookup, _ type: Int32) {
+    pendingCount += 1
+    let box = unsafe Unmanaged.passRetained(lookup)
+    unsafe cares_ask(
+      channel, lookup.name, type,
+      { argument, status, _, message, count in
+        guard let argument = unsafe argument else { return }
+        let lookup = unsafe Unmanaged<Lookup>.fromOpaque(argument).takeRetainedValue()
+        let bytes = unsafe Array(UnsafeBufferPointer(start: message, count: Int(max(0, count))))
+        lookup.channel.pendingCount -= 1
+        lookup.channel.finish(lookup, status, bytes)
+      }, box.toOpaque())
+  }
+
+  private func finish(_ lookup: Lookup, _ status: Int32, _ message: [UInt8]) {
+    guard status == ARES_SUCCESS else {
+      finished.append((lookup.number, .failed(Self.failure(status))))
+      return
+    }
+    guard let answer = DNSAnswer(message, name: lookup.name) else {
+      finished.append((lookup.number, .failed(.serverFailure("invalid answer"))))
+      return
+    }
+    lookup.seconds = min(lookup.seconds, answer.timeToLive)
+    if answer.services.isEmpty, let alias = answer.alias, isOpen, lookup.mayFollow {
+      lookup.name = alias
+      lookup.depth += 1
+      return lookup.isOfService ? ask(lookup, Self.serviceType) : lookUpAddresses(lookup)
+    }
+    let result =
+      answer.services.isEmpty
+      ? LookupResult.failed(.empty)
+      : .services(answer.services, timeToLive: lookup.seconds * 1_000)
+    finished.append((lookup.number, result))
   }
 
   /// The results since the last call.
@@ -152,7 +223,7 @@ final class ResolverChannel {
       }
       unsafe node = entry.pointee.ai_next
     }
-    if addresses.isEmpty { return .failed(.notFound) }
+    if addresses.isEmpty { return .failed(.empty) }
     return .addresses(addresses, timeToLive: Int(max(0, seconds)) * 1_000)
   }
 
@@ -172,7 +243,8 @@ final class ResolverChannel {
 
   private static func failure(_ status: Int32) -> LookupFailure {
     switch status {
-    case ARES_ENOTFOUND, ARES_ENODATA, ARES_EBADNAME: .notFound
+    case ARES_ENOTFOUND, ARES_EBADNAME: .notFound
+    case ARES_ENODATA: .empty
     case ARES_ETIMEOUT: .timedOut
     default: .serverFailure(unsafe String(cString: ares_strerror(status)).lowercased())
     }
@@ -184,9 +256,23 @@ final class ResolverChannel {
   private final class Lookup {
     let channel: ResolverChannel
     let number: Int
-    init(channel: ResolverChannel, number: Int) {
+    /// The name that is asked for at the moment: the first, or an alias.
+    var name: String
+    /// Of addresses; nil: SRV records are asked for.
+    let family: Int32?
+    /// How many aliases were followed so far, and how long they hold.
+    var depth = 0
+    var seconds = Int(Int32.max)
+
+    // Bound: aliases may form a circle.
+    var mayFollow: Bool { depth < DNSAnswer.aliasLimit }
+    var isOfService: Bool { family == nil }
+
+    init(channel: ResolverChannel, number: Int, name: String, family: Int32? = nil) {
       self.channel = channel
       self.number = number
+      self.name = name
+      self.family = family
     }
   }
 }

@@ -4,6 +4,8 @@
 //
 //   waiting ──(timer)──► asking ──(answer)──► waiting, for the TTL
 //                          └────(failure)───► waiting, 1 s, 2 s, 4 s … 30 s
+//
+// A service (`service=`) is asked for twice: its SRV records, then the hosts that they name.
 
 /// The names of all upstreams.
 final class ResolverNames {
@@ -21,6 +23,10 @@ final class ResolverNames {
     let name: String
     let port: UInt16
     var displayName: String
+    /// Whether an answer without addresses counts (`resolve`).
+    var mayBecomeEmpty: Bool
+    /// The hosts of a service, while they are being asked for.
+    var service: ServiceLookup?
     let timer: TimerWheel.ID
     var pause = ResolverNames.firstPause
     var isAsking = false
@@ -55,16 +61,22 @@ final class ResolverNames {
     var wanted: Set<Key> = []
     for upstream in upstreams {
       for server in upstream.servers {
-        guard case .name(let name, let port) = server.host else { continue }
+        let (name, port): (String, UInt16)
+        switch server.host {
+        case .address: continue
+        case .name(let host, let number): (name, port) = (host, number)
+        case .service(let service): (name, port) = (service, 0)
+        }
         let key = Key(upstream: upstream.name, host: server.host, resolver: upstream.resolver)
         guard wanted.insert(key).inserted else { continue }
         if let number = numbers[key] {
           watches[number]?.displayName = upstream.displayName
+          watches[number]?.mayBecomeEmpty = server.isResolved
           continue
         }
         watches[next] = Watch(
           key: key, name: name, port: port, displayName: upstream.displayName,
-          timer: loop.wheel.makeEntry())
+          mayBecomeEmpty: server.isResolved, timer: loop.wheel.makeEntry())
         numbers[key] = next
         unansweredCount += 1
         ask(next)
@@ -84,18 +96,54 @@ final class ResolverNames {
 
   /// Takes the answer for watch `number`. Returns the upstream whose servers changed, if they did.
   func onAnswer(_ number: Int, _ result: LookupResult) -> String? {
-    guard var watch = watches[number], watch.isAsking else { return nil }
+    guard let watch = watches[number], watch.isAsking else { return nil }
+    switch result {
+    case .services(let records, let timeToLive):
+      let service = ServiceLookup(records, timeToLive: timeToLive)
+      watches[number]?.service = service
+      for target in service.targets {
+        resolver.ask(target, watch.key.resolver, for: .watchTarget(number, target))
+      }
+      return nil
+    case .addresses(let found, let timeToLive):
+      let members = found.map { address in
+        var address = address
+        address.port = watch.port
+        return NamedAddress(address: address)
+      }
+      return settle(number, .success((members, timeToLive)))
+    case .failed(.empty) where watch.mayBecomeEmpty:
+      let pause = watch.key.resolver?.validity ?? Self.firstPause
+      return settle(number, .success(([], max(1, pause))))
+    case .failed(let failure): return settle(number, .failure(failure))
+    }
+  }
+
+  /// Takes the answer for one of the hosts of a service that watch `number` asked for.
+  func onAnswer(_ number: Int, _ result: LookupResult, for target: String) -> String? {
+    watches[number]?.service?.take(result, for: target)
+    guard let service = watches[number]?.service, service.isComplete else { return nil }
+    watches[number]?.service = nil
+    if let failure = service.failure { return settle(number, .failure(failure)) }
+    return settle(number, .success((service.members, service.timeToLive)))
+  }
+
+  /// Ends a round of asking, and begins to wait for the next.
+  private func settle(
+    _ number: Int, _ result: Result<([NamedAddress], timeToLive: Milliseconds), LookupFailure>
+  ) -> String? {
+    guard var watch = watches[number] else { return nil }
     watch.isAsking = false
     if !watch.isAnswered { unansweredCount -= 1 }
     watch.isAnswered = true
     var changed: String?
     switch result {
-    case .addresses(let found, let timeToLive):
+    case .success((let found, let timeToLive)):
       watch.pause = Self.firstPause
       if accept(found, watch) { changed = watch.key.upstream }
       watch.hasFailed = false
       arm(watch, number, after: timeToLive)
-    case .failed(let failure):
+    case .failure(let failure):
       if !watch.hasFailed { logFailure(failure, watch) }
       watch.hasFailed = true
       arm(watch, number, after: watch.pause)
@@ -108,7 +156,11 @@ final class ResolverNames {
   private func ask(_ number: Int) {
     guard let watch = watches[number], !watch.isAsking else { return }
     watches[number]?.isAsking = true
-    resolver.ask(watch.name, watch.key.resolver, for: .watch(number))
+    if case .service = watch.key.host {
+      resolver.askService(watch.name, watch.key.resolver, for: .watch(number))
+    } else {
+      resolver.ask(watch.name, watch.key.resolver, for: .watch(number))
+    }
   }
 
   private func arm(_ watch: Watch, _ number: Int, after pause: Milliseconds) {
@@ -117,32 +169,38 @@ final class ResolverNames {
   }
 
   /// Records the addresses that an answer gave. True if they are not those that were known.
-  private func accept(_ found: [SocketAddress], _ watch: Watch) -> Bool {
-    let found = found.map { address in
-      var address = address
-      address.port = watch.port
-      return address
-    }
+  private func accept(_ found: [NamedAddress], _ watch: Watch) -> Bool {
     let known = registry.addresses(of: watch.key.host, in: watch.key.upstream)
     // DNS servers rotate their answers. Servers that stay keep their place, so that the order of
     // round robin holds; at first, IPv4 comes first.
-    let staying = (known ?? []).filter(found.contains)
-    let arriving = found.filter { !staying.contains($0) }
+    var arriving = found
+    let staying = (known ?? []).filter { member in
+      // Records of a service may be equal: each stands for one server.
+      guard let index = arriving.firstIndex(of: member) else { return false }
+      arriving.remove(at: index)
+      return true
+    }
     let addresses =
-      staying + arriving.filter { $0.addressBytes.count == 4 }
-      + arriving.filter { $0.addressBytes.count != 4 }
+      staying + arriving.filter { $0.address.addressBytes.count == 4 }
+      + arriving.filter { $0.address.addressBytes.count != 4 }
     if !registry.record(addresses, of: watch.key.host, in: watch.key.upstream) {
       if watch.hasFailed {
         sink.log(.notice, "\(subject(watch)) is resolved again, to the same addresses")
       }
       return false
     }
-    let list = addresses.map(\.host).joined(separator: ", ")
     if known != nil || watch.hasFailed {
-      let before = known.map { ", was \($0.map(\.host).joined(separator: ", "))" } ?? ""
-      sink.log(.notice, "\(subject(watch)) is at \(list)\(before)")
+      let before = known.map { ", was \(list($0, watch))" } ?? ""
+      sink.log(.notice, "\(subject(watch)) is at \(list(addresses, watch))\(before)")
     }
     return true
+  }
+
+  private func list(_ members: [NamedAddress], _ watch: Watch) -> String {
+    if members.isEmpty { return "no address" }
+    let isService = watch.port == 0
+    return members.map { isService ? $0.address.description : $0.address.host }
+      .joined(separator: ", ")
   }
 
   private func logFailure(_ failure: LookupFailure, _ watch: Watch) {
@@ -153,6 +211,7 @@ final class ResolverNames {
   }
 
   private func subject(_ watch: Watch) -> String {
-    "\"\(watch.name):\(watch.port)\" in upstream \"\(watch.displayName)\""
+    let name = watch.port == 0 ? watch.name : "\(watch.name):\(watch.port)"
+    return "\"\(name)\" in upstream \"\(watch.displayName)\""
   }
 }

@@ -184,7 +184,8 @@ extension WorkerProcess {
         throw ApplyFailure("starting the control thread", error)
       }
     }
-    control?.configure(ControlPlan(upstreams: plans[0].upstreams))
+    control?.configure(
+      ControlPlan(upstreams: plans[0].upstreams, statusCaches: plans[0].statusCaches))
     // Bound: how long names may hold a start or a reload up; those that come later are sent.
     _ = control?.waitUntilResolved(timeout: 2_000)
     for plan in plans {
@@ -250,6 +251,7 @@ struct ControlNews: ControlSink {
     case .addresses(let addresses, _):
       message = .resolved(
         exchange: request.token, name: request.name, addresses: addresses, problem: nil)
+    case .services: return
     case .failed(let failure):
       message = .resolved(
         exchange: request.token, name: request.name, addresses: [], problem: "\(failure)")
@@ -259,6 +261,10 @@ struct ControlNews: ControlSink {
 
   func stapled(_ question: OCSPQuestion, _ outcome: StapleOutcome) {
     mailboxes.post(.stapled(question, outcome))
+  }
+
+  func judged(_ request: StatusRequest, _ verdict: CertificateVerdict) {
+    mailboxes.post(.certificateJudged(request.token, verdict), to: request.worker)
   }
 
   func passwordChecked(_ job: PasswordJob, isRight: Bool) {
@@ -290,6 +296,8 @@ final class WorkerMailboxes: Sendable {
 
 extension ControlThread: ControlPort {
   func fetchStaple(_ question: OCSPQuestion) { post(.staple(question)) }
+
+  func askStatus(_ request: StatusRequest) { post(.askStatus(request)) }
 
   func resolve(_ name: String, _ settings: ResolverSettings, token: UInt64, worker: Int) {
     post(.resolve(ResolveRequest(name: name, resolver: settings, token: token, worker: worker)))

@@ -42,6 +42,8 @@ class ClientStream {
   func awaitBody(atMost timeout: Milliseconds) {}
   /// The client owes nothing of the body at present.
   func stopAwaitingBody() {}
+  /// The exchange waits for something that has nothing to do with its client, who may leave meanwhile.
+  func noteWaiting() {}
   /// What the transport knows: TLS session, addresses.
   var connection: ConnectionFacts { preconditionFailure("abstract") }
 }
@@ -73,6 +75,8 @@ final class ConnectionFacts {
   var exchangeCount = 0
   var openedAt: Milliseconds = 0
   var tls: TLSSession?
+  /// What OCSP responders are asked about the client's certificate, once a request wanted it.
+  var inquiry: CertificateInquiry?
   /// What a PROXY protocol header said; nil where none came.
   var proxy: ProxyFacts?
   /// The client spoke plain HTTP on a port that wants TLS.

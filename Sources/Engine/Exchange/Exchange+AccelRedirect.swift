@@ -9,6 +9,7 @@ extension Exchange {
     let target = arena.copy(target)
     keepRedirectFields()
     endTry(.success, mayKeep: attempt.isBodyComplete)
+    dropStreamedBody()
     if target.hasPrefix(Bytes("@")) {
       redirectInternally(toNamed: target.dropping(1).string)
       return false

@@ -26,6 +26,17 @@ enum AdmissionVerdict {
   case waits
 }
 
+/// What a request waits for before it may go on.
+enum AdmissionWait {
+  case nothing
+  /// Some milliseconds; `onAdmissionTimeout` follows.
+  case delay(Milliseconds)
+  /// The outcome of a password check; `onPasswordChecked` follows.
+  case credentials(CredentialDigest)
+  /// What another location says; `onInnerAnswer` follows.
+  case answer
+}
+
 /// The steps, in order.
 enum AdmissionStep: UInt8, Comparable {
   case requests, connections
@@ -47,6 +58,7 @@ enum AdmissionStep: UInt8, Comparable {
 extension Exchange {
   /// Asks every step; the content answers if all of them let it.
   func admit() {
+    stopWaiting()
     admission = .requests
     refusal = 0
     goOnAdmitting()
@@ -64,13 +76,14 @@ extension Exchange {
 
   /// Goes on after a step that had to wait for its verdict.
   func goOnAdmitting(_ verdict: AdmissionVerdict) {
+    stopWaiting()
     state = .working
     if heed(verdict) { goOnAdmitting() }
   }
 
   /// What a step waited for has passed.
   func onAdmissionTimeout() {
-    guard state == .waiting else { return }
+    guard state == .waiting, case .delay = awaited else { return }
     goOnAdmitting(.abstains)
     if state != .idle { stream.flush() }
   }
@@ -128,7 +141,7 @@ extension Exchange {
     let delay = location.settings.admission.value.authDelay
     guard refusal == 401, delay > 0 else { return .fails(refusal) }
     log(.info, "delaying unauthorized request")
-    waitForAdmission(delay)
+    wait(for: .delay(delay))
     return .waits
   }
 }

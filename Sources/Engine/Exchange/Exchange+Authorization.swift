@@ -10,13 +10,13 @@ extension Exchange {
     let inner = self.inner ?? InnerStream(self)
     self.inner = inner
     if inner.ask(request.uri, request.arguments) { return judgeAnswer(inner) }
-    state = .waiting
+    wait(for: .answer)
     return .waits
   }
 
   /// The answer came after a while.
   func onInnerAnswer() {
-    guard let inner, state == .waiting else { return }
+    guard let inner, state == .waiting, case .answer = awaited else { return }
     goOnAdmitting(judgeAnswer(inner))
     if state != .idle { stream.flush() }
   }

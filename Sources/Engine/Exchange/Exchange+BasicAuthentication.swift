@@ -49,13 +49,13 @@ extension Exchange {
       log(.error, "too many passwords are being checked")
       return .fails(503)
     }
-    state = .waiting
+    wait(for: .credentials(digest))
     return .waits
   }
 
   /// The password was checked on another thread.
-  func onPasswordChecked(isRight: Bool) {
-    guard state == .waiting else { return }
+  func onPasswordChecked(_ digest: CredentialDigest, isRight: Bool) {
+    guard state == .waiting, case .credentials(digest) = awaited else { return }
     if isRight { return goOnAdmitting(.admits) }
     let realm = location.settings.admission.value.realm.map { evaluate($0) } ?? Bytes()
     goOnAdmitting(mismatch(basicCredentials?.user ?? Bytes(), realm))

@@ -53,7 +53,7 @@ extension Exchange {
       "delaying request", manner, slowest.limit.settings, excess: slowest.excess, separator: ",")
     requestLimitOutcome = manner.isDryRun ? .delayedDryRun : .delayed
     if manner.isDryRun { return .abstains }
-    waitForAdmission(delay)
+    wait(for: .delay(delay))
     return .waits
   }
 

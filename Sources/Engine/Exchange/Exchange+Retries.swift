@@ -63,6 +63,7 @@ extension Exchange {
     if proxyIsTLS, case .success = outcome { rememberUpstreamSession() }
     let group = attempt.group
     if let peer = attempt.peer, let group {
+      if attempt.teachesSession && outcome != .failure { learnSession(from: peer) }
       if group.release(peer, outcome, now: loop.now) {
         core.errorLog.write(
           .warn, "upstream server \(peer.name.string) temporarily disabled", connection: 0)
@@ -98,6 +99,13 @@ extension Exchange {
       && !location.settings.proxy.value.closesUpstream
   }
 
+  /// Of a body that was streamed nothing but its rest is left: whoever answers next does without.
+  func dropStreamedBody() {
+    guard attempt.consumedBody else { return }
+    attempt.consumedBody = false
+    body.framing = .none
+  }
+
   /// Gives everything of the upstream side back; called whenever the exchange turns elsewhere.
   func cancelUpstream() {
     if attempt.isActive {
@@ -113,7 +121,7 @@ extension Exchange {
     attempt.spoolSent = 0
     attempt.isSpoolBroken = false
     attempt.group = nil
-    attempt.consumedBody = false
+    dropStreamedBody()
     attempt.didEndBody = false
   }
 }

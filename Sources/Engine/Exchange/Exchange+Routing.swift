@@ -19,6 +19,11 @@ extension Exchange {
     guard normalizeTarget() else { return fail(400) }
     findRealAddress()
     guard admitByTLS() else { return }
+    beginAtSite()
+  }
+
+  /// Goes on with a request that its site may see.
+  func beginAtSite() {
     if let program = site.program {
       guard run(program) else { return }
       uriWasChanged = false

@@ -1,6 +1,6 @@
 // What TLS says about a request whose site is known: plain HTTP on a TLS port (497), a Host of
 // another client-certificate policy than the one that was negotiated (421), a client's certificate
-// that is missing (496) or not good enough (495).
+// that is missing (496) or not good enough (495, which may have to be asked: `ssl_ocsp`).
 //
 // Asked once per request, before the site's own directives run. Statuses 495 to 497 are shown as 400
 // unless `error_page` names them, as in nginx.
@@ -8,7 +8,8 @@
 import HTTP
 
 extension Exchange {
-  /// Whether the request may be answered by its site; otherwise it has been answered.
+  /// Whether the request may be answered by its site; otherwise it has been answered, or waits until the
+  /// status of the client's certificate is known, and `beginAtSite` follows.
   func admitByTLS() -> Bool {
     let connection = connection
     if connection.isPlainOnTLS {
@@ -25,7 +26,7 @@ extension Exchange {
       return false
     }
     switch tls.clientVerdict(under: mode) {
-    case .accepted: return true
+    case .accepted: return admitByCertificateStatus(tls)
     case .missing:
       log(.info, "client sent no required SSL certificate")
       fail(496)

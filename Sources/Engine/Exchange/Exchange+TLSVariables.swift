@@ -19,7 +19,11 @@ extension Exchange {
     case .ssl_server_name: return tls.serverName.isEmpty ? nil : tls.serverName
     case .ssl_early_data: return tls.isEarlyData ? Bytes("1") : Bytes()
     case .ssl_alpn_protocol: return tls.alpnProtocol
-    case .ssl_client_verify: return arena.copy(tls.clientVerify)
+    case .ssl_client_verify:
+      guard let problem = connection.inquiry?.verdict?.problem else {
+        return arena.copy(tls.clientVerify)
+      }
+      return arena.copy(Array("FAILED:\(problem)".utf8))
     default: return certificateValue(name, tls)
     }
   }

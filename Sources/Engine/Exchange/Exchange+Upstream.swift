@@ -23,7 +23,11 @@ extension Exchange {
   /// Tries a server of the group that was not tried yet.
   func nextTry() {
     guard let group = attempt.group else { return fail(502) }
-    guard let peer = group.choose(&attempt.tried, now: loop.now, key: balancingKey(group)) else {
+    let route = group.sticky.map { boundRoute($0) } ?? .none
+    guard
+      let peer = group.choose(
+        &attempt.tried, now: loop.now, key: balancingKey(group), route: route)
+    else {
       attempt.groupName = arena.copy(group.settings.displayName)
       upstreamLog.begin(nil)
       upstreamLog.update { $0.status = 502 }

@@ -165,6 +165,7 @@ extension Exchange {
   private func respondFromUpstream(_ status: Int) -> Bool {
     let settings = location.settings.proxy.value
     takeResponseOrders(settings)
+    if let sticky = attempt.group?.sticky, let peer = attempt.peer { bindClient(sticky, peer) }
     if let target = upstreamField(.xAccelRedirect), !target.isEmpty,
       !settings.ignoredFields.contains(.xAccelRedirect)
     {

@@ -117,7 +117,8 @@ final class Exchange {
   var inner: InnerStream?
   /// Whether another request made this one.
   var isInner = false
-  /// For steps that let the request wait.
+  /// What a `waiting` exchange waits for. Whatever else comes belongs to a wait that is over.
+  private(set) var awaited = AdmissionWait.nothing
   private var admissionTimer: TimerWheel.ID?
 
   // The upstream side.
@@ -198,10 +199,7 @@ final class Exchange {
   /// The only way out: the stream calls it when the response is sent, or can't be.
   func finish() {
     guard state != .idle else { return }
-    if state == .waiting {
-      if let admissionTimer { loop.clearTimer(admissionTimer) }
-      core.leavePasswordCheck(handle)
-    }
+    stopWaiting()
     inner?.close()
     cancelUpstream()
     if !countedConnections.isEmpty { leaveConnections() }
@@ -272,12 +270,28 @@ final class Exchange {
     arena.reset()
   }
 
-  /// Lets the request wait for `delay`; `onAdmissionTimeout` follows.
-  func waitForAdmission(_ delay: Milliseconds) {
-    let timer = admissionTimer ?? loop.makeTimer()
-    admissionTimer = timer
+  /// Lets the request wait. Meanwhile its body is nobody's: no deadline runs for it.
+  func wait(for event: AdmissionWait) {
     state = .waiting
-    loop.setTimer(timer, after: delay, for: handle.of(.admission))
+    awaited = event
+    if case .delay(let delay) = event {
+      let timer = admissionTimer ?? loop.makeTimer()
+      admissionTimer = timer
+      loop.setTimer(timer, after: delay, for: handle.of(.admission))
+    }
+    stream.stopAwaitingBody()
+    stream.noteWaiting()
+  }
+
+  /// What was waited for has come, or doesn't matter any more.
+  func stopWaiting() {
+    switch awaited {
+    case .nothing: return
+    case .delay: if let admissionTimer { loop.clearTimer(admissionTimer) }
+    case .credentials: core.leavePasswordCheck(handle)
+    case .answer: if state != .waiting { inner?.close() }
+    }
+    awaited = .nothing
   }
 
   /// Where this exchange's messages go.

@@ -45,7 +45,8 @@ struct FileStatus: Equatable, BitwiseCopyable {
     }
     size = Int(status.st_size)
     isExecutable = status.st_mode & 0o111 != 0
-    modified = status.st_mtim.tv_sec
+    // A file may claim any time: far enough from the ends of Int that differences are numbers.
+    modified = min(max(status.st_mtim.tv_sec, -1 << 40), 1 << 40)
     modifiedNanoseconds = status.st_mtim.tv_nsec
     changed = status.st_ctim.tv_sec
     changedNanoseconds = status.st_ctim.tv_nsec

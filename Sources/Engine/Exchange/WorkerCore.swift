@@ -10,9 +10,10 @@ final class WorkerCore {
   var fileCaches = FileCaches()
   var passwordFiles = PasswordFiles()
   var passwordChecks = PasswordChecks()
+  var inquiries = CertificateInquiries()
   let errorLog: ErrorLog
   let registry: PeerRegistry
-  fileprivate let control: (any ControlPort)?
+  let control: (any ControlPort)?
   /// What this thread counts, and what all of them do.
   let counters: WorkerCounters
   let allCounters: CounterBlocks
@@ -118,8 +119,6 @@ extension WorkerCore {
   /// Has credentials checked by the thread for that; the exchange hears of it by `onPasswordChecked`.
   /// False: too many are waiting.
   func check(_ job: PasswordJob, for exchange: Handle) -> Bool {
-    // It waits for one outcome only.
-    leavePasswordCheck(exchange)
     let address = exchanges.object(exchange)?.clientAddress.ip
     switch passwordChecks.wait(exchange, at: address, for: job) {
     case .waits: return true
@@ -131,7 +130,7 @@ extension WorkerCore {
     }
   }
 
-  /// An exchange that may wait for a password is over.
+  /// An exchange doesn't wait for its password any more.
   func leavePasswordCheck(_ exchange: Handle) {
     if let next = passwordChecks.leave(exchange) { ask(next) }
   }
@@ -142,7 +141,7 @@ extension WorkerCore {
     if let next { ask(next) }
     for handle in handles {
       guard let exchange = exchanges.object(handle) else { continue }
-      exchange.onPasswordChecked(isRight: isRight)
+      exchange.onPasswordChecked(digest, isRight: isRight)
       if exchange.state != .idle { exchange.stream.flush() }
     }
   }
@@ -155,6 +154,8 @@ extension WorkerCore {
 
 /// The way from a worker to the threads that work for all of them.
 protocol ControlPort: StaplePort {
+  /// Has a responder asked about a client's certificate; the worker gets `WorkerMessage.certificateJudged`.
+  func askStatus(_ request: StatusRequest)
   /// Has a password checked; the worker gets `WorkerMessage.passwordChecked`. False: it won't.
   func check(_ job: PasswordJob) -> Bool
   /// Asks for the addresses of `name`; the worker gets `WorkerMessage.resolved` with `token`.

@@ -1,4 +1,5 @@
-// A zone of `limit_req_zone` or `limit_conn_zone`: what all worker threads count together, by key.
+// A zone of `limit_req_zone`, `limit_conn_zone` or `sticky learn`: what all worker threads know together,
+// by key.
 //
 // One block of raw memory with one lock, held for a look-up and a few additions (0.1 µs); no thread ever
 // waits for anything else while it holds it. Zones are handed out by `LimitZones` and live as long as
@@ -148,6 +149,63 @@ struct LimitZone: @unchecked Sendable, BitwiseCopyable, Equatable {
     unsafe block.pointee.table.withLock { table in
       table[index].count -= 1
       if table[index].count == 0 { table.remove(index) }
+    }
+  }
+
+  // --- sessions -----------------------------------------------------------------------------------
+
+  // Bound: sessions whose time is up that one new session clears away, so that a quiet zone shrinks.
+  private static let clearedAtOnce = 2
+
+  /// What `session` was bound to within `timeout`; nil: nothing. Looking does not lengthen its time.
+  func binding(of session: Bytes, timeout: Milliseconds, now: Milliseconds) -> UInt64? {
+    Self.withSessionKey(session) { hash, key in
+      unsafe block.pointee.table.withLock { table in
+        guard let index = table.find(hash, key), now - table[index].moment < timeout else {
+          return nil
+        }
+        return UInt64(bitPattern: Int64(table[index].excess))
+      }
+    }
+  }
+
+  /// Binds `session` for `timeout` from now on; one that is not known, or whose time is up, only with
+  /// `creates`. The session that was used longest ago makes room for a new one.
+  func bind(
+    _ session: Bytes, to binding: UInt64, creates: Bool, timeout: Milliseconds, now: Milliseconds
+  ) {
+    Self.withSessionKey(session) { hash, key in
+      unsafe block.pointee.table.withLock { table in
+        var index = table.find(hash, key)
+        if let known = index, now - table[known].moment >= timeout, !creates { index = nil }
+        if index == nil && creates {
+          table.removeOldest(atMost: Self.clearedAtOnce) { now - $0.moment >= timeout }
+          index = table.insert(hash, key, evicts: true)
+        }
+        guard let index else { return }
+        table.touch(index)
+        table[index].excess = Int(Int64(bitPattern: binding))
+        table[index].moment = now
+      }
+    }
+  }
+
+  /// Sessions are known by 128 bits of keyed hash, so that each takes one cell, however long its name.
+  private static func withSessionKey<Result>(
+    _ session: Bytes, _ body: (UInt64, Bytes) -> Result
+  ) -> Result {
+    let first = hash(session)
+    var hasher = Hasher()
+    hasher.combine(first)
+    unsafe hasher.combine(
+      bytes: UnsafeRawBufferPointer(
+        start: UnsafeRawPointer(session.unsafeBase), count: session.count))
+    let key = (first, UInt64(bitPattern: Int64(hasher.finalize())))
+    return unsafe withUnsafeBytes(of: key) { pair in
+      guard let start = unsafe pair.bindMemory(to: UInt8.self).baseAddress else {
+        return body(first, Bytes())
+      }
+      return body(first, unsafe Bytes(base: start, count: pair.count))
     }
   }
 }

@@ -8,10 +8,10 @@ import Synchronization
 final class LimitZones: Sendable {
   /// What two configurations must agree on to share a zone.
   struct Key: Hashable {
-    enum Kind { case requests, connections }
+    enum Kind { case requests, connections, sessions }
     let kind: Kind
     let name: String
-    /// The words that make the key of a request.
+    /// The words that make the key of a request; of sessions, whose they are.
     let keyText: String
     let byteCount: Int
   }

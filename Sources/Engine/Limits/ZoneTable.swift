@@ -31,9 +31,9 @@ struct ZoneTable: ~Copyable, @unchecked Sendable {
     var keyCount: Int32 = 0
     /// Requests in flight.
     var count: Int32 = 0
-    /// How far requests are ahead of their rate.
+    /// How far requests are ahead of their rate; of a session, what it is bound to.
     var excess: Int = 0
-    /// When `excess` was computed.
+    /// When `excess` was computed; when a session was bound last.
     var moment: Milliseconds = 0
     var key: (UInt64, UInt64) = (0, 0)
   }
@@ -62,6 +62,7 @@ struct ZoneTable: ~Copyable, @unchecked Sendable {
   init?(byteCount: Int) {
     assert(MemoryLayout<Cell>.size == Self.cellByteCount)
     // About a bucket a cell: chains are short, and buckets take a sixteenth of the memory.
+    guard byteCount / Self.cellByteCount < Int(Index.max) else { return nil }
     var bucketCount = 16
     while bucketCount * 2 * (Self.cellByteCount + 4) <= byteCount { bucketCount *= 2 }
     let room = byteCount - bucketCount * 4
@@ -147,6 +148,14 @@ struct ZoneTable: ~Copyable, @unchecked Sendable {
     }
     giveBack(index)
     recordCount -= 1
+  }
+
+  /// Forgets those of the oldest records that are `outdated`, up to the first that isn't.
+  mutating func removeOldest(atMost count: Int, where outdated: (Cell) -> Bool) {
+    for _ in 0..<count {
+      guard oldest != Self.none, outdated(self[oldest]) else { return }
+      remove(oldest)
+    }
   }
 
   /// Makes a record the one that was used last.

@@ -23,6 +23,12 @@ final class Buffer {
     self.capacity = capacity
   }
 
+  /// A buffer that holds `bytes` and has no room for more.
+  convenience init(holding bytes: [UInt8]) {
+    self.init(capacity: max(1, bytes.count))
+    for byte in bytes { append(byte) }
+  }
+
   deinit { unsafe base.deallocate() }
 
   /// The number of unread bytes.

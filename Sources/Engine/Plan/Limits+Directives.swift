@@ -91,13 +91,14 @@ extension Row {
 
   // --- zones --------------------------------------------------------------------------------------
 
-  private struct ZoneWords {
+  /// `zone=NAME:SIZE`, and which argument it was.
+  struct ZoneWords {
     let name: String
     let byteCount: Int
     let argument: Int
   }
 
-  private static func zoneWords(
+  static func zoneWords(
     _ directive: Directive, _ value: String, _ index: Int
   ) throws(Refusal) -> ZoneWords {
     let parts = value.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
@@ -132,21 +133,29 @@ extension Row {
     _ scope: Scope, _ directive: Directive, _ words: ZoneWords, _ rate: RequestRate?
   ) throws(Refusal) {
     let builder = scope.builder
-    guard builder.limitZones[words.name] == nil else {
+    guard builder.zoneNames.insert(words.name).inserted else {
       throw Refusal("zone \"\(words.name)\" is there already", argument: words.argument)
     }
-    let key = LimitZones.Key(
-      kind: rate == nil ? .connections : .requests, name: words.name, keyText: directive.text(0),
-      byteCount: words.byteCount)
-    guard let lease = builder.surroundings.zones.lease(key) else {
+    let zone = try lease(
+      scope, words,
+      LimitZones.Key(
+        kind: rate == nil ? .connections : .requests, name: words.name,
+        keyText: directive.text(0), byteCount: words.byteCount))
+    builder.limitZones[words.name] = LimitZoneSettings(
+      name: scope.bytes(words.name), key: try scope.template(directive, 0), zone: zone, rate: rate)
+  }
+
+  /// The zone for `key`, which the plan keeps.
+  static func lease(
+    _ scope: Scope, _ words: ZoneWords, _ key: LimitZones.Key
+  ) throws(Refusal) -> LimitZone {
+    guard let lease = scope.builder.surroundings.zones.lease(key) else {
       throw Refusal(
         "there is no memory for zone \"\(words.name)\" of \(words.byteCount) bytes",
         argument: words.argument)
     }
-    builder.zoneLeases.append(lease)
-    builder.limitZones[words.name] = LimitZoneSettings(
-      name: scope.bytes(words.name), key: try scope.template(directive, 0), zone: lease.zone,
-      rate: rate)
+    scope.builder.zoneLeases.append(lease)
+    return lease.zone
   }
 
   private static func zone(

@@ -14,6 +14,8 @@ final class Plan {
   var main = MainSettings()
   /// The OCSP responses that are stapled.
   var staples = StapleStore()
+  /// What is kept of answers about clients' certificates.
+  var statusCaches: Set<StatusCacheSettings> = []
   var listens: [ListenPlan] = []
   var upstreams: [UpstreamSettings] = []
   var groups: [String: UpstreamGroup] = [:]

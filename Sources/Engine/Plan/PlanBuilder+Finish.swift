@@ -142,11 +142,14 @@ extension PlanBuilder {
       plan.groups[settings.name] = UpstreamGroup(
         settings, servers: surroundings.registry.servers(of: settings))
       plan.groups[settings.name]?.hashKey = hashKeys[settings.name]
+      plan.groups[settings.name]?.sticky = stickies[settings.name]
     }
     for reference in references {
       reference.group = plan.groups[reference.name] ?? plan.groups[hostOnly(reference.name)]
     }
     listen(plan)
+    // What sites do with TLS is made by `listen`.
+    plan.statusCaches = statusCaches
     // Server names are compiled by `listen`, and their groups are variables.
     plan.maps = maps
     plan.slotCount = maps.count

@@ -51,12 +51,16 @@ final class PlanBuilder {
   var upstreamOrder: [String] = []
   /// The keys of `hash`, by upstream.
   var hashKeys: [String: Template] = [:]
+  /// Their `sticky`.
+  var stickies: [String: StickySettings] = [:]
   var references: [UpstreamReference] = []
   var formats: [String: LogFormat] = [:]
   var matches: [String: MatchSettings] = [:]
   /// Zones of limits by name, and what keeps them.
   var limitZones: [String: LimitZoneSettings] = [:]
   var zoneLeases: [ZoneLease] = []
+  /// The names that zones of limits and of sessions have taken.
+  var zoneNames: Set<String> = []
   var logPaths: Set<String> = []
   var logBuffering: [String: LogBuffering] = [:]
   var temporaryPaths: Set<String> = []
@@ -83,6 +87,9 @@ final class PlanBuilder {
   /// Policies without certificates: sites that differ in nothing else share one.
   var tlsPolicies: [TLSServerPolicy: Shared<TLSServerPolicy>] = [:]
   let staples = StapleStore()
+  var statusCaches: Set<StatusCacheSettings> = []
+  /// That `ssl_ocsp` does nothing somewhere is said once.
+  var warnedOfIdleOCSP = false
   lazy var library = TLSLibrary()
 
   init(files: any FileProvider, surroundings: PlanSurroundings, diagnostics: Diagnostics) {

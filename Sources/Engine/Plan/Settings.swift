@@ -76,6 +76,9 @@ struct TLSSettings {
   var crl: Word?
   var verify = ClientVerification.off
   var verifyDepth = 1
+  var clientStatus = ClientStatus.off
+  var statusResponder: OCSPQuestion.Responder?
+  var statusCache: StatusCacheSettings?
   var rejectsHandshake = false
   var bufferBytes = 16 << 10
   var takesEarlyData = false
@@ -92,6 +95,11 @@ struct TLSSettings {
   var compressesCertificates = false
   var isWatched = true
   var handshakeTimeout: Milliseconds = 60_000
+
+  /// `ssl_ocsp`.
+  enum ClientStatus: String, CaseIterable {
+    case on, off, leaf
+  }
 
   enum ClientVerification: String, CaseIterable {
     case off, on, optional, optional_no_ca

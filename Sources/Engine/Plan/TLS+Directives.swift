@@ -48,21 +48,44 @@ extension Row {
     .file("ssl_crl", .httpServer, \.server.tls.crl, "Revoked certificates."),
     .choice("ssl_verify_client", .httpServer, \.server.tls.verify, "off", "Whether clients show certificates."),
     .number("ssl_verify_depth", .httpServer, 0...100, \.server.tls.verifyDepth, "1", "The longest chain of client certificates."),
+    .choice("ssl_ocsp", .httpServer, \.server.tls.clientStatus, "off", "Whether OCSP responders are asked about the client's chain of certificates, or about its leaf alone; with `ssl_verify_client on` or `optional`."),
+    Row("ssl_ocsp_responder", .httpServer, 1...1, "The OCSP responder to ask about clients' certificates, an http URL, in place of those that the certificates name; its name is looked up by the DNS servers of the system.", standard: "—") { scope, directive throws(Refusal) in
+      scope.server.tls.statusResponder = try responder(directive)
+    },
+    Row("ssl_ocsp_cache", .httpServer, 1...1, "Where answers about clients' certificates are kept until they end: `off`, or `shared:NAME:SIZE`.", standard: "off") { scope, directive throws(Refusal) in
+      scope.server.tls.statusCache = try statusCache(directive)
+    },
     .flag("ssl_reject_handshake", .httpServer, \.server.tls.rejectsHandshake, "off", "Whether handshakes for this server are refused."),
     .size("ssl_buffer_size", .httpServer, \.server.tls.bufferBytes, "16k", "The longest TLS record that is sent; 16k at most."),
     .flag("ssl_early_data", .httpServer, \.server.tls.takesEarlyData, "off", "Whether requests in TLS 1.3 early data are taken; they may be replays, see `$ssl_early_data`."),
     .flag("ssl_stapling", .httpServer, \.server.tls.staples, "off", "Whether clients that ask get an OCSP response: that of `ssl_stapling_file`, or of the responder that the certificate names."),
     .file("ssl_stapling_file", .httpServer, \.server.tls.stapleFile, "The OCSP response, in DER; responders are not asked."),
     Row("ssl_stapling_responder", .httpServer, 1...1, "The OCSP responder to ask, an http URL, in place of the one that the certificate names; its name is looked up by the DNS servers of the system.", standard: "—") { scope, directive throws(Refusal) in
-      guard let responder = OCSPQuestion.Responder(directive.text(0)) else {
-        throw Refusal("\"ssl_stapling_responder\" takes an \"http://\" URL, not \"\(directive.text(0))\"", argument: 0)
-      }
-      scope.server.tls.stapleResponder = responder
+      scope.server.tls.stapleResponder = try responder(directive)
     },
     .flag("ssl_stapling_verify", .httpServer, \.server.tls.verifiesStaples, "off", "Whether OCSP responses are verified by `ssl_trusted_certificate`."),
     .optionalText("ssl_ecdh_curve", .httpServer, \.server.tls.curves, "The key exchange groups, in OpenSSL's syntax."),
     .file("ssl_dhparam", .httpServer, \.server.tls.dhparam, "Parameters for DHE ciphers."),
   ]
+
+  private static func responder(_ directive: Directive) throws(Refusal) -> OCSPQuestion.Responder {
+    if let responder = OCSPQuestion.Responder(directive.text(0)) { return responder }
+    throw Refusal("\"\(directive.name.text)\" takes an \"http://\" URL, not \"\(directive.text(0))\"", argument: 0)
+  }
+
+  private static func statusCache(_ directive: Directive) throws(Refusal) -> StatusCacheSettings? {
+    let word = directive.text(0)
+    if word == "off" { return nil }
+    let parts = word.split(separator: ":", omittingEmptySubsequences: false)
+    guard parts.count == 3, parts[0] == "shared", !parts[1].isEmpty else {
+      throw Refusal("\"ssl_ocsp_cache\" wants \"off\" or \"shared:NAME:SIZE\", not \"\(word)\"", argument: 0)
+    }
+    let byteCount = try directive.size(String(parts[2]), 0)
+    guard byteCount >= 32 << 10 else {
+      throw Refusal("\"ssl_ocsp_cache\" must have a size of 32k at least, not \"\(parts[2])\"", argument: 0)
+    }
+    return StatusCacheSettings(name: String(parts[1]), byteCount: byteCount)
+  }
 
   static func refuseVariables(_ directive: Directive) throws(Refusal) {
     let text = directive.text(0)

@@ -149,7 +149,35 @@ struct TLSPolicyBuilder {
         "\"ssl_verify_client\" needs \"ssl_client_certificate\" or \"ssl_trusted_certificate\"",
         at: server)
     }
+    policy.clientStatus = clientStatus()
     return policy
+  }
+
+  /// What responders are asked about clients' certificates; nil: nothing.
+  private func clientStatus() -> CertificateStatusPolicy? {
+    guard settings.clientStatus != .off else { return nil }
+    switch settings.verify {
+    case .on, .optional: break
+    case .optional_no_ca:
+      builder.diagnostics.error(
+        "\"ssl_ocsp\" is incompatible with \"ssl_verify_client optional_no_ca\"", at: server)
+    case .off:
+      if !builder.warnedOfIdleOCSP {
+        builder.diagnostics.warn("\"ssl_ocsp\" does nothing without \"ssl_verify_client\"", at: server)
+      }
+      builder.warnedOfIdleOCSP = true
+      return nil
+    }
+    if let cache = settings.statusCache {
+      if builder.statusCaches.contains(where: { $0.name == cache.name && $0 != cache }) {
+        builder.diagnostics.error(
+          "\"ssl_ocsp_cache\" \"\(cache.name)\" is given two sizes", at: server)
+      }
+      builder.statusCaches.insert(cache)
+    }
+    return CertificateStatusPolicy(
+      leafAlone: settings.clientStatus == .leaf, responder: settings.statusResponder,
+      cache: settings.statusCache)
   }
 
   /// What responders are asked; nil if none is.

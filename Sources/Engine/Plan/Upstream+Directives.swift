@@ -21,7 +21,7 @@ extension Row {
       }
       scope.builder.add(draft.settings)
     }.block().at(.definition),
-    Row("server", .upstream, 1...1000, "A server of the group: an address and parameters.") { scope, directive throws(Refusal) in
+    Row("server", .upstream, 1...1000, "A server of the group: an address, and `weight=`, `max_conns=`, `max_fails=`, `fail_timeout=`, `backup`, `down`, `drain` (only requests bound by `sticky` go there), `route=` (its name for `sticky`), `resolve` (names are followed with or without it), `service=` (SRV records say hosts, ports, weights and backups).") { scope, directive throws(Refusal) in
       scope.upstream?.settings.servers.append(try upstreamServer(directive))
     }.repeatable(),
     Row("least_conn", .upstream, 0...0, "The server with the fewest active connections is chosen.") { scope, directive throws(Refusal) in
@@ -88,6 +88,7 @@ extension Row {
     }
     var server = UpstreamServerSettings(
       target.address.map { .address($0) } ?? .name(target.host, port: target.port))
+    var service: (name: String, index: Int)?
     for index in directive.arguments.indices.dropFirst() {
       if let value = directive.parameter("weight", index) {
         server.weight = try directive.number(value, index, 1...65_535)
@@ -101,14 +102,40 @@ extension Row {
         server.isBackup = true
       } else if directive.text(index) == "down" {
         server.isDown = true
+      } else if directive.text(index) == "drain" {
+        server.isDraining = true
+      } else if let value = directive.parameter("route", index) {
+        server.route = try serverRoute(value, index)
+      } else if let value = directive.parameter("service", index) {
+        service = (value, index)
       } else if directive.text(index) == "resolve" {
         server.isResolved = true
       } else {
         throw directive.unknownParameter(
-          index, ["weight=", "max_conns=", "max_fails=", "fail_timeout=", "backup", "down", "resolve"])
+          index,
+          [
+            "weight=", "max_conns=", "max_fails=", "fail_timeout=", "backup", "down", "drain",
+            "resolve", "route=", "service=",
+          ])
       }
     }
+    if let service { server.host = try serviceHost(service.name, service.index, target, server) }
     return server
+  }
+
+  /// The name of the SRV records of `service=`.
+  private static func serviceHost(
+    _ name: String, _ index: Int, _ target: HostPort, _ server: UpstreamServerSettings
+  ) throws(Refusal) -> UpstreamServerSettings.Host {
+    guard !name.isEmpty else { throw Refusal("\"service\" needs a name", argument: index) }
+    guard server.isResolved else { throw Refusal("\"service\" needs \"resolve\"", argument: index) }
+    guard target.address == nil else {
+      throw Refusal("\"service\" needs a name, not \"\(target.host)\"", argument: 0)
+    }
+    guard !target.hasPort else {
+      throw Refusal("with \"service\" the port comes from DNS: write \"\(target.host)\"", argument: 0)
+    }
+    return .service(name.contains(".") ? "\(name).\(target.host)" : "_\(name)._tcp.\(target.host)")
   }
 
   private static func healthCheck(_ scope: Scope, _ directive: Directive) throws(Refusal) -> HealthCheckSettings {

@@ -155,6 +155,12 @@ enum MessageDigest {
     hash(pieces.flatMap(\.array), kind)
   }
 
+  /// 16 bytes that stand for `bytes`: their MD5, or what FIPS has in its place.
+  static func fingerprint(_ bytes: [UInt8]) -> [UInt8] {
+    let digest = hash(bytes, .md5)
+    return digest.isEmpty ? Array(hash(bytes, .sha256).prefix(16)) : digest
+  }
+
   /// The digest of `bytes`.
   static func hash(_ bytes: [UInt8], _ kind: MessageDigest) -> [UInt8] {
     var digest = [UInt8](repeating: 0, count: 64)

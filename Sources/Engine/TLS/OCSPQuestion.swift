@@ -1,7 +1,8 @@
 // What to ask of an OCSP responder about a certificate, and how to judge what it answers (RFC 6960).
 //
-// A worker makes the question when a client first wants a stapled response; the control thread asks and
-// judges. It is plain bytes, so that it can cross threads, and equal questions are asked once.
+// A worker makes the question when a client first wants a stapled response, or has shown a certificate of
+// its own; the control thread asks and judges. It is plain bytes, so that it can cross threads, and equal
+// questions are asked once.
 
 import COpenSSL
 import HTTP
@@ -49,8 +50,17 @@ struct OCSPQuestion: Sendable, Hashable {
   let request: [UInt8]
   private let certificate: [UInt8]
   private let issuer: [UInt8]
-  /// The certificates that the answer is verified by (`ssl_stapling_verify`), PEM; nil: it needn't be.
-  private let trustedPEM: [UInt8]?
+  private let trust: Trust
+
+  /// Whom the answer has to be signed by.
+  private enum Trust: Hashable {
+    /// Anybody whose certificate is at hand: who gets it stapled is the one to judge.
+    case anybody
+    /// Somebody whom these certificates vouch for, PEM (`ssl_stapling_verify`).
+    case authorities([UInt8])
+    /// The issuer, or whom it has certified for that (RFC 6960 §4.2.2.2).
+    case issuer
+  }
 
   /// Why there is no question to ask.
   struct Impossible: Error { let reason: String }
@@ -83,8 +93,35 @@ struct OCSPQuestion: Sendable, Hashable {
     certificate = unsafe Self.bytes { unsafe portico_x509_der(leaf.handle, &$0) }
     issuer = unsafe Self.bytes { unsafe portico_x509_der(found.handle, &$0) }
     request = unsafe Self.bytes { unsafe portico_ocsp_request(leaf.handle, found.handle, &$0) }
-    self.trustedPEM = verifies ? trustedPEM : nil
+    trust = verifies ? .authorities(trustedPEM) : .anybody
     if request.isEmpty { throw Impossible(reason: "the OCSP request can't be made") }
+  }
+
+  /// The question about a client's certificate, whose issuer was verified with it.
+  ///
+  /// - Parameter responder: whom to ask; nil: the responder that the certificate names.
+  init(
+    client certificate: TLSCertificate, issuer: TLSCertificate, responder: Responder?
+  ) throws(Impossible) {
+    name = unsafe String(
+      decoding: TLSPeerCertificate(certificate.handle).subject, as: UTF8.self)
+    defer { ERR_clear_error() }
+    guard let responder = responder ?? Self.responder(of: certificate) else {
+      throw Impossible(reason: "no OCSP responder URL in the certificate")
+    }
+    self.responder = responder
+    self.certificate = unsafe Self.bytes { unsafe portico_x509_der(certificate.handle, &$0) }
+    self.issuer = unsafe Self.bytes { unsafe portico_x509_der(issuer.handle, &$0) }
+    request = unsafe Self.bytes {
+      unsafe portico_ocsp_request(certificate.handle, issuer.handle, &$0)
+    }
+    trust = .issuer
+    if request.isEmpty { throw Impossible(reason: "the OCSP request can't be made") }
+  }
+
+  /// What stands for the question where answers are kept: a hash of it.
+  var digest: [UInt8] {
+    MessageDigest.hash(certificate + issuer + Array("\(responder.authority)\(target)".utf8), .sha256)
   }
 
   /// The path of the GET request: the responder's own, then the request in base 64 (RFC 6960 §A.1).
@@ -130,8 +167,12 @@ struct OCSPQuestion: Sendable, Hashable {
 extension OCSPQuestion {
   /// What an answer is worth.
   enum Verdict: Equatable {
-    /// To be stapled, until then (seconds since 1970); nil: it doesn't say.
+    /// Until then, in seconds since 1970; nil: it doesn't say.
     case good(until: Int?)
+    case revoked(until: Int?)
+    /// The responder doesn't know the certificate.
+    case unknown
+    /// There is no answer to the question.
     case bad(String)
   }
 
@@ -146,7 +187,13 @@ extension OCSPQuestion {
       unsafe X509_free(signer)
       unsafe X509_STORE_free(store)
     }
-    if let input = PEMInput(trustedPEM ?? []) {
+    var authorities: [UInt8] = []
+    if case .authorities(let pem) = trust { authorities = pem }
+    if trust == .issuer {
+      unsafe X509_STORE_add_cert(store, signer)
+      unsafe X509_STORE_set_flags(store, UInt(X509_V_FLAG_PARTIAL_CHAIN))
+    }
+    if let input = PEMInput(authorities) {
       while let trusted = unsafe PEM_read_bio_X509(input.bio, nil, nil, nil) {
         unsafe X509_STORE_add_cert(store, trusted)
         unsafe X509_free(trusted)
@@ -154,17 +201,18 @@ extension OCSPQuestion {
     }
     var until: Int64 = 0
     let verdict = unsafe portico_ocsp_judge(
-      response, response.count, leaf, signer, store, trustedPEM == nil ? 0 : 1, &until)
+      response, response.count, leaf, signer, store, trust == .anybody ? 0 : 1, &until)
+    let end = until == 0 ? nil : Int(until)
     switch verdict {
-    case Int32(PORTICO_OCSP_GOOD): return .good(until: until == 0 ? nil : Int(until))
+    case Int32(PORTICO_OCSP_GOOD): return .good(until: end)
+    case Int32(PORTICO_OCSP_REVOKED): return .revoked(until: end)
     case Int32(PORTICO_OCSP_MALFORMED): return .bad("the answer is no OCSP response")
     case Int32(PORTICO_OCSP_UNSUCCESSFUL): return .bad("the responder refused the request")
     case Int32(PORTICO_OCSP_UNVERIFIED):
       return .bad("the response is not signed as it must be")
     case Int32(PORTICO_OCSP_OTHER): return .bad("the response is about another certificate")
-    case Int32(PORTICO_OCSP_REVOKED): return .bad("the certificate is revoked")
     case Int32(PORTICO_OCSP_OUT_OF_DATE): return .bad("the response is out of date")
-    default: return .bad("the responder doesn't know the certificate")
+    default: return .unknown
     }
   }
 }

@@ -85,7 +85,10 @@ enum TLSCheck {
       let what = name(source, index)
       let start = unsafe portico_time_seconds(X509_get0_notBefore(certificate.handle))
       let end = unsafe portico_time_seconds(X509_get0_notAfter(certificate.handle))
-      if end < now {
+      // A date that isn't one: clients will refuse it.
+      if start == .min || end == .min {
+        warnings.append("\(what) has a date that can't be read: renew it")
+      } else if end < now {
         warnings.append("\(what) expired \(span(now - end)) ago: renew it")
       } else if start > now {
         warnings.append(

@@ -89,6 +89,8 @@ struct TLSServerPolicy: Hashable {
   var crlPEM: [UInt8] = []
   var verifyClient = TLSClientVerification.off
   var verifyDepth = 1
+  /// How OCSP responders are asked about clients' certificates; nil: they aren't.
+  var clientStatus: CertificateStatusPolicy?
   /// Application protocols, the preferred first; a client that offers none of them is refused.
   var alpn: [String] = []
   /// Certificates are sent compressed to clients that take them so, where OpenSSL can.
@@ -128,6 +130,7 @@ struct TLSClientTrust: Hashable {
   var clientCAPEM: [UInt8]
   var trustedPEM: [UInt8]
   var crlPEM: [UInt8]
+  var status: CertificateStatusPolicy?
 }
 
 extension TLSServerPolicy {
@@ -144,7 +147,7 @@ extension TLSServerPolicy {
     }
     return TLSClientTrust(
       verify: verifyClient, depth: verifyDepth, clientCAPEM: clientCAPEM, trustedPEM: trustedPEM,
-      crlPEM: crlPEM)
+      crlPEM: crlPEM, status: clientStatus)
   }
 }
 

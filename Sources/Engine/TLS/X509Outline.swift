@@ -74,11 +74,17 @@ struct X509Outline {
       guard var attributes = parts.enter(DERTag.set) else { return nil }
       while !attributes.isAtEnd {
         guard var attribute = attributes.enter(), attribute.next(DERTag.objectIdentifier) != nil,
-          attribute.next() != nil, attribute.isAtEnd
+          let value = attribute.next(), Self.isText(value.tag), attribute.isAtEnd
         else { return nil }
       }
     }
     return content
+  }
+
+  /// The kinds of text that names are made of: UTF8String, PrintableString, TeletexString, IA5String,
+  /// UniversalString and BMPString.
+  private static func isText(_ tag: UInt8) -> Bool {
+    [DERTag.utf8String, 0x13, 0x14, 0x16, 0x1C, 0x1E].contains(tag)
   }
 
   /// Reads a time (RFC 5280 §4.1.2.5) as seconds since 1970.

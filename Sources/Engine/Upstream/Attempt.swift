@@ -36,6 +36,8 @@ final class Attempt {
   var triedAt: Milliseconds = 0
   /// Whether the connection had served a request before.
   var isReused = false
+  /// Whether the end of the response binds a session to the server (`sticky learn`).
+  var teachesSession = false
   /// Whether the stale-connection retry was used up.
   var didRetryStale = false
   /// The request as sent: head, and a small body behind it.
@@ -90,6 +92,7 @@ final class Attempt {
   /// Prepares for the first byte of a response on a fresh try.
   func resetResponse() {
     didReceive = false
+    teachesSession = false
     head.reset()
     headBytes = Bytes()
     parser.reset()

@@ -20,21 +20,25 @@ extension UpstreamGroup {
   /// Chooses a server that is not in `tried`, adds it there, and counts the request in. What is
   /// chosen must be given to `release(_:_:now:)` once. Nil: there is nobody to ask.
   ///
-  /// - Parameter key: what `hash` and `ip_hash` choose by.
-  func choose(_ tried: inout TriedSet, now: Milliseconds, key: Bytes = Bytes()) -> Peer? {
+  /// - Parameters:
+  ///   - key: what `hash` and `ip_hash` choose by.
+  ///   - route: the server that the request is bound to; where it can't be asked, any other one is.
+  func choose(
+    _ tried: inout TriedSet, now: Milliseconds, key: Bytes = Bytes(), route: Route = .none
+  ) -> Peer? {
     if isSingle { return chooseOnly(&tried, now: now) }
     // Bound: a choice is repeated only if another thread took the last place or the trial between
     // looking and taking.
     for _ in 0..<4 {
-      if let index = primary.pick(settings.method, tried, now: now, key: key) {
+      if let index = primary.pick(route, settings.method, tried, now: now, key: key) {
         if primary.seats[index].claim(now: now) { return primary.take(index, &tried) }
-      } else if let index = backup.pick(settings.method, tried, now: now, key: key) {
+      } else if let index = backup.pick(route, settings.method, tried, now: now, key: key) {
         if backup.seats[index].claim(now: now) { return backup.take(index, &tried) }
       } else {
         break
       }
     }
-    return chooseLastResort(&tried, now: now)
+    return chooseLastResort(&tried, now: now, route)
   }
 
   /// Counts a request to `peer` out, and lets its outcome count.
@@ -77,12 +81,15 @@ extension UpstreamGroup {
   /// The server that may be back soonest, though it is out. Servers that are `down`, full or
   /// waiting for their first mandatory check stay out; a server whose checks fail comes after those
   /// that only failed requests.
-  private func chooseLastResort(_ tried: inout TriedSet, now: Milliseconds) -> Peer? {
+  private func chooseLastResort(
+    _ tried: inout TriedSet, now: Milliseconds, _ route: Route
+  ) -> Peer? {
     var best: (tier: Tier, index: Int, moment: Milliseconds)?
     for tier in [primary, backup] {
       for (index, seat) in tier.seats.enumerated() {
         if seat.isDown || tried.contains(seat.slot) || !seat.hasRoom { continue }
         if seat.state.health == .unchecked { continue }
+        if seat.isDraining && !seat.isBound(by: route) { continue }
         var moment = seat.state.checkedAt + seat.failTimeout
         if seat.state.health == .unhealthy { moment += .max / 2 }
         if best == nil || moment < best!.moment { best = (tier, index, moment) }
@@ -100,9 +107,11 @@ extension UpstreamGroup.Tier {
   /// The index of the server whose turn it is, or nil if none may be asked.
   @inline(__always)
   mutating func pick(
-    _ method: UpstreamSettings.Method, _ tried: borrowing TriedSet, now: Milliseconds, key: Bytes
+    _ route: Route, _ method: UpstreamSettings.Method, _ tried: borrowing TriedSet,
+    now: Milliseconds, key: Bytes
   ) -> Int? {
     if seats.isEmpty { return nil }
+    if route != .none, let index = pickBound(by: route, tried, now: now) { return index }
     return switch method {
     case .roundRobin: pickByTurns(tried, now: now)
     case .leastConnections: pickLeastBusy(tried, now: now)

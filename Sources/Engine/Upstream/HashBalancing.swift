@@ -29,9 +29,10 @@ extension UpstreamGroup.Tier {
     return pickByTurns(tried, now: now)
   }
 
-  /// By the client's address: of IPv4 the first three octets.
+  /// By the client's address: of IPv4 the first three octets. Clients on Unix sockets have none, and
+  /// count as one client, as in nginx.
   mutating func pickByAddress(_ key: Bytes, _ tried: borrowing TriedSet, now: Milliseconds) -> Int? {
-    if key.isEmpty { return pickByTurns(tried, now: now) }
+    let key = key.isEmpty ? Bytes("\0\0\0") : key
     let count = key.count == 4 ? 3 : key.count
     var hash = 89
     for _ in 0...Self.stepLimit {

@@ -16,21 +16,27 @@ final class Peer {
   private(set) var isMember = true
 
   private let text: Buffer
+  private let routeText: Buffer?
 
-  init(_ resolved: ResolvedServer, slot: Int) {
+  /// A server of a group; `isSticky`: clients can be bound to it.
+  init(_ resolved: ResolvedServer, slot: Int, isSticky: Bool = false) {
     address = resolved.address
     state = resolved.state
     server = resolved.server
     self.slot = slot
-    let description = Array(address.description.utf8)
-    text = Buffer(capacity: max(1, description.count))
-    for byte in description { text.append(byte) }
+    text = Buffer(holding: Array(address.description.utf8))
+    routeText =
+      isSticky
+      ? Buffer(holding: server.route.map { Array($0.utf8) } ?? Route.standard(of: address)) : nil
   }
 
   var isBackup: Bool { server.isBackup }
 
   /// The address as logs and `$upstream_addr` show it; valid as long as the peer lives.
   var name: Bytes { text.unread }
+
+  /// What clients that are bound to the server bring along; empty in a group without `sticky`.
+  var route: Bytes { routeText?.unread ?? Bytes() }
 
   /// Marks the peer as one that left its group.
   func leaveGroup() { isMember = false }
@@ -46,6 +52,9 @@ struct Seat: BitwiseCopyable {
   let maxFails: Int
   let failTimeout: Milliseconds
   let isDown: Bool
+  /// Whether only requests that are bound to the server go there.
+  let isDraining: Bool
+  let route: Route
   /// How far ahead of its turn the server is; the highest is chosen.
   var currentWeight = 0
   /// The weight after failures; recovers by one with each choice.
@@ -59,12 +68,20 @@ struct Seat: BitwiseCopyable {
     maxFails = peer.server.maxFails
     failTimeout = peer.server.failTimeout
     isDown = peer.server.isDown
+    isDraining = peer.server.isDraining
+    route = Route(peer.route)
     effectiveWeight = weight
   }
 
-  /// Whether a request may go to the server at the moment.
+  /// Whether any request may go to the server at the moment.
   @inline(__always)
   func isEligible(_ tried: borrowing TriedSet, now: Milliseconds) -> Bool {
+    !isDraining && isUsable(tried, now: now)
+  }
+
+  /// Whether a request that is bound to the server may go there at the moment.
+  @inline(__always)
+  func isUsable(_ tried: borrowing TriedSet, now: Milliseconds) -> Bool {
     if isDown || tried.contains(slot) || state.health != .healthy { return false }
     if state.isFailed(maxFails: maxFails, failTimeout: failTimeout, now: now) { return false }
     return hasRoom

@@ -13,6 +13,14 @@ struct ResolvedServer: Sendable {
   let state: PeerState
 }
 
+/// One address that a name of an upstream was resolved to.
+struct NamedAddress: Sendable, Equatable {
+  var address: SocketAddress
+  /// What an SRV record says of it; the words of the `server` line go before.
+  var weight = 1
+  var isBackup = false
+}
+
 /// All states of servers in the process.
 final class PeerRegistry: Sendable {
   // Bound: for how long the state of a server that left the configuration is kept for its return,
@@ -39,7 +47,7 @@ final class PeerRegistry: Sendable {
   private struct Contents {
     var entries: [Key: Entry] = [:]
     var free: [PeerState] = []
-    var addresses: [Name: [SocketAddress]] = [:]
+    var addresses: [Name: [NamedAddress]] = [:]
   }
 
   private let contents = Mutex(Contents())
@@ -57,6 +65,7 @@ final class PeerRegistry: Sendable {
   func servers(of upstream: UpstreamSettings) -> [ResolvedServer] {
     contents.withLock { contents in
       var result: [ResolvedServer] = []
+      Self.adoptPorts(of: upstream, in: &contents)
       for (server, address, key) in Self.servers(of: upstream, in: contents) {
         let state = Self.state(key, in: &contents)
         result.append(ResolvedServer(server: server, address: address, state: state))
@@ -67,7 +76,7 @@ final class PeerRegistry: Sendable {
 
   /// Remembers what a name of an upstream was resolved to. False if it was known.
   func record(
-    _ addresses: [SocketAddress], of host: UpstreamServerSettings.Host, in upstream: String
+    _ addresses: [NamedAddress], of host: UpstreamServerSettings.Host, in upstream: String
   ) -> Bool {
     contents.withLock { contents in
       let name = Name(upstream: upstream, host: host)
@@ -80,7 +89,7 @@ final class PeerRegistry: Sendable {
   /// What a name of an upstream was last resolved to; nil if it never was.
   func addresses(
     of host: UpstreamServerSettings.Host, in upstream: String
-  ) -> [SocketAddress]? {
+  ) -> [NamedAddress]? {
     contents.withLock { $0.addresses[Name(upstream: upstream, host: host)] }
   }
 
@@ -114,6 +123,28 @@ final class PeerRegistry: Sendable {
   /// The number of states that are kept for servers.
   var count: Int { contents.withLock { $0.entries.count } }
 
+  /// A name whose port changed is where it was until DNS says so: a reload while DNS is away must not
+  /// take servers out.
+  private static func adoptPorts(of upstream: UpstreamSettings, in contents: inout Contents) {
+    for server in upstream.servers {
+      guard case .name(let name, let port) = server.host else { continue }
+      let wanted = Name(upstream: upstream.name, host: server.host)
+      if contents.addresses[wanted] != nil { continue }
+      let known = contents.addresses.first { entry in
+        guard entry.key.upstream == upstream.name, case .name(name, _) = entry.key.host else {
+          return false
+        }
+        return true
+      }
+      guard let known else { continue }
+      contents.addresses[wanted] = known.value.map { member in
+        var member = member
+        member.address.port = port
+        return member
+      }
+    }
+  }
+
   private static func state(_ key: Key, in contents: inout Contents) -> PeerState {
     if let entry = contents.entries[key] { return entry.state }
     let state = contents.free.popLast() ?? PeerState()
@@ -127,12 +158,19 @@ final class PeerRegistry: Sendable {
     var result: [(UpstreamServerSettings, SocketAddress, Key)] = []
     var occurrences: [String: Int] = [:]
     for server in upstream.servers {
-      let addresses =
+      let members =
         switch server.host {
-        case .address(let address): [address]
-        case .name: contents.addresses[Name(upstream: upstream.name, host: server.host)] ?? []
+        case .address(let address): [NamedAddress(address: address)]
+        case .name, .service:
+          contents.addresses[Name(upstream: upstream.name, host: server.host)] ?? []
         }
-      for address in addresses {
+      for member in members {
+        // Of a service that is a backup as a whole, its own backups are ignored, as in nginx.
+        if member.isBackup && server.isBackup { continue }
+        var server = server
+        if server.weight == 1 { server.weight = member.weight }
+        if member.isBackup { server.isBackup = true }
+        let address = member.address
         let text = address.description
         let occurrence = occurrences[text, default: 0]
         occurrences[text] = occurrence + 1

@@ -24,6 +24,8 @@ final class UpstreamGroup {
   var streamed: H2UpstreamList?
   /// The key of `hash`.
   var hashKey: Template?
+  /// What binds clients to servers.
+  var sticky: StickySettings?
   /// How many servers an exchange may try: those that are not `down`.
   private(set) var tryCount = 0
 
@@ -73,10 +75,11 @@ final class UpstreamGroup {
       }
       while takenSlots.contains(nextSlot) { nextSlot += 1 }
       takenSlots.insert(nextSlot)
-      let peer = Peer(resolved, slot: nextSlot)
+      let peer = Peer(resolved, slot: nextSlot, isSticky: settings.isSticky)
       add(peer, Seat(peer))
     }
-    isSingle = primary.peers.count + backup.peers.count == 1
+    isSingle =
+      primary.peers.count + backup.peers.count == 1 && !peers.contains { $0.server.isDraining }
     tryCount = peers.count { !$0.server.isDown }
     if settings.method == .keyHash(consistent: true) { primary.layRing() }
     let departed = known.values.map(\.peer)

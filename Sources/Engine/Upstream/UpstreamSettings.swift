@@ -27,6 +27,8 @@ struct UpstreamSettings: Sendable {
   /// Whether no `upstream` block made it, but an address in a `proxy_pass` or the like.
   var isImplied = false
   var keepalive = UpstreamKeepaliveSettings()
+  /// Whether clients can be bound to servers.
+  var isSticky = false
   /// The name and size in bytes of its `zone`. States are always shared by all workers; the zone
   /// is where the metrics interface finds them.
   var zone: (name: String, byteCount: Int)?
@@ -42,7 +44,7 @@ struct UpstreamSettings: Sendable {
 
   /// Whether a server is named rather than addressed, so that DNS decides who is in the group.
   var hasNames: Bool {
-    servers.contains { if case .name = $0.host { true } else { false } }
+    servers.contains { if case .address = $0.host { false } else { true } }
   }
 }
 
@@ -53,9 +55,11 @@ struct UpstreamServerSettings: Sendable, Equatable {
     case address(SocketAddress)
     /// A name that DNS or /etc/hosts turns into one address or many.
     case name(String, port: UInt16)
+    /// The name of SRV records, which say host, port, weight and order.
+    case service(String)
   }
 
-  let host: Host
+  var host: Host
   /// At least 1.
   var weight = 1
   /// Requests in flight over all workers; 0 means no limit.
@@ -68,7 +72,12 @@ struct UpstreamServerSettings: Sendable, Equatable {
   var isBackup = false
   /// Never asked.
   var isDown = false
-  /// Whether `resolve` was written. Names are followed with or without it.
+  /// Asked only by requests that are bound to it.
+  var isDraining = false
+  /// What `sticky` calls the server; nil: by its address.
+  var route: String?
+  /// Whether `resolve` was written. Names are followed with or without it; with it, an answer that a
+  /// name has no addresses takes its servers out.
   var isResolved = false
 
   init(_ host: Host) { self.host = host }
@@ -78,6 +87,7 @@ struct UpstreamServerSettings: Sendable, Equatable {
     switch host {
     case .address(let address): address.description
     case .name(let name, let port): "\(name):\(port)"
+    case .service(let name): name
     }
   }
 }

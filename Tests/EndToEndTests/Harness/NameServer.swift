@@ -1,4 +1,4 @@
-// A DNS server inside the test: answers A queries from a table, over UDP on a port of 127.0.0.1 that
+// A DNS server inside the test: answers A and SRV queries from tables, over UDP on a port of 127.0.0.1 that
 // the kernel chose. AAAA queries have no answer.
 
 import Foundation
@@ -8,7 +8,17 @@ import Synchronization
 final class NameServer: Sendable {
   private struct Zone {
     var addresses: [String: [UInt8]] = [:]
+    var services: [String: [Service]] = [:]
+    var aliases: [String: String] = [:]
     var queryCount = 0
+  }
+
+  /// An SRV record.
+  struct Service {
+    var priority: UInt8 = 1
+    var weight: UInt8 = 1
+    let port: UInt16
+    let target: String
   }
 
   let port: UInt16
@@ -41,8 +51,21 @@ final class NameServer: Sendable {
     zone.withLock { $0.addresses[name] = [127, 0, 0, host] }
   }
 
+  /// Gives `name` these SRV records, perhaps none.
+  func set(_ name: String, _ services: [Service]) {
+    zone.withLock { $0.services[name] = services }
+  }
+
+  /// Makes `name` an alias. Its answers name the other and say nothing more of it.
+  func set(_ name: String, alias: String) { zone.withLock { $0.aliases[name] = alias } }
+
   /// From here on, names don't exist.
-  func fail() { zone.withLock { $0.addresses = [:] } }
+  func fail() {
+    zone.withLock {
+      $0.addresses = [:]
+      $0.services = [:]
+    }
+  }
 
   /// How many A queries came.
   var queryCount: Int { zone.withLock { $0.queryCount } }
@@ -70,19 +93,53 @@ final class NameServer: Sendable {
       at = end
     }
     let isA = query[at + 2] == 1
-    let found = zone.withLock { zone in
+    let name = labels.joined(separator: ".").lowercased()
+    let (found, services, alias) = zone.withLock { zone in
       zone.queryCount += isA ? 1 : 0
-      return zone.addresses[labels.joined(separator: ".").lowercased()]
+      return (zone.addresses[name], zone.services[name], zone.aliases[name])
     }
+    if let alias {
+      let target = Self.encoded(alias)
+      var reply = query[0..<2] + [0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0] + query[12..<(at + 5)]
+      reply += [0xc0, 12, 0, 5, 0, 1, 0, 0, 0, timeToLive, 0, UInt8(target.count)] + target
+      return send(Array(reply), from)
+    }
+    if let services { return answer(services, query, questionEnd: at + 5, from) }
     // A response, recursion available; NXDOMAIN for a name that isn't there.
     var reply = query[0..<2] + [0x81, found == nil ? 0x83 : 0x80, 0, 1]
     reply += [0, isA && found != nil ? 1 : 0, 0, 0, 0, 0] + query[12..<(at + 5)]
     if isA, let found { reply += [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, timeToLive, 0, 4] + found }
+    send(Array(reply), from)
+  }
+
+  private func answer(
+    _ services: [Service], _ query: [UInt8], questionEnd: Int, _ from: sockaddr_in
+  ) {
+    var reply = query[0..<2] + [0x81, 0x80, 0, 1, 0, UInt8(services.count), 0, 0, 0, 0]
+    reply += query[12..<questionEnd]
+    for service in services {
+      let target = Self.encoded(service.target)
+      reply += [0xc0, 12, 0, 33, 0, 1, 0, 0, 0, timeToLive, 0, UInt8(6 + target.count)]
+      reply += [0, service.priority, 0, service.weight]
+      reply += [UInt8(service.port >> 8), UInt8(service.port & 255)] + target
+    }
+    send(Array(reply), from)
+  }
+
+  private static func encoded(_ name: String) -> [UInt8] {
+    var bytes: [UInt8] = []
+    for label in name.split(separator: ".") {
+      bytes += [UInt8(label.utf8.count)] + Array(label.utf8)
+    }
+    return bytes + [0]
+  }
+
+  private func send(_ reply: [UInt8], _ from: sockaddr_in) {
     var from = from
     _ = withUnsafePointer(to: &from) { pointer in
       pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
         sendto(
-          descriptor, Array(reply), reply.count, 0, $0,
+          descriptor, reply, reply.count, 0, $0,
           socklen_t(MemoryLayout<sockaddr_in>.size))
       }
     }
