@@ -119,8 +119,6 @@ extension WorkerCore {
   /// Has credentials checked by the thread for that; the exchange hears of it by `onPasswordChecked`.
   /// False: too many are waiting.
   func check(_ job: PasswordJob, for exchange: Handle) -> Bool {
-    // It waits for one outcome only.
-    leavePasswordCheck(exchange)
     let address = exchanges.object(exchange)?.clientAddress.ip
     switch passwordChecks.wait(exchange, at: address, for: job) {
     case .waits: return true
@@ -132,7 +130,7 @@ extension WorkerCore {
     }
   }
 
-  /// An exchange that may wait for a password is over.
+  /// An exchange doesn't wait for its password any more.
   func leavePasswordCheck(_ exchange: Handle) {
     if let next = passwordChecks.leave(exchange) { ask(next) }
   }
