@@ -98,6 +98,8 @@ extension H1Connection {
   /// The client closed although its answer is on its way: 499, unless the location ignores it.
   func checkForDeparture() {
     guard let exchange, client.transport.sawPeerClose || client.transport.isBroken else { return }
+    // What is paced would notice at its next piece only.
+    if exchange.state == .sending && client.transport.isBroken { return onBroken() }
     guard
       exchange.state == .attempting || exchange.state == .resolving
         || exchange.state == .readingBody || exchange.state == .waiting
