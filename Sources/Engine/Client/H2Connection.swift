@@ -46,9 +46,6 @@ final class H2Connection {
   private static let outputLimit = 256 << 10
   // Bound: body bytes of all streams that clients may send before anybody reads them.
   private static let windowByteCount: Int32 = 1 << 20
-  // Bound: what one frame may hold. Nothing is buffered for it: bytes are taken as they come, and
-  // heads are counted field by field.
-  private static let frameByteCount: UInt32 = 128 << 10
   /// How long nothing happens before memory is given back, in milliseconds.
   private static let trimDelay: Milliseconds = 1000
 
@@ -88,8 +85,6 @@ final class H2Connection {
         value: UInt32(settings.maxConcurrentStreams)),
       nghttp2_settings_entry(
         settings_id: Int32(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE.rawValue), value: window),
-      nghttp2_settings_entry(
-        settings_id: Int32(NGHTTP2_SETTINGS_MAX_FRAME_SIZE.rawValue), value: Self.frameByteCount),
       nghttp2_settings_entry(
         settings_id: Int32(NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL.rawValue), value: 1),
       // Priorities are those of RFC 9218.
