@@ -8,6 +8,14 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+// Statuses as the numbers that its functions give: macros in c-ares 1.18 (Debian 12), constants of an
+// enumeration since 1.23 (Ubuntu 24.04), which Swift does not compare with numbers.
+static const int cares_success = ARES_SUCCESS;
+static const int cares_not_found = ARES_ENOTFOUND;
+static const int cares_bad_name = ARES_EBADNAME;
+static const int cares_no_data = ARES_ENODATA;
+static const int cares_timed_out = ARES_ETIMEOUT;
+
 // Makes a channel. `own_servers`: only DNS, no search list and no /etc/hosts, for the `resolver`
 // directive; otherwise as the system resolves names.
 static inline int cares_open(ares_channel *channel, int own_servers, int timeout_ms, int tries,
