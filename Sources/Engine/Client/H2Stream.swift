@@ -260,6 +260,7 @@ final class H2Stream: ClientStream {
     guard !isClosed, !isAborted, let session = unsafe h2.session else { return }
     let (status, hasBody) = outcome(exchange.response)
     hasBodyProvider = hasBody
+    h2.noteChunks(of: exchange.location.settings.core.value.http2ChunkBytes)
     let writer = H2ResponseHead(exchange, status: status)
     let result = unsafe writer.submit(
       session, id, hasBodyProvider ? H2Callbacks.body(of: self) : nil)
