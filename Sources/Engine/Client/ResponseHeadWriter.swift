@@ -31,6 +31,7 @@ struct ResponseHeadWriter {
     _ head: borrowing OutgoingHead, keepsAlive: Bool, pool: BufferPool
   ) -> Buffer {
     var size = 640 + (head.reason?.count ?? 0) + (head.contentType?.count ?? 0)
+    size += (head.server?.count ?? 0) + (head.date?.count ?? 0)
     for field in head.fields { size += field.name.count + field.value.count + 4 }
     let buffer = pool.take(atLeast: size)
     writeStatusLine(head, buffer)
