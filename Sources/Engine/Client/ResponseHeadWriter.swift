@@ -35,7 +35,8 @@ struct ResponseHeadWriter {
     for field in head.fields { size += field.name.count + field.value.count + 4 }
     let buffer = pool.take(atLeast: size)
     writeStatusLine(head, buffer)
-    line(Bytes("Server: "), head.server ?? Bytes("portico"), buffer)
+    let server = head.server ?? Bytes("portico")
+    if !server.isEmpty { line(Bytes("Server: "), server, buffer) }
     line(Bytes("Date: "), head.date ?? exchange.core.clock.httpDate, buffer)
     if let type = head.contentType, !type.isEmpty { line(Bytes("Content-Type: "), type, buffer) }
     if let length = head.contentLength, head.status != 204, !head.isUpgrade {
