@@ -198,7 +198,9 @@ final class H2Stream: ClientStream {
     case .head:
       exchange.log(.info, "client timed out while reading client request headers")
       exchange.response.status = 408
-      reset(NGHTTP2_CANCEL)
+      // A request all the same: the connection may wait for the next one as for any.
+      h2.client.facts.requestCount += 1
+      reset(NGHTTP2_PROTOCOL_ERROR)
     case .body:
       guard !isRequestEnded, !didSendHead else { return }
       exchange.log(.info, "client timed out while reading a client request body")
