@@ -26,6 +26,8 @@ final class H2Stream: ClientStream {
   var head: Buffer?
   var bodyInput: Buffer?
   var isHeadComplete = false
+  /// Whether the stream ended with the head, without DATA.
+  var endsWithHead = false
   var isBegun = false
   var isRequestEnded = false
   var isTunnel = false
@@ -90,6 +92,7 @@ final class H2Stream: ClientStream {
     (isHeadComplete, isBegun, isRequestEnded, isTunnel, isWebSocket) = (
       false, false, false, false, false
     )
+    endsWithHead = false
     awaited = .nothing
     (didSendHead, hasBodyProvider, isDeferred, isBodyEnded) = (false, false, false, false)
     didEndResponse = false
