@@ -89,7 +89,8 @@ extension Exchange {
         }
       case .wouldBlock: return
       case .complete:
-        if (body.file != nil || settings.bodyInFileOnly != .off) && !memory.isEmpty {
+        // With `client_body_in_file_only` an empty body is a file, too.
+        if body.file == nil ? settings.bodyInFileOnly != .off : !memory.isEmpty {
           guard spoolBody(memory, settings) else { return }
         }
         body.phase = .buffered
