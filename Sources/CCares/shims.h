@@ -1,5 +1,5 @@
 // c-ares: asynchronous DNS. Options are set here because ares_options is a C bit-and-pointer struct
-// whose only two uses do not differ in more than three values.
+// whose only two uses do not differ in more than three values, and which differs between versions.
 #pragma once
 #include <ares.h>
 #include <arpa/inet.h>
@@ -32,6 +32,12 @@ static inline int cares_open(ares_channel *channel, int own_servers, int timeout
     options.lookups = (char *)"b";
     mask |= ARES_OPT_FLAGS | ARES_OPT_LOOKUPS;
   }
+#ifdef ARES_OPT_QUERY_CACHE
+  // Answers are kept by `Resolver`, as long as their TTL or `valid=` says, and c-ares 1.31 and later
+  // would keep them too.
+  options.qcache_max_ttl = 0;
+  mask |= ARES_OPT_QUERY_CACHE;
+#endif
   return ares_init_options(channel, &options, mask);
 }
 
