@@ -112,8 +112,10 @@ final class H2Connection {
   }
 
   private func recycle(_ stream: H2Stream) {
+    // Closed, it has no handle any more.
+    let handle = stream.handle
     stream.close()
-    library.streams.giveBack(stream.handle)
+    library.streams.giveBack(handle)
   }
 
   // --- receiving ----------------------------------------------------------------------------------
