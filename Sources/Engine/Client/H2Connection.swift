@@ -118,6 +118,13 @@ final class H2Connection {
     library.streams.giveBack(handle)
   }
 
+  /// Nothing is going on: gives back what the next request takes again.
+  func releaseRoom() {
+    if streams.isEmpty { streams = [] }
+    if touched.isEmpty { touched = [] }
+    if settling.isEmpty { settling = [] }
+  }
+
   // --- receiving ----------------------------------------------------------------------------------
 
   /// Takes what the client sent before this connection was known to speak HTTP/2.
