@@ -230,7 +230,12 @@ import Testing
     let door = try await start(server: "client_header_timeout 300ms;")
     let client = try H2Client(port: door.port(0))
     try client.send(.headers, flags: 1, stream: 1, payload: H2Client.block())
-    #expect(try client.frame { $0.type == .reset || $0.type == .goAway }.code != nil)
+    #expect(try client.frame { $0.type == .reset }.code == H2Code.protocolError)
+    // The connection lives on: a request was made, if a bad one, and `keepalive_timeout` counts.
+    #expect(throws: (any Error).self) { try client.frame(within: 0.7) { $0.type == .goAway } }
+    try client.send(.continuation, flags: H2Frame.endHeaders, stream: 1)
+    try client.request(3, "/small.txt")
+    #expect(try client.frame { $0.stream == 3 }.type == .headers)
   }
 
   // --- what an upstream must never see ------------------------------------------------------------

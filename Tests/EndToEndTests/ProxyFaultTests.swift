@@ -41,6 +41,19 @@ import Testing
     if status == 200 { #expect(response.text == "ok", "\(name)") }
   }
 
+  @Test func passesLongFieldsThatUsuallyAreShort() async throws {
+    let long = String(repeating: "x", count: 20_000)
+    let upstream = try TestUpstream { _ in
+      .steps([.bytes("HTTP/1.1 200 OK\r\nServer: \(long)\r\nDate: \(long)\r\nContent-Length: 2\r\n\r\nok")])
+    }
+    let door = try await start(
+      [upstream],
+      "location / { proxy_pass http://%%UPSTREAM_0%%; proxy_pass_header Server; proxy_pass_header Date; }")
+    let response = try door.get("/")
+    #expect(response.text == "ok")
+    #expect(response["Server"] == long && response["Date"] == long)
+  }
+
   @Test(arguments: [
     "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",

@@ -26,6 +26,8 @@ final class H2Stream: ClientStream {
   var head: Buffer?
   var bodyInput: Buffer?
   var isHeadComplete = false
+  /// Whether the stream ended with the head, without DATA.
+  var endsWithHead = false
   var isBegun = false
   var isRequestEnded = false
   var isTunnel = false
@@ -90,6 +92,7 @@ final class H2Stream: ClientStream {
     (isHeadComplete, isBegun, isRequestEnded, isTunnel, isWebSocket) = (
       false, false, false, false, false
     )
+    endsWithHead = false
     awaited = .nothing
     (didSendHead, hasBodyProvider, isDeferred, isBodyEnded) = (false, false, false, false)
     didEndResponse = false
@@ -198,7 +201,9 @@ final class H2Stream: ClientStream {
     case .head:
       exchange.log(.info, "client timed out while reading client request headers")
       exchange.response.status = 408
-      reset(NGHTTP2_CANCEL)
+      // A request all the same: the connection may wait for the next one as for any.
+      h2.client.facts.requestCount += 1
+      reset(NGHTTP2_PROTOCOL_ERROR)
     case .body:
       guard !isRequestEnded, !didSendHead else { return }
       exchange.log(.info, "client timed out while reading a client request body")
@@ -260,6 +265,7 @@ final class H2Stream: ClientStream {
     guard !isClosed, !isAborted, let session = unsafe h2.session else { return }
     let (status, hasBody) = outcome(exchange.response)
     hasBodyProvider = hasBody
+    h2.noteChunks(of: exchange.location.settings.core.value.http2ChunkBytes)
     let writer = H2ResponseHead(exchange, status: status)
     let result = unsafe writer.submit(
       session, id, hasBodyProvider ? H2Callbacks.body(of: self) : nil)

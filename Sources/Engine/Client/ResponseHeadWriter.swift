@@ -31,10 +31,12 @@ struct ResponseHeadWriter {
     _ head: borrowing OutgoingHead, keepsAlive: Bool, pool: BufferPool
   ) -> Buffer {
     var size = 640 + (head.reason?.count ?? 0) + (head.contentType?.count ?? 0)
+    size += (head.server?.count ?? 0) + (head.date?.count ?? 0)
     for field in head.fields { size += field.name.count + field.value.count + 4 }
     let buffer = pool.take(atLeast: size)
     writeStatusLine(head, buffer)
-    line(Bytes("Server: "), head.server ?? Bytes("portico"), buffer)
+    let server = head.server ?? Bytes("portico")
+    if !server.isEmpty { line(Bytes("Server: "), server, buffer) }
     line(Bytes("Date: "), head.date ?? exchange.core.clock.httpDate, buffer)
     if let type = head.contentType, !type.isEmpty { line(Bytes("Content-Type: "), type, buffer) }
     if let length = head.contentLength, head.status != 204, !head.isUpgrade {

@@ -188,7 +188,7 @@ extension Exchange {
   }
 
   private func answerUnsatisfiable() {
-    let page = ErrorPageText.make(416, &arena)
+    let page = pageText(416)
     response.status = 416
     response.contentType = Bytes("text/html")
     response.contentLength = page.count

@@ -184,7 +184,8 @@ struct CoreSettings {
   var resolver: ResolverSettings?
   var resolverTimeout: Milliseconds = 30_000
   var listing = ListingSettings()
-  var serverTokens = ServerTokens.off
+  /// `server_tokens`: what stands in the place of our name without a version.
+  var signature: Template?
   var errorPages: [ErrorPage] = []
   var recursiveErrorPages = false
   var isInternal = false
@@ -201,6 +202,7 @@ struct CoreSettings {
   var resetsTimedOut = false
   /// `early_hints`: interim responses are passed on if one of these holds.
   var earlyHints: [Template] = []
+  var mirror = MirrorSettings()
   var limitRate = ByteRate()
   var limitRateAfter = ByteRate()
 
@@ -214,7 +216,6 @@ struct CoreSettings {
   enum BodyInFileOnly: String, CaseIterable { case off, on, clean }
   enum LingeringClose: String, CaseIterable { case off, on, always }
   enum IfModifiedSince: String, CaseIterable { case off, exact, before }
-  enum ServerTokens: String, CaseIterable { case off, on }
 }
 
 /// A number of bytes (a second): known when the configuration is read, or computed per exchange.
@@ -250,6 +251,8 @@ struct ErrorPage {
 struct LogSettings {
   var accessLogs: [AccessLogSettings] = []
   var errorLogs: [ErrorLogSettings]?
+  /// Requests that others make are logged like those of clients.
+  var logsInner = false
   var fileCache: LogFileCacheSettings?
 }
 
