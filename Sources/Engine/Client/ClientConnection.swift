@@ -134,7 +134,7 @@ final class ClientConnection {
     case .peeking: peek()
     case .handshaking: handshake()
     case .open:
-      if !output.isEmpty && transport.isWritable { flush() }
+      if transport.isWritable && (!output.isEmpty || transport.holdsLast) { flush() }
       guard phase == .open && transport.isReadable else { return }
       if let http2 { http2.onReadable() } else { http.onReadable() }
     case .closed: break
@@ -246,10 +246,17 @@ final class ClientConnection {
 
   // --- sending ------------------------------------------------------------------------------------
 
+  // Bound: the end of a response that TLS copies, so that close_notify leaves with it.
+  private static let lastByteCount = 4 << 10
+
   /// Hands queued bytes to the kernel, as many as it takes, and tells the protocol.
   func flush() {
     guard phase == .open else { return }
-    switch output.flush(&transport, loop.pool) {
+    let isLast = http2 == nil && http.endsWithOutput
+    if isLast && output.byteCount <= Self.lastByteCount { transport.holdLast() }
+    var result = output.flush(&transport, loop.pool)
+    if isLast, case .bytes = result { result = transport.sendLast() }
+    switch result {
     case .bytes: if let http2 { http2.onFlushed() } else { http.onFlushed() }
     case .wouldBlock: if let http2 { http2.onBlocked() } else { http.onBlocked() }
     case .end:

@@ -341,6 +341,9 @@ final class H1Connection: ClientStream {
     client.flush()
   }
 
+  /// What is queued is the end of a response, and the connection ends with it.
+  var endsWithOutput: Bool { isResponseEnded && !keepsAlive && state == .exchanging }
+
   /// Everything queued was handed to the kernel.
   func onFlushed() {
     guard state == .exchanging, let exchange else { return }

@@ -121,8 +121,17 @@ final class H2Connection {
   }
 
   private func recycle(_ stream: H2Stream) {
+    // Closed, it has no handle any more.
+    let handle = stream.handle
     stream.close()
-    library.streams.giveBack(stream.handle)
+    library.streams.giveBack(handle)
+  }
+
+  /// Nothing is going on: gives back what the next request takes again.
+  func releaseRoom() {
+    if streams.isEmpty { streams = [] }
+    if touched.isEmpty { touched = [] }
+    if settling.isEmpty { settling = [] }
   }
 
   // --- receiving ----------------------------------------------------------------------------------

@@ -266,6 +266,8 @@ final class Worker {
         known.listen = listen
         continue
       }
+      // Connections take it over from the socket that accepts them.
+      if !socket.settings.address.isUnix { Socket.setNoDelay(socket.fd) }
       let listener = AcceptingSocket(fd: socket.fd, listen: listen)
       listeners.append(listener)
       let handle = Handle(.listener, slot: listeners.count - 1)
@@ -288,9 +290,7 @@ final class Worker {
       loop.now >= acceptPausedUntil, let listen = listeners[slot].listen
     else { return false }
     let listener = listeners[slot]
-    // Bound: connections taken per event, so that accepting doesn't starve those that are open.
-    let limit = core.plan.main.acceptsMany ? 64 : 8
-    for _ in 0..<limit {
+    for _ in 0..<listener.batch.next(turn: loop.turnCount, many: core.plan.main.acceptsMany) {
       guard core.hasFreeConnection else {
         pauseAccepting("worker_connections are not enough", slot)
         return false
@@ -312,7 +312,6 @@ final class Worker {
   }
 
   private func open(_ fd: Int32, _ peer: SocketAddress, _ listen: ListenPlan) {
-    if !peer.isUnix { Socket.setNoDelay(fd) }
     let (core, http2) = (core, http2)
     let (client, handle) = clients.take { ClientConnection(core: core, library: http2) }
     do throws(SystemError) {
@@ -396,17 +395,4 @@ struct RetiredPlan: @unchecked Sendable {
 
   /// Frees the plan. Once.
   func free() { unsafe reference.release() }
-}
-
-/// A listening socket of one worker.
-final class AcceptingSocket {
-  let fd: Int32
-  /// nil: the socket is given up.
-  var listen: ListenPlan?
-  var isOpen = true
-
-  init(fd: Int32, listen: ListenPlan) {
-    self.fd = fd
-    self.listen = listen
-  }
 }

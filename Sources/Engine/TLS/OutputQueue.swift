@@ -36,6 +36,11 @@ struct OutputQueue {
   // of chunks. A queue that once grew keeps its size.
   init() { segments.reserveCapacity(4) }
 
+  /// Gives the memory for pieces back, for a queue that stays empty for a while.
+  mutating func releaseRoom() {
+    if segments.isEmpty { segments = [] }
+  }
+
   /// The last segment if it is a buffer with room for `count` more bytes.
   @inline(__always)
   func tail(room count: Int) -> Buffer? {
