@@ -15,8 +15,7 @@ final class ClientConnection {
     case peeking, handshaking, open, closed
   }
 
-  // Safety: a worker's core outlives its connections.
-  private unowned(unsafe) let worker: WorkerCore
+  let core: WorkerCore
   let loop: Loop
   let timer: TimerWheel.ID
   private(set) var handle = Handle.none
@@ -36,7 +35,7 @@ final class ClientConnection {
   private var plan: Plan
 
   init(core: WorkerCore, library: H2Library) {
-    unsafe worker = core
+    self.core = core
     self.library = library
     loop = core.loop
     timer = core.loop.makeTimer()
@@ -44,8 +43,6 @@ final class ClientConnection {
     listen = plan.listens[0]
     address = listen.addresses[0]
   }
-
-  var core: WorkerCore { @inline(__always) get { unsafe worker } }
 
   /// Begins a life with an accepted socket.
   func open(_ fd: Int32, _ handle: Handle, _ peer: SocketAddress, on listen: ListenPlan) {

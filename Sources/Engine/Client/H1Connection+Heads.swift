@@ -60,18 +60,17 @@ extension H1Connection {
   func beginHead() {
     state = .head
     resetForRequest()
-    let client = client
     let exchange = client.core.takeExchange(self)
     client.refreshPlan()
     let address = client.address
     let site = address.defaultSite
     exchange.enter(address, site)
     exchange.countIn()
-    self.exchange = exchange
     parser.limits.maxFields = site.settings.maxFields
     parser.limits.allowUnderscores = site.settings.allowsUnderscores
     parser.limits.ignoreInvalidFields = site.settings.ignoresInvalidFields
     loop.setTimer(client.timer, after: site.settings.headerTimeout, for: client.handle)
+    self.exchange = exchange
   }
 
   /// The input buffer with room for more, grown as far as `large_client_header_buffers` allows.

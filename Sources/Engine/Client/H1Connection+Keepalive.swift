@@ -33,19 +33,11 @@ extension H1Connection {
 
   func waitForNext(_ timeout: Milliseconds) {
     state = .waiting
-    if let rest = bodyInput {
-      bodyInput = nil
-      if let input { loop.pool.giveBack(input) }
+    if let rest = bodyInput.take() {
+      loop.pool.reclaim(&input)
       input = rest
     }
-    if let input {
-      if input.isEmpty {
-        loop.pool.giveBack(input)
-        self.input = nil
-      } else {
-        input.compact()
-      }
-    }
+    if input?.isEmpty == true { loop.pool.reclaim(&input) } else { input?.compact() }
     client.facts.isPipelined = input != nil
     if client.core.isDraining && input == nil { return client.close() }
     loop.setTimer(client.timer, after: timeout, for: client.handle)

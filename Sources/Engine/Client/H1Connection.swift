@@ -15,8 +15,7 @@ final class H1Connection: ClientStream {
   /// What the client has to do in time: send more of a body, or make room for what was sent.
   enum Awaited { case nothing, body, room }
 
-  // Safety: a connection owns its HTTP/1 side.
-  private unowned(unsafe) let owner: ClientConnection
+  let client: ClientConnection
   let loop: Loop
   var state = State.closed
   var exchange: Exchange?
@@ -44,13 +43,11 @@ final class H1Connection: ClientStream {
   var nextKeepalive: Milliseconds = 0
 
   init(_ client: ClientConnection) {
-    unsafe owner = client
+    self.client = client
     loop = client.loop
+    super.init(client.facts)
   }
 
-  var client: ClientConnection { @inline(__always) get { unsafe owner } }
-
-  override var connection: ConnectionFacts { client.facts }
   override var queuedByteCount: Int { client.output.memoryCount }
   override var unsentByteCount: Int { client.output.byteCount }
   override var sentByteCount: Int { client.output.sentCount - sentBefore }
@@ -96,10 +93,8 @@ final class H1Connection: ClientStream {
   }
 
   func giveBackInput() {
-    if let input { loop.pool.giveBack(input) }
-    input = nil
-    if let bodyInput { loop.pool.giveBack(bodyInput) }
-    bodyInput = nil
+    loop.pool.reclaim(&input)
+    loop.pool.reclaim(&bodyInput)
   }
 
   // --- events -------------------------------------------------------------------------------------
@@ -227,11 +222,9 @@ final class H1Connection: ClientStream {
   /// or a request follows is anybody's guess.
   var awaitsContinue: Bool { wantsContinue && !isBodyComplete && input?.isEmpty != false }
 
-  override func sendBody(_ buffer: Buffer) {
+  override func sendBody(_ buffer: consuming Buffer) {
     if isChunked { return sendChunk(buffer) }
-    if let tail = client.output.tail(room: buffer.count) {
-      tail.append(buffer.unread)
-      client.output.extended(by: buffer.count)
+    if client.output.appendToTail(buffer.unread) {
       loop.pool.giveBack(buffer)
     } else {
       client.output.append(buffer)
@@ -240,12 +233,7 @@ final class H1Connection: ClientStream {
 
   override func sendBody(_ bytes: Bytes) {
     if isChunked { openChunk(bytes.count) }
-    if let tail = client.output.tail(room: bytes.count) {
-      tail.append(bytes)
-      client.output.extended(by: bytes.count)
-    } else {
-      client.output.append(bytes)
-    }
+    if !client.output.appendToTail(bytes) { client.output.append(bytes) }
     if isChunked { client.output.append(ChunkedEncoder.dataEnd) }
   }
 
@@ -255,7 +243,7 @@ final class H1Connection: ClientStream {
     if isChunked { client.output.append(ChunkedEncoder.dataEnd) }
   }
 
-  func sendChunk(_ buffer: Buffer) {
+  func sendChunk(_ buffer: consuming Buffer) {
     let count = buffer.count
     if let tail = client.output.tail(room: count + ChunkedEncoder.maxHeaderLength + 2) {
       let line = ChunkedEncoder.writeHeader(size: count, into: tail.free)
@@ -295,12 +283,7 @@ final class H1Connection: ClientStream {
       end(with: trailers)
     } else if isChunked {
       let end = ChunkedEncoder.bodyEnd
-      if let tail = client.output.tail(room: end.count) {
-        tail.append(end)
-        client.output.extended(by: end.count)
-      } else {
-        client.output.append(end)
-      }
+      if !client.output.appendToTail(end) { client.output.append(end) }
     }
     isResponseEnded = true
   }

@@ -23,7 +23,7 @@ extension Exchange {
   /// Tries a server of the group that was not tried yet.
   func nextTry() {
     guard let group = attempt.group else { return fail(502) }
-    let route = group.sticky.map { boundRoute($0) } ?? .none
+    let route = if let sticky = group.sticky { boundRoute(sticky) } else { Route.none }
     guard
       let peer = group.choose(
         &attempt.tried, now: loop.now, key: balancingKey(group), route: route)
@@ -102,7 +102,7 @@ extension Exchange {
     return SocketAddress(literal: host, port: UInt16(port))
   }
 
-  private func use(_ connection: UpstreamConnection) {
+  private func use(_ connection: consuming UpstreamConnection) {
     connection.exchange = handle
     connection.state = .active
     connection.requestCount += 1

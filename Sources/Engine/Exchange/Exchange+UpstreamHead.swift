@@ -51,8 +51,8 @@ extension Exchange {
         buffer.append(memory.unread)
         attempt.bodySent = memory.count
       }
-      attempt.request = buffer
       upstreamHeadLength = buffer.count - attempt.bodySent
+      attempt.request = buffer
     }
   }
 
@@ -151,7 +151,9 @@ extension Exchange {
     _ settings: Borrowed<ProxySettings>, _ head: inout RequestHeadWriter
   ) {
     let bytes = headBytes
-    for entry in request.fields {
+    // By index: a loop over the array itself counts a reference to it.
+    for index in 0..<request.fields.count {
+      let entry = request.fields[index]
       if settings.droppedRequestFields.contains(entry.token) { continue }
       let name = entry.name.of(bytes)
       if entry.token == .other && isReplaced(name, settings) { continue }

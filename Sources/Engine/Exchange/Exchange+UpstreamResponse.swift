@@ -220,7 +220,8 @@ extension Exchange {
   /// Copies the fields that concern the client.
   private func copyFields(_ settings: Borrowed<ProxySettings>) {
     let bytes = attempt.headBytes
-    for entry in attempt.head.fields {
+    for index in 0..<attempt.head.fields.count {
+      let entry = attempt.head.fields[index]
       let token = entry.token
       if settings.hiddenTokens.contains(token) { continue }
       let value = entry.value.of(bytes)

@@ -36,9 +36,8 @@ struct RequestBody {
   var bufferedCount: Int { (file?.size ?? 0) + (memory?.count ?? 0) }
 
   mutating func reset(_ pool: BufferPool) {
-    if let memory { pool.giveBack(memory) }
-    memory = nil
-    file = nil
+    pool.reclaim(&memory)
+    if file != nil { file = nil }
     phase = .untouched
     framing = .none
     receivedCount = 0

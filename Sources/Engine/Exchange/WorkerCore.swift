@@ -19,6 +19,8 @@ final class WorkerCore {
   let allCounters: CounterBlocks
   private(set) var plan: Plan
   var exchanges = Slab<Exchange>(kind: .exchange)
+  /// The client of exchanges that have none.
+  let nobody = ClientStream(ConnectionFacts())
   var upstreams: UpstreamPool
   var h2Upstreams: H2UpstreamPool
   var accessLogs: AccessLogs

@@ -82,7 +82,7 @@ struct UpstreamPool: ~Copyable {
     return list
   }
 
-  func connection(_ handle: Handle) -> UpstreamConnection? { slab.object(handle) }
+  func connection(_ handle: Handle) -> Resident<UpstreamConnection>? { slab.resident(handle) }
 
   /// Takes an idle connection to that server, or nil.
   func checkOut(
@@ -143,15 +143,15 @@ struct UpstreamPool: ~Copyable {
 
   /// Keeps `connection` for a later exchange, in place of the oldest one if the list is full.
   mutating func checkIn(
-    _ connection: UpstreamConnection, _ list: IdleConnections, timeout: Milliseconds
+    _ connection: consuming UpstreamConnection, _ list: IdleConnections, timeout: Milliseconds
   ) {
     guard list.limit > 0 else { return close(connection) }
     if list.connections.count >= list.limit { close(list.connections[0]) }
     connection.state = .idle
     connection.exchange = .none
     unsafe connection.idleList = list
-    list.connections.append(connection)
     loop.setTimer(connection.timer, after: timeout, for: connection.handle)
+    list.connections.append(connection)
   }
 
   /// Closes a connection, idle or not.
