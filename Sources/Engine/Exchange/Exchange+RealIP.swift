@@ -14,7 +14,7 @@ extension Exchange {
   /// Takes the address that the settings of the current location believe in.
   func findRealAddress() {
     let settings = location.settings.realIP.value
-    guard realAddress == nil, !settings.trusted.isEmpty else { return }
+    guard !settings.trusted.isEmpty, realAddress == nil else { return }
     let peer = connection.peerAddress
     guard settings.trusted.contains(peer) else { return }
     if let endpoint = endpoint(by: settings) { realAddress = SocketAddress(endpoint) }

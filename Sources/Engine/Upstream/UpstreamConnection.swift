@@ -17,7 +17,7 @@ final class UpstreamConnection {
   /// TLS towards upstreams of different names must not be mixed; nil: no TLS.
   var tlsKey: TLSKey?
   /// The local address that `proxy_bind` asked for.
-  var bound: SocketAddress?
+  var bound: LocalAddress?
   /// Whose attempt uses it.
   var exchange = Handle.none
   var requestCount = 0
@@ -28,9 +28,9 @@ final class UpstreamConnection {
 
   /// Whether it was opened to that server, under these conditions.
   fileprivate func leads(
-    to server: PeerState, _ tlsKey: TLSKey?, from local: SocketAddress?
+    to server: PeerState, _ tlsKey: TLSKey?, from local: LocalAddress?
   ) -> Bool {
-    guard peerState == server, bound == nil && local == nil || bound == local else { return false }
+    guard peerState == server, bound?.address == local?.address else { return false }
     return tlsKey == nil && self.tlsKey == nil || tlsKey == self.tlsKey
   }
 
@@ -46,6 +46,13 @@ final class UpstreamConnection {
         && (one.tls === other.tls || one.tls.options == other.tls.options)
     }
   }
+}
+
+/// A local address to connect from. An object, because most connections have none: passing on that there
+/// is no `SocketAddress` costs as much as passing one on.
+final class LocalAddress {
+  let address: SocketAddress
+  init(_ address: SocketAddress) { self.address = address }
 }
 
 /// The idle connections of one upstream, most recently used last.
@@ -87,7 +94,7 @@ struct UpstreamPool: ~Copyable {
   /// Takes an idle connection to that server, or nil.
   func checkOut(
     _ list: IdleConnections, _ peerState: PeerState, _ tlsKey: UpstreamConnection.TLSKey?,
-    from local: SocketAddress? = nil
+    from local: LocalAddress? = nil
   ) -> UpstreamConnection? {
     var index = list.connections.count - 1
     while index >= 0 {
@@ -107,13 +114,13 @@ struct UpstreamPool: ~Copyable {
 
   /// Opens a connection to `address`; `.failed` if the kernel refuses at once.
   mutating func connect(
-    to address: SocketAddress, _ peerState: PeerState?, from local: SocketAddress? = nil
+    to address: SocketAddress, _ peerState: PeerState?, from local: LocalAddress? = nil
   ) -> Result<UpstreamConnection, SystemError> {
     let descriptor = linuxStreamSocket(address.family)
     guard descriptor >= 0 else { return .failure(SystemError(code: Int32(-descriptor))) }
     let fd = Int32(descriptor)
     if !address.isUnix { Socket.setNoDelay(fd) }
-    if let local, let error = Socket.bind(fd, to: local) {
+    if let local, let error = Socket.bind(fd, to: local.address) {
       Socket.close(fd)
       return .failure(error)
     }
