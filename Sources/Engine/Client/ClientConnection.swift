@@ -245,10 +245,21 @@ final class ClientConnection {
 
   /// Hands queued bytes to the kernel, as many as it takes, and tells the protocol.
   func flush() {
-    guard phase == .open else { return }
+    guard let isSent = send() else { return }
+    if let http2 {
+      if isSent { http2.onFlushed() } else { http2.onBlocked() }
+    } else {
+      if isSent { http.onFlushed() } else { http.onBlocked() }
+    }
+  }
+
+  /// Hands queued bytes to the kernel, as many as it takes. Whether that was all of them; nil: the
+  /// connection is closed, or broke, which the protocol was told.
+  func send() -> Bool? {
+    guard phase == .open else { return nil }
     switch output.flush(&transport, loop.pool) {
-    case .bytes: if let http2 { http2.onFlushed() } else { http.onFlushed() }
-    case .wouldBlock: if let http2 { http2.onBlocked() } else { http.onBlocked() }
+    case .bytes: return true
+    case .wouldBlock: return false
     case .end:
       core.errorLog.write(
         .alert, "a file was truncated while it was sent, client: \(facts.peerAddress.host)",
@@ -256,6 +267,7 @@ final class ClientConnection {
       onBroken()
     case .failed: onBroken()
     }
+    return nil
   }
 
   private func onBroken() {

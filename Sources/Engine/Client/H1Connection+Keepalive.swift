@@ -4,11 +4,11 @@
 import HTTP
 
 extension H1Connection {
-  func finishExchange(_ exchange: Exchange) {
+  func finishExchange() {
+    guard let exchange = exchange.take() else { return }
     let settings = exchange.location.settings.core.value
     let (keepaliveTimeout, lingering) = (settings.keepaliveTimeout, settings.lingeringClose)
     let (lingeringTime, lingeringTimeout) = (settings.lingeringTime, settings.lingeringTimeout)
-    self.exchange = nil
     exchange.finish()
     if keepsAlive && isBodyComplete { return waitForNext(keepaliveTimeout) }
     let hasUnread =

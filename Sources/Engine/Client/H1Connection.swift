@@ -200,7 +200,7 @@ final class H1Connection: ClientStream {
     isChunked = writer.isChunked
     endsByClose = writer.endsByClose
     if endsByClose { keepsAlive = false }
-    client.output.append(writer.write(keepsAlive: keepsAlive, pool: loop.pool))
+    client.output.append(writer.write(exchange, keepsAlive: keepsAlive, pool: loop.pool))
   }
 
   override func sendInterim(_ exchange: Exchange, _ status: Int) {
@@ -321,15 +321,16 @@ final class H1Connection: ClientStream {
     guard state == .exchanging else { return }
     // Nothing is there to be sent or to be gone on with while an upstream is asked.
     if client.output.isEmpty && !isResponseEnded && exchange?.didSendHead == false { return }
-    client.flush()
+    guard let isSent = client.send() else { return }
+    if isSent { onFlushed() } else { onBlocked() }
   }
 
   /// Everything queued was handed to the kernel.
   func onFlushed() {
-    guard state == .exchanging, let exchange else { return }
+    guard state == .exchanging else { return }
     if awaited == .room { endDeadline() }
-    if isResponseEnded { return finishExchange(exchange) }
-    if exchange.didSendHead { resumeExchange(exchange) }
+    if isResponseEnded { return finishExchange() }
+    if let exchange, exchange.didSendHead { resumeExchange(exchange) }
   }
 
   /// Lets the exchange hand over more, and sends that at the next turn.

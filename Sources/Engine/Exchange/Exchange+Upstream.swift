@@ -112,8 +112,9 @@ extension Exchange {
 
   func setUpstreamTimer(_ timeout: Milliseconds) {
     if attempt.stream != nil { return setStreamTimer(timeout) }
-    guard let connection = attempt.connection else { return }
-    loop.setTimer(connection.timer, after: timeout, for: connection.handle)
+    guard let timer = attempt.connection?.timer, let handle = attempt.connection?.handle
+    else { return }
+    loop.setTimer(timer, after: timeout, for: handle)
   }
 
   // --- events -----------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ extension Exchange {
         size += value.count + settings.setFields[index].name.count + 4
       }
       let inlineBody = replacement?.count ?? inlineBodyCount
-      let buffer = loop.pool.take(atLeast: size + inlineBody)
-      var head = RequestHeadWriter(buffer, speaksHTTP2: speaksHTTP2)
+      var head = RequestHeadWriter(
+        loop.pool.take(atLeast: size + inlineBody), speaksHTTP2: speaksHTTP2)
       attempt.bodySent = 0
       if speaksHTTP2 {
         head.start(
@@ -43,7 +43,7 @@ extension Exchange {
       if speaksHTTP2 { writeTrailerWish(settings, &head) } else { writeConnection(settings, &head) }
       writeBodyFraming(settings, replacement, &head)
       if settings.passesRequestHeaders { writeClientFields(settings, &head) }
-      head.end()
+      let buffer = head.finish()
       attempt.fieldBlockCount = buffer.count
       if let replacement {
         buffer.append(replacement)

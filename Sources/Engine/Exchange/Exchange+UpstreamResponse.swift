@@ -97,8 +97,8 @@ extension Exchange {
     input.skip(length)
     do throws(FramingError) {
       attempt.framing = UpstreamFraming(
-        try Framing.response(
-          attempt.head, attempt.headBytes, requestMethod: method, upgradeRequested: passesUpgrade))
+        try attempt.head.framing(
+          attempt.headBytes, requestMethod: method, upgradeRequested: passesUpgrade))
     } catch {
       failTry(
         .invalidHeader, "upstream sent invalid header (\(error)) while reading response header from"

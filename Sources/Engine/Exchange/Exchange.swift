@@ -160,12 +160,16 @@ final class Exchange {
     arena = Arena(pool: core.loop.pool)
   }
 
-  /// Begins a life: called when the first byte of a request is there.
-  func start(handle: Handle, stream: ClientStream, _ plan: Plan) {
+  /// Begins a life: called when the first byte of a request is there. Without `plan`, the worker's holds.
+  func start(handle: Handle, stream: ClientStream, _ plan: Plan?) {
     self.handle = handle
     self.stream = stream
     state = .receiving
-    if self.plan !== plan { self.plan = plan }
+    if let plan {
+      if self.plan !== plan { self.plan = plan }
+    } else if self.plan !== core.plan {
+      self.plan = core.plan
+    }
     fitValues()
     startedAt = loop.now
     startedWall = loop.wallTime

@@ -96,7 +96,7 @@ final class WorkerCore {
   func takeExchange(_ stream: ClientStream, _ plan: Plan? = nil) -> Exchange {
     let (exchange, handle) = exchanges.take { Exchange(core: self) }
     clock.update(wallMs: loop.wallTime)
-    exchange.start(handle: handle, stream: stream, plan ?? self.plan)
+    exchange.start(handle: handle, stream: stream, plan)
     return exchange
   }
 

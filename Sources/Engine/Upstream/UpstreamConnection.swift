@@ -96,20 +96,22 @@ struct UpstreamPool: ~Copyable {
     _ list: IdleConnections, _ peerState: PeerState, _ tlsKey: UpstreamConnection.TLSKey?,
     from local: LocalAddress? = nil
   ) -> UpstreamConnection? {
-    var index = list.connections.count - 1
-    while index >= 0 {
-      if list.connections[index].leads(to: peerState, tlsKey, from: local) {
-        let isLast = index == list.connections.count - 1
-        let connection =
-          isLast ? list.connections.removeLast() : list.connections.remove(at: index)
-        connection.state = .active
-        unsafe connection.idleList = nil
-        loop.clearTimer(connection.timer)
-        return connection
-      }
-      index -= 1
-    }
-    return nil
+    guard let last = list.connections.popLast() else { return nil }
+    if last.leads(to: peerState, tlsKey, from: local) { return awake(last) }
+    list.connections.append(last)
+    guard
+      let index = list.connections.lastIndex(where: {
+        $0.leads(to: peerState, tlsKey, from: local)
+      })
+    else { return nil }
+    return awake(list.connections.remove(at: index))
+  }
+
+  private func awake(_ connection: consuming UpstreamConnection) -> UpstreamConnection {
+    connection.state = .active
+    unsafe connection.idleList = nil
+    loop.clearTimer(connection.timer)
+    return connection
   }
 
   /// Opens a connection to `address`; `.failed` if the kernel refuses at once.
