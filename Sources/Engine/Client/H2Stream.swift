@@ -66,11 +66,13 @@ final class H2Stream: ClientStream {
     unsafe owner = h2
     loop = h2.loop
     timer = h2.loop.makeTimer()
+    super.init(h2.client.facts)
   }
 
   /// Begins a life.
   func open(_ h2: H2Connection, _ id: Int32, _ handle: Handle) {
     unsafe owner = h2
+    connection = h2.client.facts
     self.id = id
     self.handle = handle
   }
@@ -79,8 +81,7 @@ final class H2Stream: ClientStream {
   func close() {
     finish()
     loop.clearTimer(timer)
-    if let head { loop.pool.giveBack(head) }
-    head = nil
+    loop.pool.reclaim(&head)
     if let bodyInput {
       if let session = unsafe h2.session {
         unsafe nghttp2_session_consume_connection(session, bodyInput.count)
@@ -105,7 +106,6 @@ final class H2Stream: ClientStream {
 
   var h2: H2Connection { unsafe owner }
 
-  override var connection: ConnectionFacts { h2.client.facts }
   override var sentByteCount: Int { sentCount }
 
   /// What waits here; much of it once the connection as a whole queues too much.
@@ -293,7 +293,7 @@ final class H2Stream: ClientStream {
     h2.schedule()
   }
 
-  override func sendBody(_ buffer: Buffer) {
+  override func sendBody(_ buffer: consuming Buffer) {
     guard hasBodyProvider, !isClosed, !isAborted else { return loop.pool.giveBack(buffer) }
     noteQueued(buffer.count)
     queue.append(buffer, loop.pool)

@@ -115,13 +115,16 @@ final class Worker {
   @inline(__always)
   private func dispatch(_ handle: Handle, _ readiness: Readiness) {
     switch handle.kind {
-    case .client: clients.object(handle)?.onEvent(readiness)
+    case .client: clients.resident(handle)?.visit { $0.onEvent(readiness) }
     case .upstream:
-      guard let connection = core.upstreams.connection(handle) else { return }
-      if connection.state == .idle {
-        core.upstreams.onIdleEvent(connection, readiness)
-      } else {
-        core.exchanges.object(connection.exchange)?.onUpstreamEvent(connection, readiness)
+      core.upstreams.connection(handle)?.visit { connection in
+        if connection.state == .idle {
+          core.upstreams.onIdleEvent(connection, readiness)
+        } else {
+          core.exchanges.resident(connection.exchange)?.visit {
+            $0.onUpstreamEvent(connection, readiness)
+          }
+        }
       }
     case .h2Upstream: core.onStreamsReady(handle, readiness)
     case .listener: _ = accept(handle.slot)
@@ -134,8 +137,9 @@ final class Worker {
     switch handle.kind {
     case .client: clients.object(handle)?.onResume()
     case .upstream:
-      guard let connection = core.upstreams.connection(handle) else { return }
-      core.exchanges.object(connection.exchange)?.onUpstreamEvent(connection, [])
+      core.upstreams.connection(handle)?.visit { connection in
+        core.exchanges.resident(connection.exchange)?.visit { $0.onUpstreamEvent(connection, []) }
+      }
     case .h2Upstream: core.onStreamsResumed(handle)
     case .pipeline: core.exchanges.object(handle)?.onPipelineResume()
     case .listener: _ = accept(handle.slot)
@@ -148,11 +152,12 @@ final class Worker {
     case .client: clients.object(handle)?.onTimeout()
     case .stream: http2.streams.object(handle)?.onTimeout()
     case .upstream:
-      guard let connection = core.upstreams.connection(handle) else { return }
-      if connection.state == .idle {
-        core.upstreams.close(connection)
-      } else {
-        core.exchanges.object(connection.exchange)?.onUpstreamTimeout(connection)
+      core.upstreams.connection(handle)?.visit { connection in
+        if connection.state == .idle {
+          core.upstreams.close(connection)
+        } else {
+          core.exchanges.object(connection.exchange)?.onUpstreamTimeout(connection)
+        }
       }
     case .h2Upstream: core.onStreamsIdle(handle)
     case .exchange: core.exchanges.object(handle)?.onStreamTimeout()

@@ -20,13 +20,13 @@ extension Exchange {
     let fieldCount = settings.setFields.count
     unsafe withUnsafeTemporaryAllocation(of: Bytes.self, capacity: fieldCount) { values in
       for index in 0..<fieldCount {
-        let value = evaluate(settings.setFields[index].value)
+        let value = settings.setFields[index].value.literal ?? evaluate(settings.setFields[index].value)
         unsafe values.initializeElement(at: index, to: value)
         size += value.count + settings.setFields[index].name.count + 4
       }
       let inlineBody = replacement?.count ?? inlineBodyCount
-      let buffer = loop.pool.take(atLeast: size + inlineBody)
-      var head = RequestHeadWriter(buffer, speaksHTTP2: speaksHTTP2)
+      var head = RequestHeadWriter(
+        loop.pool.take(atLeast: size + inlineBody), speaksHTTP2: speaksHTTP2)
       attempt.bodySent = 0
       if speaksHTTP2 {
         head.start(
@@ -43,7 +43,7 @@ extension Exchange {
       if speaksHTTP2 { writeTrailerWish(settings, &head) } else { writeConnection(settings, &head) }
       writeBodyFraming(settings, replacement, &head)
       if settings.passesRequestHeaders { writeClientFields(settings, &head) }
-      head.end()
+      let buffer = head.finish()
       attempt.fieldBlockCount = buffer.count
       if let replacement {
         buffer.append(replacement)
@@ -51,8 +51,8 @@ extension Exchange {
         buffer.append(memory.unread)
         attempt.bodySent = memory.count
       }
-      attempt.request = buffer
       upstreamHeadLength = buffer.count - attempt.bodySent
+      attempt.request = buffer
     }
   }
 
@@ -151,7 +151,9 @@ extension Exchange {
     _ settings: Borrowed<ProxySettings>, _ head: inout RequestHeadWriter
   ) {
     let bytes = headBytes
-    for entry in request.fields {
+    // By index: a loop over the array itself counts a reference to it.
+    for index in 0..<request.fields.count {
+      let entry = request.fields[index]
       if settings.droppedRequestFields.contains(entry.token) { continue }
       let name = entry.name.of(bytes)
       if entry.token == .other && isReplaced(name, settings) { continue }

@@ -301,7 +301,8 @@ extension Exchange {
   /// One value a try, joined as nginx does: ", " between servers, " : " between groups.
   private func upstreamValue(_ name: Builtin) -> Bytes? {
     var result: Bytes?
-    for entry in upstreamLog.entries {
+    for index in 0..<upstreamLog.count {
+      let entry = upstreamLog[index]
       let text = upstreamText(name, entry)
       let separator = entry.beginsGroup ? Bytes(" : ") : Bytes(", ")
       result = result.map { concatenate($0, separator, text) } ?? text

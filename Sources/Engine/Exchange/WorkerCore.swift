@@ -19,6 +19,8 @@ final class WorkerCore {
   let allCounters: CounterBlocks
   private(set) var plan: Plan
   var exchanges = Slab<Exchange>(kind: .exchange)
+  /// The client of exchanges that have none.
+  let nobody = ClientStream(ConnectionFacts())
   var upstreams: UpstreamPool
   var h2Upstreams: H2UpstreamPool
   var accessLogs: AccessLogs
@@ -98,7 +100,7 @@ final class WorkerCore {
   func takeExchange(_ stream: ClientStream, _ plan: Plan? = nil) -> Exchange {
     let (exchange, handle) = exchanges.take { Exchange(core: self) }
     clock.update(wallMs: loop.wallTime)
-    exchange.start(handle: handle, stream: stream, plan ?? self.plan)
+    exchange.start(handle: handle, stream: stream, plan)
     return exchange
   }
 

@@ -117,7 +117,7 @@ final class Site {
   var settings: ServerSettings
   /// Settings of the server level, for requests that failed before a location was found.
   let root: Location
-  var locations = LocationTree<Location>()
+  let locations = LocationTree<Location>()
   var named: [String: Location] = [:]
   var hasLocations = false
   /// The first `server_name`, for `$server_name` and redirects.

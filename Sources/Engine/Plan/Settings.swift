@@ -383,6 +383,8 @@ final class ProxyPass {
     case variable(Template)
   }
   let destination: Destination
+  /// The servers, unless they are known only per exchange: what most requests look at.
+  let upstream: UpstreamReference?
   let isTLS: Bool
   /// The part of the URL after the address: replaces what the location matched.
   let uri: Bytes?
@@ -394,6 +396,7 @@ final class ProxyPass {
 
   init(destination: Destination, isTLS: Bool, uri: Bytes?, host: Bytes, port: Bytes, url: Bytes) {
     self.destination = destination
+    upstream = if case .upstream(let reference) = destination { reference } else { nil }
     self.isTLS = isTLS
     self.uri = uri
     self.host = host
