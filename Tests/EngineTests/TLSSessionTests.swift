@@ -28,7 +28,8 @@ import Testing
     pair.connect()
     #expect(text(pair.server.protocolName) == name)
     #expect(!text(pair.server.cipherName).isEmpty)
-    #expect(text(pair.server.curve).lowercased() == "x25519")
+    // Alone, or with ML-KEM where OpenSSL has it (3.5).
+    #expect(text(pair.server.curve).lowercased().hasPrefix("x25519"))
     #expect(!pair.server.isResumed)
     pair.client.send("question")
     #expect(pair.server.receive() == .text("question"))

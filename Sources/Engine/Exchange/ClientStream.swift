@@ -84,6 +84,8 @@ final class ConnectionFacts {
   /// The request had come before its predecessor was answered.
   var isPipelined = false
   var fd: Int32 = -1
+  /// Where the connection came to, of a copy that can't ask the kernel.
+  var keptLocalAddress: KeptAddress?
 
   /// What the client connected to. Asked of the kernel where the listening socket has several
   /// addresses: keeping it would cost each idle connection 136 bytes.
@@ -92,6 +94,14 @@ final class ConnectionFacts {
     if listen.addresses.count == 1 && !listen.settings.address.isWildcard {
       return listen.settings.address
     }
-    return fd >= 0 ? Socket.localAddress(fd) : SocketAddress()
+    if fd >= 0 { return Socket.localAddress(fd) }
+    return keptLocalAddress?.address ?? SocketAddress()
   }
+}
+
+/// An address that few connections have to keep.
+final class KeptAddress {
+  let address: SocketAddress
+
+  init(_ address: SocketAddress) { self.address = address }
 }

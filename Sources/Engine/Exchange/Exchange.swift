@@ -212,7 +212,7 @@ final class Exchange {
     include?.close()
     cancelUpstream()
     if !countedConnections.isEmpty { leaveConnections() }
-    if !isInner { core.accessLogs.write(self) }
+    if !isInner || location.settings.log.value.logsInner { core.accessLogs.write(self) }
     countOut()
     state = .idle
     reset()

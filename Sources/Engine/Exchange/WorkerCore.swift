@@ -29,6 +29,10 @@ final class WorkerCore {
   /// OpenSSL's state of this thread.
   let tlsLibrary: TLSLibrary
   var isDraining = false
+  /// Mirrored requests under way.
+  var mirrorCount = 0
+  /// That there are too many was said.
+  var leavesMirrorsOut = false
   /// Open client connections.
   var clientCount = 0
   let hostName: Bytes

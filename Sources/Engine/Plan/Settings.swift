@@ -202,6 +202,7 @@ struct CoreSettings {
   var resetsTimedOut = false
   /// `early_hints`: interim responses are passed on if one of these holds.
   var earlyHints: [Template] = []
+  var mirror = MirrorSettings()
   var limitRate = ByteRate()
   var limitRateAfter = ByteRate()
 
@@ -250,6 +251,8 @@ struct ErrorPage {
 struct LogSettings {
   var accessLogs: [AccessLogSettings] = []
   var errorLogs: [ErrorLogSettings]?
+  /// Requests that others make are logged like those of clients.
+  var logsInner = false
   var fileCache: LogFileCacheSettings?
 }
 

@@ -318,8 +318,7 @@ final class TLSSession {
       guard unsafe SSL_set_ciphersuites(ssl, suites) == 1 else { return false }
     }
     if context.ecdhCurve != serverContext?.ecdhCurve {
-      let curves = context.ecdhCurve ?? "X25519:P-256:X448:P-521:P-384"
-      guard unsafe portico_ssl_set_curves(ssl, curves) == 1 else { return false }
+      guard unsafe portico_ssl_set_curves(ssl, context.ecdhCurve) == 1 else { return false }
     }
     if context.recordBytes != serverContext?.recordBytes {
       _ = unsafe portico_ssl_set_record_size(ssl, context.recordBytes)
