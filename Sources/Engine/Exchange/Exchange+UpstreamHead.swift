@@ -12,8 +12,10 @@ extension Exchange {
     let replacement = settings.body.map { evaluate($0) }
     let speaksHTTP2 = settings.speaksHTTP2
     var size = headBytes.count + target.count + name.count + 512 + proxyHost.count
-    // Records take more room than lines.
-    if speaksHTTP2 { size += (request.fields.count + settings.setFields.count) * 4 }
+    // A client's field may have taken two bytes beside name and value ("a:b", LF); a line takes four, a
+    // record eight.
+    let difference = speaksHTTP2 ? H2FieldBlock.overhead - 2 : 2
+    size += (request.fields.count + settings.setFields.count) * difference
     let isForwarded = settings.forwarded
     let forwarded = isForwarded ? ForwardedFields(self) : nil
     if let forwarded { size += forwarded.byteCount }

@@ -24,6 +24,7 @@ extension Exchange {
       if !map.isVolatile { values[slot] = value }
       return value
     }
+    if let variable = map.unassigned { return value(of: variable) }
     let source = evaluate(map.source)
     if let split = map.split {
       let value = split.find(source).map { evaluate($0) } ?? Bytes()
