@@ -84,6 +84,9 @@ final class ConnectionFacts {
   /// The request had come before its predecessor was answered.
   var isPipelined = false
   var fd: Int32 = -1
+  /// A connection that is gone had TLS.
+  var wasSecure = false
+  var isSecure: Bool { tls != nil || wasSecure }
 
   /// What the client connected to. Asked of the kernel where the listening socket has several
   /// addresses: keeping it would cost each idle connection 136 bytes.

@@ -10,6 +10,8 @@ extension Exchange {
     if isFiltered, let pipeline, pipeline.hasYielded { return false }
     let settings = location.settings.proxy.value
     if waitingByteCount < settings.memoryLimit && attempt.spool == nil { return true }
+    // What goes into a cache is in a file anyway.
+    if cache?.draft != nil { return cut == nil }
     guard buffersResponse, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {
       return false
     }
@@ -99,6 +101,8 @@ extension Exchange {
     attempt.input = nil
     upstreamLog.update { $0.responseLength += input.count }
     let settings = location.settings.proxy.value
+    if let cache, let draft = cache.draft { store(input.unread, cache, draft) }
+    if cut != nil && cut?.apply(to: input) != true { return loop.pool.giveBack(input) }
     if attempt.spool != nil || waitingByteCount >= settings.memoryLimit {
       if spool(input, settings) { return }
     }
@@ -106,6 +110,14 @@ extension Exchange {
   }
 
   private func spool(_ input: Buffer, _ settings: Borrowed<ProxySettings>) -> Bool {
+    if let draft = cache?.draft, attempt.spool == nil || attempt.spool === draft.file {
+      // A part isn't what the file ends with: it waits in memory, and holds the upstream back.
+      if cut != nil { return false }
+      if attempt.spool == nil { attempt.spoolSent = draft.file.size - input.count }
+      attempt.spool = draft.file
+      loop.pool.giveBack(input)
+      return true
+    }
     guard buffersResponse, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {
       return false
     }
@@ -144,7 +156,7 @@ extension Exchange {
   }
 
   /// Hands what stands in the file to the client side; later bytes may go straight behind it.
-  private func queueSpooled() {
+  func queueSpooled() {
     guard let spool = attempt.spool else { return }
     sendBody(spool, offset: Int64(attempt.spoolSent), count: spool.size - attempt.spoolSent)
     attempt.spool = nil
@@ -184,6 +196,7 @@ extension Exchange {
 
   func completeFromUpstream() {
     upstreamLog.update { $0.responseTime = loop.now - attempt.triedAt }
+    if cache != nil { finishStoring() }
     endTry(.success, mayKeep: true)
     if let request = attempt.request { loop.pool.giveBack(request) }
     attempt.request = nil
