@@ -29,6 +29,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/types.h>
@@ -251,6 +252,12 @@ static inline int64_t linux_rename(const char *from, const char *to) { return PO
 static inline int64_t linux_mkdir(const char *path, unsigned mode) { return PORTICO_CALL(mkdir(path, mode)); }
 static inline int64_t linux_readlink(const char *path, char *buffer, size_t count) {
   return PORTICO_CALL(readlink(path, buffer, count));
+}
+// How many bytes of the file system at `path` a process without privileges may still use.
+static inline int64_t linux_free_byte_count(const char *path) {
+  struct statvfs status;
+  if (statvfs(path, &status) != 0) return -(int64_t)errno;
+  return (int64_t)((uint64_t)status.f_bavail * status.f_frsize);
 }
 static inline int64_t linux_ftruncate(int fd, int64_t length) { return PORTICO_CALL(ftruncate(fd, length)); }
 // Gives memory that is free in the heap back to the system. Takes milliseconds for a large heap.

@@ -33,7 +33,7 @@ import Testing
     let poller = try Poller()
     try poller.addReader(listener, .none, exclusive: false)
     poller.wait(10_000, { _, _ in }, woken: {})
-    let accepted = Int32(unsafe linux_accept(listener, nil, nil))
+    let accepted = Int32(linux_accept(listener, nil, nil))
     #expect(linux_get_option(accepted, Int32(IPPROTO_TCP), TCP_NODELAY) == 1)
     _ = linux_close(accepted)
   }

@@ -78,7 +78,11 @@ final class H1Connection: ClientStream {
   func release() {
     let wasReadingHead = state == .head
     state = .closed
-    if let exchange {
+    if let exchange, exchange.goesOnForCache {
+      self.exchange = nil
+      exchange.detach(keeping: input)
+      input = nil
+    } else if let exchange {
       self.exchange = nil
       // A head that was cut short: the log line shows what came of it.
       if exchange.headBytes.isEmpty, let input { exchange.headBytes = input.unread }

@@ -172,6 +172,11 @@ final class H2Stream: ClientStream {
     guard let exchange else { return }
     self.exchange = nil
     loop.clearTimer(timer)
+    if !didEndResponse && exchange.goesOnForCache {
+      exchange.detach(keeping: head)
+      head = nil
+      return dropQueue()
+    }
     if exchange.headBytes.isEmpty { exchange.headBytes = unfinishedHead(exchange) }
     exchange.finish()
     dropQueue()

@@ -20,6 +20,8 @@ enum WorkerMessage: Sendable {
   case resolved(exchange: UInt64, name: String, addresses: [SocketAddress], problem: String?)
   /// Credentials that exchanges wait for were checked.
   case passwordChecked(CredentialDigest, isRight: Bool)
+  /// What an exchange waits for in a cache was stored, or wasn't.
+  case cacheReleased(exchange: UInt64)
   /// Certificates to exchange for newer ones.
   case renewed([CertificateRenewal])
   /// What an OCSP responder said.
@@ -187,6 +189,8 @@ final class Worker {
         exchange.stream.flush()
       case .passwordChecked(let digest, let isRight):
         core.onPasswordChecked(digest, isRight: isRight)
+      case .cacheReleased(let exchange):
+        core.exchanges.object(Handle(raw: exchange))?.onCacheReleased()
       case .renewed(let renewals): core.plan.renew(renewals)
       case .stapled(let question, let outcome):
         core.plan.staples.take(question, outcome, now: Int(Clock.wall / 1000))

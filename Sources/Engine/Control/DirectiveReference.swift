@@ -26,7 +26,7 @@ extension FrontDoor {
     ("Rewriting and maps", Row.rewriteRows + Row.splitRows + Row.geoRows),
     ("Bodies of responses", Row.gzipRows + Row.charsetRows + Row.substituteRows + Row.ssiRows),
     ("Fields and logs", Row.headerRows + Row.logRows), ("Client addresses", Row.realIPRows),
-    ("Proxying", Row.proxyRows + Row.proxyCookieRows), ("gRPC", Row.grpcRows),
+    ("Proxying", Row.proxyRows + Row.proxyCookieRows), ("Caching", Row.cacheRows), ("gRPC", Row.grpcRows),
     ("Upstreams and health checks", Row.upstreamRows + Row.stickyRows), ("TLS", Row.tlsRows),
     ("Without effect", Row.tuningRows),
   ]

@@ -38,6 +38,10 @@ extension Exchange {
     {
       return nextTry()
     }
+    if cache != nil {
+      if useStale(after: failure) { return }
+      rememberError(status)
+    }
     fail(status)
   }
 
@@ -103,6 +107,7 @@ extension Exchange {
 
   /// Gives everything of the upstream side back; called whenever the exchange turns elsewhere.
   func cancelUpstream() {
+    if cache != nil { endCaching() }
     if attempt.isActive {
       upstreamLog.update {
         if $0.responseTime < 0 { $0.responseTime = loop.now - attempt.triedAt }

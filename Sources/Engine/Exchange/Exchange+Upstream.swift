@@ -10,6 +10,7 @@ import HTTP
 extension Exchange {
   /// Starts the first try at the group that `proxy` chose.
   func startTries() {
+    if location.settings.cache.value.source != nil && !consultCache() { return }
     state = .attempting
     attempt.startedAt = loop.now
     attempt.tryCount = 0
@@ -32,6 +33,7 @@ extension Exchange {
       upstreamLog.begin(nil)
       upstreamLog.update { $0.status = 502 }
       log(.error, "no live upstreams while connecting to upstream")
+      if cache != nil && useStale(after: .noServer) { return }
       return fail(502)
     }
     attempt.peer = peer

@@ -10,6 +10,8 @@ extension Exchange {
     if isFiltered, let pipeline, pipeline.hasYielded { return false }
     let settings = location.settings.proxy.value
     if waitingByteCount < settings.memoryLimit && attempt.spool == nil { return true }
+    // What goes into a cache is in a file anyway.
+    if cache?.draft != nil { return cut == nil }
     guard buffersResponse, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {
       return false
     }
@@ -100,6 +102,8 @@ extension Exchange {
     let count = input.count
     upstreamLog.update { $0.responseLength += count }
     let settings = location.settings.proxy.value
+    if let cache, let draft = cache.draft { store(input.unread, cache, draft) }
+    if cut != nil && cut?.apply(to: input) != true { return loop.pool.giveBack(input) }
     if attempt.spool != nil || waitingByteCount >= settings.memoryLimit {
       if spool(input, settings) { return }
     }
@@ -107,6 +111,14 @@ extension Exchange {
   }
 
   private func spool(_ input: Buffer, _ settings: Borrowed<ProxySettings>) -> Bool {
+    if let draft = cache?.draft, attempt.spool == nil || attempt.spool === draft.file {
+      // A part isn't what the file ends with: it waits in memory, and holds the upstream back.
+      if cut != nil { return false }
+      if attempt.spool == nil { attempt.spoolSent = draft.file.size - input.count }
+      attempt.spool = draft.file
+      loop.pool.giveBack(input)
+      return true
+    }
     guard buffersResponse, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {
       return false
     }
@@ -145,7 +157,7 @@ extension Exchange {
   }
 
   /// Hands what stands in the file to the client side; later bytes may go straight behind it.
-  private func queueSpooled() {
+  func queueSpooled() {
     guard let spool = attempt.spool else { return }
     sendBody(spool, offset: Int64(attempt.spoolSent), count: spool.size - attempt.spoolSent)
     attempt.spool = nil
@@ -185,6 +197,7 @@ extension Exchange {
 
   func completeFromUpstream() {
     upstreamLog.update { $0.responseTime = loop.now - attempt.triedAt }
+    if cache != nil { finishStoring() }
     endTry(.success, mayKeep: true)
     loop.pool.reclaim(&attempt.request)
     if attempt.spool == nil {

@@ -8,7 +8,8 @@ extension Exchange {
   func writeUpstreamRequest() {
     let settings = location.settings.proxy.value
     let target = upstreamTarget(settings)
-    let name = settings.method.map { evaluate($0) } ?? methodName
+    let converted = cache?.convertsHead == true ? Bytes("GET") : methodName
+    let name = settings.method.map { evaluate($0) } ?? converted
     let replacement = settings.body.map { evaluate($0) }
     let speaksHTTP2 = settings.speaksHTTP2
     var size = headBytes.count + target.count + name.count + 512 + proxyHost.count
@@ -19,6 +20,7 @@ extension Exchange {
     let isForwarded = settings.forwarded
     let forwarded = isForwarded ? ForwardedFields(self) : nil
     if let forwarded { size += forwarded.byteCount }
+    if let stored = cache?.stored { size += stored.header.head.count + 128 }
     let fieldCount = settings.setFields.count
     unsafe withUnsafeTemporaryAllocation(of: Bytes.self, capacity: fieldCount) { values in
       for index in 0..<fieldCount {
@@ -44,6 +46,7 @@ extension Exchange {
       forwarded?.write(&head)
       if speaksHTTP2 { writeTrailerWish(settings, &head) } else { writeConnection(settings, &head) }
       writeBodyFraming(settings, replacement, &head)
+      if let cache { writeValidators(cache, settings, &head) }
       if settings.passesRequestHeaders { writeClientFields(settings, &head) }
       let buffer = head.finish()
       attempt.fieldBlockCount = buffer.count
@@ -67,7 +70,7 @@ extension Exchange {
   }
 
   /// The target of the upstream's request line.
-  private func upstreamTarget(_ settings: Borrowed<ProxySettings>) -> Bytes {
+  func upstreamTarget(_ settings: Borrowed<ProxySettings>) -> Bytes {
     guard let replacement = proxyURI else {
       if !isInternal && uriIsOriginal { return originForm }
       return withArguments(escape(uri, .uri))
@@ -153,10 +156,12 @@ extension Exchange {
     _ settings: Borrowed<ProxySettings>, _ head: inout RequestHeadWriter
   ) {
     let bytes = headBytes
+    let isForCache = cache?.mayStore == true
     // By index: a loop over the array itself counts a reference to it.
     for index in 0..<request.fields.count {
       let entry = request.fields[index]
       if settings.droppedRequestFields.contains(entry.token) { continue }
+      if isForCache && entry.token.concernsOneClient { continue }
       let name = entry.name.of(bytes)
       if entry.token == .other && isReplaced(name, settings) { continue }
       if connectionNamesFields && isNamedByConnection(name) { continue }

@@ -98,7 +98,7 @@ extension Exchange {
     do throws(FramingError) {
       attempt.framing = UpstreamFraming(
         try attempt.head.framing(
-          attempt.headBytes, requestMethod: method, upgradeRequested: passesUpgrade))
+          attempt.headBytes, requestMethod: upstreamMethod, upgradeRequested: passesUpgrade))
     } catch {
       failTry(
         .invalidHeader, "upstream sent invalid header (\(error)) while reading response header from"
@@ -126,8 +126,12 @@ extension Exchange {
       failTry(.status(status), "upstream answered \(status) while reading response header from")
       return false
     }
+    if cache != nil && answerFromCache(status) { return false }
     return respondFromUpstream(status)
   }
+
+  /// The method that the upstream was asked by.
+  var upstreamMethod: Method { cache?.convertsHead == true ? .get : method }
 
   /// 1xx: passed on if the location says so, then skipped, within reason.
   private func skipInterim(_ input: Buffer) -> Bool {
@@ -162,6 +166,7 @@ extension Exchange {
   private func respondFromUpstream(_ status: Int) -> Bool {
     let settings = location.settings.proxy.value
     takeResponseOrders(settings)
+    if let cache { judgeFreshness(cache) }
     if attempt.group?.settings.isSticky == true { bindClient() }
     if let target = upstreamField(.xAccelRedirect), !target.isEmpty,
       !settings.ignoredFields.contains(.xAccelRedirect)
@@ -169,6 +174,7 @@ extension Exchange {
       return acceptInternalRedirect(target)
     }
     if settings.interceptsErrors && status >= 300 && errorPage(for: status) != nil {
+      rememberError(status)
       endTry(.success, mayKeep: false)
       fail(status)
       return false
@@ -192,7 +198,9 @@ extension Exchange {
       if let stream = attempt.stream { frameResponse(of: stream) }
     }
     if status == 101 { return startTunnel() }
-    startResponse()
+    if cache != nil { beginStoring(status) }
+    startUpstreamResponse(settings)
+    if isHead && upstreamMethod == .get && cache?.draft == nil { return endWithoutBody() }
     attempt.phase = .receivingBody
     if buffersResponse, let rate = settings.limitRate {
       attempt.bytesPerSecond =
@@ -201,9 +209,27 @@ extension Exchange {
     return passBody()
   }
 
+  /// Sends the head of the upstream's response, or of the part of it that the client asked for.
+  private func startUpstreamResponse(_ settings: Borrowed<ProxySettings>) {
+    guard cache?.draft != nil || settings.forcesRanges else { return startResponse() }
+    allowRanges(settings)
+    let size = response.contentLength
+    filterHead()
+    cutOut(of: size)
+    sendHead()
+  }
+
+  /// The upstream sends a body that was never wanted.
+  private func endWithoutBody() -> Bool {
+    endTry(.success, mayKeep: attempt.isBodyComplete)
+    endCaching()
+    completeResponse()
+    return false
+  }
+
   /// The Content-Length of a response to HEAD, which has no body to count.
   private var declaredLength: Int? {
-    guard isHead || attempt.head.statusCode == 304 else {
+    guard upstreamMethod == .head || attempt.head.statusCode == 304 else {
       return attempt.head.statusCode == 204 ? nil : 0
     }
     return upstreamField(.contentLength)?.decimal
@@ -215,7 +241,7 @@ extension Exchange {
   }
 
   /// Copies the fields that concern the client.
-  private func copyFields(_ settings: Borrowed<ProxySettings>) {
+  func copyFields(_ settings: Borrowed<ProxySettings>) {
     let bytes = attempt.headBytes
     for index in 0..<attempt.head.fields.count {
       let entry = attempt.head.fields[index]
@@ -250,7 +276,7 @@ extension Exchange {
     return attempt.framing.namesFields && upstreamConnectionNames(name)
   }
 
-  private func upstreamConnectionNames(_ name: Bytes) -> Bool {
+  func upstreamConnectionNames(_ name: Bytes) -> Bool {
     for entry in attempt.head.fields where entry.token == .connection {
       if HeaderList.contains(name, in: entry.value.of(attempt.headBytes)) { return true }
     }

@@ -143,8 +143,8 @@ extension Exchange {
     case .request_method: return nonEmpty(methodName)
     case .host: return hostVariable
     case .hostname: return core.hostName
-    case .scheme: return connection.tls == nil ? Bytes("http") : Bytes("https")
-    case .https: return connection.tls == nil ? Bytes() : Bytes("on")
+    case .scheme: return connection.isSecure ? Bytes("https") : Bytes("http")
+    case .https: return connection.isSecure ? Bytes("on") : Bytes()
     case .http2: return http2Variable
     case .server_name: return site.primaryName
     case .server_protocol: return protocolName
@@ -192,7 +192,8 @@ extension Exchange {
     case .proxy_protocol_addr, .proxy_protocol_port, .proxy_protocol_server_addr,
       .proxy_protocol_server_port:
       return proxyProtocolValue(name)
-    case .upstream_cache_status: return nil
+    case .upstream_cache_status: return cacheStatus.text
+    case .upstream_cache_last_modified, .upstream_cache_etag: return storedValidator(name)
     case .proxy_host: return proxyHost
     case .proxy_port: return proxyPort
     case .proxy_add_x_forwarded_for: return forwardedFor

@@ -128,6 +128,16 @@ final class Exchange {
   private(set) var awaited = AdmissionWait.nothing
   private var admissionTimer: TimerWheel.ID?
 
+  /// What the exchange has to do with a cache; nil: nothing (any more).
+  var cache: CacheAccess?
+  var cacheStatus = CacheStatus.none
+  /// The part of the body that the client gets of a response that is cut out as it comes.
+  var cut: BodyCut?
+  /// The client left, the exchange goes on.
+  var isAbandoned = false
+  /// The memory of the head, if it outlived its connection.
+  var keptHead: Buffer?
+
   // The upstream side.
   let attempt = Attempt()
   var upstreamLog = UpstreamLog()
@@ -175,6 +185,9 @@ final class Exchange {
     startedWall = loop.wallTime
   }
 
+  /// Has `stream` be the client from here on.
+  func attach(_ stream: ClientStream) { self.stream = stream }
+
   private func fitValues() {
     if values.count != plan.slotCount {
       values = [Bytes?](repeating: nil, count: plan.slotCount)
@@ -213,6 +226,7 @@ final class Exchange {
     if let inner { inner.close() }
     if let include { include.close() }
     cancelUpstream()
+    if isAbandoned { response.status = 499 }
     if !countedConnections.isEmpty { leaveConnections() }
     if !isInner || location.settings.log.value.logsInner { core.accessLogs.write(self) }
     countOut()
@@ -281,17 +295,26 @@ final class Exchange {
     if isPaced { stopPacing() }
     if let pipeline, !pipeline.isEmpty { stopFiltering() }
     charsetOrder = nil
+    if cacheStatus != .none || cut != nil { resetCaching() }
     method = .get
     upstreamLog.reset()
     attempt.resetResponse()
     arena.reset()
   }
 
+  private func resetCaching() {
+    cacheStatus = .none
+    cut = nil
+    isAbandoned = false
+    if let keptHead { loop.pool.giveBack(keptHead) }
+    keptHead = nil
+  }
+
   /// Lets the request wait. Meanwhile its body is nobody's: no deadline runs for it.
   func wait(for event: AdmissionWait) {
     state = .waiting
     awaited = event
-    if case .delay(let delay) = event {
+    if let delay = event.delay {
       let timer = admissionTimer ?? loop.makeTimer()
       admissionTimer = timer
       loop.setTimer(timer, after: delay, for: handle.of(.admission))
@@ -304,7 +327,7 @@ final class Exchange {
   func stopWaiting() {
     switch awaited {
     case .nothing: return
-    case .delay: if let admissionTimer { loop.clearTimer(admissionTimer) }
+    case .delay, .cached: if let admissionTimer { loop.clearTimer(admissionTimer) }
     case .credentials: core.leavePasswordCheck(handle)
     case .answer: if state != .waiting { inner?.close() }
     }

@@ -164,6 +164,9 @@ protocol ControlPort: StaplePort {
   func askStatus(_ request: StatusRequest)
   /// Has a password checked; the worker gets `WorkerMessage.passwordChecked`. False: it won't.
   func check(_ job: PasswordJob) -> Bool
+  /// Tells exchanges that what they wait for in a cache is there, or isn't; they get
+  /// `WorkerMessage.cacheReleased`.
+  func wake(_ waiters: [CacheWaiter])
   /// Asks for the addresses of `name`; the worker gets `WorkerMessage.resolved` with `token`.
   func resolve(_ name: String, _ settings: ResolverSettings, token: UInt64, worker: Int)
 }

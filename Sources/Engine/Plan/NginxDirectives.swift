@@ -12,7 +12,7 @@ enum NginxDirectives {
     "scgi_pass": "SCGI is not supported; proxy HTTP instead",
     "stream": "stream proxying is not supported by this version",
     "mail": "mail proxying is not supported",
-    "proxy_cache": "caching is not supported by this version",
+    "proxy_cache_purge": "purging is not supported; remove files by \"inactive=\" or \"max_size=\" of \"proxy_cache_path\"",
   ]
 
   /// A message about `name`, or nil if nothing is to be said.

@@ -21,6 +21,8 @@ final class Plan {
   var groups: [String: UpstreamGroup] = [:]
   /// Keeps the zones of limits for as long as this plan lives.
   var zoneLeases: [ZoneLease] = []
+  /// Caches by the names of their zones.
+  var caches: [String: CacheZone] = [:]
   /// What each variable slot is: nil where only `set` or a capture assigns it.
   var maps: [MapVariable?] = []
   var slotCount = 0

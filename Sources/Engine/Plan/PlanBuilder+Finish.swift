@@ -137,6 +137,7 @@ extension PlanBuilder {
     plan.main = main
     plan.staples = staples
     plan.zoneLeases = zoneLeases
+    plan.caches = caches
     plan.upstreams = upstreamOrder.compactMap { upstreams[$0] }
     for settings in plan.upstreams {
       plan.groups[settings.name] = UpstreamGroup(

@@ -33,6 +33,7 @@ struct PlanSurroundings {
   var registry: PeerRegistry
   var ticketKeys: TLSTicketKeyRing
   var zones: LimitZones
+  var caches = CacheZones()
   var certificateChecks = CertificateChecks.none
   /// Whether a certificate that can't be used takes only its own site down (at a reload, and where the
   /// supervisor has checked before) instead of the whole configuration.
@@ -59,8 +60,10 @@ final class PlanBuilder {
   /// Zones of limits by name, and what keeps them.
   var limitZones: [String: LimitZoneSettings] = [:]
   var zoneLeases: [ZoneLease] = []
-  /// The names that zones of limits and of sessions have taken.
+  /// The names that zones of limits, of sessions and of caches have taken.
   var zoneNames: Set<String> = []
+  /// Caches by the names of their zones.
+  var caches: [String: CacheZone] = [:]
   var logPaths: Set<String> = []
   var logBuffering: [String: LogBuffering] = [:]
   var temporaryPaths: Set<String> = []

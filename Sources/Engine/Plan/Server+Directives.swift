@@ -9,7 +9,7 @@ extension Row {
     mainRows + serverRows + coreRows + limitRows + linkRows + accessRows + authRows + http2Rows + rewriteRows
     + splitRows + geoRows + headerRows + gzipRows + charsetRows + substituteRows + ssiRows + listingRows
     + mirrorRows + logRows
-    + realIPRows + proxyRows + proxyCookieRows + grpcRows + upstreamRows + stickyRows + tlsRows + tuningRows
+    + realIPRows + proxyRows + proxyCookieRows + cacheRows + grpcRows + upstreamRows + stickyRows + tlsRows + tuningRows
 
   /// Rows by name; several where a name means different things in different blocks.
   static let byName: [String: [Row]] = Dictionary(grouping: all, by: \.name)

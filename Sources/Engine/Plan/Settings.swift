@@ -140,6 +140,7 @@ struct LocationSettings {
   var headers = Shared(HeaderSettings())
   var filters = Shared(FilterSettings())
   var proxy = Shared(ProxySettings())
+  var cache = Shared(CacheSettings())
   var upstreamTLS = Shared(UpstreamTLSSettings())
   /// The `grpc_` directives; `inForce` puts them in the place of the proxy's.
   var grpc = Shared(ProxySettings.grpc)
@@ -352,6 +353,7 @@ struct ProxySettings {
   var cookies = ProxyCookieSettings()
   var interceptsErrors = false
   var passesTrailers = false
+  var forcesRanges = false
   /// `proxy_ignore_headers`: fields of responses that have no effect here.
   var ignoredFields = FieldNames()
   var ignoresClientAbort = false

@@ -65,6 +65,7 @@ enum Builtin: String, CaseIterable {
   case secure_link, secure_link_expires, server_protocol, status, time_iso8601, time_local, uri, http2
   case proxy_host, proxy_port, proxy_add_x_forwarded_for, proxy_internal_body_length
   case upstream_addr, upstream_bytes_received, upstream_bytes_sent, upstream_cache_status
+  case upstream_cache_etag, upstream_cache_last_modified
   case upstream_connect_time, upstream_header_time, upstream_response_length
   case upstream_response_time, upstream_status
   case ssl_protocol, ssl_cipher, ssl_ciphers, ssl_curve, ssl_curves, ssl_session_id

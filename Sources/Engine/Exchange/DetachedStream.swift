@@ -1,0 +1,54 @@
+// The client side of an exchange that has no client: one that fetches what another was given stale,
+// and one whose client left while its response was on its way into a cache.
+//
+//   exchange ─► … ─► endBody, abort ─► flush ─► finish
+//
+// Nobody owns such an exchange: it ends itself when its work is done.
+
+import HTTP
+
+/// A client that takes everything and is nobody.
+final class DetachedStream: ClientStream {
+  // Safety: exchanges live as long as their worker, and this one finishes with its stream.
+  private unowned(unsafe) let exchange: Exchange
+  private let pool: BufferPool
+  private var isEnded = false
+  /// The exchange is in the middle of being begun; whoever begins it flushes.
+  var isHeld = false
+
+  /// Stands for the client whose connection is known by `facts`.
+  init(_ exchange: Exchange, _ facts: ConnectionFacts) {
+    unsafe self.exchange = exchange
+    pool = exchange.loop.pool
+    super.init(ConnectionFacts(leftBy: facts))
+  }
+
+  override var isBodyRead: Bool { true }
+  override func sendHead(_ exchange: Exchange) {}
+  override func sendBody(_ buffer: Buffer) { pool.giveBack(buffer) }
+  override func sendBody(_ bytes: Bytes) {}
+  override func sendBody(_ file: OpenFile, offset: Int64, count: Int) {}
+  override func endBody() { isEnded = true }
+  override func abort() { isEnded = true }
+
+  override func flush() {
+    guard isEnded, !isHeld else { return }
+    isEnded = false
+    unsafe exchange.finish()
+  }
+}
+
+extension ConnectionFacts {
+  /// What stays true of a connection when it is gone.
+  fileprivate convenience init(leftBy facts: ConnectionFacts) {
+    self.init()
+    peerAddress = facts.peerAddress
+    listen = facts.listen
+    plan = facts.plan
+    serial = facts.serial
+    requestCount = facts.requestCount
+    openedAt = facts.openedAt
+    proxy = facts.proxy
+    wasSecure = facts.isSecure
+  }
+}
