@@ -13,8 +13,8 @@ final class H2Stream: ClientStream {
   /// What a deadline waits for.
   enum Awaited { case nothing, head, body, window }
 
-  // Safety: streams of a connection are given back before it is.
-  private unowned(unsafe) var owner: H2Connection
+  /// The connection that it belongs to, or belonged to last.
+  private(set) var h2: H2Connection
   let loop: Loop
   let timer: TimerWheel.ID
   private(set) var id: Int32 = 0
@@ -63,7 +63,7 @@ final class H2Stream: ClientStream {
   private static let progressByteCount = 4 << 10
 
   init(_ h2: H2Connection) {
-    unsafe owner = h2
+    self.h2 = h2
     loop = h2.loop
     timer = h2.loop.makeTimer()
     super.init(h2.client.facts)
@@ -71,7 +71,7 @@ final class H2Stream: ClientStream {
 
   /// Begins a life.
   func open(_ h2: H2Connection, _ id: Int32, _ handle: Handle) {
-    unsafe owner = h2
+    self.h2 = h2
     connection = h2.client.facts
     self.id = id
     self.handle = handle
@@ -103,8 +103,6 @@ final class H2Stream: ClientStream {
     (wasResetByUs, wasRefused) = (false, false)
     handle = .none
   }
-
-  var h2: H2Connection { unsafe owner }
 
   override var sentByteCount: Int { sentCount }
 

@@ -166,6 +166,8 @@ extension Exchange {
   /// The value of the first field of the request with that name.
   @inline(__always)
   func field(_ token: FieldName) -> Bytes? {
-    request.first(token)?.value.of(headBytes)
+    // Asked here, since calling a method of the head copies it.
+    guard request.present.contains(token) else { return nil }
+    return request.first(token)?.value.of(headBytes)
   }
 }

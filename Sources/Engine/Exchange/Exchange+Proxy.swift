@@ -6,9 +6,9 @@ import HTTP
 extension Exchange {
   /// Answers by asking an upstream.
   func proxy(_ pass: ProxyPass) {
-    guard let upstream = pass.upstream else { return proxyToComputed(pass) }
-    guard let group = upstream.group else { return fail(502) }
-    attempt.group = group
+    guard pass.upstream != nil else { return proxyToComputed(pass) }
+    attempt.group = pass.upstream?.group
+    guard attempt.group != nil else { return fail(502) }
     proxyHost = pass.host
     proxyPort = pass.port
     proxyURI = pass.uri

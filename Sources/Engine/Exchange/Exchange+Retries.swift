@@ -62,30 +62,39 @@ extension Exchange {
     }
   }
 
-  /// Parts from the connection: keeps it for later if it is clean, closes it otherwise.
+  /// Ends the try: parts from server and connection, and gives its buffers back.
   func endTry(_ outcome: PeerOutcome, mayKeep: Bool) {
     if proxyIsTLS, case .success = outcome { rememberUpstreamSession() }
-    let group = attempt.group
-    if let peer = attempt.peer.take(), let group {
-      if attempt.teachesSession && outcome != .failure { learnSession(from: peer) }
-      if group.release(peer, outcome, now: loop.now) {
-        core.errorLog.write(
-          .warn, "upstream server \(peer.name.string) temporarily disabled", connection: 0)
-      }
-    }
-    releaseStream()
-    if let connection = attempt.connection.take() {
-      if mayKeep, let group, isKeepable(connection, group) {
-        core.upstreams.checkIn(
-          connection, core.idleConnections(group), timeout: group.settings.keepalive.idleTimeout)
-      } else {
-        core.upstreams.close(connection)
+    // Without a group there was no try.
+    if let group = attempt.group {
+      if let peer = attempt.peer.take() { leave(peer, of: group, outcome) }
+      releaseStream()
+      if let connection = attempt.connection.take() {
+        part(from: connection, of: group, mayKeep: mayKeep)
       }
     }
     loop.pool.reclaim(&attempt.input)
     loop.pool.reclaim(&attempt.bodyPiece)
     loop.pool.reclaim(&attempt.trailerInput)
     attempt.phase = .none
+  }
+
+  /// Tells the server's state, and all who choose by it, how the try went.
+  private func leave(_ peer: Peer, of group: UpstreamGroup, _ outcome: PeerOutcome) {
+    if attempt.teachesSession && outcome != .failure { learnSession(from: peer) }
+    if group.release(peer, outcome, now: loop.now) {
+      core.errorLog.write(
+        .warn, "upstream server \(peer.name.string) temporarily disabled", connection: 0)
+    }
+  }
+
+  /// Keeps the connection for later if it is clean, closes it otherwise.
+  private func part(
+    from connection: consuming UpstreamConnection, of group: UpstreamGroup, mayKeep: Bool
+  ) {
+    guard mayKeep, isKeepable(connection, group) else { return core.upstreams.close(connection) }
+    core.upstreams.checkIn(
+      connection, core.idleConnections(group), timeout: group.settings.keepalive.idleTimeout)
   }
 
   private func isKeepable(_ connection: UpstreamConnection, _ group: UpstreamGroup) -> Bool {

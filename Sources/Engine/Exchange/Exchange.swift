@@ -173,7 +173,7 @@ final class Exchange {
   /// Begins a life: called when the first byte of a request is there. Without `plan`, the worker's holds.
   func start(handle: Handle, stream: ClientStream, _ plan: Plan?) {
     self.handle = handle
-    self.stream = stream
+    if self.stream !== stream { self.stream = stream }
     state = .receiving
     if let plan {
       if self.plan !== plan { self.plan = plan }
