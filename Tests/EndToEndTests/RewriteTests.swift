@@ -17,6 +17,28 @@ import Testing
     #expect(try door.get(sent).text == passed)
   }
 
+  @Test func aNameOfAFamilyCanBeAssigned() async throws {
+    let door = try await Portico.start(
+      config: """
+        http {
+          map $arg_m $http_mapped { default ""; 1 mapped; }
+          log_format own "$uri $http_foo $http_bar";
+          access_log %%DIR%%/access.log own;
+          server {
+            listen 127.0.0.1:%%PORT_0%%;
+            location /set { set $http_foo set; set $arg_x "[$arg_x]"; return 200 "$http_foo $arg_x"; }
+            location / { return 200 "$http_foo $arg_x $http_mapped"; }
+          }
+        }
+        """)
+    let fields = ["Foo": "sent", "Bar": "bar", "Mapped": "field"]
+    #expect(try door.get("/set?x=1", headers: fields).text == "set [1]")
+    #expect(try door.get("/?x=1&m=1", headers: fields).text == "sent 1 mapped")
+    #expect(try door.get("/?x=1", headers: fields).text == "sent 1 ")
+    try waitUntil("the log") { door.site.text("access.log").contains("/ sent bar\n") }
+    #expect(door.site.text("access.log").hasPrefix("/set set bar\n"))
+  }
+
   private static let config = """
     http {
       map $arg_color $shade {

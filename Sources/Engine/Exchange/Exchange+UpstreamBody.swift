@@ -98,6 +98,7 @@ extension Exchange {
   func deliver(_ input: Buffer) {
     attempt.input = nil
     upstreamLog.update { $0.responseLength += input.count }
+    if stored != nil { store(input.unread) }
     let settings = location.settings.proxy.value
     if attempt.spool != nil || waitingByteCount >= settings.memoryLimit {
       if spool(input, settings) { return }
@@ -184,6 +185,7 @@ extension Exchange {
 
   func completeFromUpstream() {
     upstreamLog.update { $0.responseTime = loop.now - attempt.triedAt }
+    if stored != nil { completeStoring() }
     endTry(.success, mayKeep: true)
     if let request = attempt.request { loop.pool.giveBack(request) }
     attempt.request = nil

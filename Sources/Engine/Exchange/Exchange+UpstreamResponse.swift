@@ -195,6 +195,7 @@ extension Exchange {
       if let stream = attempt.stream { frameResponse(of: stream) }
     }
     if status == 101 { return startTunnel() }
+    if case .none = settings.store.place {} else { beginStoring(settings) }
     startResponse()
     attempt.phase = .receivingBody
     if buffersResponse, let rate = settings.limitRate {

@@ -18,7 +18,10 @@ extension Exchange {
   /// A variable that was assigned, or that a map computes now.
   private func slotValue(_ slot: Int) -> Bytes? {
     if let value = values[slot] { return value }
-    guard let map = plan.maps[slot] else { return nil }
+    guard let map = plan.maps[slot] else {
+      if plan.familySlots.isEmpty { return nil }
+      return plan.familySlots[slot].flatMap { self.value(of: $0) }
+    }
     if let geo = map.geo {
       let value = value(of: geo)
       if !map.isVolatile { values[slot] = value }
@@ -76,7 +79,7 @@ extension Exchange {
     return true
   }
 
-  private func cookie(_ name: Bytes) -> Bytes? {
+  func cookie(_ name: Bytes) -> Bytes? {
     for entry in request.fields where entry.token == .cookie {
       if let value = Cookie.value(of: name, in: entry.value.of(headBytes)) { return value }
     }
@@ -179,6 +182,8 @@ extension Exchange {
     case .invalid_referer: return invalidReferer
     case .secure_link: return secureLink
     case .secure_link_expires: return secureLinkExpires
+    case .uid_got: return receivedUserIDText
+    case .uid_set: return givenUserIDText
     case .limit_conn_status: return connectionLimitOutcome.text
     case .limit_req_status: return requestLimitOutcome.text
     case .limit_rate: return arena.decimal(limitRate)

@@ -77,6 +77,8 @@ final class Exchange {
   var values: [Bytes?] = []
   var captures = CaptureSet()
   var requestID: Bytes?
+  /// What `userid` gives this client.
+  var userID: UserID?
   /// The file that is being sent: in use until the exchange finishes.
   var openFile: CachedFile?
   /// The page of a 412, made while headers were filtered.
@@ -131,6 +133,8 @@ final class Exchange {
 
   // The upstream side.
   let attempt = Attempt()
+  /// The file that the response becomes (`proxy_store`).
+  var stored: StoredResponse?
   var upstreamLog = UpstreamLog()
   var proxyHost = Bytes()
   var proxyPort = Bytes()
@@ -246,6 +250,7 @@ final class Exchange {
     for index in values.indices { values[index] = nil }
     captures.removeAll()
     requestID = nil
+    userID = nil
     realAddress = nil
     if !challenges.isEmpty { challenges.removeAll(keepingCapacity: true) }
     isInner = false
@@ -280,6 +285,7 @@ final class Exchange {
     method = .get
     upstreamLog.reset()
     attempt.resetResponse()
+    if stored != nil { stored = nil }
     arena.reset()
   }
 

@@ -24,6 +24,8 @@ final class Plan {
   /// What each variable slot is: nil where only `set` or a capture assigns it.
   var maps: [MapVariable?] = []
   var slotCount = 0
+  /// What slots stand for where nothing was assigned.
+  var familySlots: [Int: Variable] = [:]
   /// The slots of variables, by name: for those that a page names.
   var slots: [String: Int] = [:]
   /// Every log file that a location writes to.

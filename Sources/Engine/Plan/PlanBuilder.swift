@@ -72,6 +72,8 @@ final class PlanBuilder {
   var slots: [String: Int] = [:]
   var maps: [MapVariable?] = []
   var definedSlots: Set<Int> = []
+  /// What slots stand for where nothing was assigned: `set $http_name` takes a name of a family.
+  var familySlots: [Int: Variable] = [:]
   var pendingNames: [(name: String, word: Word?)] = []
   var currentWord: Word?
   var locationChecks: [(Scope, HealthCheckSettings, Word)] = []
@@ -96,6 +98,8 @@ final class PlanBuilder {
     self.files = files
     self.surroundings = surroundings
     self.diagnostics = diagnostics
+    // Variables that others set for directives to look at.
+    _ = define("uid_reset")
   }
 
   /// Compiles `tree`; nil if `diagnostics` holds errors.
@@ -111,6 +115,7 @@ final class PlanBuilder {
 
   private func run(_ tree: ConfigurationTree) -> Plan {
     let scope = Scope(.main, self, parent: nil)
+    findFamilySlots(tree.directives)
     process(tree.directives, scope)
     let plan = finish()
     checkPendingVariables()
@@ -275,6 +280,7 @@ final class PlanBuilder {
   func variable(_ name: String) -> Variable {
     let name = name.lowercased()
     if let builtin = Builtin(rawValue: name) { return .builtin(builtin) }
+    if slots[name] != nil { return .slot(slot(name)) }
     for (prefix, family) in Self.families where name.hasPrefix(prefix) {
       return .member(family, store.append(String(name.dropFirst(prefix.count))))
     }
@@ -299,6 +305,30 @@ final class PlanBuilder {
     }
     diagnostics.error(message, at: currentWord)
     return .builtin(.pipe)
+  }
+
+  /// Notes members of families that something assigns: they have slots, and are what they were
+  /// where nothing was assigned.
+  private func findFamilySlots(_ directives: [Directive]) {
+    for directive in directives {
+      if let block = directive.block { findFamilySlots(block) }
+      let index: Int
+      switch directive.name.text {
+      case "set", "auth_request_set": index = 0
+      case "map", "split_clients": index = 1
+      case "geo": index = directive.arguments.count - 1
+      default: continue
+      }
+      guard directive.arguments.indices.contains(index),
+        directive.arguments[index].text.hasPrefix("$")
+      else { continue }
+      let name = directive.arguments[index].text.dropFirst().lowercased()
+      guard slots[name] == nil, Builtin(rawValue: name) == nil else { continue }
+      for (prefix, family) in Self.families where name.hasPrefix(prefix) {
+        familySlots[define(name)] = .member(
+          family, store.append(String(name.dropFirst(prefix.count))))
+      }
+    }
   }
 
   static let families: [(String, Variable.Family)] = [
