@@ -249,6 +249,18 @@ static inline const char *linux_folder_next(void *folder, int follows, struct st
 static inline int64_t linux_fstat(int fd, struct stat *result) { return PORTICO_CALL(fstat(fd, result)); }
 static inline int64_t linux_unlink(const char *path) { return PORTICO_CALL(unlink(path)); }
 static inline int64_t linux_rename(const char *from, const char *to) { return PORTICO_CALL(rename(from, to)); }
+// Gives a file that was opened without a name (O_TMPFILE) one, which must be free.
+static inline int64_t linux_link_open(int fd, const char *path) {
+  char source[32];
+  snprintf(source, sizeof source, "/proc/self/fd/%d", fd);
+  return PORTICO_CALL(linkat(AT_FDCWD, source, AT_FDCWD, path, AT_SYMLINK_FOLLOW));
+}
+static inline int64_t linux_set_mode(int fd, unsigned mode) { return PORTICO_CALL(fchmod(fd, mode)); }
+// Sets when a file was modified, in seconds.
+static inline int64_t linux_set_modified(int fd, int64_t seconds) {
+  struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = seconds}};
+  return PORTICO_CALL(futimens(fd, times));
+}
 static inline int64_t linux_mkdir(const char *path, unsigned mode) { return PORTICO_CALL(mkdir(path, mode)); }
 static inline int64_t linux_readlink(const char *path, char *buffer, size_t count) {
   return PORTICO_CALL(readlink(path, buffer, count));

@@ -44,7 +44,7 @@ enum H2Callbacks {
       return 0
     }
     unsafe nghttp2_session_callbacks_set_data_source_read_length_callback(table) {
-      _, _, _, _, _, limit, owner in unsafe connection(owner).dataLimit(Int(limit))
+      _, _, _, _, _, limit, owner in unsafe connection(owner) { $0.dataLimit(Int(limit)) }
     }
     unsafe nghttp2_session_callbacks_set_send_data_callback(table) {
       _, frame, header, length, source, owner in

@@ -18,6 +18,7 @@ extension Exchange {
       let value = evaluate(field.value)
       add(field.name, field.value.isConstant ? value : lineSafe(value))
     }
+    if settings.userID.mode.gives { addUserID(settings.userID) }
     if !settings.trailers.isEmpty { expectTrailers(settings.trailers) }
   }
 

@@ -101,6 +101,7 @@ extension Exchange {
   func deliver(_ input: consuming Buffer) {
     let count = input.count
     upstreamLog.update { $0.responseLength += count }
+    if stored != nil { save(input.unread) }
     let settings = location.settings.proxy.value
     if let cache, let draft = cache.draft { store(input.unread, cache, draft) }
     if cut != nil && cut?.apply(to: input) != true { return loop.pool.giveBack(input) }
@@ -198,6 +199,7 @@ extension Exchange {
   func completeFromUpstream() {
     upstreamLog.update { $0.responseTime = loop.now - attempt.triedAt }
     if cache != nil { finishStoring() }
+    if stored != nil { completeSaving() }
     endTry(.success, mayKeep: true)
     loop.pool.reclaim(&attempt.request)
     if attempt.spool == nil {

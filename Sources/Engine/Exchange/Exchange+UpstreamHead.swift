@@ -28,7 +28,8 @@ extension Exchange {
         unsafe values.initializeElement(at: index, to: value)
         size += value.count + settings.setFields[index].name.count + 4
       }
-      let inlineBody = replacement?.count ?? inlineBodyCount
+      let firstPiece = replacement == nil ? firstPiece(settings) : nil
+      let inlineBody = replacement?.count ?? firstPiece.map(framedCount) ?? inlineBodyCount
       var head = RequestHeadWriter(
         loop.pool.take(atLeast: size + inlineBody), speaksHTTP2: speaksHTTP2)
       attempt.bodySent = 0
@@ -50,8 +51,11 @@ extension Exchange {
       if settings.passesRequestHeaders { writeClientFields(settings, &head) }
       let buffer = head.finish()
       attempt.fieldBlockCount = buffer.count
+      attempt.joinedPiece = nil
       if let replacement {
         buffer.append(replacement)
+      } else if let firstPiece {
+        join(firstPiece, to: buffer)
       } else if inlineBody > 0, let memory = body.memory {
         buffer.append(memory.unread)
         attempt.bodySent = memory.count

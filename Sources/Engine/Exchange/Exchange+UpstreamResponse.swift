@@ -199,6 +199,7 @@ extension Exchange {
     }
     if status == 101 { return startTunnel() }
     if cache != nil { beginStoring(status) }
+    if case .none = settings.store.place {} else { beginSaving(settings) }
     startUpstreamResponse(settings)
     if isHead && upstreamMethod == .get && cache?.draft == nil { return endWithoutBody() }
     attempt.phase = .receivingBody

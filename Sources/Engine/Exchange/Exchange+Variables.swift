@@ -77,7 +77,7 @@ extension Exchange {
     return true
   }
 
-  private func cookie(_ name: Bytes) -> Bytes? {
+  func cookie(_ name: Bytes) -> Bytes? {
     for entry in request.fields where entry.token == .cookie {
       if let value = Cookie.value(of: name, in: entry.value.of(headBytes)) { return value }
     }
@@ -180,6 +180,8 @@ extension Exchange {
     case .invalid_referer: return invalidReferer
     case .secure_link: return secureLink
     case .secure_link_expires: return secureLinkExpires
+    case .uid_got: return receivedUserIDText
+    case .uid_set: return givenUserIDText
     case .limit_conn_status: return connectionLimitOutcome.text
     case .limit_req_status: return requestLimitOutcome.text
     case .limit_rate: return arena.decimal(limitRate)

@@ -76,6 +76,8 @@ final class Exchange {
   var values: [Bytes?] = []
   var captures = CaptureSet()
   var requestID: Bytes?
+  /// What `userid` gives this client.
+  var userID: UserID?
   /// The file that is being sent: in use until the exchange finishes.
   var openFile: CachedFile?
   /// The page of a 412, made while headers were filtered.
@@ -140,6 +142,8 @@ final class Exchange {
 
   // The upstream side.
   let attempt = Attempt()
+  /// The file that the response becomes (`proxy_store`).
+  var stored: SavedResponse?
   var upstreamLog = UpstreamLog()
   var proxyHost = Bytes()
   var proxyPort = Bytes()
@@ -262,6 +266,7 @@ final class Exchange {
     for index in values.indices { values[index] = nil }
     captures.removeAll()
     requestID = nil
+    userID = nil
     realAddress = nil
     if !challenges.isEmpty { challenges.removeAll(keepingCapacity: true) }
     // A nil that is stored over a nil is a call of the runtime too.
@@ -299,6 +304,7 @@ final class Exchange {
     method = .get
     upstreamLog.reset()
     attempt.resetResponse()
+    if stored != nil { stored = nil }
     arena.reset()
   }
 

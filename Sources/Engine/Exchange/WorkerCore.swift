@@ -11,6 +11,7 @@ final class WorkerCore {
   var passwordFiles = PasswordFiles()
   var passwordChecks = PasswordChecks()
   var inquiries = CertificateInquiries()
+  var userIDs = UserIDMaker()
   let errorLog: ErrorLog
   let registry: PeerRegistry
   let control: (any ControlPort)?

@@ -46,6 +46,7 @@ extension PlanBuilder {
     let filters = scope.location.filters
     var isActive =
       filters.gzip.isOn || filters.gunzips || !filters.substitute.pairs.isEmpty || filters.ssi.isOn
+      || filters.addition.isOn
     if case .none = filters.charset.destination {} else { isActive = true }
     if isActive != filters.isActive { scope.location.filters.isActive = isActive }
     guard case .named(let destination) = filters.charset.destination,

@@ -101,6 +101,8 @@ final class PlanBuilder {
     self.files = files
     self.surroundings = surroundings
     self.diagnostics = diagnostics
+    // Variables that others set for directives to look at.
+    _ = define("uid_reset")
   }
 
   /// Compiles `tree`; nil if `diagnostics` holds errors.

@@ -298,6 +298,7 @@ struct HeaderSettings {
   var added: [AddedHeader] = []
   var trailers: [AddedHeader] = []
   var expires = Expires.off
+  var userID = UserIDSettings()
 }
 
 /// One `add_header`.
@@ -357,6 +358,7 @@ struct ProxySettings {
   /// `proxy_ignore_headers`: fields of responses that have no effect here.
   var ignoredFields = FieldNames()
   var ignoresClientAbort = false
+  var store = StoreSettings()
   var forwarded = false
   var passesRequestBody = true
   var passesRequestHeaders = true
