@@ -87,8 +87,8 @@ public enum FramingError: Error, BitwiseCopyable, Equatable, CaseIterable, Senda
   public var status: Int { self == .unknownCoding ? 501 : 400 }
 }
 
-// In place, and mutating for that alone: a head that is a part of an object is copied when it is passed on,
-// which counts references and costs as much as reading a field line.
+// In place, and mutating for that alone: a head that is a part of an object is copied when it is
+// passed on, which counts references and costs as much as reading a field line.
 
 extension RequestHead {
   /// `Framing.request` of this head.

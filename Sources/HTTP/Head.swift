@@ -93,7 +93,7 @@ extension MessageHead {
   }
 
   /// Adds a line to the table.
-  @inlinable
+  @inlinable @inline(__always)
   mutating func append(_ field: Field) {
     if field.token != .other {
       if present.contains(field.token) { repeated.insert(field.token) }

@@ -8,8 +8,8 @@ import HTTP
 /// A class with overridden methods, since the data path allows no existentials; each method says
 /// what an override must do.
 class ClientStream {
-  /// What the transport knows: TLS session, addresses. A stored property, because asking a method for
-  /// an object counts a reference.
+  /// What the transport knows: TLS session, addresses. A stored property, because asking a method
+  /// for an object counts a reference.
   final var connection: ConnectionFacts
 
   init(_ connection: ConnectionFacts) { self.connection = connection }

@@ -24,7 +24,8 @@ extension Exchange {
     let fieldCount = settings.setFields.count
     unsafe withUnsafeTemporaryAllocation(of: Bytes.self, capacity: fieldCount) { values in
       for index in 0..<fieldCount {
-        let value = settings.setFields[index].value.literal ?? evaluate(settings.setFields[index].value)
+        let value =
+          settings.setFields[index].value.literal ?? evaluate(settings.setFields[index].value)
         unsafe values.initializeElement(at: index, to: value)
         size += value.count + settings.setFields[index].name.count + 4
       }

@@ -174,7 +174,8 @@ final class Exchange {
     arena = Arena(pool: core.loop.pool)
   }
 
-  /// Begins a life: called when the first byte of a request is there. Without `plan`, the worker's holds.
+  /// Begins a life: called when the first byte of a request is there. Without `plan`, the worker's
+  /// holds.
   func start(handle: Handle, stream: ClientStream, _ plan: Plan?) {
     self.handle = handle
     if self.stream !== stream { self.stream = stream }

@@ -3,8 +3,8 @@
 
 import HTTP
 
-/// Writes the lines of a request head into a buffer that is known to be large enough. The buffer is the
-/// writer's until `finish`.
+/// Writes the lines of a request head into a buffer that is known to be large enough. The buffer is
+/// the writer's until `finish`.
 struct RequestHeadWriter: ~Copyable {
   private let buffer: Buffer
   /// Fields become records (H2FieldBlock) instead of lines.

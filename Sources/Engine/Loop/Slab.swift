@@ -1,8 +1,8 @@
 // Objects made once and recycled: connections and exchanges live in slabs, so that a connection
 // costs no allocation once its worker is warm, and a handle finds its object by index.
 //
-// A slab never frees an object while it lives itself. Events are therefore handed to objects through
-// `Resident`, which counts no reference: an atomic operation costs as much as a line of a head.
+// A slab never frees an object while it lives itself. Events are therefore handed to objects by
+// `Resident`, which counts no reference: counting them was the largest cost of a small request.
 
 /// A table of recycled objects of one kind.
 ///
@@ -90,8 +90,8 @@ struct Slab<Object: AnyObject>: ~Copyable {
 
 /// An object of a slab, for handing it an event: copying this and calling the object count nothing.
 ///
-/// - Safety: slabs belong to their worker and outlive each turn of its loop, and with the slab lives the
-///   object, whatever becomes of its handle. A resident isn't stored.
+/// - Safety: slabs belong to their worker and outlive each turn of its loop, and with the slab lives
+///   the object, whatever becomes of its handle. A resident isn't stored.
 @safe
 struct Resident<Object: AnyObject> {
   private let reference: Unmanaged<Object>

@@ -50,7 +50,7 @@ struct OutputQueue {
     return buffer
   }
 
-  /// Copies `bytes` behind what stands in the last segment; false: that is no buffer with room for them.
+  /// Copies `bytes` behind what stands in the last segment; false: that is no buffer with room.
   mutating func appendToTail(_ bytes: Bytes) -> Bool {
     guard let tail = tail(room: bytes.count) else { return false }
     tail.append(bytes)

@@ -48,8 +48,8 @@ final class UpstreamConnection {
   }
 }
 
-/// A local address to connect from. An object, because most connections have none: passing on that there
-/// is no `SocketAddress` costs as much as passing one on.
+/// A local address to connect from. An object, because most connections have none: passing on that
+/// there is no `SocketAddress` costs as much as passing one on.
 final class LocalAddress {
   let address: SocketAddress
   init(_ address: SocketAddress) { self.address = address }
