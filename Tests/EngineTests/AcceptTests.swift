@@ -24,9 +24,10 @@ import Testing
   }
 
   @Test func connectionsTakeOverThatNothingIsDelayed() throws {
-    let listener = try ListenerSockets.open(
-      ListenSettings(address: try #require(SocketAddress(literal: "127.0.0.1", port: 0))))
-    Socket.setNoDelay(listener)
+    let settings = ListenSettings(
+      address: try #require(SocketAddress(literal: "127.0.0.1", port: 0)))
+    let listener = try ListenerSockets.open(settings)
+    _ = AcceptingSocket(fd: listener, listen: ListenPlan(settings: settings))
     let client = Int32(linux_socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0))
     defer { for fd in [listener, client] { _ = linux_close(fd) } }
     #expect(Socket.connect(client, to: Socket.localAddress(listener)) == nil)

@@ -11,6 +11,8 @@ final class AcceptingSocket {
   init(fd: Int32, listen: ListenPlan) {
     self.fd = fd
     self.listen = listen
+    // Connections take it over from the socket that accepts them.
+    if !listen.settings.address.isUnix { Socket.setNoDelay(fd) }
   }
 }
 

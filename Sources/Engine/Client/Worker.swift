@@ -275,8 +275,6 @@ final class Worker {
         known.listen = listen
         continue
       }
-      // Connections take it over from the socket that accepts them.
-      if !socket.settings.address.isUnix { Socket.setNoDelay(socket.fd) }
       let listener = AcceptingSocket(fd: socket.fd, listen: listen)
       listeners.append(listener)
       let handle = Handle(.listener, slot: listeners.count - 1)
