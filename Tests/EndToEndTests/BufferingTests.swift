@@ -76,7 +76,9 @@ private func pattern(_ count: Int) -> [UInt8] {
     try door.stop(SIGTERM)
   }
 
-  @Test(arguments: ["Content-Length: 10\r\n\r\n01234", "Transfer-Encoding: chunked\r\n\r\n5\r\n01234\r\n"])
+  @Test(arguments: [
+    "Content-Length: 10\r\n\r\n01234", "Transfer-Encoding: chunked\r\n\r\n5\r\n01234\r\n",
+  ])
   func whatIsThereOfAStreamedBodyGoesOutWithTheHead(request: String) async throws {
     let server = RawServer()
     let door = try await Portico.start(

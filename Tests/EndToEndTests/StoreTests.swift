@@ -57,7 +57,8 @@ import Testing
 
   @Test func completeResponsesAreKept() async throws {
     let door = try await start()
-    #expect(try door.get("/a/b").text == "body of /a/b" && door.site.text("www/a/b") == "body of /a/b")
+    #expect(try door.get("/a/b").text == "body of /a/b")
+    #expect(door.site.text("www/a/b") == "body of /a/b")
     let modified = Date(timeIntervalSince1970: 1_136_214_245)
     #expect(try attributes(door, "www/a/b") == (0o600, modified))
     #expect(try attributes(door, "www/a").0 == 0o700)

@@ -44,8 +44,8 @@ extension Exchange {
     case .path(let template): target = absolutePath(evaluate(template))
     }
     // Variables may hold what clients say: they must not choose another folder.
-    if target.contains(Bytes("/../")) || target.hasSuffix(Bytes("/")) || target.contains(Bytes("\0"))
-    {
+    let isOutside = target.contains(Bytes("/../"))
+    if isOutside || target.hasSuffix(Bytes("/")) || target.contains(Bytes("\0")) {
       return log(.error, "a response is not stored at \"\(target.string)\"")
     }
     let path = target.string
