@@ -8,6 +8,7 @@ final class WorkerCore {
   let index: Int
   let clock: LogClock
   var fileCaches = FileCaches()
+  var hotResponses = HotResponses()
   var passwordFiles = PasswordFiles()
   var passwordChecks = PasswordChecks()
   var inquiries = CertificateInquiries()
