@@ -1,5 +1,5 @@
 // c-ares: asynchronous DNS. Options are set here because ares_options is a C bit-and-pointer struct
-// whose only two uses do not differ in more than three values.
+// whose only two uses do not differ in more than three values, and which differs between versions.
 #pragma once
 #include <ares.h>
 #include <arpa/inet.h>
@@ -7,6 +7,14 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+
+// Statuses as the numbers that its functions give: macros in c-ares 1.18 (Debian 12), constants of an
+// enumeration since 1.23 (Ubuntu 24.04), which Swift does not compare with numbers.
+static const int cares_success = ARES_SUCCESS;
+static const int cares_not_found = ARES_ENOTFOUND;
+static const int cares_bad_name = ARES_EBADNAME;
+static const int cares_no_data = ARES_ENODATA;
+static const int cares_timed_out = ARES_ETIMEOUT;
 
 // Makes a channel. `own_servers`: only DNS, no search list and no /etc/hosts, for the `resolver`
 // directive; otherwise as the system resolves names.
@@ -24,6 +32,12 @@ static inline int cares_open(ares_channel *channel, int own_servers, int timeout
     options.lookups = (char *)"b";
     mask |= ARES_OPT_FLAGS | ARES_OPT_LOOKUPS;
   }
+#ifdef ARES_OPT_QUERY_CACHE
+  // Answers are kept by `Resolver`, as long as their TTL or `valid=` says, and c-ares 1.31 and later
+  // would keep them too.
+  options.qcache_max_ttl = 0;
+  mask |= ARES_OPT_QUERY_CACHE;
+#endif
   return ares_init_options(channel, &options, mask);
 }
 

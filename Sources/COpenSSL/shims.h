@@ -98,8 +98,12 @@ static inline int portico_ctx_set_curves(SSL_CTX *ctx, const char *list) {
   return (int)SSL_CTX_set1_groups_list(ctx, list);
 }
 
+// NULL: the library's own list, which has a name since OpenSSL 3.5.
 static inline int portico_ssl_set_curves(SSL *ssl, const char *list) {
-  return (int)SSL_set1_groups_list(ssl, list);
+  if (list != NULL) return (int)SSL_set1_groups_list(ssl, list);
+  if (SSL_set1_groups_list(ssl, "DEFAULT") == 1) return 1;
+  ERR_clear_error();
+  return (int)SSL_set1_groups_list(ssl, "X25519:P-256:X448:P-521:P-384");
 }
 
 // What later versions bring is looked up at run time: the binary runs with 3.0 as well.
@@ -254,11 +258,15 @@ static inline void *portico_ssl_owner(const SSL *ssl) {
   return bio == NULL ? NULL : portico_bio_state(bio)->owner;
 }
 
+// The name of a group by its NID, or by its code where it has none: the post-quantum ones of OpenSSL 3.5.
+static inline const char *portico_curve_name(SSL *ssl, int nid) {
+  return (nid & TLSEXT_nid_unknown) ? SSL_group_to_name(ssl, nid) : OBJ_nid2sn(nid);
+}
+
 // The name of the key exchange group, or NULL.
 static inline const char *portico_ssl_curve(SSL *ssl) {
   int nid = (int)SSL_get_negotiated_group(ssl);
-  if (nid == NID_undef || (nid & TLSEXT_nid_unknown)) return NULL;
-  return OBJ_nid2sn(nid);
+  return nid == NID_undef ? NULL : portico_curve_name(ssl, nid);
 }
 
 // The cipher suites of the ClientHello as they came, two bytes each; their length in bytes.
@@ -285,10 +293,6 @@ static inline int portico_ssl_offered_curves(SSL *ssl, int *codes, int capacity)
   if (taken > 0) memcpy(codes, all, (size_t)taken * sizeof *all);
   free(all);
   return taken > 0 ? taken : 0;
-}
-
-static inline const char *portico_curve_name(int code) {
-  return (code & TLSEXT_nid_unknown) ? NULL : OBJ_nid2sn(code);
 }
 
 // Freed without its close_notify, a session is not a bad one: it may be resumed all the same.

@@ -87,6 +87,26 @@ public enum FramingError: Error, BitwiseCopyable, Equatable, CaseIterable, Senda
   public var status: Int { self == .unknownCoding ? 501 : 400 }
 }
 
+// In place, and mutating for that alone: a head that is a part of an object is copied when it is passed on,
+// which counts references and costs as much as reading a field line.
+
+extension RequestHead {
+  /// `Framing.request` of this head.
+  public mutating func framing(_ bytes: Bytes) throws(FramingError) -> RequestFraming {
+    try Framing.request(self, bytes)
+  }
+}
+
+extension ResponseHead {
+  /// `Framing.response` of this head.
+  public mutating func framing(
+    _ bytes: Bytes, requestMethod: Method, upgradeRequested: Bool
+  ) throws(FramingError) -> ResponseFraming {
+    try Framing.response(
+      self, bytes, requestMethod: requestMethod, upgradeRequested: upgradeRequested)
+  }
+}
+
 /// The rules.
 public enum Framing {
   /// Bound: options in Connection. Real messages have up to three; each costs a comparison a field.
@@ -127,9 +147,10 @@ public enum Framing {
   ///
   /// - Parameters:
   ///   - bytes: the bytes that the head's slices are relative to.
-  ///   - endsStream: nothing follows the head.
+  ///   - endsWithHead: the stream ended with the head: there is no body.
+  ///   - isEmpty: it ended since, without a byte of body.
   public static func requestOfHTTP2(
-    _ head: RequestHead, _ bytes: Bytes, endsStream: Bool
+    _ head: RequestHead, _ bytes: Bytes, endsWithHead: Bool, isEmpty: Bool
   ) throws(FramingError) -> RequestFraming {
     var framing = RequestFraming()
     framing.host = try host(head, bytes)
@@ -137,8 +158,10 @@ public enum Framing {
     if head.repeated.intersects(uniqueFields) { throw .repeatedField }
     if head.present.intersects(connectionFields) { throw .connectionField }
     let declared = try declaredLength(head, bytes, isHTTP10: false)
-    if endsStream {
+    if endsWithHead || isEmpty {
       if let declared, declared != .length(0) { throw .invalidLength }
+      // An empty body isn't none: servers of HTTP/1 want to be told (RFC 9110 §8.6).
+      framing.body = declared ?? (endsWithHead ? .none : .length(0))
       return framing
     }
     framing.body = declared ?? .chunked

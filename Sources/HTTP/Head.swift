@@ -105,7 +105,7 @@ extension MessageHead {
   /// Empties the table and keeps its capacity.
   @inlinable
   mutating func removeFields() {
-    fields.removeAll(keepingCapacity: true)
+    if !fields.isEmpty { fields.removeAll(keepingCapacity: true) }
     present = FieldNames()
     repeated = FieldNames()
   }

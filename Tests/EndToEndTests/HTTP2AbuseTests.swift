@@ -50,6 +50,29 @@ import Testing
     return code
   }
 
+  /// What a request took is there for the next one: nothing grows with their number.
+  @Test func manyRequestsTakeNoMoreMemoryThanAFew() async throws {
+    let door = try await start(server: "keepalive_requests 100000;")
+    let client = try H2Client(port: door.port(0))
+    var stream: UInt32 = 1
+    func ask(_ count: Int) throws {
+      for _ in 0..<(count / 50) {
+        for _ in 0..<50 {
+          // No bodies: nobody opens the connection's window.
+          try client.request(stream, "/fixed", method: "HEAD")
+          stream += 2
+        }
+        for _ in 0..<50 {
+          _ = try client.frame { $0.endsStream && ($0.type == .headers || $0.type == .data) }
+        }
+      }
+    }
+    try ask(1000)
+    let before = try memory(door)
+    try ask(20_000)
+    #expect(try memory(door) - before < 3 << 10)
+  }
+
   // --- floods -------------------------------------------------------------------------------------
 
   @Test func endsRapidReset() async throws {
@@ -207,7 +230,12 @@ import Testing
     let door = try await start(server: "client_header_timeout 300ms;")
     let client = try H2Client(port: door.port(0))
     try client.send(.headers, flags: 1, stream: 1, payload: H2Client.block())
-    #expect(try client.frame { $0.type == .reset || $0.type == .goAway }.code != nil)
+    #expect(try client.frame { $0.type == .reset }.code == H2Code.protocolError)
+    // The connection lives on: a request was made, if a bad one, and `keepalive_timeout` counts.
+    #expect(throws: (any Error).self) { try client.frame(within: 0.7) { $0.type == .goAway } }
+    try client.send(.continuation, flags: H2Frame.endHeaders, stream: 1)
+    try client.request(3, "/small.txt")
+    #expect(try client.frame { $0.stream == 3 }.type == .headers)
   }
 
   // --- what an upstream must never see ------------------------------------------------------------

@@ -55,7 +55,8 @@ import Testing
 
   @Test func holdsTheTwoLargeBlocks() throws {
     let server = try Server()
-    #expect(server.memory.usedByteCount == 6 * 4096)
+    // Five pages for the frame, and one for the table where libnghttp2 (before 1.60) begins with it.
+    #expect([5, 6].contains(server.memory.usedByteCount / 4096))
     #expect(server.sent() == [4, 4])
     #expect(server.memory.residentPageCount > 0)
   }
@@ -77,7 +78,8 @@ import Testing
     try server.request(1)
     _ = server.sent()
     server.memory.trim()
-    #expect(server.memory.residentPageCount > 0)
+    let holdsTable = server.memory.usedByteCount == 6 * 4096
+    #expect(server.memory.residentPageCount > 0 || !holdsTable)
     server.answer(1)
     #expect(server.sent() == [1])
   }

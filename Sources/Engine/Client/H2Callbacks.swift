@@ -41,6 +41,9 @@ enum H2Callbacks {
       unsafe connection(owner).onFrameSent(frame!.pointee.hd)
       return 0
     }
+    unsafe nghttp2_session_callbacks_set_data_source_read_length_callback(table) {
+      _, _, _, _, _, limit, owner in unsafe connection(owner).dataLimit(Int(limit))
+    }
     unsafe nghttp2_session_callbacks_set_send_data_callback(table) {
       _, frame, header, length, source, owner in
       let header = unsafe Bytes(base: header!, count: H2Callbacks.frameHeaderByteCount)

@@ -73,7 +73,7 @@ extension H2Connection {
       guard let stream = unsafe stream(frame.hd.stream_id) else { return }
       if unsafe frame.headers.cat == NGHTTP2_HCAT_REQUEST {
         flood.noteProgress()
-        stream.onHeadComplete()
+        stream.onHeadComplete(endsRequest: endsStream)
       }
       if endsStream { stream.onRequestEnd() }
     case NGHTTP2_DATA:

@@ -15,8 +15,7 @@ import HTTP
 final class H2Connection {
   enum State { case open, draining, lingering, closed }
 
-  // Safety: a connection owns its HTTP/2 side.
-  private unowned(unsafe) let owner: ClientConnection
+  let client: ClientConnection
   let loop: Loop
   let library: H2Library
   let memory = H2SessionMemory()
@@ -25,6 +24,9 @@ final class H2Connection {
   var flood = H2FloodGuard()
   var closedStreams = H2ClosedStreams()
   private var scanner = H2FrameScanner()
+  private var headerFrames = H2HeaderFrames()
+  /// The largest `http2_chunk_size` of a response here, as far as it exceeds what the library cuts.
+  private var largestChunk = H2Connection.smallestFrameLimit
   private var sawFrame = false
   /// The library is about to acknowledge SETTINGS that the client never sent.
   private var withholdsAcknowledgement = false
@@ -44,18 +46,20 @@ final class H2Connection {
 
   // Bound: bytes that wait for the socket before the library is asked for more.
   private static let outputLimit = 256 << 10
+  /// What every client takes as a frame's payload (RFC 9113 §4.2).
+  private static let smallestFrameLimit = 16 << 10
+  // Bound: the library keeps a buffer of the largest DATA frame for each connection.
+  private static let largestFrameLimit = 256 << 10
   // Bound: body bytes of all streams that clients may send before anybody reads them.
   private static let windowByteCount: Int32 = 1 << 20
   /// How long nothing happens before memory is given back, in milliseconds.
   private static let trimDelay: Milliseconds = 1000
 
   init(_ client: ClientConnection, _ library: H2Library) {
-    unsafe owner = client
+    self.client = client
     loop = client.loop
     self.library = library
   }
-
-  var client: ClientConnection { unsafe owner }
 
   /// Begins a life; false if memory is exhausted.
   func open() -> Bool {
@@ -67,6 +71,7 @@ final class H2Connection {
     didSendLastGoAway = false
     closedStreams.reset()
     scanner = H2FrameScanner()
+    largestChunk = Self.smallestFrameLimit
     sawFrame = false
     withholdsAcknowledgement = false
     queuedByteCount = 0
@@ -106,14 +111,24 @@ final class H2Connection {
     }
     streams.removeAll(keepingCapacity: true)
     touched.removeAll(keepingCapacity: true)
+    headerFrames.reset(loop.pool)
     unsafe nghttp2_session_del(session)
     unsafe session = nil
     memory.discard()
   }
 
   private func recycle(_ stream: H2Stream) {
+    // Closed, it has no handle any more.
+    let handle = stream.handle
     stream.close()
-    library.streams.giveBack(stream.handle)
+    library.streams.giveBack(handle)
+  }
+
+  /// Nothing is going on: gives back what the next request takes again.
+  func releaseRoom() {
+    if streams.isEmpty { streams = [] }
+    if touched.isEmpty { touched = [] }
+    if settling.isEmpty { settling = [] }
   }
 
   // --- receiving ----------------------------------------------------------------------------------
@@ -316,9 +331,26 @@ final class H2Connection {
         withholdsAcknowledgement = false
         continue
       }
-      client.output.copy(bytes, loop.pool, in: size)
+      if headerFrames.isConcerned(with: bytes, frameLimit) {
+        headerFrames.take(bytes, frameLimit, to: &client.output, loop.pool, in: size)
+      } else {
+        client.output.copy(bytes, loop.pool, in: size)
+      }
     }
   }
+
+  /// The longest payload of a frame that the client takes, in bytes.
+  private var frameLimit: Int {
+    Int(unsafe nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_FRAME_SIZE))
+  }
+
+  /// A response is to be cut into pieces of `byteCount`.
+  func noteChunks(of byteCount: Int) {
+    if byteCount > largestChunk { largestChunk = min(byteCount, Self.largestFrameLimit) }
+  }
+
+  /// How long a DATA frame may become for a client that takes `limit` bytes.
+  func dataLimit(_ limit: Int) -> Int { min(limit, largestChunk) }
 
   /// Everything queued was handed to the kernel.
   func onFlushed() {

@@ -44,7 +44,8 @@ struct H2ResponseHead {
 
   private func write(_ head: borrowing OutgoingHead, _ block: inout H2HeaderBlock) {
     block.add(Bytes(":status"), block.decimal(status))
-    block.add(Bytes("server"), head.server ?? Bytes("portico"))
+    let server = head.server ?? Bytes("portico")
+    if !server.isEmpty { block.add(Bytes("server"), server) }
     block.add(Bytes("date"), head.date ?? exchange.core.clock.httpDate)
     if let type = head.contentType, !type.isEmpty { block.add(Bytes("content-type"), type) }
     if let length = head.contentLength, head.status != 204, !head.isUpgrade {

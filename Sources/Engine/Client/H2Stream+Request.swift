@@ -181,8 +181,9 @@ extension H2Stream {
     draft.method = store(Bytes("GET"))
   }
 
-  /// The header block is complete.
-  func onHeadComplete() {
+  /// The header block is complete; `endsRequest`: no body follows.
+  func onHeadComplete(endsRequest: Bool) {
+    endsWithHead = endsRequest
     if let exchange, draft.status == 0 {
       if !draft.hasLine { writeLine(exchange) }
       if exchange.request.repeated.contains(.cookie) { joinCookies(exchange) }
@@ -222,7 +223,8 @@ extension H2Stream {
     guard draft.status == 0 else { return refuse(exchange, draft.status, draft.reason.description) }
     do throws(FramingError) {
       var framing = try Framing.requestOfHTTP2(
-        exchange.request, exchange.headBytes, endsStream: isRequestEnded && bodyInput == nil)
+        exchange.request, exchange.headBytes, endsWithHead: endsWithHead,
+        isEmpty: isRequestEnded && bodyInput == nil)
       if isWebSocket {
         framing.body = .none
         framing.upgrade = true

@@ -26,6 +26,8 @@ final class H2Stream: ClientStream {
   var head: Buffer?
   var bodyInput: Buffer?
   var isHeadComplete = false
+  /// Whether the stream ended with the head, without DATA.
+  var endsWithHead = false
   var isBegun = false
   var isRequestEnded = false
   var isTunnel = false
@@ -64,11 +66,13 @@ final class H2Stream: ClientStream {
     unsafe owner = h2
     loop = h2.loop
     timer = h2.loop.makeTimer()
+    super.init(h2.client.facts)
   }
 
   /// Begins a life.
   func open(_ h2: H2Connection, _ id: Int32, _ handle: Handle) {
     unsafe owner = h2
+    connection = h2.client.facts
     self.id = id
     self.handle = handle
   }
@@ -77,8 +81,7 @@ final class H2Stream: ClientStream {
   func close() {
     finish()
     loop.clearTimer(timer)
-    if let head { loop.pool.giveBack(head) }
-    head = nil
+    loop.pool.reclaim(&head)
     if let bodyInput {
       if let session = unsafe h2.session {
         unsafe nghttp2_session_consume_connection(session, bodyInput.count)
@@ -90,6 +93,7 @@ final class H2Stream: ClientStream {
     (isHeadComplete, isBegun, isRequestEnded, isTunnel, isWebSocket) = (
       false, false, false, false, false
     )
+    endsWithHead = false
     awaited = .nothing
     (didSendHead, hasBodyProvider, isDeferred, isBodyEnded) = (false, false, false, false)
     didEndResponse = false
@@ -102,7 +106,6 @@ final class H2Stream: ClientStream {
 
   var h2: H2Connection { unsafe owner }
 
-  override var connection: ConnectionFacts { h2.client.facts }
   override var sentByteCount: Int { sentCount }
 
   /// What waits here; much of it once the connection as a whole queues too much.
@@ -203,7 +206,9 @@ final class H2Stream: ClientStream {
     case .head:
       exchange.log(.info, "client timed out while reading client request headers")
       exchange.response.status = 408
-      reset(NGHTTP2_CANCEL)
+      // A request all the same: the connection may wait for the next one as for any.
+      h2.client.facts.requestCount += 1
+      reset(NGHTTP2_PROTOCOL_ERROR)
     case .body:
       guard !isRequestEnded, !didSendHead else { return }
       exchange.log(.info, "client timed out while reading a client request body")
@@ -265,6 +270,7 @@ final class H2Stream: ClientStream {
     guard !isClosed, !isAborted, let session = unsafe h2.session else { return }
     let (status, hasBody) = outcome(exchange.response)
     hasBodyProvider = hasBody
+    h2.noteChunks(of: exchange.location.settings.core.value.http2ChunkBytes)
     let writer = H2ResponseHead(exchange, status: status)
     let result = unsafe writer.submit(
       session, id, hasBodyProvider ? H2Callbacks.body(of: self) : nil)
@@ -292,7 +298,7 @@ final class H2Stream: ClientStream {
     h2.schedule()
   }
 
-  override func sendBody(_ buffer: Buffer) {
+  override func sendBody(_ buffer: consuming Buffer) {
     guard hasBodyProvider, !isClosed, !isAborted else { return loop.pool.giveBack(buffer) }
     noteQueued(buffer.count)
     queue.append(buffer, loop.pool)

@@ -104,7 +104,9 @@ final class Worker {
     while isRunning {
       loop.turn(
         dispatch: { dispatch($0, $1) }, resume: { resume($0) }, fire: { fire($0) })
-      if core.isDraining && clients.count == 0 { break }
+      if core.isDraining && clients.count == 0 && core.mirrorCount == 0
+        && core.detachedCount == 0
+      { break }
     }
     core.accessLogs.flush(now: loop.now)
     for client in clients.objects { client.close() }
@@ -117,13 +119,16 @@ final class Worker {
   @inline(__always)
   private func dispatch(_ handle: Handle, _ readiness: Readiness) {
     switch handle.kind {
-    case .client: clients.object(handle)?.onEvent(readiness)
+    case .client: clients.resident(handle)?.visit { $0.onEvent(readiness) }
     case .upstream:
-      guard let connection = core.upstreams.connection(handle) else { return }
-      if connection.state == .idle {
-        core.upstreams.onIdleEvent(connection, readiness)
-      } else {
-        core.exchanges.object(connection.exchange)?.onUpstreamEvent(connection, readiness)
+      core.upstreams.connection(handle)?.visit { connection in
+        if connection.state == .idle {
+          core.upstreams.onIdleEvent(connection, readiness)
+        } else {
+          core.exchanges.resident(connection.exchange)?.visit {
+            $0.onUpstreamEvent(connection, readiness)
+          }
+        }
       }
     case .h2Upstream: core.onStreamsReady(handle, readiness)
     case .listener: _ = accept(handle.slot)
@@ -136,8 +141,9 @@ final class Worker {
     switch handle.kind {
     case .client: clients.object(handle)?.onResume()
     case .upstream:
-      guard let connection = core.upstreams.connection(handle) else { return }
-      core.exchanges.object(connection.exchange)?.onUpstreamEvent(connection, [])
+      core.upstreams.connection(handle)?.visit { connection in
+        core.exchanges.resident(connection.exchange)?.visit { $0.onUpstreamEvent(connection, []) }
+      }
     case .h2Upstream: core.onStreamsResumed(handle)
     case .pipeline: core.exchanges.object(handle)?.onPipelineResume()
     case .listener: _ = accept(handle.slot)
@@ -150,11 +156,12 @@ final class Worker {
     case .client: clients.object(handle)?.onTimeout()
     case .stream: http2.streams.object(handle)?.onTimeout()
     case .upstream:
-      guard let connection = core.upstreams.connection(handle) else { return }
-      if connection.state == .idle {
-        core.upstreams.close(connection)
-      } else {
-        core.exchanges.object(connection.exchange)?.onUpstreamTimeout(connection)
+      core.upstreams.connection(handle)?.visit { connection in
+        if connection.state == .idle {
+          core.upstreams.close(connection)
+        } else {
+          core.exchanges.object(connection.exchange)?.onUpstreamTimeout(connection)
+        }
       }
     case .h2Upstream: core.onStreamsIdle(handle)
     case .exchange: core.exchanges.object(handle)?.onStreamTimeout()
@@ -270,6 +277,8 @@ final class Worker {
         known.listen = listen
         continue
       }
+      // Connections take it over from the socket that accepts them.
+      if !socket.settings.address.isUnix { Socket.setNoDelay(socket.fd) }
       let listener = AcceptingSocket(fd: socket.fd, listen: listen)
       listeners.append(listener)
       let handle = Handle(.listener, slot: listeners.count - 1)
@@ -292,9 +301,7 @@ final class Worker {
       loop.now >= acceptPausedUntil, let listen = listeners[slot].listen
     else { return false }
     let listener = listeners[slot]
-    // Bound: connections taken per event, so that accepting doesn't starve those that are open.
-    let limit = core.plan.main.acceptsMany ? 64 : 8
-    for _ in 0..<limit {
+    for _ in 0..<listener.batch.next(turn: loop.turnCount, many: core.plan.main.acceptsMany) {
       guard core.hasFreeConnection else {
         pauseAccepting("worker_connections are not enough", slot)
         return false
@@ -316,7 +323,6 @@ final class Worker {
   }
 
   private func open(_ fd: Int32, _ peer: SocketAddress, _ listen: ListenPlan) {
-    if !peer.isUnix { Socket.setNoDelay(fd) }
     let (core, http2) = (core, http2)
     let (client, handle) = clients.take { ClientConnection(core: core, library: http2) }
     do throws(SystemError) {
@@ -400,17 +406,4 @@ struct RetiredPlan: @unchecked Sendable {
 
   /// Frees the plan. Once.
   func free() { unsafe reference.release() }
-}
-
-/// A listening socket of one worker.
-final class AcceptingSocket {
-  let fd: Int32
-  /// nil: the socket is given up.
-  var listen: ListenPlan?
-  var isOpen = true
-
-  init(fd: Int32, listen: ListenPlan) {
-    self.fd = fd
-    self.listen = listen
-  }
 }

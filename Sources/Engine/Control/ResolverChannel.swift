@@ -72,10 +72,10 @@ final class ResolverChannel {
         let channel = unsafe Unmanaged<ResolverChannel>.fromOpaque(argument).takeUnretainedValue()
         channel.watch(socket, read: wantsRead != 0, write: wantsWrite != 0)
       }, Unmanaged.passUnretained(self).toOpaque())
-    guard status == ARES_SUCCESS else { return nil }
+    guard status == cares_success else { return nil }
     if let settings {
       let list = settings.servers.map(\.description).joined(separator: ",")
-      guard unsafe ares_set_servers_ports_csv(channel, list) == ARES_SUCCESS else {
+      guard unsafe ares_set_servers_ports_csv(channel, list) == cares_success else {
         close()
         return nil
       }
@@ -148,7 +148,7 @@ final class ResolverChannel {
   }
 
   private func finish(_ lookup: Lookup, _ status: Int32, _ message: [UInt8]) {
-    guard status == ARES_SUCCESS else {
+    guard status == cares_success else {
       finished.append((lookup.number, .failed(Self.failure(status))))
       return
     }
@@ -205,7 +205,7 @@ final class ResolverChannel {
   private static func read(
     _ status: Int32, _ answer: UnsafeMutablePointer<ares_addrinfo>?
   ) -> LookupResult {
-    guard status == ARES_SUCCESS, let answer = unsafe answer else {
+    guard status == cares_success, let answer = unsafe answer else {
       return .failed(failure(status))
     }
     var addresses: [SocketAddress] = []
@@ -243,9 +243,9 @@ final class ResolverChannel {
 
   private static func failure(_ status: Int32) -> LookupFailure {
     switch status {
-    case ARES_ENOTFOUND, ARES_EBADNAME: .notFound
-    case ARES_ENODATA: .empty
-    case ARES_ETIMEOUT: .timedOut
+    case cares_not_found, cares_bad_name: .notFound
+    case cares_no_data: .empty
+    case cares_timed_out: .timedOut
     default: .serverFailure(unsafe String(cString: ares_strerror(status)).lowercased())
     }
   }

@@ -5,7 +5,7 @@ import CLinux
 
 extension FrontDoor {
   /// The version of portico.
-  public static let version = "0.1.0"
+  public static var version: String { Version.number }
 
   /// What this binary was made with, for `-V`.
   public static var buildDescription: String {

@@ -11,7 +11,6 @@ import HTTP
 final class DetachedStream: ClientStream {
   // Safety: exchanges live as long as their worker, and this one finishes with its stream.
   private unowned(unsafe) let exchange: Exchange
-  private let facts: ConnectionFacts
   private let pool: BufferPool
   private var isEnded = false
   /// The exchange is in the middle of being begun; whoever begins it flushes.
@@ -20,11 +19,11 @@ final class DetachedStream: ClientStream {
   /// Stands for the client whose connection is known by `facts`.
   init(_ exchange: Exchange, _ facts: ConnectionFacts) {
     unsafe self.exchange = exchange
-    self.facts = ConnectionFacts(leftBy: facts)
     pool = exchange.loop.pool
+    super.init(facts.copy())
+    exchange.core.detachedCount += 1
   }
 
-  override var connection: ConnectionFacts { facts }
   override var isBodyRead: Bool { true }
   override func sendHead(_ exchange: Exchange) {}
   override func sendBody(_ buffer: Buffer) { pool.giveBack(buffer) }
@@ -36,21 +35,9 @@ final class DetachedStream: ClientStream {
   override func flush() {
     guard isEnded, !isHeld else { return }
     isEnded = false
+    unsafe exchange.core.detachedCount -= 1
     unsafe exchange.finish()
-  }
-}
-
-extension ConnectionFacts {
-  /// What stays true of a connection when it is gone.
-  fileprivate convenience init(leftBy facts: ConnectionFacts) {
-    self.init()
-    peerAddress = facts.peerAddress
-    listen = facts.listen
-    plan = facts.plan
-    serial = facts.serial
-    requestCount = facts.requestCount
-    openedAt = facts.openedAt
-    proxy = facts.proxy
-    wasSecure = facts.isSecure
+    // The slab keeps the exchange, and that this stream, until somebody else takes it.
+    connection.tls = nil
   }
 }

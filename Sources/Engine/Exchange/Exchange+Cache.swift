@@ -182,7 +182,7 @@ extension Exchange {
       || header.isUsable(at: wallSeconds, for: header.staleWhileUpdating)
     if let ticket = cache.zone.claim(cache.key, until: .max, now: loop.now) {
       cache.ticket = ticket
-      if mayUse && settings.updatesInBackground && !body.hasBody {
+      if mayUse && settings.updatesInBackground && !body.hasBody && core.mayDetach {
         cacheStatus = .stale
         updateInBackground(cache)
         sendStored(stored)

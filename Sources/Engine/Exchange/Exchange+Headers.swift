@@ -157,7 +157,7 @@ extension Exchange {
     response.contentType = Bytes("text/html")
     response.lastModified = nil
     response.remove(.etag)
-    let page = ErrorPageText.make(412, &arena)
+    let page = pageText(412)
     response.contentLength = page.count
     response.acceptsRanges = false
     preconditionPage = page

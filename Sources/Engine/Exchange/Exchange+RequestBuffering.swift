@@ -11,15 +11,28 @@ extension Exchange {
       body.phase == .untouched
     else { return startTries() }
     if settings.requestBuffering && !requestedUpgrade {
-      body.phase = .buffering
-      state = .readingBody
-      onBodyReadable()
+      readWholeBody()
     } else if requestedUpgrade {
       body.phase = .streaming
       startTries()
     } else {
       readAhead()
     }
+  }
+
+  /// Reads the body to its end; what it is read for follows.
+  func readWholeBody() {
+    body.phase = .buffering
+    state = .readingBody
+    onBodyReadable()
+  }
+
+  private func useWholeBody() {
+    body.phase = .buffered
+    state = .working
+    if !body.isMirrored { return startTries() }
+    body.isMirrored = false
+    sendMirrors()
   }
 
   /// Takes what is there already of a body that is to be streamed. If that is all of it, the
@@ -89,12 +102,11 @@ extension Exchange {
         }
       case .wouldBlock: return
       case .complete:
-        if (body.file != nil || settings.bodyInFileOnly != .off) && !memory.isEmpty {
+        // With `client_body_in_file_only` an empty body is a file, too.
+        if body.file == nil ? settings.bodyInFileOnly != .off : !memory.isEmpty {
           guard spoolBody(memory, settings) else { return }
         }
-        body.phase = .buffered
-        state = .working
-        return startTries()
+        return useWholeBody()
       case .failed(let status):
         keepAlive = false
         return fail(status == 0 ? 499 : status)

@@ -20,6 +20,7 @@ extension Exchange {
     for challenge in challenges {
       response.add(Bytes("WWW-Authenticate"), challenge, FieldName.lookup(Bytes("www-authenticate")))
     }
+    sign()
     if isHead || response.status == 204 || response.status == 304 { response.hasBody = false }
     guard mayFilter else { return applyHeaders() }
     let unfiltered = unfilteredHead()
@@ -42,14 +43,14 @@ extension Exchange {
     stream.sendBody(bytes)
   }
 
-  func sendBody(_ buffer: Buffer) {
+  func sendBody(_ buffer: consuming Buffer) {
     guard !buffer.isEmpty, response.hasBody else { return loop.pool.giveBack(buffer) }
     if isFiltered { return filter(.buffer(buffer)) }
     handOver(buffer)
   }
 
   /// Hands body bytes on as the client gets them.
-  func handOver(_ buffer: Buffer) {
+  func handOver(_ buffer: consuming Buffer) {
     if buffer.isEmpty { return loop.pool.giveBack(buffer) }
     bodyByteCount += buffer.count
     if isPaced { return pace(.buffer(buffer)) }
@@ -151,7 +152,7 @@ extension Exchange {
     // What failed last counts, not what an error page stood for.
     errorStatus = 0
     response.status = Self.isBadRequest(status) ? 400 : status
-    let page = ErrorPageText.make(status, &arena)
+    let page = pageText(status)
     if status == 401 || status == 416 { response.acceptsRanges = false }
     response.contentType = Bytes("text/html")
     response.contentLength = page.count
@@ -179,7 +180,7 @@ extension Exchange {
     errorStatus = 0
     response.status = status
     response.add(Bytes("Location"), lineSafe(target), .location)
-    let page = ErrorPageText.make(status, &arena)
+    let page = pageText(status)
     response.contentType = Bytes("text/html")
     response.contentLength = page.count
     startResponse()
@@ -230,7 +231,9 @@ extension Exchange {
 /// The small pages that stand for errors and redirects.
 enum ErrorPageText {
   /// A complete HTML page that names the status and nothing of the server's inside.
-  static func make(_ status: Int, _ arena: inout Arena) -> Bytes {
+  ///
+  /// - Parameter signature: what the page says of who made it, in HTML; may be empty.
+  static func make(_ status: Int, signature: Bytes, _ arena: inout Arena) -> Bytes {
     let (number, words) = title(status, &arena)
     let pieces = [
       Bytes("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>"), number, words,
@@ -241,7 +244,7 @@ enum ErrorPageText {
         text-align:center;color:#333}h1{font-weight:500}</style></head>
         <body><h1>
         """), number,
-      words, Bytes("</h1><p>portico</p></body></html>\n"),
+      words, Bytes("</h1><p>"), signature, Bytes("</p></body></html>\n"),
     ]
     var count = 0
     for piece in pieces { count += piece.count }

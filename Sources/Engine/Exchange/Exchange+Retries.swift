@@ -66,17 +66,15 @@ extension Exchange {
   func endTry(_ outcome: PeerOutcome, mayKeep: Bool) {
     if proxyIsTLS, case .success = outcome { rememberUpstreamSession() }
     let group = attempt.group
-    if let peer = attempt.peer, let group {
+    if let peer = attempt.peer.take(), let group {
       if attempt.teachesSession && outcome != .failure { learnSession(from: peer) }
       if group.release(peer, outcome, now: loop.now) {
         core.errorLog.write(
           .warn, "upstream server \(peer.name.string) temporarily disabled", connection: 0)
       }
     }
-    attempt.peer = nil
     releaseStream()
-    if let connection = attempt.connection {
-      attempt.connection = nil
+    if let connection = attempt.connection.take() {
       if mayKeep, let group, isKeepable(connection, group) {
         core.upstreams.checkIn(
           connection, core.idleConnections(group), timeout: group.settings.keepalive.idleTimeout)
@@ -84,12 +82,9 @@ extension Exchange {
         core.upstreams.close(connection)
       }
     }
-    if let input = attempt.input { loop.pool.giveBack(input) }
-    attempt.input = nil
-    if let piece = attempt.bodyPiece { loop.pool.giveBack(piece) }
-    attempt.bodyPiece = nil
-    if let trailers = attempt.trailerInput { loop.pool.giveBack(trailers) }
-    attempt.trailerInput = nil
+    loop.pool.reclaim(&attempt.input)
+    loop.pool.reclaim(&attempt.bodyPiece)
+    loop.pool.reclaim(&attempt.trailerInput)
     attempt.phase = .none
   }
 
@@ -120,9 +115,8 @@ extension Exchange {
       }
       endTry(.neutral, mayKeep: false)
     }
-    if let request = attempt.request { loop.pool.giveBack(request) }
-    attempt.request = nil
-    attempt.spool = nil
+    loop.pool.reclaim(&attempt.request)
+    if attempt.spool != nil { attempt.spool = nil }
     attempt.spoolSent = 0
     attempt.isSpoolBroken = false
     attempt.group = nil

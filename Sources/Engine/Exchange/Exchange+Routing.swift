@@ -188,6 +188,12 @@ extension Exchange {
 
   /// Lets the location's content answer: an upstream, or a file.
   func answerByContent() {
+    if !location.settings.core.value.mirror.targets.isEmpty && !isInner { return answerMirrored() }
+    answerUnmirrored()
+  }
+
+  /// The same, when copies of the request were made if there are to be any.
+  func answerUnmirrored() {
     let core = location.settings.core.value
     if !core.tryFiles.isEmpty {
       guard tryFiles(core) else { return }

@@ -23,7 +23,8 @@ extension Exchange {
   // --- the head of a response ---------------------------------------------------------------------
 
   /// The server's answer is the client's: the client is told who it was, or it is learnt.
-  func bindClient(_ sticky: StickySettings, _ peer: Peer) {
+  func bindClient() {
+    guard let sticky = attempt.group?.sticky, let peer = attempt.peer else { return }
     attempt.teachesSession = false
     switch sticky.manner {
     case .cookie(let cookie):

@@ -20,13 +20,14 @@ extension Exchange {
 
   /// Passes the body bytes in the input buffer on. False when the try is over.
   func passBody() -> Bool {
-    if let input = attempt.input {
+    if let input = attempt.input.take() {
       if input.isEmpty {
         loop.pool.giveBack(input)
-        attempt.input = nil
       } else {
         switch attempt.framing.body {
-        case .none: attempt.framing.keepAlive = false
+        case .none:
+          attempt.framing.keepAlive = false
+          attempt.input = input
         case .length: passCounted(input)
         case .chunked: guard passChunked(input) else { return false }
         case .untilClose: deliver(input)
@@ -40,7 +41,7 @@ extension Exchange {
     return true
   }
 
-  private func passCounted(_ input: Buffer) {
+  private func passCounted(_ input: consuming Buffer) {
     if input.count > attempt.remaining {
       log(.warn, "upstream sent more data than specified in \"Content-Length\" header")
       attempt.framing.keepAlive = false
@@ -52,7 +53,7 @@ extension Exchange {
   }
 
   /// Takes chunk framing off in place: the first piece stays where it is, the others move up to it.
-  private func passChunked(_ input: Buffer) -> Bool {
+  private func passChunked(_ input: consuming Buffer) -> Bool {
     let bytes = input.unread
     let whole = input.unreadMutable
     var position = 0
@@ -81,12 +82,12 @@ extension Exchange {
         if position < bytes.count { attempt.framing.keepAlive = false }
         break loop
       case .failed:
+        loop.pool.giveBack(input)
         failTry(.error, "upstream sent invalid chunked response while reading")
         return false
       }
     }
     if first < 0 {
-      attempt.input = nil
       loop.pool.giveBack(input)
       return true
     }
@@ -97,9 +98,9 @@ extension Exchange {
   }
 
   /// Hands a buffer of body bytes to the client side, or to the spool behind it.
-  func deliver(_ input: Buffer) {
-    attempt.input = nil
-    upstreamLog.update { $0.responseLength += input.count }
+  func deliver(_ input: consuming Buffer) {
+    let count = input.count
+    upstreamLog.update { $0.responseLength += count }
     let settings = location.settings.proxy.value
     if let cache, let draft = cache.draft { store(input.unread, cache, draft) }
     if cut != nil && cut?.apply(to: input) != true { return loop.pool.giveBack(input) }
@@ -198,8 +199,7 @@ extension Exchange {
     upstreamLog.update { $0.responseTime = loop.now - attempt.triedAt }
     if cache != nil { finishStoring() }
     endTry(.success, mayKeep: true)
-    if let request = attempt.request { loop.pool.giveBack(request) }
-    attempt.request = nil
+    loop.pool.reclaim(&attempt.request)
     if attempt.spool == nil {
       completeResponse()
     } else {

@@ -13,8 +13,10 @@ extension Exchange {
     let replacement = settings.body.map { evaluate($0) }
     let speaksHTTP2 = settings.speaksHTTP2
     var size = headBytes.count + target.count + name.count + 512 + proxyHost.count
-    // Records take more room than lines.
-    if speaksHTTP2 { size += (request.fields.count + settings.setFields.count) * 4 }
+    // A client's field may have taken two bytes beside name and value ("a:b", LF); a line takes four, a
+    // record eight.
+    let difference = speaksHTTP2 ? H2FieldBlock.overhead - 2 : 2
+    size += (request.fields.count + settings.setFields.count) * difference
     let isForwarded = settings.forwarded
     let forwarded = isForwarded ? ForwardedFields(self) : nil
     if let forwarded { size += forwarded.byteCount }
@@ -22,13 +24,13 @@ extension Exchange {
     let fieldCount = settings.setFields.count
     unsafe withUnsafeTemporaryAllocation(of: Bytes.self, capacity: fieldCount) { values in
       for index in 0..<fieldCount {
-        let value = evaluate(settings.setFields[index].value)
+        let value = settings.setFields[index].value.literal ?? evaluate(settings.setFields[index].value)
         unsafe values.initializeElement(at: index, to: value)
         size += value.count + settings.setFields[index].name.count + 4
       }
       let inlineBody = replacement?.count ?? inlineBodyCount
-      let buffer = loop.pool.take(atLeast: size + inlineBody)
-      var head = RequestHeadWriter(buffer, speaksHTTP2: speaksHTTP2)
+      var head = RequestHeadWriter(
+        loop.pool.take(atLeast: size + inlineBody), speaksHTTP2: speaksHTTP2)
       attempt.bodySent = 0
       if speaksHTTP2 {
         head.start(
@@ -46,7 +48,7 @@ extension Exchange {
       writeBodyFraming(settings, replacement, &head)
       if let cache { writeValidators(cache, settings, &head) }
       if settings.passesRequestHeaders { writeClientFields(settings, &head) }
-      head.end()
+      let buffer = head.finish()
       attempt.fieldBlockCount = buffer.count
       if let replacement {
         buffer.append(replacement)
@@ -54,8 +56,8 @@ extension Exchange {
         buffer.append(memory.unread)
         attempt.bodySent = memory.count
       }
-      attempt.request = buffer
       upstreamHeadLength = buffer.count - attempt.bodySent
+      attempt.request = buffer
     }
   }
 
@@ -155,7 +157,9 @@ extension Exchange {
   ) {
     let bytes = headBytes
     let isForCache = cache?.mayStore == true
-    for entry in request.fields {
+    // By index: a loop over the array itself counts a reference to it.
+    for index in 0..<request.fields.count {
+      let entry = request.fields[index]
       if settings.droppedRequestFields.contains(entry.token) { continue }
       if isForCache && entry.token.concernsOneClient { continue }
       let name = entry.name.of(bytes)

@@ -28,7 +28,7 @@ extension Exchange {
         attempt.didReceive = true
         attempt.bytesReceived += count
         upstreamLog.update { $0.bytesReceived += count }
-        guard consume() else { return }
+        guard consume(input) else { return }
       case .wouldBlock:
         if input.isEmpty {
           loop.pool.giveBack(input)
@@ -70,9 +70,8 @@ extension Exchange {
   }
 
   /// Uses what stands in the input buffer. False when the try is over or has to wait.
-  private func consume() -> Bool {
+  private func consume(_ input: Buffer) -> Bool {
     if attempt.phase == .receivingBody { return passBody() }
-    guard let input = attempt.input else { return false }
     switch attempt.parser.parse(input.unread, into: &attempt.head) {
     case .incomplete:
       if input.count >= location.settings.proxy.value.bufferBytes {
@@ -98,16 +97,15 @@ extension Exchange {
     input.skip(length)
     do throws(FramingError) {
       attempt.framing = UpstreamFraming(
-        try Framing.response(
-          attempt.head, attempt.headBytes, requestMethod: upstreamMethod,
-          upgradeRequested: passesUpgrade))
+        try attempt.head.framing(
+          attempt.headBytes, requestMethod: upstreamMethod, upgradeRequested: passesUpgrade))
     } catch {
       failTry(
         .invalidHeader, "upstream sent invalid header (\(error)) while reading response header from"
       )
       return false
     }
-    if attempt.framing.isInterim && !attempt.framing.isUpgrade { return skipInterim() }
+    if attempt.framing.isInterim && !attempt.framing.isUpgrade { return skipInterim(input) }
     if attempt.framing.isUpgrade && !passesUpgrade {
       failTry(
         .invalidHeader, "upstream switched protocols unasked while reading response header from")
@@ -123,9 +121,7 @@ extension Exchange {
       $0.status = status
       $0.headerTime = loop.now - attempt.triedAt
     }
-    if let peer = attempt.peer {
-      peer.state.recordLatency(microseconds: (loop.now - attempt.triedAt) * 1000)
-    }
+    attempt.peer?.state.recordLatency(microseconds: (loop.now - attempt.triedAt) * 1000)
     if shouldTryElsewhere(status) {
       failTry(.status(status), "upstream answered \(status) while reading response header from")
       return false
@@ -138,7 +134,7 @@ extension Exchange {
   var upstreamMethod: Method { cache?.convertsHead == true ? .get : method }
 
   /// 1xx: passed on if the location says so, then skipped, within reason.
-  private func skipInterim() -> Bool {
+  private func skipInterim(_ input: Buffer) -> Bool {
     attempt.interimCount += 1
     // Bound: interim responses before a final one; more is an attack or a broken server.
     guard attempt.interimCount <= 16 else {
@@ -150,8 +146,8 @@ extension Exchange {
     passInterim(attempt.head.statusCode)
     attempt.head.reset()
     attempt.parser.reset()
-    attempt.input?.compact()
-    return attempt.input?.isEmpty == true ? true : consume()
+    input.compact()
+    return input.isEmpty ? true : consume(input)
   }
 
   private func shouldTryElsewhere(_ status: Int) -> Bool {
@@ -171,7 +167,7 @@ extension Exchange {
     let settings = location.settings.proxy.value
     takeResponseOrders(settings)
     if let cache { judgeFreshness(cache) }
-    if let sticky = attempt.group?.sticky, let peer = attempt.peer { bindClient(sticky, peer) }
+    if attempt.group?.settings.isSticky == true { bindClient() }
     if let target = upstreamField(.xAccelRedirect), !target.isEmpty,
       !settings.ignoredFields.contains(.xAccelRedirect)
     {
@@ -247,7 +243,8 @@ extension Exchange {
   /// Copies the fields that concern the client.
   func copyFields(_ settings: Borrowed<ProxySettings>) {
     let bytes = attempt.headBytes
-    for entry in attempt.head.fields {
+    for index in 0..<attempt.head.fields.count {
+      let entry = attempt.head.fields[index]
       let token = entry.token
       if settings.hiddenTokens.contains(token) { continue }
       let value = entry.value.of(bytes)

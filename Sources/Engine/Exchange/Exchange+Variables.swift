@@ -24,6 +24,7 @@ extension Exchange {
       if !map.isVolatile { values[slot] = value }
       return value
     }
+    if let variable = map.unassigned { return value(of: variable) }
     let source = evaluate(map.source)
     if let split = map.split {
       let value = split.find(source).map { evaluate($0) } ?? Bytes()
@@ -142,8 +143,8 @@ extension Exchange {
     case .request_method: return nonEmpty(methodName)
     case .host: return hostVariable
     case .hostname: return core.hostName
-    case .scheme: return connection.isSecure ? Bytes("https") : Bytes("http")
-    case .https: return connection.isSecure ? Bytes("on") : Bytes()
+    case .scheme: return connection.tls == nil ? Bytes("http") : Bytes("https")
+    case .https: return connection.tls == nil ? Bytes() : Bytes("on")
     case .http2: return http2Variable
     case .server_name: return site.primaryName
     case .server_protocol: return protocolName
@@ -302,7 +303,8 @@ extension Exchange {
   /// One value a try, joined as nginx does: ", " between servers, " : " between groups.
   private func upstreamValue(_ name: Builtin) -> Bytes? {
     var result: Bytes?
-    for entry in upstreamLog.entries {
+    for index in 0..<upstreamLog.count {
+      let entry = upstreamLog[index]
       let text = upstreamText(name, entry)
       let separator = entry.beginsGroup ? Bytes(" : ") : Bytes(", ")
       result = result.map { concatenate($0, separator, text) } ?? text

@@ -32,11 +32,10 @@ final class Exchange {
     case tunneling
   }
 
-  // Safety: a worker's core outlives its exchanges.
-  private unowned(unsafe) let worker: WorkerCore
+  let core: WorkerCore
   let loop: Loop
   private(set) var handle = Handle.none
-  private(set) var stream = ClientStream()
+  private(set) var stream: ClientStream
   var state = State.idle
 
   // What holds for this request.
@@ -163,8 +162,9 @@ final class Exchange {
   var locationIsValid = true
 
   init(core: WorkerCore) {
-    unsafe worker = core
+    self.core = core
     loop = core.loop
+    stream = core.nobody
     plan = core.plan
     address = plan.listens[0].addresses[0]
     site = address.defaultSite
@@ -172,14 +172,16 @@ final class Exchange {
     arena = Arena(pool: core.loop.pool)
   }
 
-  var core: WorkerCore { @inline(__always) get { unsafe worker } }
-
-  /// Begins a life: called when the first byte of a request is there.
-  func start(handle: Handle, stream: ClientStream, _ plan: Plan) {
+  /// Begins a life: called when the first byte of a request is there. Without `plan`, the worker's holds.
+  func start(handle: Handle, stream: ClientStream, _ plan: Plan?) {
     self.handle = handle
     self.stream = stream
     state = .receiving
-    if self.plan !== plan { self.plan = plan }
+    if let plan {
+      if self.plan !== plan { self.plan = plan }
+    } else if self.plan !== core.plan {
+      self.plan = core.plan
+    }
     fitValues()
     startedAt = loop.now
     startedWall = loop.wallTime
@@ -196,8 +198,8 @@ final class Exchange {
 
   /// Sets what holds before the request is known.
   func enter(_ address: AddressPlan, _ site: Site) {
-    if let plan = connection.plan, plan !== self.plan {
-      self.plan = plan
+    if connection.plan !== plan, let current = connection.plan {
+      plan = current
       fitValues()
     }
     // Most requests go where the one before went: comparing is cheaper than counting references.
@@ -223,12 +225,12 @@ final class Exchange {
   func finish() {
     guard state != .idle else { return }
     stopWaiting()
-    inner?.close()
-    include?.close()
+    if let inner { inner.close() }
+    if let include { include.close() }
     cancelUpstream()
     if isAbandoned { response.status = 499 }
     if !countedConnections.isEmpty { leaveConnections() }
-    if !isInner { core.accessLogs.write(self) }
+    if !isInner || location.settings.log.value.logsInner { core.accessLogs.write(self) }
     countOut()
     state = .idle
     reset()
@@ -264,15 +266,17 @@ final class Exchange {
     requestID = nil
     realAddress = nil
     if !challenges.isEmpty { challenges.removeAll(keepingCapacity: true) }
-    isInner = false
-    owner = nil
-    depth = 0
-    include = nil
-    pageState = nil
+    // A nil that is stored over a nil is a call of the runtime too.
+    if isInner {
+      isInner = false
+      owner = nil
+      depth = 0
+    }
+    if include != nil { include = nil }
+    if pageState != nil { pageState = nil }
     requestLimitOutcome = .none
     connectionLimitOutcome = .none
-    if let openFile { openFile.release() }
-    openFile = nil
+    if let openFile = openFile.take() { openFile.release() }
     preconditionPage = nil
     proxyHost = Bytes()
     proxyPort = Bytes()

@@ -24,6 +24,10 @@ struct RequestBody {
   var receivedCount = 0
   var memory: Buffer?
   var file: TemporaryFile?
+  /// Other exchanges send it as well.
+  var shared: SharedBody?
+  /// It is read because copies of the request are to have it.
+  var isMirrored = false
   /// Whether the client waits for "100 Continue".
   var expectsContinue = false
 
@@ -36,9 +40,15 @@ struct RequestBody {
   var bufferedCount: Int { (file?.size ?? 0) + (memory?.count ?? 0) }
 
   mutating func reset(_ pool: BufferPool) {
-    if let memory { pool.giveBack(memory) }
-    memory = nil
-    file = nil
+    if let shared {
+      shared.leave(pool)
+      self.shared = nil
+      memory = nil
+    } else {
+      pool.reclaim(&memory)
+    }
+    isMirrored = false
+    if file != nil { file = nil }
     phase = .untouched
     framing = .none
     receivedCount = 0

@@ -74,7 +74,7 @@ extension Exchange {
     response.reset()
     response.add(
       Bytes("Content-Range"), concatenate(Bytes("bytes */"), arena.decimal(size)), .contentRange)
-    let page = ErrorPageText.make(416, &arena)
+    let page = pageText(416)
     response.status = 416
     response.contentType = Bytes("text/html")
     response.contentLength = page.count

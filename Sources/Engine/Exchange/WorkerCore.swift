@@ -20,6 +20,8 @@ final class WorkerCore {
   let allCounters: CounterBlocks
   private(set) var plan: Plan
   var exchanges = Slab<Exchange>(kind: .exchange)
+  /// The client of exchanges that have none.
+  let nobody = ClientStream(ConnectionFacts())
   var upstreams: UpstreamPool
   var h2Upstreams: H2UpstreamPool
   var accessLogs: AccessLogs
@@ -30,6 +32,12 @@ final class WorkerCore {
   /// OpenSSL's state of this thread.
   let tlsLibrary: TLSLibrary
   var isDraining = false
+  /// Mirrored requests under way.
+  var mirrorCount = 0
+  /// Exchanges that fetch for a cache without a client.
+  var detachedCount = 0
+  /// That there are too many was said.
+  var leavesMirrorsOut = false
   /// Open client connections.
   var clientCount = 0
   let hostName: Bytes
@@ -95,7 +103,7 @@ final class WorkerCore {
   func takeExchange(_ stream: ClientStream, _ plan: Plan? = nil) -> Exchange {
     let (exchange, handle) = exchanges.take { Exchange(core: self) }
     clock.update(wallMs: loop.wallTime)
-    exchange.start(handle: handle, stream: stream, plan ?? self.plan)
+    exchange.start(handle: handle, stream: stream, plan)
     return exchange
   }
 

@@ -110,7 +110,14 @@ extension Row {
       scope.location.core.errorPages.append(try errorPage(scope, directive))
     }.repeatable(),
     .flag("recursive_error_pages", .anyHTTP.subtracting(.locationIf), \.location.core.recursiveErrorPages, "off", "Whether an error page may have an error page."),
-    .choice("server_tokens", .httpServerLocation, \.location.core.serverTokens, "off", "Whether error pages and the Server field tell the version; never here."),
+    Row("server_tokens", .httpServerLocation, 1...1, "What the Server field and our own pages tell: `off` our name, `on` and `build` the version too, any other string itself; an empty one leaves the field out.", standard: "off") {
+      scope, directive throws(Refusal) in
+      switch directive.text(0) {
+      case "off": scope.location.core.signature = nil
+      case "on", "build": scope.location.core.signature = Template(literal: scope.bytes(Version.product))
+      default: scope.location.core.signature = try scope.template(directive, 0)
+      }
+    },
     .flag("absolute_redirect", .httpServerLocation, \.location.core.absoluteRedirect, "on", "Whether redirects name scheme and host."),
     .flag("server_name_in_redirect", .httpServerLocation, \.location.core.serverNameInRedirect, "off", "Whether redirects use the first server_name."),
     .flag("port_in_redirect", .httpServerLocation, \.location.core.portInRedirect, "on", "Whether redirects name the port."),

@@ -38,7 +38,9 @@ extension Row {
       scope, directive throws(Refusal) in
       scope.location.log.fileCache = try logFileCache(directive)
     },
-    .noEffect("log_subrequest", .httpServerLocation, 1...1, "Accepted for nginx's sake: there are no subrequests to log."),
+    .flag(
+      "log_subrequest", .httpServerLocation, \.location.log.logsInner, "off",
+      "Whether requests that others make (`auth_request`, `include`, `mirror`) are logged."),
   ]
 
   private static func accessLog(_ scope: Scope, _ directive: Directive) throws(Refusal) -> AccessLogSettings {

@@ -75,6 +75,8 @@ final class PlanBuilder {
   var slots: [String: Int] = [:]
   var maps: [MapVariable?] = []
   var definedSlots: Set<Int> = []
+  /// Names of families, such as $http_NAME, that a directive assigns.
+  var assigned: Set<String> = []
   var pendingNames: [(name: String, word: Word?)] = []
   var currentWord: Word?
   var locationChecks: [(Scope, HealthCheckSettings, Word)] = []
@@ -114,6 +116,7 @@ final class PlanBuilder {
 
   private func run(_ tree: ConfigurationTree) -> Plan {
     let scope = Scope(.main, self, parent: nil)
+    collectAssigned(tree.directives)
     process(tree.directives, scope)
     let plan = finish()
     checkPendingVariables()
@@ -278,9 +281,7 @@ final class PlanBuilder {
   func variable(_ name: String) -> Variable {
     let name = name.lowercased()
     if let builtin = Builtin(rawValue: name) { return .builtin(builtin) }
-    for (prefix, family) in Self.families where name.hasPrefix(prefix) {
-      return .member(family, store.append(String(name.dropFirst(prefix.count))))
-    }
+    if !assigned.contains(name), let member = member(name) { return member }
     if name.hasPrefix(Self.proxyFieldPrefix) {
       return proxyField(String(name.dropFirst(Self.proxyFieldPrefix.count)))
     }

@@ -8,7 +8,7 @@ extension Row {
   static let all: [Row] =
     mainRows + serverRows + coreRows + limitRows + linkRows + accessRows + authRows + http2Rows + rewriteRows
     + splitRows + geoRows + headerRows + gzipRows + charsetRows + substituteRows + ssiRows + listingRows
-    + logRows
+    + mirrorRows + logRows
     + realIPRows + proxyRows + proxyCookieRows + cacheRows + grpcRows + upstreamRows + stickyRows + tlsRows + tuningRows
 
   /// Rows by name; several where a name means different things in different blocks.

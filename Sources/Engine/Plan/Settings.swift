@@ -185,7 +185,8 @@ struct CoreSettings {
   var resolver: ResolverSettings?
   var resolverTimeout: Milliseconds = 30_000
   var listing = ListingSettings()
-  var serverTokens = ServerTokens.off
+  /// `server_tokens`: what stands in the place of our name without a version.
+  var signature: Template?
   var errorPages: [ErrorPage] = []
   var recursiveErrorPages = false
   var isInternal = false
@@ -202,6 +203,7 @@ struct CoreSettings {
   var resetsTimedOut = false
   /// `early_hints`: interim responses are passed on if one of these holds.
   var earlyHints: [Template] = []
+  var mirror = MirrorSettings()
   var limitRate = ByteRate()
   var limitRateAfter = ByteRate()
 
@@ -215,7 +217,6 @@ struct CoreSettings {
   enum BodyInFileOnly: String, CaseIterable { case off, on, clean }
   enum LingeringClose: String, CaseIterable { case off, on, always }
   enum IfModifiedSince: String, CaseIterable { case off, exact, before }
-  enum ServerTokens: String, CaseIterable { case off, on }
 }
 
 /// A number of bytes (a second): known when the configuration is read, or computed per exchange.
@@ -251,6 +252,8 @@ struct ErrorPage {
 struct LogSettings {
   var accessLogs: [AccessLogSettings] = []
   var errorLogs: [ErrorLogSettings]?
+  /// Requests that others make are logged like those of clients.
+  var logsInner = false
   var fileCache: LogFileCacheSettings?
 }
 
@@ -382,6 +385,8 @@ final class ProxyPass {
     case variable(Template)
   }
   let destination: Destination
+  /// The servers, unless they are known only per exchange: what most requests look at.
+  let upstream: UpstreamReference?
   let isTLS: Bool
   /// The part of the URL after the address: replaces what the location matched.
   let uri: Bytes?
@@ -393,6 +398,7 @@ final class ProxyPass {
 
   init(destination: Destination, isTLS: Bool, uri: Bytes?, host: Bytes, port: Bytes, url: Bytes) {
     self.destination = destination
+    upstream = if case .upstream(let reference) = destination { reference } else { nil }
     self.isTLS = isTLS
     self.uri = uri
     self.host = host

@@ -40,7 +40,7 @@ extension TLSSession {
     let count = unsafe Int(portico_ssl_offered_curves(ssl, &codes, Int32(codes.count)))
     var list: [UInt8] = []
     for code in codes.prefix(count) {
-      let name = unsafe constant(portico_curve_name(code))
+      let name = unsafe constant(portico_curve_name(ssl, code))
       Self.append(name, or: Int(code) & 0xffff, to: &list)
     }
     return list
