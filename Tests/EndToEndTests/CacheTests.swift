@@ -186,6 +186,14 @@ import Testing
   @Test func bodiesOfEveryFramingAreStoredWhole() async throws {
     let app = try CountingApp()
     let cache = try await CacheDoor(app)
+    // Read at once, in two pieces, sent from the file; on both sides of each border.
+    for size in [0, 1, 3_500, 4_096, 5_000, 15_000, 16_384, 20_000] {
+      let body = String(repeating: "x", count: size)
+      app.answer(.answer(body: body))
+      #expect(try cache.get("/\(size)") == "MISS \(body)")
+      app.answer(nil)
+      for _ in 0..<3 { #expect(try cache.get("/\(size)") == "HIT \(body)") }
+    }
     let big = String(repeating: "0123456789abcdef", count: 20_000)
     for (path, response) in [
       (
@@ -349,6 +357,26 @@ import Testing
     }
     #expect(try cache.get("/a") == "MISS /a 2")
     #expect(try cache.get("/a") == (kind == "folder" ? "MISS /a 3" : "HIT /a 2"))
+    try cache.door.stop()
+  }
+
+  /// Small responses are kept in memory for a moment: never one that was replaced, and none for long.
+  @Test func whatIsKeptInMemoryIsWhatIsStored() async throws {
+    let app = try CountingApp()
+    let cache = try await CacheDoor(
+      app, server: "proxy_cache_valid 1h; proxy_cache_key $uri; proxy_cache_bypass $arg_anew;",
+      main: "worker_processes 3;")
+    #expect(try cache.get("/a") == "MISS /a 1")
+    for round in 2...6 {
+      for _ in 0..<12 { #expect(try cache.get("/a").hasPrefix("HIT")) }
+      #expect(try cache.get("/a?anew=1") == "BYPASS /a?anew=1 \(round)")
+      for _ in 0..<12 { #expect(try cache.get("/a") == "HIT /a?anew=1 \(round)") }
+    }
+    let again = try cache.door.get("/a", method: "HEAD")
+    #expect(again["X-Cache"] == "HIT" && again.body.isEmpty)
+    // A file that somebody removes is missed at once, or a second later.
+    for file in cache.files { try FileManager.default.removeItem(atPath: cache.path(file)) }
+    try waitUntil("the file to be missed") { try cache.get("/a") == "MISS /a 7" }
     try cache.door.stop()
   }
 

@@ -216,7 +216,13 @@ private func bytes(_ text: String) -> Bytes { store().append(text) }
     #expect(zone.look(key(1), counts: true, leastUses: 1, now: 0, seconds: 11) == .absent)
     zone.fail(key(1), 502, until: 100, now: 0)
     zone.store(key(1), byteCount: 1, now: 0)
-    #expect(zone.look(key(1), counts: true, leastUses: 1, now: 0, seconds: 11) == .stored)
+    #expect(
+      zone.look(key(1), counts: true, leastUses: 1, now: 0, seconds: 11)
+        == .stored(version: 1, uses: 3))
+    zone.renew(key(1))
+    #expect(
+      zone.look(key(1), counts: false, leastUses: 1, now: 0, seconds: 11)
+        == .stored(version: 2, uses: 3))
   }
 
   @Test func thePromisedNumberOfKeysFits() {
@@ -250,6 +256,7 @@ private func bytes(_ text: String) -> Bytes { store().append(text) }
   func forbids(value: String) {
     #expect(read([value]).forbids)
     #expect(read(["max-age=60", value]).forbids)
+    #expect(read([value, "max-age=60"]).forbids)
   }
 
   @Test(arguments: ["max-age=x", "max-age=", "max-age", "s-maxage=-1", "stale-if-error=1x"])

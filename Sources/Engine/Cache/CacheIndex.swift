@@ -28,6 +28,8 @@ struct CacheIndex: ~Copyable {
     /// The size of the file; it counts only if `isStored`.
     fileprivate(set) var byteCount = 0
     fileprivate(set) var isStored = false
+    /// Tells this file from those before and after it.
+    fileprivate(set) var version: UInt64 = 0
     /// 0: nobody fetches.
     fileprivate(set) var ticket: UInt64 = 0
     /// When another one may fetch, too, although the ticket was not given back.
@@ -55,6 +57,7 @@ struct CacheIndex: ~Copyable {
   private var oldest = none
   private var newest = none
   private var lastTicket: UInt64 = 0
+  private var lastVersion: UInt64 = 0
   private var waiters: [CacheKey: [CacheWaiter]] = [:]
 
   // Bound: room for so many keys is set aside at once, so that no table grows while others wait.
@@ -126,10 +129,19 @@ struct CacheIndex: ~Copyable {
     let slot = slots[key] ?? insert(key, now)
     forgetFile(slot)
     entries[slot].isStored = true
+    lastVersion += 1
+    entries[slot].version = lastVersion
     entries[slot].byteCount = (count + Self.blockByteCount - 1) & -Self.blockByteCount
     entries[slot].errorStatus = 0
     byteCount += entries[slot].byteCount
     touch(slot, now)
+  }
+
+  /// The file of `key` says something else than before.
+  mutating func renew(_ key: CacheKey) {
+    guard let slot = slots[key] else { return }
+    lastVersion += 1
+    entries[slot].version = lastVersion
   }
 
   /// A file was found that was stored in another life. Its uses are none.

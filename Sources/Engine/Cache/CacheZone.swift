@@ -6,8 +6,8 @@ import Synchronization
 
 /// What a cache says of a key.
 enum CacheLookup: Equatable {
-  /// There should be a file.
-  case stored
+  /// There should be a file, of this version; so many have asked for it.
+  case stored(version: UInt64, uses: Int)
   /// There is none, and what comes may be stored.
   case absent
   /// There is none, and too few have asked for it (`proxy_cache_min_uses`).
@@ -62,7 +62,7 @@ final class CacheZone: Sendable {
         if entry.errorUntil >= seconds { return .failed(entry.errorStatus) }
         index.clearError(key)
       }
-      if entry.isStored { return .stored }
+      if entry.isStored { return .stored(version: entry.version, uses: entry.uses) }
       return entry.uses >= leastUses ? .absent : .scarce
     }
   }
@@ -97,6 +97,9 @@ final class CacheZone: Sendable {
   func store(_ key: CacheKey, byteCount: Int, now: Milliseconds) {
     index.withLock { $0.store(key, byteCount: byteCount, now: now) }
   }
+
+  /// The file of `key` says something else than before.
+  func renew(_ key: CacheKey) { index.withLock { $0.renew(key) } }
 
   /// The file of `key` isn't there, or was no good.
   func lose(_ key: CacheKey) { index.withLock { $0.lose(key) } }

@@ -41,6 +41,8 @@ final class CacheAccess {
   var waitEnd: Milliseconds?
   var isWaitOver = false
 
+  /// What the worker had in memory, if the zone says that it still holds.
+  let hot: HotResponse?
   /// What was found, fresh or not.
   var stored: StoredResponse?
 
@@ -56,11 +58,12 @@ final class CacheAccess {
   /// The file that is being written.
   var draft: CacheDraft?
 
-  init(_ zone: CacheZone, _ text: Bytes, isBackground: Bool = false) {
+  init(_ zone: CacheZone, _ text: Bytes, _ hot: HotResponse?) {
     self.zone = zone
     self.text = text
-    self.isBackground = isBackground
-    mainKey = CacheKey(of: [text])
+    self.hot = hot
+    isBackground = false
+    mainKey = hot?.response.header.digest ?? CacheKey(of: [text])
     key = mainKey
   }
 
@@ -72,6 +75,7 @@ final class CacheAccess {
     key = access.key
     ticket = access.ticket
     convertsHead = access.convertsHead
+    hot = nil
     isBackground = true
     isCounted = true
   }

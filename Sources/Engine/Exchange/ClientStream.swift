@@ -90,9 +90,6 @@ final class ConnectionFacts {
   var fd: Int32 = -1
   /// Where the connection came to, of a copy that can't ask the kernel.
   var keptLocalAddress: KeptAddress?
-  /// A connection that is gone had TLS.
-  var wasSecure = false
-  var isSecure: Bool { tls != nil || wasSecure }
 
   /// What the client connected to. Asked of the kernel where the listening socket has several
   /// addresses: keeping it would cost each idle connection 136 bytes.

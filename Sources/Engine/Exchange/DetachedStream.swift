@@ -20,7 +20,8 @@ final class DetachedStream: ClientStream {
   init(_ exchange: Exchange, _ facts: ConnectionFacts) {
     unsafe self.exchange = exchange
     pool = exchange.loop.pool
-    super.init(ConnectionFacts(leftBy: facts))
+    super.init(facts.copy())
+    exchange.core.detachedCount += 1
   }
 
   override var isBodyRead: Bool { true }
@@ -34,21 +35,9 @@ final class DetachedStream: ClientStream {
   override func flush() {
     guard isEnded, !isHeld else { return }
     isEnded = false
+    unsafe exchange.core.detachedCount -= 1
     unsafe exchange.finish()
-  }
-}
-
-extension ConnectionFacts {
-  /// What stays true of a connection when it is gone.
-  fileprivate convenience init(leftBy facts: ConnectionFacts) {
-    self.init()
-    peerAddress = facts.peerAddress
-    listen = facts.listen
-    plan = facts.plan
-    serial = facts.serial
-    requestCount = facts.requestCount
-    openedAt = facts.openedAt
-    proxy = facts.proxy
-    wasSecure = facts.isSecure
+    // The slab keeps the exchange, and that this stream, until somebody else takes it.
+    connection.tls = nil
   }
 }

@@ -60,7 +60,7 @@ extension Exchange {
       log(.warn, "a cache key of \(text.count) bytes is too long, nothing is cached")
       return true
     }
-    cache = CacheAccess(zone, text)
+    cache = CacheAccess(zone, text, core.hotResponses.find(zone, text, now: loop.now))
     return true
   }
 
@@ -88,9 +88,20 @@ extension Exchange {
         fail(status)
         return false
       }
-      if found == .stored || cache.zone.isCold {
+      var version: UInt64 = 0
+      var isOftenUsed = false
+      if case .stored(let current, let uses) = found {
+        if let hot = cache.hot, hot.version == current { return use(hot.response, cache) }
+        version = current
+        isOftenUsed = uses > 1
+      }
+      if version > 0 || cache.zone.isCold {
         switch open(cache) {
-        case .found(let stored): return use(stored, cache)
+        case .found(let stored):
+          if isOftenUsed {
+            core.hotResponses.keep(stored, cache.zone, version: version, now: loop.now)
+          }
+          return use(stored, cache)
         case .variant(let key):
           cache.key = key
           cache.isCounted = false
@@ -171,7 +182,7 @@ extension Exchange {
       || header.isUsable(at: wallSeconds, for: header.staleWhileUpdating)
     if let ticket = cache.zone.claim(cache.key, until: .max, now: loop.now) {
       cache.ticket = ticket
-      if mayUse && settings.updatesInBackground && !body.hasBody {
+      if mayUse && settings.updatesInBackground && !body.hasBody && core.mayDetach {
         cacheStatus = .stale
         updateInBackground(cache)
         sendStored(stored)
@@ -183,6 +194,11 @@ extension Exchange {
       return false
     }
     cacheStatus = .expired
+    // What is in memory may be outlived by the file, and can't be renewed.
+    if stored.fd < 0 {
+      cache.stored = nil
+      if case .found(let current) = open(cache) { cache.stored = current }
+    }
     heedRangeOffset(cache)
     return true
   }

@@ -7,6 +7,7 @@ extension Exchange {
   /// Answers with `stored`. The upstream, if one was asked, has nothing to do with it any more.
   func sendStored(_ stored: StoredResponse) {
     let settings = location.settings.proxy.value
+    storedResponse = stored
     readStoredHead(stored)
     let status = attempt.head.statusCode
     takeResponseOrders(settings)
@@ -136,6 +137,7 @@ extension Exchange {
         header.staleWhileUpdating = cache.staleWhileUpdating
         header.staleIfError = cache.staleIfError
       }
+      cache.zone.renew(cache.key)
     }
     cacheStatus = .revalidated
     response.reset()

@@ -7,7 +7,8 @@ extension Exchange {
   /// Begins an exchange that fetches what `cache` found stale, with its right to.
   func updateInBackground(_ cache: CacheAccess) {
     guard let pass = location.settings.proxy.value.pass else { return }
-    let update = core.takeExchange(ClientStream(connection), plan)
+    // The client of the other one, until it has its own.
+    let update = core.takeExchange(self.stream, plan)
     let stream = DetachedStream(update, connection)
     stream.isHeld = true
     update.attach(stream)
@@ -45,7 +46,7 @@ extension Exchange {
 
   /// Whether the request is carried out although its client left: what comes is for the cache.
   var goesOnForCache: Bool {
-    guard let cache, cache.mayStore, state == .attempting, attempt.isActive,
+    guard let cache, cache.mayStore, core.mayDetach, state == .attempting, attempt.isActive,
       !didSendHead || cache.draft != nil
     else { return false }
     return body.phase != .streaming
@@ -72,4 +73,10 @@ extension Exchange {
       stream.connection?.requestFlush()
     }
   }
+}
+
+extension WorkerCore {
+  /// Whether another exchange may go on without a client. Bound: a quarter of `worker_connections`, or
+  /// an upstream that answers slowly would take the connections that clients need.
+  var mayDetach: Bool { detachedCount < max(1, plan.main.workerConnections / 4) }
 }

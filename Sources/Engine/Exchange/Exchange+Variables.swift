@@ -143,8 +143,8 @@ extension Exchange {
     case .request_method: return nonEmpty(methodName)
     case .host: return hostVariable
     case .hostname: return core.hostName
-    case .scheme: return connection.isSecure ? Bytes("https") : Bytes("http")
-    case .https: return connection.isSecure ? Bytes("on") : Bytes()
+    case .scheme: return connection.tls == nil ? Bytes("http") : Bytes("https")
+    case .https: return connection.tls == nil ? Bytes() : Bytes("on")
     case .http2: return http2Variable
     case .server_name: return site.primaryName
     case .server_protocol: return protocolName

@@ -133,6 +133,8 @@ final class Exchange {
   /// What the exchange has to do with a cache; nil: nothing (any more).
   var cache: CacheAccess?
   var cacheStatus = CacheStatus.none
+  /// What is sent, in whose memory it may lie: in use until the exchange finishes.
+  var storedResponse: StoredResponse?
   /// The part of the body that the client gets of a response that is cut out as it comes.
   var cut: BodyCut?
   /// The client left, the exchange goes on.
@@ -311,6 +313,7 @@ final class Exchange {
 
   private func resetCaching() {
     cacheStatus = .none
+    storedResponse = nil
     cut = nil
     isAbandoned = false
     if let keptHead { loop.pool.giveBack(keptHead) }

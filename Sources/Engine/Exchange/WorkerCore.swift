@@ -8,6 +8,7 @@ final class WorkerCore {
   let index: Int
   let clock: LogClock
   var fileCaches = FileCaches()
+  var hotResponses = HotResponses()
   var passwordFiles = PasswordFiles()
   var passwordChecks = PasswordChecks()
   var inquiries = CertificateInquiries()
@@ -34,6 +35,8 @@ final class WorkerCore {
   var isDraining = false
   /// Mirrored requests under way.
   var mirrorCount = 0
+  /// Exchanges that fetch for a cache without a client.
+  var detachedCount = 0
   /// That there are too many was said.
   var leavesMirrorsOut = false
   /// Open client connections.
