@@ -265,6 +265,44 @@ import Testing
     try door.stop(SIGTERM)
   }
 
+  /// A quarter of the connections: clients that come and go don't take those of others.
+  @Test func onlySoManyGoOnWithoutAClient() async throws {
+    let upstream = RawServer()
+    let door = try await Portico.start(
+      config: """
+        events { worker_connections 16; }
+        http {
+          proxy_cache_path %%DIR%%/cache keys_zone=one:1m;
+          server {
+            listen 127.0.0.1:%%PORT_0%%; proxy_cache one; proxy_cache_valid 1h;
+            location / { proxy_pass http://\(upstream.address); }
+          }
+        }
+        """)
+    var servers: [RawClient] = []
+    for number in 1...5 {
+      let client = try door.client()
+      try client.send("GET /\(number) HTTP/1.1\r\nHost: a\r\n\r\n")
+      servers.append(try upstream.accept())
+      _ = try servers[number - 1].read(until: "\r\n\r\n")
+      client.reset()
+      try waitUntil("the client to be missed") {
+        let lines = door.errorLog.split(separator: "\n")
+        return lines.filter { $0.contains("client prematurely closed connection") }.count == number
+      }
+    }
+    #expect(servers[4].isClosed(within: 5))
+    try servers[3].send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfour")
+    // A graceful stop waits for the others.
+    try door.signal(SIGQUIT)
+    for server in servers[0..<3] {
+      try server.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nrest")
+    }
+    _ = try door.command.wait(within: 10)
+    let names = try FileManager.default.contentsOfDirectory(atPath: door.site.folder + "cache")
+    #expect(names.filter { !$0.hasPrefix(".") }.count == 4)
+  }
+
   @Test func aSlowClientReadsFromTheFileAndHoldsNobodyUp() async throws {
     let app = try CountingApp()
     let size = 32 << 20
