@@ -64,10 +64,7 @@ extension Exchange {
     let group = attempt.group
     if let peer = attempt.peer, let group {
       if attempt.teachesSession && outcome != .failure { learnSession(from: peer) }
-      if group.release(peer, outcome, now: loop.now) {
-        core.errorLog.write(
-          .warn, "upstream server \(peer.name.string) temporarily disabled", connection: 0)
-      }
+      if let change = group.release(peer, outcome, now: loop.now) { tell(change, of: peer) }
     }
     attempt.peer = nil
     releaseStream()
@@ -87,6 +84,14 @@ extension Exchange {
     if let trailers = attempt.trailerInput { loop.pool.giveBack(trailers) }
     attempt.trailerInput = nil
     attempt.phase = .none
+  }
+
+  private func tell(_ change: PeerChange, of peer: Peer) {
+    let server = "upstream server \(peer.name.string)"
+    switch change {
+    case .out: core.errorLog.write(.warn, "\(server) temporarily disabled", connection: 0)
+    case .back: core.errorLog.write(.notice, "\(server) is back", connection: 0)
+    }
   }
 
   private func isKeepable(_ connection: UpstreamConnection, _ group: UpstreamGroup) -> Bool {

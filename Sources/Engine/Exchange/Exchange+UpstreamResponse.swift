@@ -102,7 +102,8 @@ extension Exchange {
           attempt.head, attempt.headBytes, requestMethod: method, upgradeRequested: passesUpgrade))
     } catch {
       failTry(
-        .invalidHeader, "upstream sent invalid header (\(error)) while reading response header from"
+        .invalidHeader,
+        "upstream sent invalid header (\(error.reason)) while reading response header from"
       )
       return false
     }
