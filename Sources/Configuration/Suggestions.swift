@@ -2,7 +2,8 @@
 
 /// The candidate with the smallest number of typing mistakes (a letter more, less, other, or two
 /// swapped: Damerau-Levenshtein), if that is few enough for its length: one up to five letters, two
-/// up to eleven, three above. Of equals, the first candidate wins.
+/// up to eleven, three above. Of equals, one that
+/// is longer than the word wins (letters are left out more often than doubled), then the first.
 public func nearestName(to name: String, among candidates: some Sequence<String>) -> String? {
   let wanted = Array(name.utf8)
   // Bound: names of directives have at most 40 letters; comparing is quadratic.
@@ -13,7 +14,8 @@ public func nearestName(to name: String, among candidates: some Sequence<String>
     let other = Array(candidate.utf8)
     guard abs(other.count - wanted.count) <= limit, other != wanted else { continue }
     let found = distance(wanted, other)
-    if found <= limit, best == nil || found < limit {
+    let isLonger = other.count > wanted.count && (best?.utf8.count ?? 0) <= wanted.count
+    if found <= limit, best == nil || found < limit || isLonger {
       best = candidate
       limit = found
     }

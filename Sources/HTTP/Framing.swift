@@ -85,6 +85,27 @@ public enum FramingError: Error, BitwiseCopyable, Equatable, CaseIterable, Senda
 
   /// The status that a client is answered with.
   public var status: Int { self == .unknownCoding ? 501 : 400 }
+
+  /// What was sent, for a log: the rest of a sentence such as "client sent …".
+  public var reason: StaticString {
+    switch self {
+    case .lengthAndCoding: "\"Content-Length\" and \"Transfer-Encoding\" headers at the same time"
+    case .repeatedLength: "duplicate \"Content-Length\" headers"
+    case .invalidLength: "invalid \"Content-Length\" header"
+    case .repeatedCoding: "duplicate \"Transfer-Encoding\" headers"
+    case .malformedCoding: "\"Transfer-Encoding\" header that doesn't end with one \"chunked\""
+    case .unknownCoding: "unknown \"Transfer-Encoding\""
+    case .codingInHTTP10: "\"Transfer-Encoding\" header in HTTP/1.0"
+    case .missingHost: "HTTP/1.1 or later without \"Host\" header"
+    case .repeatedHost: "duplicate \"Host\" headers"
+    case .invalidHost: "invalid \"Host\" header"
+    case .repeatedField: "a header twice that may stand once"
+    case .bodyOfConnect: "CONNECT with a body"
+    case .tooManyConnectionOptions: "too many options in \"Connection\" headers"
+    case .connectionField: "a header in HTTP/2 that only HTTP/1 has"
+    case .unrequestedUpgrade: "101 that wasn't asked for"
+    }
+  }
 }
 
 // In place, and mutating for that alone: a head that is a part of an object is copied when it is

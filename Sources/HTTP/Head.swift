@@ -190,4 +190,24 @@ public enum HeadError: Error, BitwiseCopyable, Equatable, CaseIterable, Sendable
     default: return 400
     }
   }
+
+  /// What is wrong, for a log: the rest of a sentence such as "client sent invalid request: …".
+  public var reason: StaticString {
+    switch self {
+    case .controlCharacter: "a control character in the head"
+    case .bareCarriageReturn: "a CR without LF"
+    case .bareLineFeed: "a LF without CR"
+    case .malformedRequestLine: "a request line that isn't \"METHOD TARGET HTTP/1.1\""
+    case .invalidMethod: "an invalid method"
+    case .invalidTarget: "an invalid request target"
+    case .unsupportedVersion: "an unsupported version of HTTP"
+    case .malformedStatusLine: "a malformed status line"
+    case .foldedLine: "a header line that begins with white space"
+    case .missingColon: "a header line without a colon"
+    case .emptyFieldName: "a header line without a name"
+    case .spaceInFieldName: "white space in the name of a header, or behind it"
+    case .invalidFieldName: "an invalid character in the name of a header"
+    case .tooManyFields: "too many header lines"
+    }
+  }
 }

@@ -18,6 +18,16 @@ public enum TargetError: Error, BitwiseCopyable, Equatable, CaseIterable, Sendab
 
   /// The status that a client is answered with.
   public var status: Int { 400 }
+
+  /// What is wrong, for a log.
+  public var reason: StaticString {
+    switch self {
+    case .invalidEscape: "\"%\" without two hexadecimal digits"
+    case .nul: "a zero byte in the path"
+    case .aboveRoot: "\"..\" that leads above the root"
+    case .notAbsolute: "a path that doesn't begin with \"/\""
+    }
+  }
 }
 
 /// Normalising of request paths.

@@ -25,14 +25,15 @@ struct ClassicOptions: Equatable {
   init(_ arguments: [String]) throws(Invalid) {
     var rest = arguments[...]
     while let word = rest.popFirst() {
+      if try takeLong(word) { continue }
       guard word.hasPrefix("-"), word.count > 1 else {
-        throw Invalid(message: "invalid option: \"\(word)\"")
+        throw Invalid(message: "invalid option: \"\(word)\"" + Self.pointer(word))
       }
       var letters = word.dropFirst()
       while let letter = letters.popFirst() {
         if try flag(letter) { continue }
         guard Self.valued.contains(letter) else {
-          throw Invalid(message: "invalid option: \"\(letter)\"")
+          throw Invalid(message: "invalid option: \"\(letter)\"" + Self.pointer(word))
         }
         // The value is the rest of the word, or the next word.
         let value = letters.isEmpty ? rest.popFirst() : String(letters)
@@ -53,6 +54,23 @@ struct ClassicOptions: Equatable {
       globalDirectives: globals.joined(separator: "\n"), errorLogPath: errorLog)
     options.isQuiet = isQuiet
     return options
+  }
+
+  /// The words that people try first, which nginx doesn't know.
+  private mutating func takeLong(_ word: String) throws(Invalid) -> Bool {
+    switch word {
+    case "help", "--help": showsHelp = true
+    case "--version": showsVersion = true
+    default:
+      guard word.hasPrefix("--") else { return false }
+      throw Invalid(message: "invalid option: \"\(word)\"" + Self.pointer(word))
+    }
+    return true
+  }
+
+  /// Where to go from a word that means nothing.
+  private static func pointer(_ word: String) -> String {
+    FrontDoor.suggestion(for: word, among: Commands.names) + "; \"portico -h\" lists what there is"
   }
 
   private static let valued: Set<Character> = ["p", "c", "g", "e", "s"]
@@ -99,7 +117,7 @@ struct ClassicOptions: Equatable {
 
   static let help = """
     Usage: portico [-?hvVtTq] [-s signal] [-p prefix] [-e file] [-c file] [-g directives]
-           portico serve [DIR] | portico proxy ADDRESS... | portico check URL
+           portico serve [DIR] | portico proxy ADDRESS... | portico check URL | portico directives
 
     Options:
       -?,-h         : this help
@@ -118,6 +136,9 @@ struct ClassicOptions: Equatable {
       serve         : serve the files of a folder, without a configuration file
       proxy         : balance the load over addresses, without a configuration file
       check         : ask a URL; the exit code says whether it answers well
+      directives    : print the reference of directives
+
+    Whatever fails ends with exit code 1.
 
     """
 }

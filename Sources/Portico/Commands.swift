@@ -14,6 +14,23 @@ struct Commands: ParsableCommand {
 
   /// The words that make a command line one of these.
   static let names = ["serve", "proxy", "check", "directives"]
+
+  /// Runs one of them. A command line that means nothing ends with 1, as in nginx's form.
+  static func run(_ arguments: [String]) -> Int32 {
+    do {
+      var command = try parseAsRoot(arguments)
+      try command.run()
+      return 0
+    } catch {
+      let text = fullMessage(for: error)
+      if exitCode(for: error) == .success {
+        print(text)
+        return 0
+      }
+      FrontDoor.say(text + "\n")
+      return 1
+    }
+  }
 }
 
 /// Where the two doors without configuration listen.
@@ -24,11 +41,17 @@ struct PortOptions: ParsableArguments {
   @Option(name: .long, help: "The port for https, with a certificate made on the spot; 0: off.")
   var https: UInt16 = 8443
 
+  @Option(name: .long, help: "The IP address to listen at. (default: all of this machine)")
+  var listen: String?
+
   func validate() throws {
     if http == 0 && https == 0 { throw ValidationError("one of the ports must be other than 0") }
+    if let listen { try InstantConfiguration.checkListenAddress(listen) }
   }
 
-  var ports: InstantConfiguration.Ports { InstantConfiguration.Ports(http: http, https: https) }
+  var ports: InstantConfiguration.Ports {
+    InstantConfiguration.Ports(http: http, https: https, address: listen)
+  }
 }
 
 /// `portico serve [DIR]`.
@@ -39,9 +62,11 @@ struct ServeCommand: ParsableCommand {
   @OptionGroup var ports: PortOptions
   @Argument(help: "The folder.") var folder = "."
 
+  func validate() throws { try InstantConfiguration.checkFolder(folder) }
+
   func run() throws {
-    FrontDoor.exit(
-      InstantConfiguration.run(InstantConfiguration.serving(folder, ports.ports), ports.ports))
+    let options = try InstantConfiguration.serving(folder, ports.ports)
+    FrontDoor.exit(InstantConfiguration.run(options, ports.ports))
   }
 }
 
@@ -51,19 +76,17 @@ struct ProxyCommand: ParsableCommand {
     commandName: "proxy", abstract: "Balance the load over addresses.")
 
   @OptionGroup var ports: PortOptions
-  @Argument(help: "Servers, such as 127.0.0.1:3000, app:3000 or unix:/run/app.sock.")
+  @Argument(help: "Servers, such as 127.0.0.1:3000, app:3000, 3000 or unix:/run/app.sock.")
   var addresses: [String]
 
   func validate() throws {
-    for address in addresses where !InstantConfiguration.isAddress(address) {
-      throw ValidationError("\"\(address)\" is not an address such as 127.0.0.1:3000")
-    }
+    for address in addresses { _ = try InstantConfiguration.server(address) }
   }
 
   func run() throws {
-    FrontDoor.exit(
-      InstantConfiguration.run(
-        InstantConfiguration.proxying(to: addresses, ports.ports), ports.ports))
+    let servers = try addresses.map(InstantConfiguration.server)
+    let options = try InstantConfiguration.proxying(to: servers, ports.ports)
+    FrontDoor.exit(InstantConfiguration.run(options, ports.ports))
   }
 }
 

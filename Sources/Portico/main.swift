@@ -17,15 +17,26 @@ func runClassic(_ arguments: [String]) -> Int32 {
     if options.showsBuild { FrontDoor.say(FrontDoor.buildDescription) }
     return 0
   }
-  if options.tests { return FrontDoor.test(options.startOptions, dumps: options.dumps) }
-  if let signal = options.signal { return FrontDoor.signal(signal, options.startOptions) }
-  return FrontDoor.start(options.startOptions)
+  let code: Int32
+  if options.tests {
+    code = FrontDoor.test(options.startOptions, dumps: options.dumps)
+  } else if let signal = options.signal {
+    code = FrontDoor.signal(signal, options.startOptions)
+  } else {
+    code = FrontDoor.start(options.startOptions)
+  }
+  if code != 0, let hint = FrontDoor.hint(options.startOptions, named: options.configuration) {
+    FrontDoor.say("portico: \(hint)\n")
+  }
+  return code
 }
 
 let arguments = Array(CommandLine.arguments.dropFirst())
 if arguments == [FrontDoor.workerProcessArgument] { FrontDoor.runWorkerProcess() }
 if let first = arguments.first, Commands.names.contains(first) {
-  Commands.main(arguments)
+  // What was printed is written when the process ends by itself.
+  let code = Commands.run(arguments)
+  if code != 0 { FrontDoor.exit(code) }
 } else {
   FrontDoor.exit(runClassic(arguments))
 }

@@ -103,6 +103,8 @@ private func credentials(_ user: String, _ password: String) -> [String: String]
     #expect(mkfifo(door.site.folder + "fifo", 0o644) == 0)
     #expect(try door.get("/chosen?f=fifo", headers: right).status == 403)
     try door.waitForLog("\"\(door.site.folder)fifo\" is not a regular file")
+    // No rule did that.
+    #expect(!door.errorLog.contains("access forbidden by rule"))
   }
 
   @Test func aFileThatChangesIsReadAgain() async throws {

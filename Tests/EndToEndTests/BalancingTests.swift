@@ -114,9 +114,12 @@ extension RunningPortico {
     }
     #expect(try door.ask(6, path: "/drop") == "bbbbbb")
     #expect(drops() == 3)
+    #expect(door.errorLog.components(separatedBy: "temporarily disabled").count == 2)
     instances.recover(0)
     try waitUntil("the server to be back") { try door.ask(2).contains("a") }
     #expect(try door.ask(4).filter { $0 == "a" }.count >= 2)
+    try door.waitForLog("\(instances.upstreams[0].port) is back")
+    #expect(door.errorLog.components(separatedBy: "is back").count == 2)
     try door.stop()
   }
 

@@ -1,4 +1,4 @@
-// The command line: nginx's forms, and the commands that need no configuration file.
+// The command line: nginx's forms, and `portico check`.
 
 import Foundation
 import Testing
@@ -9,7 +9,7 @@ import Testing
     return try site.command(arguments, environment: environment).wait()
   }
 
-  @Test(arguments: [["-h"], ["-?"], ["-vh"]])
+  @Test(arguments: [["-h"], ["-?"], ["-vh"], ["--help"], ["help"]])
   func explainsItself(_ arguments: [String]) throws {
     let result = try run(arguments)
     #expect(result.code == 0)
@@ -17,6 +17,7 @@ import Testing
   }
 
   @Test func saysItsVersion() throws {
+    #expect(try run(["--version"]).standardError == run(["-v"]).standardError)
     let short = try run(["-v"])
     #expect(short.code == 0)
     #expect(short.standardError.hasPrefix("portico version: portico/"))
@@ -30,7 +31,12 @@ import Testing
   }
 
   @Test(arguments: [
-    (["-x"], "invalid option: \"x\""), (["wrong"], "invalid option: \"wrong\""),
+    (["-x"], "invalid option: \"x\"; \"portico -h\" lists what there is"),
+    (
+      ["serv"],
+      "invalid option: \"serv\"; did you mean \"serve\"?; \"portico -h\" lists what there is"
+    ),
+    (["--wrong"], "invalid option: \"--wrong\"; \"portico -h\" lists what there is"),
     (["-s", "halt"], "invalid option: \"-s halt\""), (["-c"], "option \"-c\" requires file name"),
     (["-p"], "option \"-p\" requires directory name"),
   ])
@@ -87,63 +93,6 @@ import Testing
     #expect(result.code == 1)
     #expect(result.standardError.contains("no HTTP answer within 1 s"))
   }
-}
-
-@Suite struct InstantDoorTests {
-  /// Starts a door without configuration and waits until it answers.
-  private func start(_ site: Site, _ arguments: [String]) throws -> Command {
-    let command = try site.command(arguments, environment: ["TMPDIR": site.folder])
-    try waitUntil("the door to open", within: 20) {
-      if command.hasEnded { throw StartFailed(finished: try command.wait()) }
-      return (try? RawClient(port: site.ports.number(0))) != nil
-    }
-    return command
-  }
-
-  private func curl(_ site: Site, _ url: String) throws -> Finished {
-    try Command.run(["curl", "-sk", "--max-time", "10", url], folder: site.folder)
-  }
-
-  @Test func servesAFolderOnHTTPAndHTTPS() throws {
-    let site = try Site(
-      config: "", files: ["www/index.html": "<p>home</p>", "www/a b.txt": "spaces"])
-    let (http, https) = (site.ports.number(0), site.ports.number(1))
-    let door = try start(
-      site, ["serve", "--http", "\(http)", "--https", "\(https)", site.folder + "www"])
-    #expect(try curl(site, "http://127.0.0.1:\(http)/").standardOutput == "<p>home</p>")
-    #expect(try curl(site, "https://127.0.0.1:\(https)/a%20b.txt").standardOutput == "spaces")
-    door.signal(SIGQUIT)
-    #expect(try door.wait(within: 10).code == 0)
-    let left = try FileManager.default.contentsOfDirectory(atPath: site.folder)
-    #expect(!left.contains { $0.hasPrefix("portico-") })
-  }
-
-  @Test func balancesTheLoadOverAddresses() throws {
-    let apps = try ["one", "two"].map { name in
-      try TestUpstream { _ in .answer(body: name) }
-    }
-    let site = try Site(config: "")
-    let door = try start(
-      site,
-      ["proxy", "--http", "\(site.ports.number(0))", "--https", "0"]
-        + apps.map { "127.0.0.1:\($0.port)" })
-    var answers: Set<String> = []
-    for _ in 0..<4 {
-      answers.insert(try curl(site, "http://127.0.0.1:\(site.ports.number(0))/x").standardOutput)
-    }
-    #expect(answers == ["one", "two"])
-    #expect(apps[0].requests.last?["host"] == "127.0.0.1:\(site.ports.number(0))")
-    #expect(apps[0].requests.last?["x-forwarded-for"] == "127.0.0.1")
-    door.signal(SIGTERM)
-    #expect(try door.wait(within: 10).code == 0)
-  }
-
-  @Test func refusesAnAddressThatWouldEndADirective() throws {
-    let site = try Site(config: "")
-    let result = try site.command(["proxy", "a; b"]).wait()
-    #expect(result.code != 0)
-    #expect(result.standardError.contains("is not an address"))
-  }
 
   @Test func takesDirectivesThatTuneWhatWorksAnotherWayHere() throws {
     let site = try Site(
@@ -162,5 +111,27 @@ import Testing
         """)
     let result = try Portico.run(site, ["-t"])
     #expect(result.code == 0, "\(result.standardError)")
+  }
+
+  @Test func saysWhereAConfigurationIsLookedFor() throws {
+    let site = try Site(config: "events { }\nhttp { }\n")
+    let none = try site.command(["-p", site.folder + "no"]).wait()
+    #expect(none.code == 1)
+    #expect(none.standardError.contains("\"-c FILE\", or try \"portico serve\""))
+    let here = FileManager.default.currentDirectoryPath
+    let name = try #require(FileManager.default.contentsOfDirectory(atPath: here).first)
+    let other = try site.command(["-t", "-p", site.folder + "no", "-c", name]).wait()
+    #expect(other.code == 1)
+    #expect(other.standardError.contains("the one in this folder is \"\(here)/\(name)\""))
+  }
+
+  @Test func saysThatAnotherRunsAlready() async throws {
+    let door = try await Portico.start(
+      config: "http { server { listen 127.0.0.1:%%PORT_0%%; return 204; } }")
+    let second = try Portico.run(door.site, [])
+    #expect(second.code == 1)
+    #expect(
+      second.standardError.contains("names process \(try door.pid), which runs: is portico running"))
+    try door.stop()
   }
 }

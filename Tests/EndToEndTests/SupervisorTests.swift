@@ -125,6 +125,13 @@ private func site(_ answer: String, extra: String = "") -> String {
     #expect(try Portico.run(bad, []).code == 1)
   }
 
+  @Test func toolsShowTheWorkerProcessByItsName() async throws {
+    let door = try await Portico.start(config: site("hello"))
+    let name = try String(contentsOfFile: "/proc/\(try door.workerPid)/comm", encoding: .utf8)
+    #expect(name == "portico\n")
+    #expect(try door.stop() == 0)
+  }
+
   @Test func servesInOneProcessWithoutASupervisor() async throws {
     let door = try await Portico.start(config: site("hello", extra: "master_process off;"))
     #expect(try door.get().text == "hello")

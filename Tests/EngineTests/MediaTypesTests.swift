@@ -31,3 +31,14 @@ struct MediaTypesTests {
     String(decoding: (0..<bytes.count).map { bytes[$0] }, as: UTF8.self)
   }
 }
+
+struct MediaTypeSetTests {
+  @Test(arguments: ["text/javascript", "application/javascript"])
+  func bothNamesOfJavaScriptAreOne(name: String) {
+    let set = MediaTypeSet(["text/html", name])
+    for type in ["text/javascript; charset=utf-8", "application/javascript", "Text/JavaScript"] {
+      #expect(type.withBytes { set.contains($0) }, "\(type)")
+    }
+    #expect(!"text/javascript".withBytes { MediaTypeSet().contains($0) })
+  }
+}

@@ -114,7 +114,7 @@ extension H1Connection {
         return leaveMalformed(exchange, input)
       }
       exchange.headBytes = input.unread
-      exchange.log(.info, "client sent invalid request: \(error)")
+      exchange.log(.info, "client sent invalid request: \(reason(of: error, input.unread))")
       reject(client.facts.isPlainOnTLS ? 497 : error.status)
       return false
     case .complete:
@@ -148,6 +148,13 @@ extension H1Connection {
     return head.length > all ? 494 : nil
   }
 
+  /// What a log says of a head that was refused.
+  private func reason(of error: HeadError, _ bytes: Bytes) -> String {
+    // A handshake record (RFC 8446 §5.1): type 22, version 3.x.
+    let isHandshake = bytes.count > 1 && bytes[0] == 22 && bytes[1] == 3 && client.facts.tls == nil
+    return isHandshake ? "a TLS handshake at a port without \"ssl\"" : error.reason.description
+  }
+
   /// Answers a request that can't be understood; the connection closes behind it.
   func reject(_ status: Int) {
     guard let exchange else { return }
@@ -179,7 +186,7 @@ extension H1Connection {
       if client.isOutlived { exchange.keepAlive = false }
       wantsContinue = framing.expectsContinue && !isBodyComplete
     } catch {
-      exchange.log(.info, "client sent a request of uncertain length: \(error)")
+      exchange.log(.info, "client sent \(error.reason)")
       exchange.keepAlive = false
       exchange.fail(error.status)
       return flush()

@@ -232,7 +232,7 @@ extension H2Stream {
       }
       exchange.accept(framing)
     } catch {
-      return refuse(exchange, error.status, "client sent a request of uncertain length: \(error)")
+      return refuse(exchange, error.status, "client sent \(error.reason)")
     }
     h2.noteRequest(exchange)
     exchange.begin()

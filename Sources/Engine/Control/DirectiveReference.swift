@@ -16,6 +16,26 @@ extension FrontDoor {
       text += "\n## \(title)\n\n| directive | arguments | default | where | |\n|---|---|---|---|---|\n"
       for row in rows.sorted(by: { $0.name < $1.name }) { text += line(row) }
     }
+    return text + unsupported()
+  }
+
+  /// What is refused with a reason of its own.
+  private static func unsupported() -> String {
+    var text = """
+
+      ## Not supported
+
+      These are refused with the reason given here; any other word that is not above is refused as
+      unknown. `*` stands for the rest of a name.
+
+      | directives | |
+      |---|---|
+
+      """
+    for (names, message) in NginxDirectives.notes {
+      let listed = names.map { "`\($0)`" }.joined(separator: ", ")
+      text += "| \(listed) | \(message.replacing("\"", with: "`")) |\n"
+    }
     return text
   }
 

@@ -28,6 +28,13 @@ struct PidFile {
     if (try? Self.read(path)) == Process.identifier { _ = unsafe linux_unlink(path) }
   }
 
+  /// Why the sockets of a start may be taken, if the file at `path` names a process that runs.
+  static func remark(_ path: String) -> String? {
+    guard let pid = try? read(path), pid != Process.identifier, linux_kill(pid, 0) != -Int64(ESRCH)
+    else { return nil }
+    return "\"\(path)\" names process \(pid), which runs: is portico running already?"
+  }
+
   /// Why a pid file gave no process to signal.
   enum ReadFailure: Error {
     case unreadable(SystemError)

@@ -42,6 +42,8 @@ final class Supervisor {
   var upgrade = Upgrade.State()
   /// Tells the process that waits for a daemon to start.
   var daemonStart: DaemonStart?
+  /// What the terminal is told when the door serves.
+  var greeting: String?
   /// Sockets of an older binary; those that this configuration doesn't use are closed when it
   /// serves.
   var adopted = Listeners()

@@ -2,6 +2,7 @@
 // few things that the command line needs besides.
 
 import CLinux
+import Configuration
 
 extension FrontDoor {
   /// The version of portico.
@@ -20,6 +21,25 @@ extension FrontDoor {
       configuration: \(StartOptions.defaultConfigurationPath)
 
       """
+  }
+
+  /// `; did you mean "x"?` behind a word that isn't one of `names`; empty if none is near.
+  public static func suggestion(for word: String, among names: [String]) -> String {
+    Configuration.suggestion(for: word, among: names)
+  }
+
+  /// What to say when the configuration file isn't there: `name` is what `-c` gave.
+  public static func hint(_ options: StartOptions, named name: String?) -> String? {
+    guard case .failure(let error) = unsafe FileStatus.of(path: options.configurationPath),
+      error.code == ENOENT
+    else { return nil }
+    guard let name else {
+      return "name a configuration with \"-c FILE\", or try \"portico serve\" without one"
+    }
+    let here = ProcessFiles.absolute(name, in: ProcessFiles.workingFolder)
+    guard case .success = unsafe FileStatus.of(path: here) else { return nil }
+    return "\"\(name)\" is looked for in the prefix, \"\(options.prefix)\", as by nginx; the one in "
+      + "this folder is \"\(here)\""
   }
 
   /// Writes to standard error.

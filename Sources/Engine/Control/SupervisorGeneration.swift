@@ -56,7 +56,7 @@ struct SupervisorGeneration {
     let pidPath = ProcessFiles.absolute(plan.main.pidPath, in: options.prefix)
     do throws(Failure) {
       try makeTemporaryFolders(plan.temporaryPaths, options, identity)
-      let listeners = try bind(plan, old, log)
+      let listeners = try bind(plan, old, log, pidPath)
       return SupervisorGeneration(
         number: number, main: plan.main, identity: identity,
         bundle: try makeBundle(files.bundle, orClose: listeners, except: old),
@@ -118,7 +118,7 @@ struct SupervisorGeneration {
   }
 
   private static func bind(
-    _ plan: Plan, _ old: Listeners, _ log: SupervisorLog
+    _ plan: Plan, _ old: Listeners, _ log: SupervisorLog, _ pidPath: String
   ) throws(Failure) -> Listeners {
     do {
       return try old.next(
@@ -127,7 +127,8 @@ struct SupervisorGeneration {
         for problem in problems { log.write(.emerg, problem + ", trying again") }
       }
     } catch {
-      throw Failure(error.problems)
+      let running = old.table.isEmpty ? [PidFile.remark(pidPath)].compactMap { $0 } : []
+      throw Failure(error.problems + running)
     }
   }
 

@@ -6,8 +6,9 @@ import CLinux
 
 /// The entry points of the `portico` command.
 public enum FrontDoor {
-  /// Starts the front door; returns when it has ended (or, as a daemon, when it serves).
-  public static func start(_ options: StartOptions) -> Int32 {
+  /// Starts the front door; returns when it has ended (or, as a daemon, when it serves). `greeting` is
+  /// told at the terminal when it serves.
+  public static func start(_ options: StartOptions, greeting: String? = nil) -> Int32 {
     _ = linux_raise_descriptor_limit()
     linux_ignore_signal(SIGPIPE)
     // Read before anything can replace the file.
@@ -27,6 +28,7 @@ public enum FrontDoor {
       generation.direct(&log, options)
       let supervisor = try Supervisor(options, generation, log)
       supervisor.executable = executable
+      supervisor.greeting = greeting
       supervisor.upgrade.parent = parent
       supervisor.adopted = adopted
       supervisor.daemonStart = daemonStart
@@ -69,6 +71,7 @@ extension Supervisor {
     openReloadSocket()
     log.write(.notice, "portico serves, generation \(current.number)")
     log.isStarting = false
+    if let greeting { FrontDoor.say(greeting) }
     daemonStart?.report(0)
   }
 }

@@ -83,6 +83,8 @@ final class WorkerProcess {
   /// What `portico --worker-process` runs: never returns.
   public static func main() -> Never {
     var code: Int32 = 1
+    // It was started as /proc/self/exe, which top and ss would show.
+    Thread.name("portico")
     if let worker = try? WorkerProcess(
       channel: WorkerProcessChannel(channelDescriptor), isOwnProcess: true)
     {

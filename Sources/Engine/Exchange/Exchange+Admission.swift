@@ -144,12 +144,19 @@ extension Exchange {
     guard let rules = location.settings.admission.value.addresses,
       let isDenied = rules.denies(clientAddress)
     else { return .abstains }
-    return isDenied ? .refuses(403) : .admits
+    guard isDenied else { return .admits }
+    // With `satisfy any` it isn't the last word.
+    if location.settings.admission.value.satisfaction == .all {
+      log(.error, "access forbidden by rule")
+    }
+    return .refuses(403)
   }
 
   private func sumUp() -> AdmissionVerdict {
     guard refusal != 0 else { return .abstains }
-    if refusal == 403 { log(.error, "access forbidden by rule") }
+    if refusal == 403 && location.settings.admission.value.satisfaction == .any {
+      log(.error, "access forbidden by rule")
+    }
     let delay = location.settings.admission.value.authDelay
     guard refusal == 401, delay > 0 else { return .fails(refusal) }
     log(.info, "delaying unauthorized request")

@@ -82,10 +82,7 @@ extension Exchange {
   /// Tells the server's state, and all who choose by it, how the try went.
   private func leave(_ peer: Peer, of group: UpstreamGroup, _ outcome: PeerOutcome) {
     if attempt.teachesSession && outcome != .failure { learnSession(from: peer) }
-    if group.release(peer, outcome, now: loop.now) {
-      core.errorLog.write(
-        .warn, "upstream server \(peer.name.string) temporarily disabled", connection: 0)
-    }
+    if let change = group.release(peer, outcome, now: loop.now) { tell(change, of: peer) }
   }
 
   /// Keeps the connection for later if it is clean, closes it otherwise.
@@ -95,6 +92,14 @@ extension Exchange {
     guard mayKeep, isKeepable(connection, group) else { return core.upstreams.close(connection) }
     core.upstreams.checkIn(
       connection, core.idleConnections(group), timeout: group.settings.keepalive.idleTimeout)
+  }
+
+  private func tell(_ change: PeerChange, of peer: Peer) {
+    let server = "upstream server \(peer.name.string)"
+    switch change {
+    case .out: core.errorLog.write(.warn, "\(server) temporarily disabled", connection: 0)
+    case .back: core.errorLog.write(.notice, "\(server) is back", connection: 0)
+    }
   }
 
   private func isKeepable(_ connection: UpstreamConnection, _ group: UpstreamGroup) -> Bool {

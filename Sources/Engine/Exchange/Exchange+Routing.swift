@@ -89,7 +89,10 @@ extension Exchange {
     arguments = request.query?.of(headBytes) ?? Bytes()
     let path = request.path.of(headBytes)
     if request.form == .asterisk {
-      guard method == .options else { return false }
+      guard method == .options else {
+        log(.info, "client sent invalid request: \"*\" is a target of OPTIONS only")
+        return false
+      }
       uri = Bytes("*")
       return true
     }
@@ -102,12 +105,15 @@ extension Exchange {
       return true
     }
     let room = arena.allocate(path.count)
-    guard
-      let count = try? TargetPath.normalize(
+    do throws(TargetError) {
+      let count = try TargetPath.normalize(
         path, mergeSlashes: site.settings.mergeSlashes, into: room)
-    else { return false }
-    uri = room.readOnly.prefix(count)
-    return true
+      uri = room.readOnly.prefix(count)
+      return true
+    } catch {
+      log(.info, "client sent invalid request: \(error.reason)")
+      return false
+    }
   }
 
   /// Finds the location of `uri` and lets it answer.

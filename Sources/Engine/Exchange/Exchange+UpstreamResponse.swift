@@ -101,7 +101,8 @@ extension Exchange {
           attempt.headBytes, requestMethod: upstreamMethod, upgradeRequested: passesUpgrade))
     } catch {
       failTry(
-        .invalidHeader, "upstream sent invalid header (\(error)) while reading response header from"
+        .invalidHeader,
+        "upstream sent invalid header (\(error.reason)) while reading response header from"
       )
       return false
     }

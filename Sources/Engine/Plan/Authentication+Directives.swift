@@ -2,6 +2,7 @@
 // (https://nginx.org/en/docs/http/ngx_http_auth_basic_module.html,
 // https://nginx.org/en/docs/http/ngx_http_auth_request_module.html).
 
+import CLinux
 import Configuration
 import HTTP
 
@@ -14,10 +15,15 @@ extension Row {
       let isOff = directive.text(0) == "off"
       scope.location.admission.realm = isOff ? nil : try scope.template(directive, 0)
     },
-    .template(
-      "auth_basic_user_file", .admission, \.location.admission.userFile,
-      "The file of names and passwords: `{PLAIN}`, `{SHA}`, `{SSHA}`, `$apr1$` or crypt(3); read again when it changed."
-    ),
+    Row(
+      "auth_basic_user_file", .admission, 1...1,
+      "The file of names and passwords: `{PLAIN}`, `{SHA}`, `{SSHA}`, `$apr1$` or crypt(3); read again when it changed.",
+      standard: "—"
+    ) { scope, directive throws(Refusal) in
+      let file = try scope.template(directive, 0)
+      scope.location.admission.userFile = file
+      if file.isConstant { scope.builder.warnIfMissing(directive.arguments[0]) }
+    },
     .time(
       "auth_delay", .httpServerLocation, \.location.admission.authDelay, "0s",
       "How long whoever is refused with 401 waits for it."),
@@ -61,5 +67,19 @@ extension Row {
     return AuthorizationRequest(
       uri: scope.bytes(String(parts[0])),
       arguments: scope.bytes(parts.count > 1 ? String(parts[1]) : ""))
+  }
+}
+
+extension PlanBuilder {
+  /// Warns if a file that is only opened when a request needs it isn't there yet. Worker processes,
+  /// which get what the supervisor has looked at, say nothing.
+  fileprivate func warnIfMissing(_ word: Word) {
+    guard surroundings.certificateChecks != .none else { return }
+    let path = surroundings.paths.confFile(word.text)
+    guard case .failure(let error) = unsafe FileStatus.of(path: path), error.code == ENOENT else {
+      return
+    }
+    diagnostics.warn(
+      "\"\(path)\" is not there: until it is, requests that need it are answered 403", at: word)
   }
 }

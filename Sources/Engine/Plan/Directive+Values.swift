@@ -19,7 +19,7 @@ extension Directive {
 
   func time(_ word: String, _ index: Int) throws(Refusal) -> Int {
     do throws(ValueError) {
-      return try Value.milliseconds(word, of: name.text)
+      return try Value.milliseconds(word, of: subject(word, index))
     } catch {
       throw Refusal(error.message, argument: index)
     }
@@ -39,7 +39,7 @@ extension Directive {
 
   func size(_ word: String, _ index: Int) throws(Refusal) -> Int {
     do throws(ValueError) {
-      return try Value.offset(word, of: name.text)
+      return try Value.offset(word, of: subject(word, index))
     } catch {
       throw Refusal(error.message, argument: index)
     }
@@ -55,7 +55,7 @@ extension Directive {
         range.upperBound == .max
         ? "a whole number from \(range.lowerBound)"
         : "between \(range.lowerBound) and \(range.upperBound)"
-      throw Refusal("\"\(name.text)\" must be \(allowed), not \"\(word)\"", argument: index)
+      throw Refusal("\"\(subject(word, index))\" must be \(allowed), not \"\(word)\"", argument: index)
     }
     return value
   }
@@ -65,6 +65,13 @@ extension Directive {
     if let choice = Choice(rawValue: text(index)) { return choice }
     let allowed = Choice.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ", ")
     throw Refusal("\"\(name.text)\" must be one of \(allowed), not \"\(text(index))\"", argument: index)
+  }
+
+  /// What has the value `word`: the parameter that argument `index` is, or the directive.
+  private func subject(_ word: String, _ index: Int) -> String {
+    let text = arguments[index].text
+    guard text.count > word.count + 1, text.hasSuffix("=" + word) else { return name.text }
+    return String(text.dropLast(word.count + 1))
   }
 
   /// The value of a parameter `key=value`, or nil if argument `index` is not that parameter.

@@ -12,7 +12,7 @@ extension Row {
     ),
     Row(
       "gzip_types", .httpServerLocation, 1...1000,
-      "Media types to compress besides text/html; `*`: all.", standard: "text/html"
+      "Media types to compress besides text/html; `*`: all. `text/javascript` and `application/javascript` are one.", standard: "text/html"
     ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.filters.gzip.types = MediaTypeSet() }
       addTypes(scope, directive, \.location.filters.gzip.types)

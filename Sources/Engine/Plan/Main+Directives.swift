@@ -43,7 +43,7 @@ extension Row {
     Row("events", .main, 0...0, "Settings of connection processing.") { scope, directive throws(Refusal) in
       let events = Scope(.events, scope.builder, parent: scope)
       scope.builder.process(directive.block ?? [], events)
-    }.block(),
+    }.block(once: true),
     Row("http", .main, 0...0, "Everything about HTTP.") { scope, directive throws(Refusal) in
       let inner = Scope(.http, scope.builder, parent: scope)
       scope.builder.setStandardAccessLog(inner)
@@ -51,7 +51,7 @@ extension Row {
       scope.builder.inheritResolver(inner.location.core.resolver)
       scope.builder.temporaryPaths.insert(inner.location.core.bodyTemporaryPath)
       scope.builder.temporaryPaths.insert(inner.location.proxy.temporaryPath)
-    }.block().at(.block),
+    }.block(once: true).at(.block),
     .number("worker_connections", .events, 1...(1 << 24), \.main.workerConnections, "512", "Connections of one worker thread, to clients and to upstreams together."),
     .flag("multi_accept", .events, \.main.acceptsMany, "off", "Whether a worker takes many new connections at a time."),
     Row("use", .events, 1...1, "The method of waiting for events; here always epoll.", standard: "epoll") {

@@ -2,7 +2,8 @@
 
 import HTTP
 
-/// Media types, compared without their parameters and without case.
+/// Media types, compared without their parameters and without case. The two names of JavaScript's are
+/// one (RFC 9239 §6): a configuration has the one, a file that is served or an application the other.
 struct MediaTypeSet {
   /// "*": every type, and none.
   var isAny = false
@@ -24,6 +25,17 @@ struct MediaTypeSet {
     if isAny { return true }
     guard let contentType else { return false }
     let end = contentType.firstIndex(of: UInt8(ascii: ";")) ?? contentType.count
-    return table.find(contentType.prefix(end).trimmed) != nil
+    let type = contentType.prefix(end).trimmed
+    if table.find(type) != nil { return true }
+    guard let other = Self.otherName(of: type) else { return false }
+    return table.find(other) != nil
   }
+
+  private static func otherName(of type: Bytes) -> Bytes? {
+    if type.equalsIgnoringCase(text) { return application }
+    return type.equalsIgnoringCase(application) ? text : nil
+  }
+
+  private static var text: Bytes { Bytes("text/javascript") }
+  private static var application: Bytes { Bytes("application/javascript") }
 }

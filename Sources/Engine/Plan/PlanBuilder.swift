@@ -46,6 +46,7 @@ final class PlanBuilder {
   let files: any FileProvider
   let surroundings: PlanSurroundings
   var diagnostics: Diagnostics
+  private var sources = SourceMap()
   var main = MainSettings()
   var sites: [SiteDraft] = []
   var upstreams: [String: UpstreamSettings] = [:]
@@ -117,6 +118,7 @@ final class PlanBuilder {
   }
 
   private func run(_ tree: ConfigurationTree) -> Plan {
+    sources = tree.sources
     let scope = Scope(.main, self, parent: nil)
     collectAssigned(tree.directives)
     process(tree.directives, scope)
@@ -156,10 +158,10 @@ final class PlanBuilder {
     guard let rows = Row.byName[name] else {
       let candidates = Row.all.filter { !$0.contexts.isDisjoint(with: scope.context) }.map(\.name)
       var message = "\"\(name)\" is not a directive here"
-      if let nearest = nearestName(to: name, among: candidates) {
-        message += "; did you mean \"\(nearest)\"?"
-      } else if let known = NginxDirectives.note(name) {
+      if let known = NginxDirectives.note(name) {
         message = known
+      } else if let nearest = nearestName(to: name, among: candidates) {
+        message += "; did you mean \"\(nearest)\"?"
       }
       diagnostics.error(message, at: directive.name)
       return nil
@@ -173,20 +175,25 @@ final class PlanBuilder {
   }
 
   private func check(_ directive: Directive, _ row: Row, _ scope: Scope) -> Bool {
+    if row.isBlock && directive.block == nil {
+      diagnostics.error(
+        "\"\(row.name)\" needs a block: \"{ … }\" instead of \";\"", at: directive.name)
+      return false
+    }
     let count = directive.arguments.count
     if !row.arguments.contains(count) {
       diagnostics.error(
-        "\"\(row.name)\" takes \(argumentCount(row.arguments)), not \(count)", at: directive.name)
+        "\"\(row.name)\" takes \(argumentCount(row.arguments)), not \(count)", at: directive.name,
+        notes: notes(directive))
       return false
     }
-    if row.isBlock != (directive.block != nil) {
+    if !row.isBlock && directive.block != nil {
       diagnostics.error(
-        row.isBlock
-          ? "\"\(row.name)\" needs a block: \"{ … }\" instead of \";\""
-          : "\"\(row.name)\" takes no block; end it with \";\"", at: directive.name)
+        "\"\(row.name)\" takes no block; end it with \";\"", at: directive.name,
+        notes: notes(directive))
       return false
     }
-    if !row.isRepeatable && !row.isBlock, let first = scope.seen.first(row) {
+    if row.isUnique, let first = scope.seen.first(row) {
       diagnostics.error(
         "\"\(row.name)\" directive is duplicate", at: directive.name,
         notes: [Diagnostic.Note("it stands here first", at: first)])
@@ -194,6 +201,12 @@ final class PlanBuilder {
     }
     scope.seen.note(row, at: directive.name)
     return true
+  }
+
+  /// That the `;` of a directive that makes no sense may have been forgotten.
+  private func notes(_ directive: Directive) -> [Diagnostic.Note] {
+    let note = directive.missingSemicolonNote(sources) { Row.byName[$0] != nil }
+    return note.map { [$0] } ?? []
   }
 
   private func argumentCount(_ range: ClosedRange<Int>) -> String {
@@ -213,7 +226,7 @@ final class PlanBuilder {
       try row.apply(scope, directive)
     } catch {
       let word = error.argument.map { directive.arguments[min($0, directive.arguments.count - 1)] }
-      diagnostics.error(error.message, at: word ?? directive.name)
+      diagnostics.error(error.message, at: word ?? directive.name, notes: notes(directive))
     }
   }
 

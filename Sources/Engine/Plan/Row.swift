@@ -72,6 +72,8 @@ final class Row: @unchecked Sendable {
   let contexts: Contexts
   let arguments: ClosedRange<Int>
   private(set) var isBlock = false
+  /// A block that may stand once in its parent.
+  private var isOnlyBlock = false
   /// Several of them in one block add up (or the feature says what happens).
   private(set) var isRepeatable = false
   private(set) var stage = Stage.setting
@@ -92,6 +94,9 @@ final class Row: @unchecked Sendable {
     self.apply = apply
   }
 
+  /// Whether a second one in the same block is an error.
+  var isUnique: Bool { isBlock ? isOnlyBlock : !isRepeatable }
+
   // For the tables of rows, while they are made.
 
   /// Allows the row several times in a block.
@@ -106,9 +111,10 @@ final class Row: @unchecked Sendable {
     return self
   }
 
-  /// Gives the row a block.
-  func block() -> Row {
+  /// Gives the row a block; `once`: a second one in the same block is an error.
+  func block(once: Bool = false) -> Row {
     isBlock = true
+    isOnlyBlock = once
     return self
   }
 }

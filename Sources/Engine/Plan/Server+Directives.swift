@@ -185,6 +185,7 @@ extension ListenDraft {
       case "reuseport": (settings.reusePort, setsSocket) = (true, true)
       case "deferred": (settings.deferredAccept, setsSocket) = (true, true)
       case "bind": setsSocket = true
+      case "quic": throw Refusal("\"listen … quic\": HTTP/3 is not supported", argument: index)
       default: throw directive.unknownParameter(index, Self.parameters)
       }
     }

@@ -10,6 +10,22 @@ struct StaplingSettings {
   var verifies: Bool
   /// `ssl_trusted_certificate`: issuers, and what answers are verified by.
   var trustedPEM: [UInt8]
+
+  /// The message about a certificate that nothing can be asked about.
+  func isIgnored(for source: TLSCertificateSource, _ error: OCSPQuestion.Impossible) -> String {
+    "\"ssl_stapling\" ignored for certificate \"\(source.certificatePath)\": \(error.reason)"
+  }
+}
+
+extension OCSPQuestion {
+  /// The question about `source`, as `ssl_stapling` and its siblings want it asked.
+  init(
+    _ source: TLSCertificateSource, _ settings: StaplingSettings, library: TLSLibrary
+  ) throws(Impossible) {
+    try self.init(
+      source, responder: settings.responder, trustedPEM: settings.trustedPEM,
+      verifies: settings.verifies, library: library)
+  }
 }
 
 /// Staples for the certificates of a site, on its worker's thread.
@@ -41,13 +57,9 @@ final class SiteStapler: TLSStapler {
   private func makeQuestions() -> [OCSPQuestion] {
     certificates.compactMap { source in
       do throws(OCSPQuestion.Impossible) {
-        return try OCSPQuestion(
-          source, responder: settings.responder, trustedPEM: settings.trustedPEM,
-          verifies: settings.verifies, library: library)
+        return try OCSPQuestion(source, settings, library: library)
       } catch {
-        errorLog.write(
-          .warn,
-          "\"ssl_stapling\" ignored for certificate \"\(source.certificatePath)\": \(error.reason)")
+        errorLog.write(.warn, settings.isIgnored(for: source, error))
         return nil
       }
     }

@@ -20,6 +20,7 @@ extension PlanBuilder {
     if let known = madeSites[settings.identity] { return known.tls }
     var maker = TLSPolicyBuilder(self, settings, draft.word)
     let policy = maker.make()
+    maker.warnOfIdleStapling(policy)
     let made = SiteTLS(
       policy: policy, certificates: maker.certificates, ticketKeys: ticketKeys(settings, draft),
       dynamic: maker.dynamic, staples: maker.stapling(policy).map { ($0, staples) }, isWatched: settings.value.isWatched, problem: maker.problem)
@@ -228,6 +229,28 @@ struct TLSPolicyBuilder {
         certificates.append(source)
       } catch {
         report(error.message, error.message.contains(key.text) ? key : certificate)
+        reportUnreadable(key)
+      }
+    }
+  }
+
+  /// The key is read behind its certificate: what is wrong with it is said all the same.
+  private mutating func reportUnreadable(_ key: Word) {
+    do throws(Refusal) { _ = try builder.certificateBytes(key) } catch { report(error.message, key) }
+  }
+
+  /// Warns of certificates that `ssl_stapling` can do nothing for. Workers find that out again, each
+  /// when a client asks; a reload doesn't wait for it.
+  func warnOfIdleStapling(_ policy: Shared<TLSServerPolicy>) {
+    let surroundings = builder.surroundings
+    guard surroundings.certificateChecks != .none, !surroundings.toleratesBrokenCertificates,
+      let stapling = stapling(policy)
+    else { return }
+    for (source, word) in zip(certificates, settings.certificates) {
+      do throws(OCSPQuestion.Impossible) {
+        _ = try OCSPQuestion(source, stapling, library: builder.library)
+      } catch {
+        builder.diagnostics.warn(stapling.isIgnored(for: source, error), at: word)
       }
     }
   }

@@ -16,7 +16,8 @@ extension Row {
       draft.settings.displayName = name
       inner.upstream = draft
       scope.builder.process(directive.block ?? [], inner)
-      guard !draft.settings.servers.isEmpty else {
+      // A line that was refused has said so.
+      guard !draft.settings.servers.isEmpty || inner.seen.first("server") != nil else {
         throw Refusal("no servers are inside upstream \"\(name)\"", argument: 0)
       }
       scope.builder.add(draft.settings)

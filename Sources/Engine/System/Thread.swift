@@ -32,7 +32,7 @@ struct Thread: @unchecked Sendable {
   func join() { pthread_join(thread, nil) }
 
   /// Names the calling thread. What fails here only costs the name.
-  private static func name(_ name: String) {
+  static func name(_ name: String) {
     let file = unsafe linux_open("/proc/thread-self/comm", O_WRONLY, 0)
     guard file >= 0 else { return }
     var text = String(decoding: name.utf8.prefix(15), as: UTF8.self)

@@ -16,6 +16,14 @@ enum PeerOutcome: BitwiseCopyable {
   case neutral
 }
 
+/// What an outcome changed.
+enum PeerChange: BitwiseCopyable {
+  /// The server is out, as `max_fails` and `fail_timeout` say.
+  case out
+  /// It was, and has answered.
+  case back
+}
+
 extension UpstreamGroup {
   /// Chooses a server that is not in `tried`, adds it there, and counts the request in. What is
   /// chosen must be given to `release(_:_:now:)` once. Nil: there is nobody to ask.
@@ -43,28 +51,29 @@ extension UpstreamGroup {
 
   /// Counts a request to `peer` out, and lets its outcome count.
   ///
-  /// Returns true if the server is out from now on, for a line in the log.
+  /// Returns what changed for the server, for a line in the log: one when it fails, whatever else
+  /// is tried there while it is out, and one when it is well again.
   @discardableResult
-  func release(_ peer: Peer, _ outcome: PeerOutcome, now: Milliseconds) -> Bool {
+  func release(_ peer: Peer, _ outcome: PeerOutcome, now: Milliseconds) -> PeerChange? {
     peer.state.leave()
     switch outcome {
     case .neutral:
-      return false
+      return nil
     case .success:
-      peer.state.recordSuccess()
-      return false
+      let fails = peer.state.recordSuccess()
+      return fails > 0 && peer.server.maxFails > 0 && fails >= peer.server.maxFails ? .back : nil
     case .failure:
       let fails = peer.state.recordFailure(now: now)
       if isSingle {
         // Without an alternative a server is never out.
         peer.state.clearFails()
-        return false
+        return nil
       }
       let maxFails = peer.server.maxFails
       if maxFails > 0 {
         if peer.isBackup { backup.penalise(peer.slot) } else { primary.penalise(peer.slot) }
       }
-      return maxFails > 0 && fails >= maxFails
+      return maxFails > 0 && fails == maxFails ? .out : nil
     }
   }
 

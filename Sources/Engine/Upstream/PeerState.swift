@@ -102,12 +102,14 @@ struct PeerState: @unchecked Sendable, BitwiseCopyable, Equatable {
     return unsafe block.pointee.fails.wrappingAdd(1, ordering: .relaxed).newValue
   }
 
-  /// Notes a success: failures are forgotten if the server was tried since the last of them.
+  /// Notes a success: failures are forgotten if the server was tried since the last of them. Gives how
+  /// many this thread made forgotten.
   @inline(__always)
-  func recordSuccess() {
-    if fails == 0 { return }
+  func recordSuccess() -> Int {
+    if fails == 0 { return 0 }
     let failedAt = unsafe block.pointee.failedAt.load(ordering: .relaxed)
-    if failedAt < checkedAt { clearFails() }
+    return failedAt < checkedAt
+      ? unsafe block.pointee.fails.exchange(0, ordering: .relaxed) : 0
   }
 
   /// Forgets the failures that count against `max_fails`.

@@ -1,0 +1,115 @@
+// What `-t` says of the mistakes that people make: the message has to name the mistake, not its
+// consequence.
+
+import Foundation
+import Testing
+
+@Suite struct ConfigurationHintTests {
+  private func check(_ config: String, files: [String: String] = [:]) throws -> Finished {
+    try Portico.run(Site(config: config, files: files), ["-t"])
+  }
+
+  private static let missingSemicolon = "is a \";\" missing at the end of the previous line?"
+
+  @Test(arguments: [
+    ("listen 127.0.0.1:80\n server_name x;", "\"server_name\" begins a line"),
+    (
+      "listen 127.0.0.1:80; proxy_set_header Host $host\n proxy_pass http://127.0.0.1;",
+      "\"proxy_pass\" begins a line"
+    ),
+    ("listen 127.0.0.1:80; root /srv\n index index.html;", "\"index\" begins a line"),
+    ("listen 127.0.0.1:80; autoindex on\n location / { }", "\"location\" begins a line"),
+    ("listen 127.0.0.1:80; root\n location { }", "\"location\" begins a line"),
+  ])
+  func asksForAForgottenSemicolon(_ server: String, _ word: String) throws {
+    let result = try check("http { server { \(server) } }")
+    #expect(result.code == 1)
+    #expect(result.standardError.contains("\(word); \(Self.missingSemicolon)"))
+  }
+
+  @Test(arguments: [
+    ("events { } events { } http { }", "\"events\" directive is duplicate"),
+    ("events { } http { } http { }", "\"http\" directive is duplicate"),
+    ("http { server listen 80; }", "\"server\" needs a block"),
+  ])
+  func refusesBlocksThatNginxRefuses(_ config: String, _ message: String) throws {
+    let result = try check(config)
+    #expect(result.code == 1)
+    #expect(result.standardError.contains(message))
+  }
+
+  @Test(arguments: [
+    ("http3 on;", "\"http3\": HTTP/3 is not supported"),
+    ("listen 127.0.0.1:80 quic;", "HTTP/3 is not supported"),
+    ("fastcgi_param A b;", "FastCGI is not supported"),
+    ("fastcgi_cache_path /x;", "FastCGI is not supported"),
+    ("uwsgi_param A b;", "uwsgi is not supported"),
+    ("memcached_pass 127.0.0.1:11211;", "memcached is not supported"),
+    ("js_content a.b;", "scripts are not supported"),
+    ("dav_methods PUT;", "WebDAV is not supported"),
+    ("image_filter size;", "changing images"),
+    ("acme_certificate a;", "ACME is not supported"),
+    ("brotli_types text/css;", "\"gzip\" is"),
+  ])
+  func saysWhatIsMissingHere(_ server: String, _ message: String) throws {
+    let result = try check("http { server { \(server) } }")
+    #expect(result.code == 1)
+    #expect(result.standardError.contains(message))
+    #expect(!result.standardError.contains("did you mean"))
+  }
+
+  @Test(arguments: [
+    ("server 10.0.0.1 weight=x;", "\"weight\" must be between 1 and 65535, not \"x\""),
+    ("server 10.0.0.1 fail_timeout=abc;", "\"fail_timeout\" must be a time"),
+    ("server 10.0.0.1; zone a 12q;", "\"zone\" must be"),
+    ("server 10.0.0.1; health_check interval=x;", "\"interval\" must be a time"),
+  ])
+  func namesTheParameterThatIsWrong(_ lines: String, _ message: String) throws {
+    let result = try check("http { upstream a { \(lines) } }")
+    #expect(result.code == 1)
+    #expect(result.standardError.contains(message))
+    #expect(!result.standardError.contains("no servers are inside"))
+  }
+
+  @Test func meansTheVersionOfTLSThatWasMeant() throws {
+    let result = try check("http { server { ssl_protocols TLSv1.2 TLSv13; } }")
+    #expect(result.standardError.contains("did you mean \"TLSv1.3\"?"))
+  }
+
+  @Test func saysWhatIsWrongWithAKeyWhateverIsWrongWithItsCertificate() throws {
+    let result = try check(
+      "http { server { listen 127.0.0.1:%%PORT_0%% ssl; ssl_certificate no.pem; ssl_certificate_key no.key; } }"
+    )
+    #expect(result.code == 1)
+    #expect(result.standardError.contains("no.pem\": (2: No such file"))
+    #expect(result.standardError.contains("no.key\": (2: No such file"))
+  }
+
+  @Test func warnsOfAFileOfPasswordsThatIsNotThere() throws {
+    let result = try check(
+      """
+      http { server { listen 127.0.0.1:%%PORT_0%%; auth_basic x;
+        auth_basic_user_file there; location /a { auth_basic_user_file missing; }
+        location /b { auth_basic_user_file $arg_x; } } }
+      """, files: ["there": ""])
+    #expect(result.code == 0)
+    #expect(result.standardError.contains("missing\" is not there"))
+    #expect(result.standardError.components(separatedBy: "is not there").count == 2)
+  }
+
+  @Test func warnsOfACertificateThatNothingCanBeStapledFor() throws {
+    let site = try Site(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%% ssl; ssl_stapling on;
+          ssl_certificate a.pem; ssl_certificate_key a.key; } }
+        """)
+    _ = try Command.run(
+      [
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+        "-subj", "/CN=a", "-keyout", site.folder + "a.key", "-out", site.folder + "a.pem",
+      ], folder: site.folder)
+    let result = try Portico.run(site, ["-t"])
+    #expect(result.code == 0)
+    #expect(result.standardError.contains("\"ssl_stapling\" ignored for certificate \"a.pem\""))
+  }
+}
