@@ -7,6 +7,7 @@ generator and the upstream may share the second processor of a small machine.
 
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -56,10 +57,12 @@ HANDSHAKES_AT_ONCE = 400
 
 
 class Run:
-    """The outcome of one run: microseconds of CPU per request, requests a second, errors seen."""
+    """The outcome of one run: microseconds of CPU per request, also of the load generator, requests a
+    second, errors seen."""
 
-    def __init__(self, cpu, requests, seconds, errors):
+    def __init__(self, cpu, client_cpu, requests, seconds, errors):
         self.microseconds = cpu * 1e6 / max(requests, 1e-9)
+        self.client_microseconds = client_cpu * 1e6 / max(requests, 1e-9)
         self.rate, self.errors = requests / seconds, errors
 
 
@@ -69,12 +72,20 @@ def measure(work, peer, seconds):
             else http2_load if work.streams else wrk_load)
     load(work, peer, 0.3)
     before, started = process.cpu_seconds(peer.process.pid), time.monotonic()
+    client_before = children_seconds()
     requests, errors = load(work, peer, seconds)
     elapsed = time.monotonic() - started
     used = process.cpu_seconds(peer.process.pid) - before
+    client_used = children_seconds() - client_before
     if requests <= 0:
         raise process.Failure(f"{work.name}: no request was answered")
-    return Run(used, requests, elapsed, errors)
+    return Run(used, client_used, requests, elapsed, errors)
+
+
+def children_seconds():
+    """CPU time of the processes that this one has started and waited for: the load generators."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def wrk_load(work, peer, seconds):

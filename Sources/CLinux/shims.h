@@ -29,6 +29,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/types.h>
@@ -248,9 +249,27 @@ static inline const char *linux_folder_next(void *folder, int follows, struct st
 static inline int64_t linux_fstat(int fd, struct stat *result) { return PORTICO_CALL(fstat(fd, result)); }
 static inline int64_t linux_unlink(const char *path) { return PORTICO_CALL(unlink(path)); }
 static inline int64_t linux_rename(const char *from, const char *to) { return PORTICO_CALL(rename(from, to)); }
+// Gives a file that was opened without a name (O_TMPFILE) one, which must be free.
+static inline int64_t linux_link_open(int fd, const char *path) {
+  char source[32];
+  snprintf(source, sizeof source, "/proc/self/fd/%d", fd);
+  return PORTICO_CALL(linkat(AT_FDCWD, source, AT_FDCWD, path, AT_SYMLINK_FOLLOW));
+}
+static inline int64_t linux_set_mode(int fd, unsigned mode) { return PORTICO_CALL(fchmod(fd, mode)); }
+// Sets when a file was modified, in seconds.
+static inline int64_t linux_set_modified(int fd, int64_t seconds) {
+  struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = seconds}};
+  return PORTICO_CALL(futimens(fd, times));
+}
 static inline int64_t linux_mkdir(const char *path, unsigned mode) { return PORTICO_CALL(mkdir(path, mode)); }
 static inline int64_t linux_readlink(const char *path, char *buffer, size_t count) {
   return PORTICO_CALL(readlink(path, buffer, count));
+}
+// How many bytes of the file system at `path` a process without privileges may still use.
+static inline int64_t linux_free_byte_count(const char *path) {
+  struct statvfs status;
+  if (statvfs(path, &status) != 0) return -(int64_t)errno;
+  return (int64_t)((uint64_t)status.f_bavail * status.f_frsize);
 }
 static inline int64_t linux_ftruncate(int fd, int64_t length) { return PORTICO_CALL(ftruncate(fd, length)); }
 // Gives memory that is free in the heap back to the system. Takes milliseconds for a large heap.

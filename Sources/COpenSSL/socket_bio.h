@@ -8,6 +8,7 @@
 // - While a handshake runs, writes are gathered and leave with the flush at the end of the flight.
 //   The flush of a TLS 1.3 session ticket is held back: the ticket leaves in front of the first
 //   response, or when the owner finds that there is nothing to read (portico_bio_flush).
+// - So are the last bytes of a connection, for close_notify to leave with them.
 // - MSG_NOSIGNAL, and the errno of a failed call is kept for the log.
 //
 // Ownership: Swift owns the struct portico_bio (TLSSession) and outlives the BIO that points to it.
@@ -21,13 +22,15 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+enum { PORTICO_GATHER_NOTHING = 0, PORTICO_GATHER_FLIGHT = 1, PORTICO_GATHER_LAST = 2 };
+
 struct portico_bio {
   int32_t fd;
   int32_t error;         // errno of the last failed call, 0 when none failed
   uint8_t drained;       // the last receive emptied the socket
   uint8_t hungUp;        // the peer's FIN was reported: a short read no longer proves emptiness
   uint8_t sawEOF;        // receive returned 0
-  uint8_t isHandshaking; // gather writes until flush
+  uint8_t gathers;       // whose writes wait for the flush: PORTICO_GATHER_…
   uint32_t heldStart;    // bytes of `held` that have been sent
   uint32_t heldCount;    // bytes of `held` that have not
   uint32_t heldCapacity;
@@ -137,7 +140,7 @@ static int portico_bio_write(BIO *bio, const char *bytes, size_t count, size_t *
   struct portico_bio *state = portico_bio_state(bio);
   BIO_clear_retry_flags(bio);
   *written = 0;
-  if (state->isHandshaking) {
+  if (state->gathers) {
     if (!portico_bio_hold(state, bytes, count)) {
       state->error = ENOBUFS;
       return -1;
@@ -170,7 +173,7 @@ static long portico_bio_ctrl(BIO *bio, int command, long number, void *pointer) 
     return state != NULL && state->sawEOF;
   case BIO_CTRL_FLUSH: {
     BIO_clear_retry_flags(bio);
-    if (state->isHandshaking && SSL_get_state(state->ssl) == TLS_ST_SW_SESSION_TICKET &&
+    if (state->gathers == PORTICO_GATHER_FLIGHT && SSL_get_state(state->ssl) == TLS_ST_SW_SESSION_TICKET &&
         SSL_version(state->ssl) == TLS1_3_VERSION)
       return 1;
     int flushed = portico_bio_flush(state);

@@ -99,10 +99,19 @@ extension Bytes {
       if lanes != 0 { return index &+ lanes.trailingZeroBitCount &>> 3 }
       index &+= 8
     }
-    while index < count {
-      if self[index] == byte { return index }
-      index &+= 1
-    }
+    guard index < count else { return nil }
+    guard count >= 8 else { return firstIndex(of: byte, ofShort: index) }
+    // The word that ends with the last byte; what came before is shifted out, zeros come in behind.
+    let rest = word(at: count &- 8) &>> UInt64((index &+ 8 &- count) &* 8)
+    let lanes = Words.zeroLanes(rest ^ pattern)
+    index &+= lanes.trailingZeroBitCount &>> 3
+    return lanes != 0 && index < count ? index : nil
+  }
+
+  /// The same of fewer bytes than a word has.
+  @inlinable
+  func firstIndex(of byte: UInt8, ofShort start: Int) -> Int? {
+    for index in start..<count where self[index] == byte { return index }
     return nil
   }
 

@@ -108,6 +108,26 @@ public enum FramingError: Error, BitwiseCopyable, Equatable, CaseIterable, Senda
   }
 }
 
+// In place, and mutating for that alone: a head that is a part of an object is copied when it is
+// passed on, which counts references and costs as much as reading a field line.
+
+extension RequestHead {
+  /// `Framing.request` of this head.
+  public mutating func framing(_ bytes: Bytes) throws(FramingError) -> RequestFraming {
+    try Framing.request(self, bytes)
+  }
+}
+
+extension ResponseHead {
+  /// `Framing.response` of this head.
+  public mutating func framing(
+    _ bytes: Bytes, requestMethod: Method, upgradeRequested: Bool
+  ) throws(FramingError) -> ResponseFraming {
+    try Framing.response(
+      self, bytes, requestMethod: requestMethod, upgradeRequested: upgradeRequested)
+  }
+}
+
 /// The rules.
 public enum Framing {
   /// Bound: options in Connection. Real messages have up to three; each costs a comparison a field.

@@ -93,7 +93,7 @@ extension MessageHead {
   }
 
   /// Adds a line to the table.
-  @inlinable
+  @inlinable @inline(__always)
   mutating func append(_ field: Field) {
     if field.token != .other {
       if present.contains(field.token) { repeated.insert(field.token) }
@@ -105,7 +105,7 @@ extension MessageHead {
   /// Empties the table and keeps its capacity.
   @inlinable
   mutating func removeFields() {
-    fields.removeAll(keepingCapacity: true)
+    if !fields.isEmpty { fields.removeAll(keepingCapacity: true) }
     present = FieldNames()
     repeated = FieldNames()
   }

@@ -21,6 +21,7 @@ struct LineScanner: BitwiseCopyable {
   }
 
   /// The next line of `bytes`, all that has been received since the start of the head.
+  @inline(__always)
   mutating func next(_ bytes: Bytes, allowBareLineFeed: Bool) -> Line {
     while let at = bytes.firstControl(from: position) {
       switch bytes[at] {
@@ -54,6 +55,7 @@ struct LineScanner: BitwiseCopyable {
 
 extension Bytes {
   /// The index of the first control character (0x00–0x1F, 0x7F) at or after `start`.
+  @inline(__always)
   func firstControl(from start: Int) -> Int? {
     var index = start
     while index &+ 8 <= count {
@@ -79,6 +81,7 @@ enum FieldLine {
 
   /// Parses the line from `start` up to `end`, which the scanner found free of control characters
   /// other than HTAB and which isn't empty (RFC 9112 §5).
+  @inline(__always)
   static func parse(_ bytes: Bytes, _ start: Int, _ end: Int, limits: HeadLimits) -> FieldLine {
     if bytes[start] == 0x20 || bytes[start] == 0x09 { return .failed(.foldedLine) }
     if let colon = bytes.prefix(end).firstIndex(of: 0x3A, from: start) {

@@ -38,7 +38,8 @@ struct ClassicOptions: Equatable {
         // The value is the rest of the word, or the next word.
         let value = letters.isEmpty ? rest.popFirst() : String(letters)
         letters = ""
-        guard let value, !value.isEmpty else {
+        // Scripts may have no directives to give.
+        guard let value, !value.isEmpty || letter == "g" else {
           throw Invalid(message: "option \"-\(letter)\" requires \(Self.meaning(of: letter))")
         }
         try set(letter, value)

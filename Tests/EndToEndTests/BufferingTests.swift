@@ -76,6 +76,35 @@ private func pattern(_ count: Int) -> [UInt8] {
     try door.stop(SIGTERM)
   }
 
+  @Test(arguments: [
+    "Content-Length: 10\r\n\r\n01234", "Transfer-Encoding: chunked\r\n\r\n5\r\n01234\r\n",
+  ])
+  func whatIsThereOfAStreamedBodyGoesOutWithTheHead(request: String) async throws {
+    let server = RawServer()
+    let door = try await Portico.start(
+      config: """
+        http { server {
+          listen 127.0.0.1:%%PORT_0%%;
+          location / { proxy_request_buffering off; proxy_pass http://\(server.address); }
+        } }
+        """)
+    let isChunked = request.hasPrefix("T")
+    // Two writes would come apart in some of them.
+    for _ in 0..<40 {
+      let client = try door.client()
+      try client.send("POST / HTTP/1.1\r\nHost: a\r\n\(request)")
+      let connection = try server.accept()
+      _ = try connection.read(until: "\r\n\r\n")
+      let first = String(decoding: connection.takeBuffered(), as: UTF8.self)
+      #expect(first == (isChunked ? "5\r\n01234\r\n" : "01234"))
+      try client.send(isChunked ? "5\r\n56789\r\n0\r\n\r\n" : "56789")
+      let rest = isChunked ? "5\r\n56789\r\n0\r\n\r\n" : "56789"
+      #expect(try connection.read(count: rest.utf8.count) == Array(rest.utf8))
+      try connection.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+      #expect(try client.response().status == 200)
+    }
+  }
+
   @Test(arguments: ["proxy_buffering off;", "proxy_max_temp_file_size 0;"])
   func aSlowReaderOfABigResponseCostsNoMemory(location: String) async throws {
     let size = 150 << 20

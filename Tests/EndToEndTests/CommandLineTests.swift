@@ -55,6 +55,15 @@ import Testing
     #expect(result.standardError.contains("\(site.folder)portico.conf test is successful"))
   }
 
+  @Test func takesNoDirectivesFromScriptsThatHaveNone() throws {
+    let site = try Site(config: "http { }\n")
+    let options = ["-t", "-p", site.folder, "-c", "portico.conf", "-e", "error.log", "-g"]
+    #expect(try site.command(options + [""]).wait().code == 0)
+    #expect(try site.command(options).wait().standardError.contains("requires directives"))
+    let rest = ["-g", "", "-g", "pid p.pid;"]
+    #expect(try site.command(options.dropLast() + rest).wait().code == 0)
+  }
+
   @Test func namesAMissingConfigurationFile() throws {
     let site = try Site(config: "")
     let result = try site.command(["-t", "-p", site.folder, "-c", "none.conf"]).wait()

@@ -50,6 +50,29 @@ import Testing
     return code
   }
 
+  /// What a request took is there for the next one: nothing grows with their number.
+  @Test func manyRequestsTakeNoMoreMemoryThanAFew() async throws {
+    let door = try await start(server: "keepalive_requests 100000;")
+    let client = try H2Client(port: door.port(0))
+    var stream: UInt32 = 1
+    func ask(_ count: Int) throws {
+      for _ in 0..<(count / 50) {
+        for _ in 0..<50 {
+          // No bodies: nobody opens the connection's window.
+          try client.request(stream, "/fixed", method: "HEAD")
+          stream += 2
+        }
+        for _ in 0..<50 {
+          _ = try client.frame { $0.endsStream && ($0.type == .headers || $0.type == .data) }
+        }
+      }
+    }
+    try ask(1000)
+    let before = try memory(door)
+    try ask(20_000)
+    #expect(try memory(door) - before < 3 << 10)
+  }
+
   // --- floods -------------------------------------------------------------------------------------
 
   @Test func endsRapidReset() async throws {

@@ -164,6 +164,32 @@ import Testing
     try door.stop()
   }
 
+  @Test func aClientThatResetsIsNoticedBeforeTheNextPiece() async throws {
+    let door = try await Portico.start(
+      config: """
+        http { server {
+          listen 127.0.0.1:%%PORT_0%%;
+          location / { limit_rate 1; return 200 "hello"; }
+          location /status { stub_status; }
+        } }
+        """)
+    // A piece a second. A busy machine is slow to notice some; what isn't looked at is never sooner.
+    let least: Double? = try (0..<5).map { _ in
+      var client: RawClient? = try door.client()
+      try client?.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+      _ = try client?.read(until: "\r\n\r\nh")
+      let begin = Date()
+      client?.reset()
+      client = nil
+      try waitUntil("one connection") {
+        try door.get("/status").text.contains("Active connections: 1 ")
+      }
+      return Date().timeIntervalSince(begin)
+    }.min()
+    #expect((least ?? .infinity) < 0.5)
+    try door.stop()
+  }
+
   @Test func aResponseThatPausesIsNoSlowClient() async throws {
     // The client is blocked once, then takes everything; the server is silent for longer than
     // send_timeout.

@@ -98,6 +98,18 @@ import Testing
     try door.stop()
   }
 
+  @Test func anIfInsideOfABlockIsDecidedWhereTheBlockIsUsed() async throws {
+    let use = #"<!--#include virtual="/empty.html" stub="b" -->"#
+    let page = """
+      <!--#block name="b" --><!--#if expr="$v" -->A<!--#if expr="$w" -->B<!--#else -->C<!--#endif -->\
+      <!--#else -->D<!--#endif -->.<!--#endblock -->\(use)\
+      <!--#set var="v" value="1" -->\(use)<!--#set var="w" value="1" -->\(use)
+      """
+    let door = try await start(["page.html": page, "empty.html": ""])
+    #expect(try door.get("/page.html").text == "D.AC.AB.")
+    try door.stop()
+  }
+
   @Test func onlyWhatIsToBeScannedIs() async throws {
     let page = #"<!--#echo var="arg_a" -->"#
     let door = try await start(["a.html": page, "b.html": #"[<!--#echo var="arg_a" -->]"#])
@@ -135,6 +147,47 @@ import Testing
     let twice = try door.get("/twice.html").text
     #expect(twice.split(separator: Self.failed).count > 0 && twice.filter { $0 == "t" }.count >= 1000)
     try door.waitForLog("pages include each other too often")
+    try door.stop()
+  }
+
+  @Test func whatAPageKeepsIsBounded() async throws {
+    // Bound: 4 MiB, where each command counts as 64 bytes at least.
+    let door = try await start([
+      "many.html": String(repeating: #"<!--#set var="v" value="x" -->"#, count: 60_000) + "END",
+      "large.html": #"<!--#block name="b" -->"# + String(repeating: "t", count: 5 << 20)
+        + #"<!--#endblock -->END"#,
+    ])
+    let text = try door.get("/many.html").text
+    #expect(text.hasPrefix(Self.failed) && text.hasSuffix("END"), "\(text.suffix(90))")
+    // A block that is never ended swallows the rest.
+    #expect(try door.get("/large.html").text == Self.failed)
+    try door.waitForLog("too many commands")
+    #expect(try door.get("/text?a=1").status == 200)
+    try door.stop()
+  }
+
+  @Test func aSlowReaderHoldsThePartsBack() async throws {
+    let app = try Self.app()
+    let page = String(repeating: #"<!--#include virtual="/app/big" -->"#, count: 40)
+    let door = try await start(["page.html": page], app: app)
+    let client = try door.client()
+    try client.send("GET /page.html HTTP/1.1\r\nHost: a\r\n\r\n")
+    _ = try client.read(until: "\r\n\r\n")
+    // 120 MB follow, of which the sockets take some.
+    try waitUntil("nothing to move any more") {
+      let before = app.requests.count
+      for _ in 0..<20 { _ = try door.get("/text?a=1") }
+      return app.requests.count == before
+    }
+    #expect(app.requests.count < 10, "\(app.requests.count)")
+    let status = try String(contentsOfFile: "/proc/\(try door.workerPid)/status", encoding: .utf8)
+    let peak = try #require(status.firstMatch(of: /VmHWM:\s+(\d+) kB/))
+    let kibibytes = try #require(Int(peak.1))
+    #expect(kibibytes < 90_000, "\(kibibytes) KiB")
+    // It gets all of it in its time.
+    var count = 0
+    while count < 120_000_000 { count += try client.read(count: 1_000_000).count }
+    #expect(app.requests.count == 40)
     try door.stop()
   }
 

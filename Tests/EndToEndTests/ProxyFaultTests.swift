@@ -41,6 +41,21 @@ import Testing
     if status == 200 { #expect(response.text == "ok", "\(name)") }
   }
 
+  /// A client's line of four bytes becomes one of six, or a record of ten.
+  @Test(arguments: [1, 2])
+  func passesManyFieldsThatBecomeLonger(_ version: Int) async throws {
+    let first = try TestUpstream { _ in .answer(body: "ok") }
+    let second = try H2TestUpstream { request in [.bytes(H2Frame.answer(request.stream, "ok"))] }
+    let address = version == 1 ? "%%UPSTREAM_0%%" : second.address
+    let door = try await start(
+      [first], "location / { proxy_pass http://\(address); proxy_http_version \(version == 1 ? "1.1" : "2"); }")
+    for count in Array(stride(from: 380, to: 450, by: 7)) + Array(stride(from: 700, to: 990, by: 17)) {
+      let client = try door.client()
+      try client.send("GET / HTTP/1.1\nHost:x\n" + String(repeating: "a:b\n", count: count) + "\n")
+      #expect(try client.response().text == "ok", "\(count) fields")
+    }
+  }
+
   @Test func passesLongFieldsThatUsuallyAreShort() async throws {
     let long = String(repeating: "x", count: 20_000)
     let upstream = try TestUpstream { _ in

@@ -17,6 +17,42 @@ import Testing
     #expect(try door.get(sent).text == passed)
   }
 
+  /// A name of a family that `set` assigns: what was set counts where it was, the field elsewhere.
+  @Test func assignsVariablesThatAlsoAreFields() async throws {
+    let app = try TestUpstream { .answer(body: $0["x-told"] ?? "none") }
+    let door = try await Portico.start(
+      config: """
+        http {
+          log_format kinds "$uri $http_x_kind";
+          access_log %%DIR%%/access.log kinds;
+          server {
+            listen 127.0.0.1:%%PORT_0%%;
+            location /unset { return 200 "[$http_x_kind]"; }
+            location /set { set $http_x_kind own; return 200 "[$http_x_kind]"; }
+            location /told {
+              set $http_x_kind "more $http_x_kind";
+              proxy_set_header X-Told $http_x_kind; proxy_pass http://%%UPSTREAM_0%%;
+            }
+            location /page { ssi on; set $http_x_kind own; return 200 "<!--#echo var='http_x_kind' -->"; }
+            location /field { ssi on; return 200 "<!--#echo var='http_x_kind' -->"; }
+          }
+        }
+        """, upstreams: [app])
+    let client = try door.client()
+    for (path, body) in [
+      ("/unset", "[sent]"), ("/set", "[own]"), ("/told", "more sent"), ("/page.html", "own"),
+      ("/field.html", "sent"),
+    ] {
+      try client.send("GET \(path) HTTP/1.1\r\nHost: x\r\nX-Kind: sent\r\n\r\n")
+      #expect(try client.response().text == body, "\(path)")
+    }
+    #expect(try door.get("/unset").text == "[]")
+    try waitUntil("the log") {
+      let log = door.site.text("access.log")
+      return log.contains("/set own\n") && log.contains("/unset sent\n") && log.contains("/unset -\n")
+    }
+  }
+
   private static let config = """
     http {
       map $arg_color $shade {

@@ -45,7 +45,9 @@ import Testing
     #expect(try door.get("/sent")["X-Sent"] == Self.version)
   }
 
-  @Test(arguments: [("/on", "server: \(version)\r\n"), ("/off", "server: portico\r\n"), ("/none", nil)])
+  @Test(arguments: [
+    ("/on", "server: \(version)\r\n"), ("/off", "server: portico\r\n"), ("/none", nil),
+  ])
   func tellsTheSameByHTTP2(_ path: String, line: String?) async throws {
     let door = try await start()
     let head = try Command.run(

@@ -87,6 +87,7 @@ final class FakeDNS: Sendable {
 
 /// Collects what the control thread tells.
 final class SinkLog: ControlSink {
+  func wake(_ waiter: CacheWaiter) {}
   struct Contents {
     var peers: [(String, [String])] = []
     var answers: [(UInt64, LookupResult)] = []

@@ -1,6 +1,7 @@
 // Sessions end to end over socket pairs: handshakes, data both ways, closing, and what fails.
 
 import CLinux
+import COpenSSL
 import HTTP
 import Testing
 
@@ -184,7 +185,9 @@ import Testing
     #expect(pair.client.resumption != nil)
   }
 
-  @Test func aFlightLeavesInOnePiece() throws {
+  // Since 3.2 OpenSSL reads the header of a handshake's record by itself, which a packet doesn't bear.
+  @Test(.enabled(if: OpenSSL_version_num() < 0x3020_0000))
+  func aFlightLeavesInOnePiece() throws {
     // A chain of more than OpenSSL's own buffer of 4 KiB: a socket of packets shows each send.
     let chain = (0..<12).map { TestCertificate("Test CA \($0)", isCA: true) }
     let context = try server { $0.certificates = [TestPKI.one.source(chain: chain)] }

@@ -76,6 +76,21 @@ import Testing
     }
   }
 
+  /// Words reach over both ends of what is searched: what stands there doesn't count.
+  @Test func findsNothingOutsideOfTheView() {
+    for count in 0...20 {
+      for start in 0...count {
+        let before = [UInt8](repeating: 0, count: start)
+        let searched = [UInt8](repeating: 0x80, count: count - start)
+        (before + searched + [0]).withBytes { bytes in
+          let view = bytes.prefix(count)
+          #expect(view.firstIndex(of: 0, from: start) == nil)
+          #expect(view.firstIndex(of: 0x80, from: start) == (start < count ? start : nil))
+        }
+      }
+    }
+  }
+
   @Test(arguments: [
     ("hello world", "o w", 4), ("aaab", "aab", 1), ("abc", "", 0), ("abc", "abcd", -1),
     ("abcabd", "abd", 3), ("", "a", -1),

@@ -58,7 +58,7 @@ struct TidyTests {
 
   /// Folders of Engine by rank; Upstream and Plan know each other.
   private static let ranks = [
-    "System": 0, "Loop": 1, "Log": 2, "TLS": 3, "Limits": 3, "Upstream": 4, "Plan": 4, "Exchange": 5,
+    "System": 0, "Loop": 1, "Log": 2, "TLS": 3, "Limits": 3, "Cache": 3, "Upstream": 4, "Plan": 4, "Exchange": 5,
     "Client": 6, "Control": 7,
   ]
 

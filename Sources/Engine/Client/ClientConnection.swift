@@ -15,8 +15,7 @@ final class ClientConnection {
     case peeking, handshaking, open, closed
   }
 
-  // Safety: a worker's core outlives its connections.
-  private unowned(unsafe) let worker: WorkerCore
+  let core: WorkerCore
   let loop: Loop
   let timer: TimerWheel.ID
   private(set) var handle = Handle.none
@@ -36,7 +35,7 @@ final class ClientConnection {
   private var plan: Plan
 
   init(core: WorkerCore, library: H2Library) {
-    unsafe worker = core
+    self.core = core
     self.library = library
     loop = core.loop
     timer = core.loop.makeTimer()
@@ -44,8 +43,6 @@ final class ClientConnection {
     listen = plan.listens[0]
     address = listen.addresses[0]
   }
-
-  var core: WorkerCore { @inline(__always) get { unsafe worker } }
 
   /// Begins a life with an accepted socket.
   func open(_ fd: Int32, _ handle: Handle, _ peer: SocketAddress, on listen: ListenPlan) {
@@ -134,7 +131,7 @@ final class ClientConnection {
     case .peeking: peek()
     case .handshaking: handshake()
     case .open:
-      if !output.isEmpty && transport.isWritable { flush() }
+      if transport.isWritable && (!output.isEmpty || transport.holdsLast) { flush() }
       guard phase == .open && transport.isReadable else { return }
       if let http2 { http2.onReadable() } else { http.onReadable() }
     case .closed: break
@@ -246,12 +243,30 @@ final class ClientConnection {
 
   // --- sending ------------------------------------------------------------------------------------
 
+  // Bound: the end of a response that TLS copies, so that close_notify leaves with it.
+  private static let lastByteCount = 4 << 10
+
   /// Hands queued bytes to the kernel, as many as it takes, and tells the protocol.
   func flush() {
-    guard phase == .open else { return }
-    switch output.flush(&transport, loop.pool) {
-    case .bytes: if let http2 { http2.onFlushed() } else { http.onFlushed() }
-    case .wouldBlock: if let http2 { http2.onBlocked() } else { http.onBlocked() }
+    guard let isSent = send() else { return }
+    if let http2 {
+      if isSent { http2.onFlushed() } else { http2.onBlocked() }
+    } else {
+      if isSent { http.onFlushed() } else { http.onBlocked() }
+    }
+  }
+
+  /// Hands queued bytes to the kernel, as many as it takes. Whether that was all of them; nil: the
+  /// connection is closed, or broke, which the protocol was told.
+  func send() -> Bool? {
+    guard phase == .open else { return nil }
+    let isLast = http2 == nil && http.endsWithOutput
+    if isLast && output.byteCount <= Self.lastByteCount { transport.holdLast() }
+    var result = output.flush(&transport, loop.pool)
+    if isLast, case .bytes = result { result = transport.sendLast() }
+    switch result {
+    case .bytes: return true
+    case .wouldBlock: return false
     case .end:
       core.errorLog.write(
         .alert, "a file was truncated while it was sent, client: \(facts.peerAddress.host)",
@@ -259,6 +274,7 @@ final class ClientConnection {
       onBroken()
     case .failed: onBroken()
     }
+    return nil
   }
 
   private func onBroken() {

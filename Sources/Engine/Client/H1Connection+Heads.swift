@@ -5,25 +5,14 @@ import HTTP
 
 extension H1Connection {
   func receiveHead() {
-    while true {
-      if let input, !input.isEmpty {
-        if state == .waiting && client.takesPreface {
-          switch H2Preface(input.unread) {
-          case .whole: return leave(input)
-          case .begun: break
-          case .none: beginHead()
-          }
-        } else if state == .waiting {
-          beginHead()
-        }
-        if state != .waiting {
-          guard parse(input) else { return }
-        }
-      }
-      guard state == .waiting || state == .head else { return }
+    // What came behind the request before, or of this one.
+    if let input, !input.isEmpty, !takeHead(input) { return }
+    while state == .waiting || state == .head {
       let input = roomyInput()
       switch client.transport.receive(into: input.free) {
-      case .bytes(let count): input.produced(count)
+      case .bytes(let count):
+        input.produced(count)
+        if !takeHead(input) { return }
       case .wouldBlock:
         if input.isEmpty { giveBackInput() }
         return
@@ -36,6 +25,22 @@ extension H1Connection {
       case .failed: return client.close()
       }
     }
+  }
+
+  /// Uses what is there of a head. True: more bytes are wanted.
+  private func takeHead(_ input: Buffer) -> Bool {
+    if state == .waiting && client.takesPreface {
+      switch H2Preface(input.unread) {
+      case .whole:
+        leave(input)
+        return false
+      case .begun: return true
+      case .none: beginHead()
+      }
+    } else if state == .waiting {
+      beginHead()
+    }
+    return parse(input)
   }
 
   /// The client speaks HTTP/2: what it sent is not ours.
@@ -60,18 +65,17 @@ extension H1Connection {
   func beginHead() {
     state = .head
     resetForRequest()
-    let client = client
     let exchange = client.core.takeExchange(self)
     client.refreshPlan()
     let address = client.address
     let site = address.defaultSite
     exchange.enter(address, site)
     exchange.countIn()
-    self.exchange = exchange
     parser.limits.maxFields = site.settings.maxFields
     parser.limits.allowUnderscores = site.settings.allowsUnderscores
     parser.limits.ignoreInvalidFields = site.settings.ignoresInvalidFields
     loop.setTimer(client.timer, after: site.settings.headerTimeout, for: client.handle)
+    self.exchange = exchange
   }
 
   /// The input buffer with room for more, grown as far as `large_client_header_buffers` allows.
@@ -167,7 +171,7 @@ extension H1Connection {
     state = .exchanging
     client.facts.requestCount += 1
     do throws(FramingError) {
-      let framing = try Framing.request(exchange.request, exchange.headBytes)
+      let framing = try exchange.request.framing(exchange.headBytes)
       bodyFraming = framing.body
       switch framing.body {
       case .none: isBodyComplete = true

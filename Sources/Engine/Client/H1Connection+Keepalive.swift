@@ -4,11 +4,11 @@
 import HTTP
 
 extension H1Connection {
-  func finishExchange(_ exchange: Exchange) {
+  func finishExchange() {
+    guard let exchange = exchange.take() else { return }
     let settings = exchange.location.settings.core.value
     let (keepaliveTimeout, lingering) = (settings.keepaliveTimeout, settings.lingeringClose)
     let (lingeringTime, lingeringTimeout) = (settings.lingeringTime, settings.lingeringTimeout)
-    self.exchange = nil
     exchange.finish()
     if keepsAlive && isBodyComplete { return waitForNext(keepaliveTimeout) }
     let hasUnread =
@@ -33,19 +33,11 @@ extension H1Connection {
 
   func waitForNext(_ timeout: Milliseconds) {
     state = .waiting
-    if let rest = bodyInput {
-      bodyInput = nil
-      if let input { loop.pool.giveBack(input) }
+    if let rest = bodyInput.take() {
+      loop.pool.reclaim(&input)
       input = rest
     }
-    if let input {
-      if input.isEmpty {
-        loop.pool.giveBack(input)
-        self.input = nil
-      } else {
-        input.compact()
-      }
-    }
+    if input?.isEmpty == true { loop.pool.reclaim(&input) } else { input?.compact() }
     client.facts.isPipelined = input != nil
     if client.core.isDraining && input == nil { return client.close() }
     loop.setTimer(client.timer, after: timeout, for: client.handle)

@@ -15,8 +15,7 @@ final class H1Connection: ClientStream {
   /// What the client has to do in time: send more of a body, or make room for what was sent.
   enum Awaited { case nothing, body, room }
 
-  // Safety: a connection owns its HTTP/1 side.
-  private unowned(unsafe) let owner: ClientConnection
+  let client: ClientConnection
   let loop: Loop
   var state = State.closed
   var exchange: Exchange?
@@ -44,13 +43,11 @@ final class H1Connection: ClientStream {
   var nextKeepalive: Milliseconds = 0
 
   init(_ client: ClientConnection) {
-    unsafe owner = client
+    self.client = client
     loop = client.loop
+    super.init(client.facts)
   }
 
-  var client: ClientConnection { @inline(__always) get { unsafe owner } }
-
-  override var connection: ConnectionFacts { client.facts }
   override var queuedByteCount: Int { client.output.memoryCount }
   override var unsentByteCount: Int { client.output.byteCount }
   override var sentByteCount: Int { client.output.sentCount - sentBefore }
@@ -81,7 +78,11 @@ final class H1Connection: ClientStream {
   func release() {
     let wasReadingHead = state == .head
     state = .closed
-    if let exchange {
+    if let exchange, exchange.goesOnForCache {
+      self.exchange = nil
+      exchange.detach(keeping: input)
+      input = nil
+    } else if let exchange {
       self.exchange = nil
       // A head that was cut short: the log line shows what came of it.
       if exchange.headBytes.isEmpty, let input { exchange.headBytes = input.unread }
@@ -96,10 +97,8 @@ final class H1Connection: ClientStream {
   }
 
   func giveBackInput() {
-    if let input { loop.pool.giveBack(input) }
-    input = nil
-    if let bodyInput { loop.pool.giveBack(bodyInput) }
-    bodyInput = nil
+    loop.pool.reclaim(&input)
+    loop.pool.reclaim(&bodyInput)
   }
 
   // --- events -------------------------------------------------------------------------------------
@@ -205,7 +204,7 @@ final class H1Connection: ClientStream {
     isChunked = writer.isChunked
     endsByClose = writer.endsByClose
     if endsByClose { keepsAlive = false }
-    client.output.append(writer.write(keepsAlive: keepsAlive, pool: loop.pool))
+    client.output.append(writer.write(exchange, keepsAlive: keepsAlive, pool: loop.pool))
   }
 
   override func sendInterim(_ exchange: Exchange, _ status: Int) {
@@ -227,11 +226,9 @@ final class H1Connection: ClientStream {
   /// or a request follows is anybody's guess.
   var awaitsContinue: Bool { wantsContinue && !isBodyComplete && input?.isEmpty != false }
 
-  override func sendBody(_ buffer: Buffer) {
+  override func sendBody(_ buffer: consuming Buffer) {
     if isChunked { return sendChunk(buffer) }
-    if let tail = client.output.tail(room: buffer.count) {
-      tail.append(buffer.unread)
-      client.output.extended(by: buffer.count)
+    if client.output.appendToTail(buffer.unread) {
       loop.pool.giveBack(buffer)
     } else {
       client.output.append(buffer)
@@ -240,12 +237,7 @@ final class H1Connection: ClientStream {
 
   override func sendBody(_ bytes: Bytes) {
     if isChunked { openChunk(bytes.count) }
-    if let tail = client.output.tail(room: bytes.count) {
-      tail.append(bytes)
-      client.output.extended(by: bytes.count)
-    } else {
-      client.output.append(bytes)
-    }
+    if !client.output.appendToTail(bytes) { client.output.append(bytes) }
     if isChunked { client.output.append(ChunkedEncoder.dataEnd) }
   }
 
@@ -255,7 +247,7 @@ final class H1Connection: ClientStream {
     if isChunked { client.output.append(ChunkedEncoder.dataEnd) }
   }
 
-  func sendChunk(_ buffer: Buffer) {
+  func sendChunk(_ buffer: consuming Buffer) {
     let count = buffer.count
     if let tail = client.output.tail(room: count + ChunkedEncoder.maxHeaderLength + 2) {
       let line = ChunkedEncoder.writeHeader(size: count, into: tail.free)
@@ -295,12 +287,7 @@ final class H1Connection: ClientStream {
       end(with: trailers)
     } else if isChunked {
       let end = ChunkedEncoder.bodyEnd
-      if let tail = client.output.tail(room: end.count) {
-        tail.append(end)
-        client.output.extended(by: end.count)
-      } else {
-        client.output.append(end)
-      }
+      if !client.output.appendToTail(end) { client.output.append(end) }
     }
     isResponseEnded = true
   }
@@ -338,15 +325,19 @@ final class H1Connection: ClientStream {
     guard state == .exchanging else { return }
     // Nothing is there to be sent or to be gone on with while an upstream is asked.
     if client.output.isEmpty && !isResponseEnded && exchange?.didSendHead == false { return }
-    client.flush()
+    guard let isSent = client.send() else { return }
+    if isSent { onFlushed() } else { onBlocked() }
   }
+
+  /// What is queued is the end of a response, and the connection ends with it.
+  var endsWithOutput: Bool { isResponseEnded && !keepsAlive && state == .exchanging }
 
   /// Everything queued was handed to the kernel.
   func onFlushed() {
-    guard state == .exchanging, let exchange else { return }
+    guard state == .exchanging else { return }
     if awaited == .room { endDeadline() }
-    if isResponseEnded { return finishExchange(exchange) }
-    if exchange.didSendHead { resumeExchange(exchange) }
+    if isResponseEnded { return finishExchange() }
+    if let exchange, exchange.didSendHead { resumeExchange(exchange) }
   }
 
   /// Lets the exchange hand over more, and sends that at the next turn.

@@ -30,7 +30,7 @@ struct H2BodyQueue {
   var isEmpty: Bool { byteCount == 0 }
 
   /// Takes `buffer` over; a small content moves out of a large buffer, which others can use.
-  mutating func append(_ buffer: Buffer, _ pool: BufferPool) {
+  mutating func append(_ buffer: consuming Buffer, _ pool: BufferPool) {
     let count = buffer.count
     byteCount += count
     memoryCount += count

@@ -8,46 +8,50 @@ import HTTP
 enum H2Callbacks {
   static func install(_ table: OpaquePointer) {
     unsafe nghttp2_session_callbacks_set_on_begin_headers_callback(table) { _, frame, owner in
-      unsafe connection(owner).onBeginHeaders(frame!.pointee)
+      unsafe connection(owner) { unsafe $0.onBeginHeaders(frame!.pointee) }
     }
     unsafe nghttp2_session_callbacks_set_on_header_callback(table) {
       _, frame, name, nameCount, value, valueCount, _, owner in
       let name = unsafe Bytes(base: name!, count: nameCount)
       let value = unsafe Bytes(base: value!, count: valueCount)
-      return unsafe connection(owner).onHeader(frame!.pointee.hd.stream_id, name, value)
+      return unsafe connection(owner) {
+        unsafe $0.onHeader(frame!.pointee.hd.stream_id, name, value)
+      }
     }
     // A field that HTTP/2 forbids makes the request malformed (RFC 9113 §8.2.1): the stream is reset.
     unsafe nghttp2_session_callbacks_set_on_invalid_header_callback(table) {
       _, _, _, _, _, _, _, _ in NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
     }
     unsafe nghttp2_session_callbacks_set_on_frame_recv_callback(table) { _, frame, owner in
-      unsafe connection(owner).onFrame(frame!.pointee)
+      unsafe connection(owner) { unsafe $0.onFrame(frame!.pointee) }
       return 0
     }
     unsafe nghttp2_session_callbacks_set_on_data_chunk_recv_callback(table) {
       _, _, id, bytes, count, owner in
-      unsafe connection(owner).onData(id, Bytes(base: bytes!, count: count))
+      unsafe connection(owner) { unsafe $0.onData(id, Bytes(base: bytes!, count: count)) }
       return 0
     }
     unsafe nghttp2_session_callbacks_set_on_stream_close_callback(table) { _, id, code, owner in
-      unsafe connection(owner).onStreamClose(id, code)
+      unsafe connection(owner) { $0.onStreamClose(id, code) }
       return 0
     }
     unsafe nghttp2_session_callbacks_set_before_frame_send_callback(table) { _, frame, owner in
-      unsafe connection(owner).beforeFrame(frame!.pointee)
+      unsafe connection(owner) { unsafe $0.beforeFrame(frame!.pointee) }
       return 0
     }
     unsafe nghttp2_session_callbacks_set_on_frame_send_callback(table) { _, frame, owner in
-      unsafe connection(owner).onFrameSent(frame!.pointee.hd)
+      unsafe connection(owner) { unsafe $0.onFrameSent(frame!.pointee.hd) }
       return 0
     }
     unsafe nghttp2_session_callbacks_set_data_source_read_length_callback(table) {
-      _, _, _, _, _, limit, owner in unsafe connection(owner).dataLimit(Int(limit))
+      _, _, _, _, _, limit, owner in unsafe connection(owner) { $0.dataLimit(Int(limit)) }
     }
     unsafe nghttp2_session_callbacks_set_send_data_callback(table) {
       _, frame, header, length, source, owner in
       let header = unsafe Bytes(base: header!, count: H2Callbacks.frameHeaderByteCount)
-      unsafe connection(owner).onSendData(stream(source!.pointee.ptr), header, length)
+      unsafe connection(owner) {
+        unsafe $0.onSendData(stream(source!.pointee.ptr), header, length)
+      }
       return 0
     }
   }
@@ -66,12 +70,16 @@ enum H2Callbacks {
   }
 }
 
-// Safety: a connection outlives its session, and a stream's object is never freed while its worker
-// lives.
-private func connection(_ owner: UnsafeMutableRawPointer?) -> H2Connection {
-  unsafe Unmanaged<H2Connection>.fromOpaque(owner!).takeUnretainedValue()
+/// Calls a connection back, without counting a reference.
+@inline(__always)
+private func connection<Result>(
+  _ owner: UnsafeMutableRawPointer?, _ body: (H2Connection) -> Result
+) -> Result {
+  // Safety: a connection outlives its session, in whose calls the library calls back.
+  unsafe Unmanaged<H2Connection>.fromOpaque(owner!)._withUnsafeGuaranteedRef(body)
 }
 
+// Safety: a stream's object is never freed while its worker lives.
 private func stream(_ source: UnsafeMutableRawPointer?) -> H2Stream {
   unsafe Unmanaged<H2Stream>.fromOpaque(source!).takeUnretainedValue()
 }

@@ -26,6 +26,8 @@ extension H2Connection {
   /// Nothing has been going on for a while: keeps only what the connection needs to go on.
   private func trim() {
     if !wantsToWrite { memory.trim() }
+    releaseRoom()
+    client.output.releaseRoom()
     loop.setTimer(client.timer, after: idleUntil - loop.now, for: client.handle)
   }
 

@@ -15,8 +15,7 @@ import HTTP
 final class H2Connection {
   enum State { case open, draining, lingering, closed }
 
-  // Safety: a connection owns its HTTP/2 side.
-  private unowned(unsafe) let owner: ClientConnection
+  let client: ClientConnection
   let loop: Loop
   let library: H2Library
   let memory = H2SessionMemory()
@@ -57,12 +56,10 @@ final class H2Connection {
   private static let trimDelay: Milliseconds = 1000
 
   init(_ client: ClientConnection, _ library: H2Library) {
-    unsafe owner = client
+    self.client = client
     loop = client.loop
     self.library = library
   }
-
-  var client: ClientConnection { unsafe owner }
 
   /// Begins a life; false if memory is exhausted.
   func open() -> Bool {
@@ -121,8 +118,17 @@ final class H2Connection {
   }
 
   private func recycle(_ stream: H2Stream) {
+    // Closed, it has no handle any more.
+    let handle = stream.handle
     stream.close()
-    library.streams.giveBack(stream.handle)
+    library.streams.giveBack(handle)
+  }
+
+  /// Nothing is going on: gives back what the next request takes again.
+  func releaseRoom() {
+    if streams.isEmpty { streams = [] }
+    if touched.isEmpty { touched = [] }
+    if settling.isEmpty { settling = [] }
   }
 
   // --- receiving ----------------------------------------------------------------------------------

@@ -41,17 +41,15 @@ final class H2SessionMemory {
     defer { isMakingSession = false }
     var allocator = unsafe nghttp2_mem(
       mem_user_data: Unmanaged.passUnretained(self).toOpaque(),
-      malloc: { size, owner in unsafe H2SessionMemory.of(owner).allocate(size) },
-      free: { block, owner in unsafe H2SessionMemory.of(owner).release(block) },
-      calloc: { count, size, owner in unsafe H2SessionMemory.of(owner).allocateZeroed(count, size)
+      malloc: { size, owner in unsafe with(owner) { unsafe $0.allocate(size) } },
+      free: { block, owner in unsafe with(owner) { unsafe $0.release(block) } },
+      calloc: { count, size, owner in
+        unsafe with(owner) { unsafe $0.allocateZeroed(count, size) }
       },
-      realloc: { block, size, owner in unsafe H2SessionMemory.of(owner).resize(block, to: size) })
+      realloc: { block, size, owner in
+        unsafe with(owner) { unsafe $0.resize(block, to: size) }
+      })
     return unsafe make(&allocator)
-  }
-
-  private static func of(_ owner: UnsafeMutableRawPointer?) -> H2SessionMemory {
-    // Safety: `withAllocator` put it there, and it outlives the session.
-    unsafe Unmanaged<H2SessionMemory>.fromOpaque(owner!).takeUnretainedValue()
   }
 
   /// Gives the pages back to the kernel; they read as zeros then. For a session that has no frame to
@@ -86,14 +84,14 @@ final class H2SessionMemory {
     return unsafe base + usedByteCount
   }
 
-  private func allocate(_ byteCount: Int) -> UnsafeMutableRawPointer? {
+  fileprivate func allocate(_ byteCount: Int) -> UnsafeMutableRawPointer? {
     if byteCount == Self.frameBufferByteCount, let block = unsafe take(byteCount) {
       return unsafe block
     }
     return unsafe malloc(byteCount)
   }
 
-  private func allocateZeroed(_ count: Int, _ size: Int) -> UnsafeMutableRawPointer? {
+  fileprivate func allocateZeroed(_ count: Int, _ size: Int) -> UnsafeMutableRawPointer? {
     let (byteCount, overflows) = count.multipliedReportingOverflow(by: size)
     guard !overflows, byteCount == Self.pageByteCount, unsafe table == nil,
       let block = unsafe take(byteCount)
@@ -105,7 +103,7 @@ final class H2SessionMemory {
     return unsafe block
   }
 
-  private func resize(
+  fileprivate func resize(
     _ block: UnsafeMutableRawPointer?, to byteCount: Int
   ) -> UnsafeMutableRawPointer? {
     // The library asks for its frame buffer this way, too.
@@ -117,7 +115,7 @@ final class H2SessionMemory {
     return unsafe larger
   }
 
-  private func release(_ block: UnsafeMutableRawPointer?) {
+  fileprivate func release(_ block: UnsafeMutableRawPointer?) {
     guard let block = unsafe block else { return }
     guard unsafe owns(block) else { return unsafe free(block) }
     if unsafe block == table { unsafe table = nil }
@@ -126,4 +124,13 @@ final class H2SessionMemory {
   private func owns(_ block: UnsafeMutableRawPointer) -> Bool {
     unsafe block >= base && block < base + Self.byteCount
   }
+}
+
+/// Calls the memory of a session, without counting a reference.
+@inline(__always)
+private func with<Result>(
+  _ owner: UnsafeMutableRawPointer?, _ body: (H2SessionMemory) -> Result
+) -> Result {
+  // Safety: `withAllocator` put it there, and it outlives the session.
+  unsafe Unmanaged<H2SessionMemory>.fromOpaque(owner!)._withUnsafeGuaranteedRef(body)
 }

@@ -91,9 +91,9 @@ extension H2Stream {
   /// Copies `bytes` into the head's buffer; where they stand, from its beginning.
   @discardableResult
   private func store(_ bytes: Bytes) -> Slice {
-    let head = roomyHead(bytes.count)
-    let start = head.contents.count
-    head.append(bytes)
+    if (head?.room ?? 0) < bytes.count || head == nil { _ = roomyHead(bytes.count) }
+    let start = head?.contents.count ?? 0
+    head?.append(bytes)
     return Slice(start, start + bytes.count)
   }
 

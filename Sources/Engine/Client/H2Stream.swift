@@ -13,8 +13,8 @@ final class H2Stream: ClientStream {
   /// What a deadline waits for.
   enum Awaited { case nothing, head, body, window }
 
-  // Safety: streams of a connection are given back before it is.
-  private unowned(unsafe) var owner: H2Connection
+  /// The connection that it belongs to, or belonged to last.
+  private(set) var h2: H2Connection
   let loop: Loop
   let timer: TimerWheel.ID
   private(set) var id: Int32 = 0
@@ -63,14 +63,16 @@ final class H2Stream: ClientStream {
   private static let progressByteCount = 4 << 10
 
   init(_ h2: H2Connection) {
-    unsafe owner = h2
+    self.h2 = h2
     loop = h2.loop
     timer = h2.loop.makeTimer()
+    super.init(h2.client.facts)
   }
 
   /// Begins a life.
   func open(_ h2: H2Connection, _ id: Int32, _ handle: Handle) {
-    unsafe owner = h2
+    self.h2 = h2
+    connection = h2.client.facts
     self.id = id
     self.handle = handle
   }
@@ -79,8 +81,7 @@ final class H2Stream: ClientStream {
   func close() {
     finish()
     loop.clearTimer(timer)
-    if let head { loop.pool.giveBack(head) }
-    head = nil
+    loop.pool.reclaim(&head)
     if let bodyInput {
       if let session = unsafe h2.session {
         unsafe nghttp2_session_consume_connection(session, bodyInput.count)
@@ -103,9 +104,6 @@ final class H2Stream: ClientStream {
     handle = .none
   }
 
-  var h2: H2Connection { unsafe owner }
-
-  override var connection: ConnectionFacts { h2.client.facts }
   override var sentByteCount: Int { sentCount }
 
   /// What waits here; much of it once the connection as a whole queues too much.
@@ -172,6 +170,11 @@ final class H2Stream: ClientStream {
     guard let exchange else { return }
     self.exchange = nil
     loop.clearTimer(timer)
+    if !didEndResponse && exchange.goesOnForCache {
+      exchange.detach(keeping: head)
+      head = nil
+      return dropQueue()
+    }
     if exchange.headBytes.isEmpty { exchange.headBytes = unfinishedHead(exchange) }
     exchange.finish()
     dropQueue()
@@ -293,7 +296,7 @@ final class H2Stream: ClientStream {
     h2.schedule()
   }
 
-  override func sendBody(_ buffer: Buffer) {
+  override func sendBody(_ buffer: consuming Buffer) {
     guard hasBodyProvider, !isClosed, !isAborted else { return loop.pool.giveBack(buffer) }
     noteQueued(buffer.count)
     queue.append(buffer, loop.pool)

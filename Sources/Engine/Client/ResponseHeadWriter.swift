@@ -3,15 +3,13 @@
 import HTTP
 
 /// Writes the head of one response.
-struct ResponseHeadWriter {
-  private let exchange: Exchange
+struct ResponseHeadWriter: BitwiseCopyable {
   /// Whether the body goes out in chunks.
   let isChunked: Bool
   /// Whether only the end of the connection ends the body.
   let endsByClose: Bool
 
   init(_ exchange: Exchange, keepsAlive: Bool, requestCount: Int) {
-    self.exchange = exchange
     let isOpenEnded =
       exchange.response.contentLength == nil && exchange.response.hasBody
       && !exchange.response.isUpgrade
@@ -23,12 +21,12 @@ struct ResponseHeadWriter {
   }
 
   /// The head in a buffer with room behind it for a small body.
-  func write(keepsAlive: Bool, pool: BufferPool) -> Buffer {
-    write(exchange.response, keepsAlive: keepsAlive, pool: pool)
+  func write(_ exchange: Exchange, keepsAlive: Bool, pool: BufferPool) -> Buffer {
+    write(exchange.response, of: exchange, keepsAlive: keepsAlive, pool: pool)
   }
 
   private func write(
-    _ head: borrowing OutgoingHead, keepsAlive: Bool, pool: BufferPool
+    _ head: borrowing OutgoingHead, of exchange: Exchange, keepsAlive: Bool, pool: BufferPool
   ) -> Buffer {
     var size = 640 + (head.reason?.count ?? 0) + (head.contentType?.count ?? 0)
     size += (head.server?.count ?? 0) + (head.date?.count ?? 0)
@@ -51,7 +49,8 @@ struct ResponseHeadWriter {
       buffer.produced(29)
       buffer.append(Bytes("\r\n"))
     }
-    writeConnection(keepsAlive, head, buffer)
+    writeConnection(
+      keepsAlive, exchange.location.settings.core.value.keepaliveHeaderSeconds, head, buffer)
     for field in head.fields {
       buffer.append(field.name)
       buffer.append(Bytes(": "))
@@ -99,7 +98,7 @@ struct ResponseHeadWriter {
   }
 
   private func writeConnection(
-    _ keepsAlive: Bool, _ head: borrowing OutgoingHead, _ buffer: Buffer
+    _ keepsAlive: Bool, _ seconds: Int?, _ head: borrowing OutgoingHead, _ buffer: Buffer
   ) {
     if head.isUpgrade {
       buffer.append(Bytes("Connection: upgrade\r\n"))
@@ -107,7 +106,7 @@ struct ResponseHeadWriter {
       buffer.append(Bytes("Connection: close\r\n"))
     } else {
       buffer.append(Bytes("Connection: keep-alive\r\n"))
-      if let seconds = exchange.location.settings.core.value.keepaliveHeaderSeconds {
+      if let seconds {
         buffer.append(Bytes("Keep-Alive: timeout="))
         buffer.produced(writeDecimal(seconds, into: buffer.free))
         buffer.append(Bytes("\r\n"))

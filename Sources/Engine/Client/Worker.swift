@@ -20,6 +20,8 @@ enum WorkerMessage: Sendable {
   case resolved(exchange: UInt64, name: String, addresses: [SocketAddress], problem: String?)
   /// Credentials that exchanges wait for were checked.
   case passwordChecked(CredentialDigest, isRight: Bool)
+  /// What an exchange waits for in a cache was stored, or wasn't.
+  case cacheReleased(exchange: UInt64)
   /// Certificates to exchange for newer ones.
   case renewed([CertificateRenewal])
   /// What an OCSP responder said.
@@ -102,7 +104,9 @@ final class Worker {
     while isRunning {
       loop.turn(
         dispatch: { dispatch($0, $1) }, resume: { resume($0) }, fire: { fire($0) })
-      if core.isDraining && clients.count == 0 && core.mirrorCount == 0 { break }
+      if core.isDraining && clients.count == 0 && core.mirrorCount == 0
+        && core.detachedCount == 0
+      { break }
     }
     core.accessLogs.flush(now: loop.now)
     for client in clients.objects { client.close() }
@@ -115,13 +119,16 @@ final class Worker {
   @inline(__always)
   private func dispatch(_ handle: Handle, _ readiness: Readiness) {
     switch handle.kind {
-    case .client: clients.object(handle)?.onEvent(readiness)
+    case .client: clients.resident(handle)?.visit { $0.onEvent(readiness) }
     case .upstream:
-      guard let connection = core.upstreams.connection(handle) else { return }
-      if connection.state == .idle {
-        core.upstreams.onIdleEvent(connection, readiness)
-      } else {
-        core.exchanges.object(connection.exchange)?.onUpstreamEvent(connection, readiness)
+      core.upstreams.connection(handle)?.visit { connection in
+        if connection.state == .idle {
+          core.upstreams.onIdleEvent(connection, readiness)
+        } else {
+          core.exchanges.resident(connection.exchange)?.visit {
+            $0.onUpstreamEvent(connection, readiness)
+          }
+        }
       }
     case .h2Upstream: core.onStreamsReady(handle, readiness)
     case .listener: _ = accept(handle.slot)
@@ -134,8 +141,9 @@ final class Worker {
     switch handle.kind {
     case .client: clients.object(handle)?.onResume()
     case .upstream:
-      guard let connection = core.upstreams.connection(handle) else { return }
-      core.exchanges.object(connection.exchange)?.onUpstreamEvent(connection, [])
+      core.upstreams.connection(handle)?.visit { connection in
+        core.exchanges.resident(connection.exchange)?.visit { $0.onUpstreamEvent(connection, []) }
+      }
     case .h2Upstream: core.onStreamsResumed(handle)
     case .pipeline: core.exchanges.object(handle)?.onPipelineResume()
     case .listener: _ = accept(handle.slot)
@@ -148,11 +156,12 @@ final class Worker {
     case .client: clients.object(handle)?.onTimeout()
     case .stream: http2.streams.object(handle)?.onTimeout()
     case .upstream:
-      guard let connection = core.upstreams.connection(handle) else { return }
-      if connection.state == .idle {
-        core.upstreams.close(connection)
-      } else {
-        core.exchanges.object(connection.exchange)?.onUpstreamTimeout(connection)
+      core.upstreams.connection(handle)?.visit { connection in
+        if connection.state == .idle {
+          core.upstreams.close(connection)
+        } else {
+          core.exchanges.object(connection.exchange)?.onUpstreamTimeout(connection)
+        }
       }
     case .h2Upstream: core.onStreamsIdle(handle)
     case .exchange: core.exchanges.object(handle)?.onStreamTimeout()
@@ -182,6 +191,8 @@ final class Worker {
         exchange.stream.flush()
       case .passwordChecked(let digest, let isRight):
         core.onPasswordChecked(digest, isRight: isRight)
+      case .cacheReleased(let exchange):
+        core.exchanges.object(Handle(raw: exchange))?.onCacheReleased()
       case .renewed(let renewals): core.plan.renew(renewals)
       case .stapled(let question, let outcome):
         core.plan.staples.take(question, outcome, now: Int(Clock.wall / 1000))
@@ -288,9 +299,7 @@ final class Worker {
       loop.now >= acceptPausedUntil, let listen = listeners[slot].listen
     else { return false }
     let listener = listeners[slot]
-    // Bound: connections taken per event, so that accepting doesn't starve those that are open.
-    let limit = core.plan.main.acceptsMany ? 64 : 8
-    for _ in 0..<limit {
+    for _ in 0..<listener.batch.next(turn: loop.turnCount, many: core.plan.main.acceptsMany) {
       guard core.hasFreeConnection else {
         pauseAccepting("worker_connections are not enough", slot)
         return false
@@ -312,7 +321,6 @@ final class Worker {
   }
 
   private func open(_ fd: Int32, _ peer: SocketAddress, _ listen: ListenPlan) {
-    if !peer.isUnix { Socket.setNoDelay(fd) }
     let (core, http2) = (core, http2)
     let (client, handle) = clients.take { ClientConnection(core: core, library: http2) }
     do throws(SystemError) {
@@ -396,17 +404,4 @@ struct RetiredPlan: @unchecked Sendable {
 
   /// Frees the plan. Once.
   func free() { unsafe reference.release() }
-}
-
-/// A listening socket of one worker.
-final class AcceptingSocket {
-  let fd: Int32
-  /// nil: the socket is given up.
-  var listen: ListenPlan?
-  var isOpen = true
-
-  init(fd: Int32, listen: ListenPlan) {
-    self.fd = fd
-    self.listen = listen
-  }
 }

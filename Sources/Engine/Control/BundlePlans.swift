@@ -67,10 +67,12 @@ extension ReplayedFiles: FileProvider {
 
   /// Builds one plan for each worker thread.
   func makePlans(
-    _ registry: PeerRegistry, _ ticketKeys: TLSTicketKeyRing, _ zones: LimitZones
+    _ registry: PeerRegistry, _ ticketKeys: TLSTicketKeyRing, _ zones: LimitZones,
+    _ caches: CacheZones
   ) throws(ApplyFailure) -> [Plan] {
     let surroundings = PlanSurroundings(
       paths: bundle.options.planPaths, registry: registry, ticketKeys: ticketKeys, zones: zones,
+      caches: caches,
       toleratesBrokenCertificates: true)
     var plans: [Plan] = []
     repeat {

@@ -47,6 +47,8 @@ protocol ControlSink: Sendable {
   func judged(_ request: StatusRequest, _ verdict: CertificateVerdict)
   /// The password of a job was checked. Called on the thread for that.
   func passwordChecked(_ job: PasswordJob, isRight: Bool)
+  /// What an exchange waits for in a cache was stored, or wasn't. Called on any thread.
+  func wake(_ waiter: CacheWaiter)
   /// A line for the error log.
   func log(_ level: ControlLogLevel, _ text: String)
 }
@@ -59,6 +61,7 @@ final class ControlThread: Sendable {
   private let progress: ControlProgress
   private let thread: Thread
   private let passwords: PasswordThread
+  private let sink: any ControlSink
 
   /// Starts the thread. Its news go to `sink`.
   init(registry: PeerRegistry, sink: any ControlSink) throws(SystemError) {
@@ -67,6 +70,7 @@ final class ControlThread: Sendable {
     self.registry = registry
     self.mailbox = mailbox
     self.progress = progress
+    self.sink = sink
     passwords = try PasswordThread { sink.passwordChecked($0, isRight: $1) }
     // The descriptors of the loop are made here, so that a lack of them is an error of the start.
     let core = Handover(try ControlCore())
@@ -89,6 +93,9 @@ final class ControlThread: Sendable {
 
   /// Has a password checked on a thread of its own; false if there is none.
   func check(_ job: PasswordJob) -> Bool { passwords.post(job) }
+
+  /// Tells exchanges that wait for a cache to go on, whichever worker they belong to.
+  func tell(_ waiters: [CacheWaiter]) { for waiter in waiters { sink.wake(waiter) } }
 
   /// Waits until each name of the last configuration was resolved or has failed to be; false if
   /// that takes longer than `timeout`. Then `registry.servers(of:)` is as good as it gets for a

@@ -44,9 +44,10 @@ extension FrontDoor {
     ("Requests, files and responses", Row.coreRows + Row.mirrorRows + Row.listingRows),
     ("Admission", Row.limitRows + Row.accessRows + Row.authRows + Row.linkRows), ("HTTP/2", Row.http2Rows),
     ("Rewriting and maps", Row.rewriteRows + Row.splitRows + Row.geoRows),
-    ("Bodies of responses", Row.gzipRows + Row.charsetRows + Row.substituteRows + Row.ssiRows),
-    ("Fields and logs", Row.headerRows + Row.logRows), ("Client addresses", Row.realIPRows),
-    ("Proxying", Row.proxyRows + Row.proxyCookieRows), ("gRPC", Row.grpcRows),
+    ("Bodies of responses", Row.gzipRows + Row.charsetRows + Row.substituteRows + Row.ssiRows + Row.additionRows),
+    ("Fields and logs", Row.headerRows + Row.userIDRows + Row.logRows), ("Client addresses", Row.realIPRows),
+    ("Proxying", Row.proxyRows + Row.proxyCookieRows + Row.storeRows), ("Caching", Row.cacheRows),
+    ("gRPC", Row.grpcRows),
     ("Upstreams and health checks", Row.upstreamRows + Row.stickyRows), ("TLS", Row.tlsRows),
     ("Without effect", Row.tuningRows),
   ]

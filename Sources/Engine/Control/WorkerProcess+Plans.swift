@@ -95,7 +95,7 @@ extension WorkerProcess {
     guard let fd = staged.bundle, let bundle = Bundle(descriptor: fd) else {
       throw ApplyFailure(["the bundle can't be read"])
     }
-    let plans = try ReplayedFiles(bundle).makePlans(registry, ticketKeys, limitZones)
+    let plans = try ReplayedFiles(bundle).makePlans(registry, ticketKeys, limitZones, cacheZones)
     let table = listeners.merging(staged.listeners) { _, new in new }
     let assigned = try plans.enumerated().map { index, plan throws(ApplyFailure) in
       try sockets(for: plan, index, table)
@@ -103,6 +103,7 @@ extension WorkerProcess {
     replaceLogs()
     errorLogPath = bundle.options.errorLogPath
     try resolveNames(plans)
+    try takeCaches(plans[0])
     shutdownTimeoutMs = plans[0].main.shutdownTimeoutMs
     let closing = takeListeners(table)
     try handOver(
@@ -193,6 +194,21 @@ extension WorkerProcess {
     }
   }
 
+  /// Has the caches of `plan` looked after, and says which begin anew.
+  private func takeCaches(_ plan: Plan) throws(ApplyFailure) {
+    for (name, zone) in plan.caches.sorted(by: { $0.key < $1.key }) {
+      if let former = cacheFolders[name], former != zone.folder {
+        errorLog(plan).write(
+          .notice,
+          "cache \"\(name)\" begins anew: it has other files than before, in \"\(zone.folder.path)\"")
+      }
+    }
+    cacheFolders = plan.caches.mapValues(\.folder)
+    if !caches.configure(Array(plan.caches.values)) {
+      throw ApplyFailure("starting the thread of the caches", SystemError(code: EAGAIN))
+    }
+  }
+
   /// The error log of the main context.
   private func errorLog(_ plan: Plan) -> ErrorLog {
     let settings =
@@ -271,6 +287,10 @@ struct ControlNews: ControlSink {
     mailboxes.post(.passwordChecked(job.digest, isRight: isRight), to: job.worker)
   }
 
+  func wake(_ waiter: CacheWaiter) {
+    mailboxes.post(.cacheReleased(exchange: waiter.exchange), to: waiter.worker)
+  }
+
   func log(_ level: ControlLogLevel, _ text: String) {
     errorLog.write(LogLevel(name: level.rawValue) ?? .notice, text)
   }
@@ -298,6 +318,8 @@ extension ControlThread: ControlPort {
   func fetchStaple(_ question: OCSPQuestion) { post(.staple(question)) }
 
   func askStatus(_ request: StatusRequest) { post(.askStatus(request)) }
+
+  func wake(_ waiters: [CacheWaiter]) { tell(waiters) }
 
   func resolve(_ name: String, _ settings: ResolverSettings, token: UInt64, worker: Int) {
     post(.resolve(ResolveRequest(name: name, resolver: settings, token: token, worker: worker)))

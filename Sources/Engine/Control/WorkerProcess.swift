@@ -34,6 +34,10 @@ final class WorkerProcess {
   let registry = PeerRegistry()
   let ticketKeys = TLSTicketKeyRing()
   let limitZones = LimitZones()
+  let cacheZones = CacheZones()
+  let caches: CacheSweeper
+  /// The folders of the caches in use, by the names of their zones.
+  var cacheFolders: [String: CacheFolder] = [:]
   let counters = CounterBlocks()
   let mailboxes = WorkerMailboxes()
   var control: ControlThread?
@@ -63,6 +67,7 @@ final class WorkerProcess {
     self.isOwnProcess = isOwnProcess
     poller = try Poller()
     reports = try Mailbox()
+    caches = try CacheSweeper()
     // The signals of the supervisor reach the worker too when they come from a terminal: all are
     // blocked, and those that end a process are understood.
     signals = isOwnProcess ? try ProcessSignals(Signal.allCases.map(\.number)) : nil

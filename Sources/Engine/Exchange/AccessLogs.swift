@@ -34,9 +34,9 @@ struct AccessLogs {
 
   /// Writes the lines that the exchange's location asks for.
   mutating func write(_ exchange: Exchange) {
-    let logs = exchange.location.settings.log.value.accessLogs
-    if logs.isEmpty || exchange.response.status == 0 { return }
-    for log in logs {
+    let settings = exchange.location.settings.log.value
+    if settings.accessLogs.isEmpty || exchange.response.status == 0 { return }
+    for log in settings.accessLogs {
       if let condition = log.condition {
         let value = exchange.evaluate(condition)
         if value.isEmpty || value == Bytes("0") { continue }

@@ -8,6 +8,12 @@ import HTTP
 /// A class with overridden methods, since the data path allows no existentials; each method says
 /// what an override must do.
 class ClientStream {
+  /// What the transport knows: TLS session, addresses. A stored property, because asking a method
+  /// for an object counts a reference.
+  final var connection: ConnectionFacts
+
+  init(_ connection: ConnectionFacts) { self.connection = connection }
+
   /// How many bytes of the response wait in memory for the client to take them.
   var queuedByteCount: Int { 0 }
   /// How many bytes of the response, in memory and in files, wait for the client to take them.
@@ -21,7 +27,7 @@ class ClientStream {
   /// client's protocol has such; may be called several times before `sendHead`.
   func sendInterim(_ exchange: Exchange, _ status: Int) {}
   /// Queues body bytes and takes the buffer over.
-  func sendBody(_ buffer: Buffer) { preconditionFailure("abstract") }
+  func sendBody(_ buffer: consuming Buffer) { preconditionFailure("abstract") }
   /// Queues body bytes that live until the exchange finishes.
   func sendBody(_ bytes: Bytes) { preconditionFailure("abstract") }
   /// Queues a piece of a file.
@@ -44,8 +50,6 @@ class ClientStream {
   func stopAwaitingBody() {}
   /// The exchange waits for something that has nothing to do with its client, who may leave meanwhile.
   func noteWaiting() {}
-  /// What the transport knows: TLS session, addresses.
-  var connection: ConnectionFacts { preconditionFailure("abstract") }
 }
 
 /// The outcome of asking for request body bytes.

@@ -7,6 +7,7 @@ extension Exchange {
   /// Takes the request to where the upstream says. False, as for every end of a try.
   func acceptInternalRedirect(_ target: Bytes) -> Bool {
     let target = arena.copy(target)
+    if cache != nil { endCaching() }
     keepRedirectFields()
     endTry(.success, mayKeep: attempt.isBodyComplete)
     dropStreamedBody()

@@ -35,6 +35,17 @@ enum AdmissionWait {
   case credentials(CredentialDigest)
   /// What another location says; `onInnerAnswer` follows.
   case answer
+  /// What another request fetches for the cache; `onCacheReleased` follows, after so many
+  /// milliseconds at the latest.
+  case cached(atMost: Milliseconds)
+
+  /// After which time something follows.
+  var delay: Milliseconds? {
+    switch self {
+    case .delay(let delay), .cached(let delay): delay
+    default: nil
+    }
+  }
 }
 
 /// The steps, in order.
@@ -83,6 +94,7 @@ extension Exchange {
 
   /// What a step waited for has passed.
   func onAdmissionTimeout() {
+    if case .cached = awaited { return onCacheReleased() }
     guard state == .waiting, case .delay = awaited else { return }
     goOnAdmitting(.abstains)
     if state != .idle { stream.flush() }

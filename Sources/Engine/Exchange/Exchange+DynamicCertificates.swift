@@ -102,16 +102,10 @@ final class DynamicNameResolver: SiteNameResolver {
     guard let dynamic = dynamic as? DynamicCertificates,
       let facts = unsafe session.connection as? ConnectionFacts
     else { return false }
-    let exchange = core.takeExchange(HandshakeStream(facts), plan)
+    // Variables are all that this exchange evaluates: its client needs no more than facts.
+    let exchange = core.takeExchange(ClientStream(facts), plan)
     defer { exchange.abandon() }
     exchange.enter(address, address.defaultSite)
     return exchange.load(dynamic, into: session)
   }
-}
-
-/// The client side of an exchange that only evaluates variables.
-private final class HandshakeStream: ClientStream {
-  private let facts: ConnectionFacts
-  init(_ facts: ConnectionFacts) { self.facts = facts }
-  override var connection: ConnectionFacts { facts }
 }

@@ -1,5 +1,5 @@
-// Static files: root and alias, index, directory redirects, ranges
-// (https://nginx.org/en/docs/http/ngx_http_core_module.html#root, RFC 9110 §14).
+// Static files: root and alias, index, directory redirects
+// (https://nginx.org/en/docs/http/ngx_http_core_module.html#root).
 
 import CLinux
 import HTTP
@@ -142,109 +142,6 @@ extension Exchange {
     response.acceptsRanges = settings.maxRanges > 0
     if settings.etag { response.add(Bytes("ETag"), file.etag, .etag) }
     use(file)
-    filterHead()
-    if !isInner, let range = field(.range), response.acceptsRanges, response.status == 200 {
-      if applyRange(range, file, settings) { return }
-    }
-    sendHead()
-    if let page = preconditionPage {
-      sendBody(page)
-    } else if response.status == 304 {
-    } else if let content = file.content {
-      sendBody(content)
-    } else {
-      sendBody(file, offset: 0, count: file.size)
-    }
-    completeResponse()
-  }
-
-  // --- ranges -------------------------------------------------------------------------------------
-
-  /// Answers 206 or 416; false when the whole file is to be sent.
-  private func applyRange(_ value: Bytes, _ file: CachedFile, _ settings: Borrowed<CoreSettings>) -> Bool {
-    if let condition = field(.ifRange), !ifRangeHolds(condition) { return false }
-    var ranges: [ByteRange] = []
-    switch ByteRanges.parse(value, size: file.size, maxRanges: settings.maxRanges, into: &ranges) {
-    case .ignore: return false
-    case .unsatisfiable:
-      if errorPage(for: 416) != nil {
-        fail(416)
-        return true
-      }
-      response.reset()
-      response.add(
-        Bytes("Content-Range"), concatenate(Bytes("bytes */"), arena.decimal(file.size)),
-        .contentRange)
-      answerUnsatisfiable()
-      return true
-    case .ranges:
-      if ranges.count == 1 {
-        sendSingle(ranges[0], file)
-      } else {
-        sendMultiple(ranges, file)
-      }
-      return true
-    }
-  }
-
-  private func answerUnsatisfiable() {
-    let page = pageText(416)
-    response.status = 416
-    response.contentType = Bytes("text/html")
-    response.contentLength = page.count
-    startResponse()
-    sendBody(page)
-    completeResponse()
-  }
-
-  /// Compared with what the client would see: the fields as header rules left them.
-  private func ifRangeHolds(_ condition: Bytes) -> Bool {
-    if condition.hasSuffix(Bytes("\"")) { return condition == response.first(.etag) }
-    guard let modified = response.lastModified else { return false }
-    return HTTPDate.parse(condition) == modified
-  }
-
-  private func contentRange(_ range: ByteRange, _ size: Int) -> Bytes {
-    let span = concatenate(arena.decimal(range.start), Bytes("-"), arena.decimal(range.end - 1))
-    return concatenate(
-      concatenate(Bytes("bytes "), span), Bytes("/"), arena.decimal(size))
-  }
-
-  private func sendSingle(_ range: ByteRange, _ file: CachedFile) {
-    response.status = 206
-    response.contentLength = range.end - range.start
-    response.add(Bytes("Content-Range"), contentRange(range, file.size), .contentRange)
-    sendHead()
-    send(range, of: file)
-    completeResponse()
-  }
-
-  private func sendMultiple(_ ranges: [ByteRange], _ file: CachedFile) {
-    let parts = Multipart(
-      mediaType: response.contentType ?? Bytes(), size: file.size, number: core.nextSerial())
-    response.status = 206
-    response.contentType = written(Multipart.contentTypeCapacity, parts.writeContentType)
-    response.contentLength = parts.totalLength(of: ranges)
-    sendHead()
-    for range in ranges {
-      sendBody(written(parts.partHeadCapacity) { parts.writePartHead(range, into: $0) })
-      send(range, of: file)
-    }
-    sendBody(written(Multipart.endCapacity, parts.writeEnd))
-    completeResponse()
-  }
-
-  /// What `write` puts into room of the arena.
-  private func written(_ capacity: Int, _ write: (MutableBytes) -> Int) -> Bytes {
-    let room = arena.allocate(capacity)
-    return room.readOnly.prefix(write(room))
-  }
-
-  private func send(_ range: ByteRange, of file: CachedFile) {
-    if let content = file.content {
-      sendBody(content.slice(range.start, range.end))
-    } else {
-      sendBody(file, offset: Int64(range.start), count: range.end - range.start)
-    }
+    send(StoredBody(file: file, size: file.size, content: file.content))
   }
 }

@@ -1,5 +1,5 @@
 // Which stages a response's body goes through, and what its head says of that. Chosen when the head is
-// complete, in nginx's order: decompress, replace, recode, compress.
+// complete, in nginx's order: decompress, replace, recode, include, add, compress.
 
 import HTTP
 
@@ -35,6 +35,9 @@ extension Exchange {
     }
     chooseCharset(settings, mayRecode: !head.forbidsTransforming)
     if settings.ssi.isOn { choosePageCommands(settings.ssi, head) }
+    if settings.addition.isOn && !head.forbidsTransforming {
+      chooseAdditions(settings.addition, head)
+    }
     if settings.gzip.isOn && !head.forbidsTransforming { chooseGzip(settings.gzip, head) }
     if isFiltered, let pipeline { pipeline.flushesAtOnce = flushesAtOnce(pipeline) }
   }

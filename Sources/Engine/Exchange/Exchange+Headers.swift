@@ -8,7 +8,9 @@ extension Exchange {
   /// Completes `response` by the location's rules; called once, just before the head is sent.
   func applyHeaders() {
     let settings = location.settings.headers.value
-    if response.status == 200, errorStatus == 0, !isInner, response.lastModified != nil {
+    if response.status == 200, errorStatus == 0, !isInner,
+      response.lastModified != nil || cacheStatus != .none
+    {
       applyPreconditions()
     }
     if case .off = settings.expires {} else if isListed(response.status) { addExpiry(settings.expires) }
@@ -16,6 +18,7 @@ extension Exchange {
       let value = evaluate(field.value)
       add(field.name, field.value.isConstant ? value : lineSafe(value))
     }
+    if settings.userID.mode.gives { addUserID(settings.userID) }
     if !settings.trailers.isEmpty { expectTrailers(settings.trailers) }
   }
 
@@ -110,8 +113,7 @@ extension Exchange {
   /// RFC 9110 §13.2.2, in nginx's order: If-Unmodified-Since and If-Match give 412,
   /// If-Modified-Since and If-None-Match give 304.
   private func applyPreconditions() {
-    guard let modified = response.lastModified else { return }
-    switch precondition(modified: modified, etag: response.first(.etag)) {
+    switch precondition(modified: response.lastModified, etag: response.first(.etag)) {
     case .holds: break
     case .failed: becomePreconditionFailed()
     case .notModified:
@@ -126,15 +128,19 @@ extension Exchange {
   enum Precondition { case holds, notModified, failed }
 
   /// What the request's conditions say of a representation.
-  func precondition(modified: Int, etag: Bytes?) -> Precondition {
-    if let since = field(.ifUnmodifiedSince), let moment = HTTPDate.parse(since), moment < modified {
+  func precondition(modified: Int?, etag: Bytes?) -> Precondition {
+    if let since = field(.ifUnmodifiedSince), let moment = HTTPDate.parse(since), let modified,
+      moment < modified
+    {
       return .failed
     }
     if let list = field(.ifMatch), !EntityTag.list(list, holds: etag, .strong) { return .failed }
     let since = field(.ifModifiedSince)
     let none = field(.ifNoneMatch)
     guard since != nil || none != nil else { return .holds }
-    if let since, isModified(modified, since: since) { return .holds }
+    if let since {
+      guard let modified, !isModified(modified, since: since) else { return .holds }
+    }
     if let none, !EntityTag.list(none, holds: etag, .weak) { return .holds }
     return .notModified
   }
@@ -161,6 +167,8 @@ extension Exchange {
   /// The value of the first field of the request with that name.
   @inline(__always)
   func field(_ token: FieldName) -> Bytes? {
-    request.first(token)?.value.of(headBytes)
+    // Asked here, since calling a method of the head copies it.
+    guard request.present.contains(token) else { return nil }
+    return request.first(token)?.value.of(headBytes)
   }
 }

@@ -59,10 +59,11 @@ extension Exchange {
     let name = name.lowercased()
     if let value = page.variables[name] { return value }
     if let builtin = Builtin(rawValue: name) { return value(of: .builtin(builtin)) }
+    if let slot = plan.slots[name] { return value(of: .slot(slot)) }
     for (prefix, family) in PlanBuilder.families where name.hasPrefix(prefix) {
       return value(of: .member(family, arena.copy(String(name.dropFirst(prefix.count)))))
     }
-    return plan.slots[name].flatMap { value(of: .slot($0)) }
+    return nil
   }
 
   /// `text` with the values of its variables, `$name` or `${name}`; "\$" is a dollar.

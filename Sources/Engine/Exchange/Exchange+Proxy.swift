@@ -6,17 +6,18 @@ import HTTP
 extension Exchange {
   /// Answers by asking an upstream.
   func proxy(_ pass: ProxyPass) {
-    switch pass.destination {
-    case .upstream(let reference):
-      guard let group = reference.group else { return fail(502) }
-      attempt.group = group
-      proxyHost = pass.host
-      proxyPort = pass.port
-      proxyURI = pass.uri
-      proxyIsTLS = pass.isTLS
-      prepareBody()
-    case .variable(let template): proxy(toURL: evaluate(template))
-    }
+    guard pass.upstream != nil else { return proxyToComputed(pass) }
+    attempt.group = pass.upstream?.group
+    guard attempt.group != nil else { return fail(502) }
+    proxyHost = pass.host
+    proxyPort = pass.port
+    proxyURI = pass.uri
+    proxyIsTLS = pass.isTLS
+    prepareBody()
+  }
+
+  private func proxyToComputed(_ pass: ProxyPass) {
+    if case .variable(let template) = pass.destination { proxy(toURL: evaluate(template)) }
   }
 
   /// The destination was computed: an upstream's name, an address, or a name to resolve.

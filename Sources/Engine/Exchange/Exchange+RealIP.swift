@@ -13,29 +13,29 @@ extension Exchange {
 
   /// Takes the address that the settings of the current location believe in.
   func findRealAddress() {
-    let settings = location.settings.realIP
-    guard realAddress == nil, !settings.value.trusted.isEmpty else { return }
+    let settings = location.settings.realIP.value
+    guard !settings.trusted.isEmpty, realAddress == nil else { return }
     let peer = connection.peerAddress
-    guard settings.value.trusted.contains(peer) else { return }
+    guard settings.trusted.contains(peer) else { return }
     if let endpoint = endpoint(by: settings) { realAddress = SocketAddress(endpoint) }
   }
 
-  private func endpoint(by settings: Shared<RealIPSettings>) -> IPEndpoint? {
-    switch settings.value.source {
+  private func endpoint(by settings: Borrowed<RealIPSettings>) -> IPEndpoint? {
+    switch settings.source {
     case .proxyHeader: return connection.proxy?.source
     case .field(let name, let token):
       for entry in request.fields where entry.token == token {
         guard token != .other || entry.name.of(headBytes).equalsIgnoringCase(name) else { continue }
         var found: IPEndpoint?
         _ = walk(
-          entry.value.of(headBytes), settings.value.trusted,
-          isRecursive: settings.value.isRecursive, &found)
+          entry.value.of(headBytes), settings.trusted,
+          isRecursive: settings.isRecursive, &found)
         return found
       }
       return nil
     case .forwardedFor:
       return forwardedAddress(
-        trusting: settings.value.trusted, isRecursive: settings.value.isRecursive)
+        trusting: settings.trusted, isRecursive: settings.isRecursive)
     }
   }
 

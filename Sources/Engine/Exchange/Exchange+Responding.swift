@@ -43,14 +43,14 @@ extension Exchange {
     stream.sendBody(bytes)
   }
 
-  func sendBody(_ buffer: Buffer) {
+  func sendBody(_ buffer: consuming Buffer) {
     guard !buffer.isEmpty, response.hasBody else { return loop.pool.giveBack(buffer) }
     if isFiltered { return filter(.buffer(buffer)) }
     handOver(buffer)
   }
 
   /// Hands body bytes on as the client gets them.
-  func handOver(_ buffer: Buffer) {
+  func handOver(_ buffer: consuming Buffer) {
     if buffer.isEmpty { return loop.pool.giveBack(buffer) }
     bodyByteCount += buffer.count
     if isPaced { return pace(.buffer(buffer)) }

@@ -38,6 +38,10 @@ extension Exchange {
     {
       return nextTry()
     }
+    if cache != nil {
+      if useStale(after: failure) { return }
+      rememberError(status)
+    }
     fail(status)
   }
 
@@ -58,32 +62,36 @@ extension Exchange {
     }
   }
 
-  /// Parts from the connection: keeps it for later if it is clean, closes it otherwise.
+  /// Ends the try: parts from server and connection, and gives its buffers back.
   func endTry(_ outcome: PeerOutcome, mayKeep: Bool) {
     if proxyIsTLS, case .success = outcome { rememberUpstreamSession() }
-    let group = attempt.group
-    if let peer = attempt.peer, let group {
-      if attempt.teachesSession && outcome != .failure { learnSession(from: peer) }
-      if let change = group.release(peer, outcome, now: loop.now) { tell(change, of: peer) }
-    }
-    attempt.peer = nil
-    releaseStream()
-    if let connection = attempt.connection {
-      attempt.connection = nil
-      if mayKeep, let group, isKeepable(connection, group) {
-        core.upstreams.checkIn(
-          connection, core.idleConnections(group), timeout: group.settings.keepalive.idleTimeout)
-      } else {
-        core.upstreams.close(connection)
+    // Without a group there was no try.
+    if let group = attempt.group {
+      if let peer = attempt.peer.take() { leave(peer, of: group, outcome) }
+      releaseStream()
+      if let connection = attempt.connection.take() {
+        part(from: connection, of: group, mayKeep: mayKeep)
       }
     }
-    if let input = attempt.input { loop.pool.giveBack(input) }
-    attempt.input = nil
-    if let piece = attempt.bodyPiece { loop.pool.giveBack(piece) }
-    attempt.bodyPiece = nil
-    if let trailers = attempt.trailerInput { loop.pool.giveBack(trailers) }
-    attempt.trailerInput = nil
+    loop.pool.reclaim(&attempt.input)
+    loop.pool.reclaim(&attempt.bodyPiece)
+    loop.pool.reclaim(&attempt.trailerInput)
     attempt.phase = .none
+  }
+
+  /// Tells the server's state, and all who choose by it, how the try went.
+  private func leave(_ peer: Peer, of group: UpstreamGroup, _ outcome: PeerOutcome) {
+    if attempt.teachesSession && outcome != .failure { learnSession(from: peer) }
+    if let change = group.release(peer, outcome, now: loop.now) { tell(change, of: peer) }
+  }
+
+  /// Keeps the connection for later if it is clean, closes it otherwise.
+  private func part(
+    from connection: consuming UpstreamConnection, of group: UpstreamGroup, mayKeep: Bool
+  ) {
+    guard mayKeep, isKeepable(connection, group) else { return core.upstreams.close(connection) }
+    core.upstreams.checkIn(
+      connection, core.idleConnections(group), timeout: group.settings.keepalive.idleTimeout)
   }
 
   private func tell(_ change: PeerChange, of peer: Peer) {
@@ -113,6 +121,7 @@ extension Exchange {
 
   /// Gives everything of the upstream side back; called whenever the exchange turns elsewhere.
   func cancelUpstream() {
+    if cache != nil { endCaching() }
     if attempt.isActive {
       upstreamLog.update {
         if $0.responseTime < 0 { $0.responseTime = loop.now - attempt.triedAt }
@@ -120,9 +129,8 @@ extension Exchange {
       }
       endTry(.neutral, mayKeep: false)
     }
-    if let request = attempt.request { loop.pool.giveBack(request) }
-    attempt.request = nil
-    attempt.spool = nil
+    loop.pool.reclaim(&attempt.request)
+    if attempt.spool != nil { attempt.spool = nil }
     attempt.spoolSent = 0
     attempt.isSpoolBroken = false
     attempt.group = nil

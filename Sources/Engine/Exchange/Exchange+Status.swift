@@ -12,9 +12,8 @@ extension Exchange {
     core.counters.countRequest()
     core.counters.addReading(1)
     counted = .reading
-    let facts = connection
-    facts.exchangeCount += 1
-    if facts.exchangeCount == 1 { core.counters.addBusy(1) }
+    connection.exchangeCount += 1
+    if connection.exchangeCount == 1 { core.counters.addBusy(1) }
   }
 
   /// The head was read.
@@ -30,9 +29,8 @@ extension Exchange {
     guard counted != .nothing else { return }
     if counted == .reading { core.counters.addReading(-1) } else { core.counters.addWriting(-1) }
     counted = .nothing
-    let facts = connection
-    facts.exchangeCount -= 1
-    if facts.exchangeCount == 0 { core.counters.addBusy(-1) }
+    connection.exchangeCount -= 1
+    if connection.exchangeCount == 0 { core.counters.addBusy(-1) }
   }
 
   /// Answers with the counts of the process.

@@ -23,7 +23,8 @@ extension Exchange {
   // --- the head of a response ---------------------------------------------------------------------
 
   /// The server's answer is the client's: the client is told who it was, or it is learnt.
-  func bindClient(_ sticky: StickySettings, _ peer: Peer) {
+  func bindClient() {
+    guard let sticky = attempt.group?.sticky, let peer = attempt.peer else { return }
     attempt.teachesSession = false
     switch sticky.manner {
     case .cookie(let cookie):
@@ -93,7 +94,7 @@ extension Exchange {
 
   /// A moment as Netscape's cookies write it, which is nginx's form: `Thu, 31-Dec-37 23:55:55 GMT`, the
   /// year in four digits from 2038 on.
-  private func cookieDate(_ unixSeconds: Int) -> Bytes {
+  func cookieDate(_ unixSeconds: Int) -> Bytes {
     let room = arena.allocate(HTTPDate.length)
     HTTPDate.write(unixSeconds, into: room)
     room[7] = UInt8(ascii: "-")

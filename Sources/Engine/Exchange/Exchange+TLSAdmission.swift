@@ -11,7 +11,6 @@ extension Exchange {
   /// Whether the request may be answered by its site; otherwise it has been answered, or waits until the
   /// status of the client's certificate is known, and `beginAtSite` follows.
   func admitByTLS() -> Bool {
-    let connection = connection
     if connection.isPlainOnTLS {
       log(.info, "client sent plain HTTP request to HTTPS port")
       fail(497)

@@ -10,6 +10,7 @@ import HTTP
 extension Exchange {
   /// Starts the first try at the group that `proxy` chose.
   func startTries() {
+    if location.settings.cache.value.source != nil && !consultCache() { return }
     state = .attempting
     attempt.startedAt = loop.now
     attempt.tryCount = 0
@@ -23,7 +24,7 @@ extension Exchange {
   /// Tries a server of the group that was not tried yet.
   func nextTry() {
     guard let group = attempt.group else { return fail(502) }
-    let route = group.sticky.map { boundRoute($0) } ?? .none
+    let route = if let sticky = group.sticky { boundRoute(sticky) } else { Route.none }
     guard
       let peer = group.choose(
         &attempt.tried, now: loop.now, key: balancingKey(group), route: route)
@@ -32,6 +33,7 @@ extension Exchange {
       upstreamLog.begin(nil)
       upstreamLog.update { $0.status = 502 }
       log(.error, "no live upstreams while connecting to upstream")
+      if cache != nil && useStale(after: .noServer) { return }
       return fail(502)
     }
     attempt.peer = peer
@@ -40,11 +42,11 @@ extension Exchange {
     attempt.triedAt = loop.now
     attempt.requestSent = 0
     attempt.resetResponse()
-    attempt.bodySent = attempt.request.map { $0.count - upstreamHeadLength } ?? 0
+    attempt.bodySent = (attempt.request?.count ?? upstreamHeadLength) - upstreamHeadLength
     upstreamLog.begin(peer)
     let settings = location.settings.proxy.value
     let local = settings.bind == nil || peer.address.isUnix ? nil : upstreamBind
-    if settings.speaksHTTP2 { return openStream(peer, group, from: local) }
+    if settings.speaksHTTP2 { return openStream(peer, group, from: local?.address) }
     // Servers on SwiftNIO can upgrade only the first request of a connection: an upgrade gets a
     // connection of its own.
     if !passesUpgrade,
@@ -85,11 +87,11 @@ extension Exchange {
   }
 
   /// What `proxy_bind` says; an address that isn't one is left to the system.
-  private var upstreamBind: SocketAddress? {
+  private var upstreamBind: LocalAddress? {
     guard let bind = location.settings.proxy.value.bind else { return nil }
     let text = evaluate(bind)
     if text.isEmpty { return nil }
-    if let address = SocketAddress(literal: text.string, port: 0) { return address }
+    if let address = SocketAddress(literal: text.string, port: 0) { return LocalAddress(address) }
     guard let colon = text.lastIndex(of: UInt8(ascii: ":")),
       let port = text.dropping(colon + 1).decimal,
       port < 65_536
@@ -99,10 +101,10 @@ extension Exchange {
     }
     var host = text.prefix(colon).string
     if host.hasPrefix("[") && host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
-    return SocketAddress(literal: host, port: UInt16(port))
+    return SocketAddress(literal: host, port: UInt16(port)).map { LocalAddress($0) }
   }
 
-  private func use(_ connection: UpstreamConnection) {
+  private func use(_ connection: consuming UpstreamConnection) {
     connection.exchange = handle
     connection.state = .active
     connection.requestCount += 1
@@ -112,8 +114,9 @@ extension Exchange {
 
   func setUpstreamTimer(_ timeout: Milliseconds) {
     if attempt.stream != nil { return setStreamTimer(timeout) }
-    guard let connection = attempt.connection else { return }
-    loop.setTimer(connection.timer, after: timeout, for: connection.handle)
+    guard let timer = attempt.connection?.timer, let handle = attempt.connection?.handle
+    else { return }
+    loop.setTimer(timer, after: timeout, for: handle)
   }
 
   // --- events -----------------------------------------------------------------------------------

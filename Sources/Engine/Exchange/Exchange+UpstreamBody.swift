@@ -10,6 +10,8 @@ extension Exchange {
     if isFiltered, let pipeline, pipeline.hasYielded { return false }
     let settings = location.settings.proxy.value
     if waitingByteCount < settings.memoryLimit && attempt.spool == nil { return true }
+    // What goes into a cache is in a file anyway.
+    if cache?.draft != nil { return cut == nil }
     guard buffersResponse, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {
       return false
     }
@@ -18,13 +20,14 @@ extension Exchange {
 
   /// Passes the body bytes in the input buffer on. False when the try is over.
   func passBody() -> Bool {
-    if let input = attempt.input {
+    if let input = attempt.input.take() {
       if input.isEmpty {
         loop.pool.giveBack(input)
-        attempt.input = nil
       } else {
         switch attempt.framing.body {
-        case .none: attempt.framing.keepAlive = false
+        case .none:
+          attempt.framing.keepAlive = false
+          attempt.input = input
         case .length: passCounted(input)
         case .chunked: guard passChunked(input) else { return false }
         case .untilClose: deliver(input)
@@ -38,7 +41,7 @@ extension Exchange {
     return true
   }
 
-  private func passCounted(_ input: Buffer) {
+  private func passCounted(_ input: consuming Buffer) {
     if input.count > attempt.remaining {
       log(.warn, "upstream sent more data than specified in \"Content-Length\" header")
       attempt.framing.keepAlive = false
@@ -50,7 +53,7 @@ extension Exchange {
   }
 
   /// Takes chunk framing off in place: the first piece stays where it is, the others move up to it.
-  private func passChunked(_ input: Buffer) -> Bool {
+  private func passChunked(_ input: consuming Buffer) -> Bool {
     let bytes = input.unread
     let whole = input.unreadMutable
     var position = 0
@@ -79,12 +82,12 @@ extension Exchange {
         if position < bytes.count { attempt.framing.keepAlive = false }
         break loop
       case .failed:
+        loop.pool.giveBack(input)
         failTry(.error, "upstream sent invalid chunked response while reading")
         return false
       }
     }
     if first < 0 {
-      attempt.input = nil
       loop.pool.giveBack(input)
       return true
     }
@@ -95,10 +98,13 @@ extension Exchange {
   }
 
   /// Hands a buffer of body bytes to the client side, or to the spool behind it.
-  func deliver(_ input: Buffer) {
-    attempt.input = nil
-    upstreamLog.update { $0.responseLength += input.count }
+  func deliver(_ input: consuming Buffer) {
+    let count = input.count
+    upstreamLog.update { $0.responseLength += count }
+    if stored != nil { save(input.unread) }
     let settings = location.settings.proxy.value
+    if let cache, let draft = cache.draft { store(input.unread, cache, draft) }
+    if cut != nil && cut?.apply(to: input) != true { return loop.pool.giveBack(input) }
     if attempt.spool != nil || waitingByteCount >= settings.memoryLimit {
       if spool(input, settings) { return }
     }
@@ -106,6 +112,14 @@ extension Exchange {
   }
 
   private func spool(_ input: Buffer, _ settings: Borrowed<ProxySettings>) -> Bool {
+    if let draft = cache?.draft, attempt.spool == nil || attempt.spool === draft.file {
+      // A part isn't what the file ends with: it waits in memory, and holds the upstream back.
+      if cut != nil { return false }
+      if attempt.spool == nil { attempt.spoolSent = draft.file.size - input.count }
+      attempt.spool = draft.file
+      loop.pool.giveBack(input)
+      return true
+    }
     guard buffersResponse, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {
       return false
     }
@@ -144,7 +158,7 @@ extension Exchange {
   }
 
   /// Hands what stands in the file to the client side; later bytes may go straight behind it.
-  private func queueSpooled() {
+  func queueSpooled() {
     guard let spool = attempt.spool else { return }
     sendBody(spool, offset: Int64(attempt.spoolSent), count: spool.size - attempt.spoolSent)
     attempt.spool = nil
@@ -184,9 +198,10 @@ extension Exchange {
 
   func completeFromUpstream() {
     upstreamLog.update { $0.responseTime = loop.now - attempt.triedAt }
+    if cache != nil { finishStoring() }
+    if stored != nil { completeSaving() }
     endTry(.success, mayKeep: true)
-    if let request = attempt.request { loop.pool.giveBack(request) }
-    attempt.request = nil
+    loop.pool.reclaim(&attempt.request)
     if attempt.spool == nil {
       completeResponse()
     } else {

@@ -8,25 +8,31 @@ extension Exchange {
   func writeUpstreamRequest() {
     let settings = location.settings.proxy.value
     let target = upstreamTarget(settings)
-    let name = settings.method.map { evaluate($0) } ?? methodName
+    let converted = cache?.convertsHead == true ? Bytes("GET") : methodName
+    let name = settings.method.map { evaluate($0) } ?? converted
     let replacement = settings.body.map { evaluate($0) }
     let speaksHTTP2 = settings.speaksHTTP2
     var size = headBytes.count + target.count + name.count + 512 + proxyHost.count
-    // Records take more room than lines.
-    if speaksHTTP2 { size += (request.fields.count + settings.setFields.count) * 4 }
+    // A client's field may have taken two bytes beside name and value ("a:b", LF); a line takes four, a
+    // record eight.
+    let difference = speaksHTTP2 ? H2FieldBlock.overhead - 2 : 2
+    size += (request.fields.count + settings.setFields.count) * difference
     let isForwarded = settings.forwarded
     let forwarded = isForwarded ? ForwardedFields(self) : nil
     if let forwarded { size += forwarded.byteCount }
+    if let stored = cache?.stored { size += stored.header.head.count + 128 }
     let fieldCount = settings.setFields.count
     unsafe withUnsafeTemporaryAllocation(of: Bytes.self, capacity: fieldCount) { values in
       for index in 0..<fieldCount {
-        let value = evaluate(settings.setFields[index].value)
+        let value =
+          settings.setFields[index].value.literal ?? evaluate(settings.setFields[index].value)
         unsafe values.initializeElement(at: index, to: value)
         size += value.count + settings.setFields[index].name.count + 4
       }
-      let inlineBody = replacement?.count ?? inlineBodyCount
-      let buffer = loop.pool.take(atLeast: size + inlineBody)
-      var head = RequestHeadWriter(buffer, speaksHTTP2: speaksHTTP2)
+      let firstPiece = replacement == nil ? firstPiece(settings) : nil
+      let inlineBody = replacement?.count ?? firstPiece.map(framedCount) ?? inlineBodyCount
+      var head = RequestHeadWriter(
+        loop.pool.take(atLeast: size + inlineBody), speaksHTTP2: speaksHTTP2)
       attempt.bodySent = 0
       if speaksHTTP2 {
         head.start(
@@ -42,17 +48,21 @@ extension Exchange {
       forwarded?.write(&head)
       if speaksHTTP2 { writeTrailerWish(settings, &head) } else { writeConnection(settings, &head) }
       writeBodyFraming(settings, replacement, &head)
+      if let cache { writeValidators(cache, settings, &head) }
       if settings.passesRequestHeaders { writeClientFields(settings, &head) }
-      head.end()
+      let buffer = head.finish()
       attempt.fieldBlockCount = buffer.count
+      attempt.joinedPiece = nil
       if let replacement {
         buffer.append(replacement)
+      } else if let firstPiece {
+        join(firstPiece, to: buffer)
       } else if inlineBody > 0, let memory = body.memory {
         buffer.append(memory.unread)
         attempt.bodySent = memory.count
       }
-      attempt.request = buffer
       upstreamHeadLength = buffer.count - attempt.bodySent
+      attempt.request = buffer
     }
   }
 
@@ -65,7 +75,7 @@ extension Exchange {
   }
 
   /// The target of the upstream's request line.
-  private func upstreamTarget(_ settings: Borrowed<ProxySettings>) -> Bytes {
+  func upstreamTarget(_ settings: Borrowed<ProxySettings>) -> Bytes {
     guard let replacement = proxyURI else {
       if !isInternal && uriIsOriginal { return originForm }
       return withArguments(escape(uri, .uri))
@@ -151,8 +161,12 @@ extension Exchange {
     _ settings: Borrowed<ProxySettings>, _ head: inout RequestHeadWriter
   ) {
     let bytes = headBytes
-    for entry in request.fields {
+    let isForCache = cache?.mayStore == true
+    // By index: a loop over the array itself counts a reference to it.
+    for index in 0..<request.fields.count {
+      let entry = request.fields[index]
       if settings.droppedRequestFields.contains(entry.token) { continue }
+      if isForCache && entry.token.concernsOneClient { continue }
       let name = entry.name.of(bytes)
       if entry.token == .other && isReplaced(name, settings) { continue }
       if connectionNamesFields && isNamedByConnection(name) { continue }

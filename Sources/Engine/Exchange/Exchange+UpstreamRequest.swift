@@ -36,6 +36,7 @@ extension Exchange {
       case .failed(let error): return failSend(error)
       }
     }
+    if let isLast = attempt.joinedPiece { useJoinedPiece(isLast) }
     switch body.phase {
     case .buffered where sendsBody:
       guard sendBufferedBody() else { return }
@@ -136,6 +137,46 @@ extension Exchange {
       if attempt.didEndBody { return requestWasSent() }
       guard readBodyPiece() else { return }
     }
+  }
+
+  /// What is there of a body that is to be streamed, if it is little: it goes out with the head, by one
+  /// write, in one TLS record. It stays in memory until it did, for another try.
+  func firstPiece(_ settings: Borrowed<ProxySettings>) -> Buffer? {
+    guard body.phase == .streaming, sendsBody, !settings.speaksHTTP2, let memory = body.memory,
+      !memory.isEmpty, memory.count <= 8 << 10
+    else { return nil }
+    return memory
+  }
+
+  /// The room that a piece takes at most behind the head.
+  func framedCount(_ piece: Buffer) -> Int {
+    piece.count + ChunkedEncoder.maxHeaderLength + ChunkedEncoder.dataEnd.count
+      + ChunkedEncoder.bodyEnd.count
+  }
+
+  func join(_ piece: Buffer, to request: Buffer) {
+    guard attempt.sendsChunked else {
+      request.append(piece.unread)
+      if case .length(let length) = body.framing {
+        attempt.joinedPiece = body.receivedCount == length
+      }
+      return
+    }
+    let isLast = stream.isBodyRead
+    request.produced(ChunkedEncoder.writeHeader(size: piece.count, into: request.free))
+    request.append(piece.unread)
+    request.append(ChunkedEncoder.dataEnd)
+    if isLast { request.append(ChunkedEncoder.bodyEnd) }
+    attempt.joinedPiece = isLast
+  }
+
+  /// The head was sent, and the piece with it.
+  private func useJoinedPiece(_ isLast: Bool) {
+    attempt.joinedPiece = nil
+    if let memory = body.memory { loop.pool.giveBack(memory) }
+    body.memory = nil
+    attempt.consumedBody = true
+    attempt.didEndBody = isLast
   }
 
   /// Reads the next piece of a streamed body; false when there is none now.

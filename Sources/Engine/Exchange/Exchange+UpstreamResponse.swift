@@ -28,7 +28,7 @@ extension Exchange {
         attempt.didReceive = true
         attempt.bytesReceived += count
         upstreamLog.update { $0.bytesReceived += count }
-        guard consume() else { return }
+        guard consume(input) else { return }
       case .wouldBlock:
         if input.isEmpty {
           loop.pool.giveBack(input)
@@ -70,9 +70,8 @@ extension Exchange {
   }
 
   /// Uses what stands in the input buffer. False when the try is over or has to wait.
-  private func consume() -> Bool {
+  private func consume(_ input: Buffer) -> Bool {
     if attempt.phase == .receivingBody { return passBody() }
-    guard let input = attempt.input else { return false }
     switch attempt.parser.parse(input.unread, into: &attempt.head) {
     case .incomplete:
       if input.count >= location.settings.proxy.value.bufferBytes {
@@ -98,8 +97,8 @@ extension Exchange {
     input.skip(length)
     do throws(FramingError) {
       attempt.framing = UpstreamFraming(
-        try Framing.response(
-          attempt.head, attempt.headBytes, requestMethod: method, upgradeRequested: passesUpgrade))
+        try attempt.head.framing(
+          attempt.headBytes, requestMethod: upstreamMethod, upgradeRequested: passesUpgrade))
     } catch {
       failTry(
         .invalidHeader,
@@ -107,7 +106,7 @@ extension Exchange {
       )
       return false
     }
-    if attempt.framing.isInterim && !attempt.framing.isUpgrade { return skipInterim() }
+    if attempt.framing.isInterim && !attempt.framing.isUpgrade { return skipInterim(input) }
     if attempt.framing.isUpgrade && !passesUpgrade {
       failTry(
         .invalidHeader, "upstream switched protocols unasked while reading response header from")
@@ -123,18 +122,20 @@ extension Exchange {
       $0.status = status
       $0.headerTime = loop.now - attempt.triedAt
     }
-    if let peer = attempt.peer {
-      peer.state.recordLatency(microseconds: (loop.now - attempt.triedAt) * 1000)
-    }
+    attempt.peer?.state.recordLatency(microseconds: (loop.now - attempt.triedAt) * 1000)
     if shouldTryElsewhere(status) {
       failTry(.status(status), "upstream answered \(status) while reading response header from")
       return false
     }
+    if cache != nil && answerFromCache(status) { return false }
     return respondFromUpstream(status)
   }
 
+  /// The method that the upstream was asked by.
+  var upstreamMethod: Method { cache?.convertsHead == true ? .get : method }
+
   /// 1xx: passed on if the location says so, then skipped, within reason.
-  private func skipInterim() -> Bool {
+  private func skipInterim(_ input: Buffer) -> Bool {
     attempt.interimCount += 1
     // Bound: interim responses before a final one; more is an attack or a broken server.
     guard attempt.interimCount <= 16 else {
@@ -146,8 +147,8 @@ extension Exchange {
     passInterim(attempt.head.statusCode)
     attempt.head.reset()
     attempt.parser.reset()
-    attempt.input?.compact()
-    return attempt.input?.isEmpty == true ? true : consume()
+    input.compact()
+    return input.isEmpty ? true : consume(input)
   }
 
   private func shouldTryElsewhere(_ status: Int) -> Bool {
@@ -166,13 +167,15 @@ extension Exchange {
   private func respondFromUpstream(_ status: Int) -> Bool {
     let settings = location.settings.proxy.value
     takeResponseOrders(settings)
-    if let sticky = attempt.group?.sticky, let peer = attempt.peer { bindClient(sticky, peer) }
+    if let cache { judgeFreshness(cache) }
+    if attempt.group?.settings.isSticky == true { bindClient() }
     if let target = upstreamField(.xAccelRedirect), !target.isEmpty,
       !settings.ignoredFields.contains(.xAccelRedirect)
     {
       return acceptInternalRedirect(target)
     }
     if settings.interceptsErrors && status >= 300 && errorPage(for: status) != nil {
+      rememberError(status)
       endTry(.success, mayKeep: false)
       fail(status)
       return false
@@ -196,7 +199,10 @@ extension Exchange {
       if let stream = attempt.stream { frameResponse(of: stream) }
     }
     if status == 101 { return startTunnel() }
-    startResponse()
+    if cache != nil { beginStoring(status) }
+    if case .none = settings.store.place {} else { beginSaving(settings) }
+    startUpstreamResponse(settings)
+    if isHead && upstreamMethod == .get && cache?.draft == nil { return endWithoutBody() }
     attempt.phase = .receivingBody
     if buffersResponse, let rate = settings.limitRate {
       attempt.bytesPerSecond =
@@ -205,9 +211,27 @@ extension Exchange {
     return passBody()
   }
 
+  /// Sends the head of the upstream's response, or of the part of it that the client asked for.
+  private func startUpstreamResponse(_ settings: Borrowed<ProxySettings>) {
+    guard cache?.draft != nil || settings.forcesRanges else { return startResponse() }
+    allowRanges(settings)
+    let size = response.contentLength
+    filterHead()
+    cutOut(of: size)
+    sendHead()
+  }
+
+  /// The upstream sends a body that was never wanted.
+  private func endWithoutBody() -> Bool {
+    endTry(.success, mayKeep: attempt.isBodyComplete)
+    endCaching()
+    completeResponse()
+    return false
+  }
+
   /// The Content-Length of a response to HEAD, which has no body to count.
   private var declaredLength: Int? {
-    guard isHead || attempt.head.statusCode == 304 else {
+    guard upstreamMethod == .head || attempt.head.statusCode == 304 else {
       return attempt.head.statusCode == 204 ? nil : 0
     }
     return upstreamField(.contentLength)?.decimal
@@ -219,9 +243,10 @@ extension Exchange {
   }
 
   /// Copies the fields that concern the client.
-  private func copyFields(_ settings: Borrowed<ProxySettings>) {
+  func copyFields(_ settings: Borrowed<ProxySettings>) {
     let bytes = attempt.headBytes
-    for entry in attempt.head.fields {
+    for index in 0..<attempt.head.fields.count {
+      let entry = attempt.head.fields[index]
       let token = entry.token
       if settings.hiddenTokens.contains(token) { continue }
       let value = entry.value.of(bytes)
@@ -253,7 +278,7 @@ extension Exchange {
     return attempt.framing.namesFields && upstreamConnectionNames(name)
   }
 
-  private func upstreamConnectionNames(_ name: Bytes) -> Bool {
+  func upstreamConnectionNames(_ name: Bytes) -> Bool {
     for entry in attempt.head.fields where entry.token == .connection {
       if HeaderList.contains(name, in: entry.value.of(attempt.headBytes)) { return true }
     }

@@ -24,6 +24,7 @@ extension Exchange {
       if !map.isVolatile { values[slot] = value }
       return value
     }
+    if let variable = map.unassigned { return value(of: variable) }
     let source = evaluate(map.source)
     if let split = map.split {
       let value = split.find(source).map { evaluate($0) } ?? Bytes()
@@ -76,7 +77,7 @@ extension Exchange {
     return true
   }
 
-  private func cookie(_ name: Bytes) -> Bytes? {
+  func cookie(_ name: Bytes) -> Bytes? {
     for entry in request.fields where entry.token == .cookie {
       if let value = Cookie.value(of: name, in: entry.value.of(headBytes)) { return value }
     }
@@ -179,6 +180,8 @@ extension Exchange {
     case .invalid_referer: return invalidReferer
     case .secure_link: return secureLink
     case .secure_link_expires: return secureLinkExpires
+    case .uid_got: return receivedUserIDText
+    case .uid_set: return givenUserIDText
     case .limit_conn_status: return connectionLimitOutcome.text
     case .limit_req_status: return requestLimitOutcome.text
     case .limit_rate: return arena.decimal(limitRate)
@@ -191,7 +194,8 @@ extension Exchange {
     case .proxy_protocol_addr, .proxy_protocol_port, .proxy_protocol_server_addr,
       .proxy_protocol_server_port:
       return proxyProtocolValue(name)
-    case .upstream_cache_status: return nil
+    case .upstream_cache_status: return cacheStatus.text
+    case .upstream_cache_last_modified, .upstream_cache_etag: return storedValidator(name)
     case .proxy_host: return proxyHost
     case .proxy_port: return proxyPort
     case .proxy_add_x_forwarded_for: return forwardedFor
@@ -301,7 +305,8 @@ extension Exchange {
   /// One value a try, joined as nginx does: ", " between servers, " : " between groups.
   private func upstreamValue(_ name: Builtin) -> Bytes? {
     var result: Bytes?
-    for entry in upstreamLog.entries {
+    for index in 0..<upstreamLog.count {
+      let entry = upstreamLog[index]
       let text = upstreamText(name, entry)
       let separator = entry.beginsGroup ? Bytes(" : ") : Bytes(", ")
       result = result.map { concatenate($0, separator, text) } ?? text

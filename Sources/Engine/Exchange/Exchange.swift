@@ -32,11 +32,10 @@ final class Exchange {
     case tunneling
   }
 
-  // Safety: a worker's core outlives its exchanges.
-  private unowned(unsafe) let worker: WorkerCore
+  let core: WorkerCore
   let loop: Loop
   private(set) var handle = Handle.none
-  private(set) var stream = ClientStream()
+  private(set) var stream: ClientStream
   var state = State.idle
 
   // What holds for this request.
@@ -77,6 +76,8 @@ final class Exchange {
   var values: [Bytes?] = []
   var captures = CaptureSet()
   var requestID: Bytes?
+  /// What `userid` gives this client.
+  var userID: UserID?
   /// The file that is being sent: in use until the exchange finishes.
   var openFile: CachedFile?
   /// The page of a 412, made while headers were filtered.
@@ -129,8 +130,22 @@ final class Exchange {
   private(set) var awaited = AdmissionWait.nothing
   private var admissionTimer: TimerWheel.ID?
 
+  /// What the exchange has to do with a cache; nil: nothing (any more).
+  var cache: CacheAccess?
+  var cacheStatus = CacheStatus.none
+  /// What is sent, in whose memory it may lie: in use until the exchange finishes.
+  var storedResponse: StoredResponse?
+  /// The part of the body that the client gets of a response that is cut out as it comes.
+  var cut: BodyCut?
+  /// The client left, the exchange goes on.
+  var isAbandoned = false
+  /// The memory of the head, if it outlived its connection.
+  var keptHead: Buffer?
+
   // The upstream side.
   let attempt = Attempt()
+  /// The file that the response becomes (`proxy_store`).
+  var stored: SavedResponse?
   var upstreamLog = UpstreamLog()
   var proxyHost = Bytes()
   var proxyPort = Bytes()
@@ -151,8 +166,9 @@ final class Exchange {
   var locationIsValid = true
 
   init(core: WorkerCore) {
-    unsafe worker = core
+    self.core = core
     loop = core.loop
+    stream = core.nobody
     plan = core.plan
     address = plan.listens[0].addresses[0]
     site = address.defaultSite
@@ -160,18 +176,24 @@ final class Exchange {
     arena = Arena(pool: core.loop.pool)
   }
 
-  var core: WorkerCore { @inline(__always) get { unsafe worker } }
-
-  /// Begins a life: called when the first byte of a request is there.
-  func start(handle: Handle, stream: ClientStream, _ plan: Plan) {
+  /// Begins a life: called when the first byte of a request is there. Without `plan`, the worker's
+  /// holds.
+  func start(handle: Handle, stream: ClientStream, _ plan: Plan?) {
     self.handle = handle
-    self.stream = stream
+    if self.stream !== stream { self.stream = stream }
     state = .receiving
-    if self.plan !== plan { self.plan = plan }
+    if let plan {
+      if self.plan !== plan { self.plan = plan }
+    } else if self.plan !== core.plan {
+      self.plan = core.plan
+    }
     fitValues()
     startedAt = loop.now
     startedWall = loop.wallTime
   }
+
+  /// Has `stream` be the client from here on.
+  func attach(_ stream: ClientStream) { self.stream = stream }
 
   private func fitValues() {
     if values.count != plan.slotCount {
@@ -181,8 +203,8 @@ final class Exchange {
 
   /// Sets what holds before the request is known.
   func enter(_ address: AddressPlan, _ site: Site) {
-    if let plan = connection.plan, plan !== self.plan {
-      self.plan = plan
+    if connection.plan !== plan, let current = connection.plan {
+      plan = current
       fitValues()
     }
     // Most requests go where the one before went: comparing is cheaper than counting references.
@@ -208,9 +230,10 @@ final class Exchange {
   func finish() {
     guard state != .idle else { return }
     stopWaiting()
-    inner?.close()
-    include?.close()
+    if let inner { inner.close() }
+    if let include { include.close() }
     cancelUpstream()
+    if isAbandoned { response.status = 499 }
     if !countedConnections.isEmpty { leaveConnections() }
     if !isInner || location.settings.log.value.logsInner { core.accessLogs.write(self) }
     countOut()
@@ -246,17 +269,20 @@ final class Exchange {
     for index in values.indices { values[index] = nil }
     captures.removeAll()
     requestID = nil
+    userID = nil
     realAddress = nil
     if !challenges.isEmpty { challenges.removeAll(keepingCapacity: true) }
-    isInner = false
-    owner = nil
-    depth = 0
-    include = nil
-    pageState = nil
+    // A nil that is stored over a nil is a call of the runtime too.
+    if isInner {
+      isInner = false
+      owner = nil
+      depth = 0
+    }
+    if include != nil { include = nil }
+    if pageState != nil { pageState = nil }
     requestLimitOutcome = .none
     connectionLimitOutcome = .none
-    if let openFile { openFile.release() }
-    openFile = nil
+    if let openFile = openFile.take() { openFile.release() }
     preconditionPage = nil
     proxyHost = Bytes()
     proxyPort = Bytes()
@@ -277,17 +303,28 @@ final class Exchange {
     if isPaced { stopPacing() }
     if let pipeline, !pipeline.isEmpty { stopFiltering() }
     charsetOrder = nil
+    if cacheStatus != .none || cut != nil { resetCaching() }
     method = .get
     upstreamLog.reset()
     attempt.resetResponse()
+    if stored != nil { stored = nil }
     arena.reset()
+  }
+
+  private func resetCaching() {
+    cacheStatus = .none
+    storedResponse = nil
+    cut = nil
+    isAbandoned = false
+    if let keptHead { loop.pool.giveBack(keptHead) }
+    keptHead = nil
   }
 
   /// Lets the request wait. Meanwhile its body is nobody's: no deadline runs for it.
   func wait(for event: AdmissionWait) {
     state = .waiting
     awaited = event
-    if case .delay(let delay) = event {
+    if let delay = event.delay {
       let timer = admissionTimer ?? loop.makeTimer()
       admissionTimer = timer
       loop.setTimer(timer, after: delay, for: handle.of(.admission))
@@ -300,7 +337,7 @@ final class Exchange {
   func stopWaiting() {
     switch awaited {
     case .nothing: return
-    case .delay: if let admissionTimer { loop.clearTimer(admissionTimer) }
+    case .delay, .cached: if let admissionTimer { loop.clearTimer(admissionTimer) }
     case .credentials: core.leavePasswordCheck(handle)
     case .answer: if state != .waiting { inner?.close() }
     }

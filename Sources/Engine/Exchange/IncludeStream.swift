@@ -30,6 +30,7 @@ final class IncludeStream: ClientStream {
   init(_ owner: Exchange, replacesErrors: Bool) {
     unsafe self.owner = owner
     self.replacesErrors = replacesErrors
+    super.init(owner.connection)
   }
 
   /// Asks for `uri`, whose bytes live as long as the owner.
@@ -63,7 +64,6 @@ final class IncludeStream: ClientStream {
     inner.finish()
   }
 
-  override var connection: ConnectionFacts { unsafe owner.connection }
   override var isBodyRead: Bool { true }
   override var queuedByteCount: Int { queue.memoryCount }
   override var unsentByteCount: Int { queue.byteCount }
@@ -74,7 +74,7 @@ final class IncludeStream: ClientStream {
     isDropping = replacesErrors && exchange.response.status >= 400
   }
 
-  override func sendBody(_ buffer: Buffer) {
+  override func sendBody(_ buffer: consuming Buffer) {
     if isDropping { return unsafe owner.loop.pool.giveBack(buffer) }
     byteCount += buffer.count
     queue.append(buffer)

@@ -19,11 +19,15 @@ final class InnerStream: ClientStream {
   /// The owner looks at the outcome itself when the answer comes at once.
   private var isStarting = false
 
-  init(_ owner: Exchange) { unsafe self.owner = owner }
+  init(_ owner: Exchange) {
+    unsafe self.owner = owner
+    super.init(owner.connection)
+  }
 
   /// Asks for `uri`; whether the answer is there already.
   func ask(_ uri: Bytes, _ arguments: Bytes) -> Bool {
     let owner = unsafe owner
+    connection = owner.connection
     let inner = owner.core.takeExchange(self, owner.plan)
     exchange = inner
     (status, isEnded, isStarting) = (0, false, true)
@@ -40,11 +44,10 @@ final class InnerStream: ClientStream {
     inner.finish()
   }
 
-  override var connection: ConnectionFacts { unsafe owner.connection }
   override var isBodyRead: Bool { true }
 
   override func sendHead(_ exchange: Exchange) { status = exchange.response.status }
-  override func sendBody(_ buffer: Buffer) { unsafe owner.loop.pool.giveBack(buffer) }
+  override func sendBody(_ buffer: consuming Buffer) { unsafe owner.loop.pool.giveBack(buffer) }
   override func sendBody(_ bytes: Bytes) {}
   override func sendBody(_ file: OpenFile, offset: Int64, count: Int) {}
   override func endBody() { isEnded = true }

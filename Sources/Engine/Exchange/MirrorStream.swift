@@ -16,7 +16,6 @@ final class MirrorStream: ClientStream {
 
   // Safety: a worker's core outlives its exchanges.
   private unowned(unsafe) let core: WorkerCore
-  private let facts: ConnectionFacts
   private var exchange: Exchange?
   private var isStarting = false
   private var isEnded = false
@@ -24,7 +23,7 @@ final class MirrorStream: ClientStream {
 
   init(_ core: WorkerCore, _ facts: ConnectionFacts) {
     unsafe self.core = core
-    self.facts = facts
+    super.init(facts)
   }
 
   /// Makes a copy of the request of `owner` to `path`.
@@ -40,7 +39,6 @@ final class MirrorStream: ClientStream {
     flush()
   }
 
-  override var connection: ConnectionFacts { facts }
   override var isBodyRead: Bool { true }
 
   override func sendHead(_ exchange: Exchange) {
@@ -62,6 +60,6 @@ final class MirrorStream: ClientStream {
     unsafe core.mirrorCount -= 1
     exchange.finish()
     // The slab keeps the exchange, and that this stream, until somebody else takes it.
-    facts.tls = nil
+    connection.tls = nil
   }
 }

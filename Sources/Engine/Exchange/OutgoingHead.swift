@@ -50,10 +50,11 @@ struct OutgoingHead: ~Copyable {
     isUpgrade = false
     date = nil
     server = nil
-    interim.removeAll(keepingCapacity: true)
     expectsTrailers = false
-    trailers.removeAll(keepingCapacity: true)
-    fields.removeAll(keepingCapacity: true)
+    // Emptying an array costs a call, whether anything is in it or not.
+    if !interim.isEmpty { interim.removeAll(keepingCapacity: true) }
+    if !trailers.isEmpty { trailers.removeAll(keepingCapacity: true) }
+    if !fields.isEmpty { fields.removeAll(keepingCapacity: true) }
   }
 
   @inline(__always)

@@ -43,12 +43,12 @@ struct RequestBody {
     if let shared {
       shared.leave(pool)
       self.shared = nil
-    } else if let memory {
-      pool.giveBack(memory)
+      memory = nil
+    } else {
+      pool.reclaim(&memory)
     }
-    memory = nil
     isMirrored = false
-    file = nil
+    if file != nil { file = nil }
     phase = .untouched
     framing = .none
     receivedCount = 0

@@ -3,13 +3,14 @@
 
 import HTTP
 
-/// Writes the lines of a request head into a buffer that is known to be large enough.
-struct RequestHeadWriter {
+/// Writes the lines of a request head into a buffer that is known to be large enough. The buffer is
+/// the writer's until `finish`.
+struct RequestHeadWriter: ~Copyable {
   private let buffer: Buffer
   /// Fields become records (H2FieldBlock) instead of lines.
   private let speaksHTTP2: Bool
 
-  init(_ buffer: Buffer, speaksHTTP2: Bool = false) {
+  init(_ buffer: consuming Buffer, speaksHTTP2: Bool = false) {
     self.buffer = buffer
     self.speaksHTTP2 = speaksHTTP2
   }
@@ -59,7 +60,9 @@ struct RequestHeadWriter {
     }
   }
 
-  mutating func end() {
+  /// Ends the head, and gives the buffer that it stands in.
+  consuming func finish() -> Buffer {
     if !speaksHTTP2 { buffer.append(Bytes("\r\n")) }
+    return buffer
   }
 }

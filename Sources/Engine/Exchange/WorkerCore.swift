@@ -8,9 +8,11 @@ final class WorkerCore {
   let index: Int
   let clock: LogClock
   var fileCaches = FileCaches()
+  var hotResponses = HotResponses()
   var passwordFiles = PasswordFiles()
   var passwordChecks = PasswordChecks()
   var inquiries = CertificateInquiries()
+  var userIDs = UserIDMaker()
   let errorLog: ErrorLog
   let registry: PeerRegistry
   let control: (any ControlPort)?
@@ -19,6 +21,8 @@ final class WorkerCore {
   let allCounters: CounterBlocks
   private(set) var plan: Plan
   var exchanges = Slab<Exchange>(kind: .exchange)
+  /// The client of exchanges that have none.
+  let nobody = ClientStream(ConnectionFacts())
   var upstreams: UpstreamPool
   var h2Upstreams: H2UpstreamPool
   var accessLogs: AccessLogs
@@ -31,6 +35,8 @@ final class WorkerCore {
   var isDraining = false
   /// Mirrored requests under way.
   var mirrorCount = 0
+  /// Exchanges that fetch for a cache without a client.
+  var detachedCount = 0
   /// That there are too many was said.
   var leavesMirrorsOut = false
   /// Open client connections.
@@ -98,7 +104,7 @@ final class WorkerCore {
   func takeExchange(_ stream: ClientStream, _ plan: Plan? = nil) -> Exchange {
     let (exchange, handle) = exchanges.take { Exchange(core: self) }
     clock.update(wallMs: loop.wallTime)
-    exchange.start(handle: handle, stream: stream, plan ?? self.plan)
+    exchange.start(handle: handle, stream: stream, plan)
     return exchange
   }
 
@@ -162,6 +168,9 @@ protocol ControlPort: StaplePort {
   func askStatus(_ request: StatusRequest)
   /// Has a password checked; the worker gets `WorkerMessage.passwordChecked`. False: it won't.
   func check(_ job: PasswordJob) -> Bool
+  /// Tells exchanges that what they wait for in a cache is there, or isn't; they get
+  /// `WorkerMessage.cacheReleased`.
+  func wake(_ waiters: [CacheWaiter])
   /// Asks for the addresses of `name`; the worker gets `WorkerMessage.resolved` with `token`.
   func resolve(_ name: String, _ settings: ResolverSettings, token: UInt64, worker: Int)
 }

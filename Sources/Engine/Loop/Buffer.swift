@@ -191,7 +191,7 @@ final class BufferPool {
   }
 
   /// Takes a buffer back. Nothing may refer to its bytes any more.
-  func giveBack(_ buffer: Buffer) {
+  func giveBack(_ buffer: consuming Buffer) {
     buffer.reset()
     switch buffer.capacity {
     case Size.small.byteCount: Self.keep(buffer, in: &small, .small)
@@ -201,8 +201,14 @@ final class BufferPool {
     }
   }
 
+  /// Takes back the buffer that stands in `place`, if there is one.
   @inline(__always)
-  private static func keep(_ buffer: Buffer, in list: inout [Buffer], _ size: Size) {
+  func reclaim(_ place: inout Buffer?) {
+    if let buffer = place.take() { giveBack(buffer) }
+  }
+
+  @inline(__always)
+  private static func keep(_ buffer: consuming Buffer, in list: inout [Buffer], _ size: Size) {
     if list.count < size.keptCount { list.append(buffer) }
   }
 }

@@ -14,6 +14,9 @@ final class Loop {
   /// Milliseconds since 1970, read once per turn.
   private(set) var wallTime: Milliseconds
 
+  /// How often the loop has turned.
+  private(set) var turnCount = 0
+
   /// Objects that stopped in the middle of work to let others have a turn.
   private var ready: [Handle] = []
   private var running: [Handle] = []
@@ -35,6 +38,7 @@ final class Loop {
   func turn(
     dispatch: (Handle, Readiness) -> Void, resume: (Handle) -> Void, fire: (Handle) -> Void
   ) {
+    turnCount += 1
     let timeout = ready.isEmpty ? timers.timeout(now: now) : 0
     poller.wait(timeout, dispatch, woken: readClocks)
     if !ready.isEmpty {

@@ -47,7 +47,7 @@ extension Row {
         }
         variable = .builtin(builtin)
       } else {
-        variable = .slot(scope.builder.define(name))
+        variable = .slot(scope.builder.defineAssignable(name))
       }
       let value = try scope.template(directive, 1)
       scope.location.admission.authorizationVariables.append((variable, value))

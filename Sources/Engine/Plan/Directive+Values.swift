@@ -25,6 +25,15 @@ extension Directive {
     }
   }
 
+  /// Whole seconds, up to years.
+  func seconds(_ word: String, _ index: Int) throws(Refusal) -> Int {
+    do throws(ValueError) {
+      return try Value.seconds(word, of: name.text)
+    } catch {
+      throw Refusal(error.message, argument: index)
+    }
+  }
+
   /// Bytes.
   func size(_ index: Int) throws(Refusal) -> Int { try size(text(index), index) }
 

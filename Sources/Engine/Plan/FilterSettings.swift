@@ -11,6 +11,7 @@ struct FilterSettings {
   var charset = CharsetSettings()
   var substitute = SubstituteSettings()
   var ssi = SSISettings()
+  var addition = AdditionSettings()
   /// Whether any filter may have something to do; computed by `settle`.
   var isActive = false
 }

@@ -27,6 +27,7 @@ extension LocationSettings {
     var settings = self
     settings.proxy = grpc
     settings.upstreamTLS = grpcTLS
+    if settings.cache.source != nil { settings.cache.source = nil }
     return settings
   }
 

@@ -21,6 +21,8 @@ final class Plan {
   var groups: [String: UpstreamGroup] = [:]
   /// Keeps the zones of limits for as long as this plan lives.
   var zoneLeases: [ZoneLease] = []
+  /// Caches by the names of their zones.
+  var caches: [String: CacheZone] = [:]
   /// What each variable slot is: nil where only `set` or a capture assigns it.
   var maps: [MapVariable?] = []
   var slotCount = 0
@@ -117,7 +119,7 @@ final class Site {
   var settings: ServerSettings
   /// Settings of the server level, for requests that failed before a location was found.
   let root: Location
-  var locations = LocationTree<Location>()
+  let locations = LocationTree<Location>()
   var named: [String: Location] = [:]
   var hasLocations = false
   /// The first `server_name`, for `$server_name` and redirects.
@@ -169,6 +171,8 @@ final class MapVariable {
   var split: SplitTable?
   /// The addresses of `geo`, in place of a table.
   var geo: GeoTable?
+  /// What a variable is, in place of a table, until a request is given another value.
+  var unassigned: Variable?
   var table: MapTable<Result>
   var defaultValue: Template
   let isVolatile: Bool
@@ -196,6 +200,14 @@ extension MapVariable {
       source: Template(literal: Bytes()), table: MapTable(hostnames: false),
       defaultValue: Template(literal: Bytes()), isVolatile: isVolatile)
     self.geo = geo
+  }
+
+  /// The variable of a name that `set` may assign, and a family has a value for.
+  convenience init(unassigned: Variable) {
+    self.init(
+      source: Template(literal: Bytes()), table: MapTable(hostnames: false),
+      defaultValue: Template(literal: Bytes()), isVolatile: true)
+    self.unassigned = unassigned
   }
 }
 

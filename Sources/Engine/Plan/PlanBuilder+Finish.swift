@@ -46,6 +46,7 @@ extension PlanBuilder {
     let filters = scope.location.filters
     var isActive =
       filters.gzip.isOn || filters.gunzips || !filters.substitute.pairs.isEmpty || filters.ssi.isOn
+      || filters.addition.isOn
     if case .none = filters.charset.destination {} else { isActive = true }
     if isActive != filters.isActive { scope.location.filters.isActive = isActive }
     guard case .named(let destination) = filters.charset.destination,
@@ -137,6 +138,7 @@ extension PlanBuilder {
     plan.main = main
     plan.staples = staples
     plan.zoneLeases = zoneLeases
+    plan.caches = caches
     plan.upstreams = upstreamOrder.compactMap { upstreams[$0] }
     for settings in plan.upstreams {
       plan.groups[settings.name] = UpstreamGroup(

@@ -33,6 +33,7 @@ struct PlanSurroundings {
   var registry: PeerRegistry
   var ticketKeys: TLSTicketKeyRing
   var zones: LimitZones
+  var caches = CacheZones()
   var certificateChecks = CertificateChecks.none
   /// Whether a certificate that can't be used takes only its own site down (at a reload, and where the
   /// supervisor has checked before) instead of the whole configuration.
@@ -60,8 +61,10 @@ final class PlanBuilder {
   /// Zones of limits by name, and what keeps them.
   var limitZones: [String: LimitZoneSettings] = [:]
   var zoneLeases: [ZoneLease] = []
-  /// The names that zones of limits and of sessions have taken.
+  /// The names that zones of limits, of sessions and of caches have taken.
   var zoneNames: Set<String> = []
+  /// Caches by the names of their zones.
+  var caches: [String: CacheZone] = [:]
   var logPaths: Set<String> = []
   var logBuffering: [String: LogBuffering] = [:]
   var temporaryPaths: Set<String> = []
@@ -73,6 +76,8 @@ final class PlanBuilder {
   var slots: [String: Int] = [:]
   var maps: [MapVariable?] = []
   var definedSlots: Set<Int> = []
+  /// Names of families, such as $http_NAME, that a directive assigns.
+  var assigned: Set<String> = []
   var pendingNames: [(name: String, word: Word?)] = []
   var currentWord: Word?
   var locationChecks: [(Scope, HealthCheckSettings, Word)] = []
@@ -97,6 +102,8 @@ final class PlanBuilder {
     self.files = files
     self.surroundings = surroundings
     self.diagnostics = diagnostics
+    // Variables that others set for directives to look at.
+    _ = define("uid_reset")
   }
 
   /// Compiles `tree`; nil if `diagnostics` holds errors.
@@ -113,6 +120,7 @@ final class PlanBuilder {
   private func run(_ tree: ConfigurationTree) -> Plan {
     sources = tree.sources
     let scope = Scope(.main, self, parent: nil)
+    collectAssigned(tree.directives)
     process(tree.directives, scope)
     let plan = finish()
     checkPendingVariables()
@@ -288,9 +296,7 @@ final class PlanBuilder {
   func variable(_ name: String) -> Variable {
     let name = name.lowercased()
     if let builtin = Builtin(rawValue: name) { return .builtin(builtin) }
-    for (prefix, family) in Self.families where name.hasPrefix(prefix) {
-      return .member(family, store.append(String(name.dropFirst(prefix.count))))
-    }
+    if !assigned.contains(name), let member = member(name) { return member }
     if name.hasPrefix(Self.proxyFieldPrefix) {
       return proxyField(String(name.dropFirst(Self.proxyFieldPrefix.count)))
     }

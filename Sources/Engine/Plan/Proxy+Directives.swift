@@ -56,7 +56,7 @@ extension Row {
     .flag("proxy_socket_keepalive", .httpServerLocation, \.location.proxy.socketKeepalive, "off", "Whether TCP looks after idle connections to upstreams."),
     .flag("proxy_pass_trailers", .httpServerLocation, \.location.proxy.passesTrailers, "off", "Whether fields behind a chunked response are passed on."),
     Row("proxy_ignore_headers", .httpServerLocation, 1...9, "Fields of responses that have no effect here.") { scope, directive throws(Refusal) in
-      var ignored = FieldNames()
+      var ignored = scope.isFirst(directive) ? FieldNames() : scope.location.proxy.ignoredFields
       for index in directive.arguments.indices {
         let names = ignorableFields.filter { $0.key.lowercased() == directive.text(index).lowercased() }
         guard let token = names.first?.value else {
@@ -65,7 +65,7 @@ extension Row {
         ignored.insert(token)
       }
       scope.location.proxy.ignoredFields = ignored
-    },
+    }.repeatable(),
     .flag("proxy_request_buffering", .httpServerLocation, \.location.proxy.requestBuffering, "on", "Whether a request body is read whole before it is passed."),
     Row("proxy_bind", .httpServerLocation, 1...1, "The local address of connections to upstreams, and optionally their port.", standard: "off") { scope, directive throws(Refusal) in
       scope.location.proxy.bind = directive.text(0) == "off" ? nil : try scope.template(directive, 0)

@@ -158,6 +158,13 @@ struct CaptureSet: BitwiseCopyable {
     return subject.slice(Int(starts[n]), Int(ends[n]))
   }
 
+  /// The same match in a copy of its subject.
+  func moved(to copy: Bytes) -> CaptureSet {
+    var moved = self
+    moved.subject = copy
+    return moved
+  }
+
   /// Forgets the match.
   mutating func removeAll() { reset(subject: Bytes()) }
 

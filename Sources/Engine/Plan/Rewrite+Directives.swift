@@ -15,7 +15,7 @@ extension Row {
         }
         scope.program.steps.append(.set(.builtin(builtin), value))
       } else {
-        scope.program.steps.append(.set(.slot(scope.builder.define(name)), value))
+        scope.program.steps.append(.set(.slot(scope.builder.defineAssignable(name)), value))
       }
     }.repeatable().at(.program),
     Row("break", .rewrite, 0...0, "Ends the rewrite directives.") { scope, directive throws(Refusal) in

@@ -7,9 +7,10 @@ extension Row {
   /// Every directive that exists.
   static let all: [Row] =
     mainRows + serverRows + coreRows + limitRows + linkRows + accessRows + authRows + http2Rows + rewriteRows
-    + splitRows + geoRows + headerRows + gzipRows + charsetRows + substituteRows + ssiRows + listingRows
-    + mirrorRows + logRows
-    + realIPRows + proxyRows + proxyCookieRows + grpcRows + upstreamRows + stickyRows + tlsRows + tuningRows
+    + splitRows + geoRows + headerRows + gzipRows + charsetRows + substituteRows + ssiRows + additionRows
+    + listingRows + mirrorRows + userIDRows + logRows
+    + realIPRows + proxyRows + proxyCookieRows + storeRows + cacheRows + grpcRows + upstreamRows + stickyRows
+    + tlsRows + tuningRows
 
   /// Rows by name; several where a name means different things in different blocks.
   static let byName: [String: [Row]] = Dictionary(grouping: all, by: \.name)

@@ -140,6 +140,7 @@ struct LocationSettings {
   var headers = Shared(HeaderSettings())
   var filters = Shared(FilterSettings())
   var proxy = Shared(ProxySettings())
+  var cache = Shared(CacheSettings())
   var upstreamTLS = Shared(UpstreamTLSSettings())
   /// The `grpc_` directives; `inForce` puts them in the place of the proxy's.
   var grpc = Shared(ProxySettings.grpc)
@@ -297,6 +298,7 @@ struct HeaderSettings {
   var added: [AddedHeader] = []
   var trailers: [AddedHeader] = []
   var expires = Expires.off
+  var userID = UserIDSettings()
 }
 
 /// One `add_header`.
@@ -352,9 +354,11 @@ struct ProxySettings {
   var cookies = ProxyCookieSettings()
   var interceptsErrors = false
   var passesTrailers = false
+  var forcesRanges = false
   /// `proxy_ignore_headers`: fields of responses that have no effect here.
   var ignoredFields = FieldNames()
   var ignoresClientAbort = false
+  var store = StoreSettings()
   var forwarded = false
   var passesRequestBody = true
   var passesRequestHeaders = true
@@ -383,6 +387,8 @@ final class ProxyPass {
     case variable(Template)
   }
   let destination: Destination
+  /// The servers, unless they are known only per exchange: what most requests look at.
+  let upstream: UpstreamReference?
   let isTLS: Bool
   /// The part of the URL after the address: replaces what the location matched.
   let uri: Bytes?
@@ -394,6 +400,7 @@ final class ProxyPass {
 
   init(destination: Destination, isTLS: Bool, uri: Bytes?, host: Bytes, port: Bytes, url: Bytes) {
     self.destination = destination
+    upstream = if case .upstream(let reference) = destination { reference } else { nil }
     self.isTLS = isTLS
     self.uri = uri
     self.host = host

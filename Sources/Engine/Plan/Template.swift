@@ -62,9 +62,10 @@ enum Builtin: String, CaseIterable {
   case query_string, realip_remote_addr, realip_remote_port, realpath_root, remote_addr, remote_port, remote_user, request, request_body
   case request_body_file, request_completion, request_filename, request_id, request_length
   case request_method, request_port, request_time, request_uri, scheme, server_addr, server_name, server_port
-  case secure_link, secure_link_expires, server_protocol, status, time_iso8601, time_local, uri, http2
+  case secure_link, secure_link_expires, server_protocol, status, time_iso8601, time_local, uid_got, uid_set, uri, http2
   case proxy_host, proxy_port, proxy_add_x_forwarded_for, proxy_internal_body_length
   case upstream_addr, upstream_bytes_received, upstream_bytes_sent, upstream_cache_status
+  case upstream_cache_etag, upstream_cache_last_modified
   case upstream_connect_time, upstream_header_time, upstream_response_length
   case upstream_response_time, upstream_status
   case ssl_protocol, ssl_cipher, ssl_ciphers, ssl_curve, ssl_curves, ssl_session_id

@@ -18,7 +18,7 @@ class OpenFile {
 final class TemporaryFile: OpenFile {
   private let descriptor: Int32
   private let name: String?
-  private let isKept: Bool
+  private var isKept: Bool
   /// The number of bytes written so far.
   private(set) var size = 0
 
@@ -51,6 +51,26 @@ final class TemporaryFile: OpenFile {
     let flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC
     let descriptor = Int32(try check(unsafe linux_open(path, flags, 0o600)))
     return TemporaryFile(descriptor, name: path, isKept: isKept)
+  }
+
+  /// Puts the file at `path`, in the place of what is there, and keeps it. A folder that is missing is made.
+  ///
+  /// - Precondition: the file has a name.
+  func move(to path: String) throws(SystemError) {
+    guard let name else { preconditionFailure("a file without a name") }
+    var result = unsafe linux_rename(name, path)
+    if result == -Int64(ENOENT), let folder = ProcessFiles.parent(of: path) {
+      try ProcessFiles.makeFolders(folder, mode: 0o700)
+      result = unsafe linux_rename(name, path)
+    }
+    _ = try check(result)
+    isKept = true
+  }
+
+  /// Writes `bytes` over the beginning of the file.
+  func overwrite(_ bytes: Bytes) throws(SystemError) {
+    let written = try check(unsafe linux_pwrite(fd, bytes.unsafeBase, bytes.count, 0))
+    if written < bytes.count { throw SystemError(code: ENOSPC) }
   }
 
   /// Appends all of `bytes`; if that fails, as on a full disk, none of them count.

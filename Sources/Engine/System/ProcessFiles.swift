@@ -60,6 +60,9 @@ enum ProcessFiles {
     }
   }
 
+  /// Removes a file, if it is there.
+  static func remove(_ path: String) { _ = unsafe linux_unlink(path) }
+
   /// The paths that match a pattern (glob(7)), sorted.
   static func glob(_ pattern: String) -> [String] {
     var paths: [String] = []

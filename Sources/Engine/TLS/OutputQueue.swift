@@ -36,6 +36,11 @@ struct OutputQueue {
   // of chunks. A queue that once grew keeps its size.
   init() { segments.reserveCapacity(4) }
 
+  /// Gives the memory for pieces back, for a queue that stays empty for a while.
+  mutating func releaseRoom() {
+    if segments.isEmpty { segments = [] }
+  }
+
   /// The last segment if it is a buffer with room for `count` more bytes.
   @inline(__always)
   func tail(room count: Int) -> Buffer? {
@@ -45,6 +50,14 @@ struct OutputQueue {
     return buffer
   }
 
+  /// Copies `bytes` behind what stands in the last segment; false: that is no buffer with room.
+  mutating func appendToTail(_ bytes: Bytes) -> Bool {
+    guard let tail = tail(room: bytes.count) else { return false }
+    tail.append(bytes)
+    extended(by: bytes.count)
+    return true
+  }
+
   /// Counts `count` bytes that were appended to the tail.
   @inline(__always)
   mutating func extended(by count: Int) {
@@ -52,7 +65,7 @@ struct OutputQueue {
     memoryCount += count
   }
 
-  mutating func append(_ buffer: Buffer) {
+  mutating func append(_ buffer: consuming Buffer) {
     byteCount += buffer.count
     memoryCount += buffer.count
     segments.append(.buffer(buffer))
@@ -114,10 +127,7 @@ struct OutputQueue {
 
   /// Copies `bytes` behind what is queued, into a buffer of at least `size` if they need a new one.
   mutating func copy(_ bytes: Bytes, _ pool: BufferPool, in size: BufferPool.Size) {
-    if let tail = tail(room: bytes.count) {
-      tail.append(bytes)
-      return extended(by: bytes.count)
-    }
+    if appendToTail(bytes) { return }
     let buffer = pool.take(atLeast: max(bytes.count, size.byteCount))
     buffer.append(bytes)
     append(buffer)
@@ -300,7 +310,9 @@ struct OutputQueue {
       }
       if case .file = segments[first] { return }
       rest -= length
-      if case .buffer(let buffer) = segments[first] { pool.giveBack(buffer) }
+      var sent = Segment.bytes(Bytes())
+      swap(&sent, &segments[first])
+      if case .buffer(let buffer) = consume sent { pool.giveBack(buffer) }
       removeFirst()
       if rest == 0 && (first >= segments.count || memory(first).count > 0) { return }
     }

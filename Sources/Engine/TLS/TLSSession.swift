@@ -24,10 +24,12 @@ final class TLSSession {
   }
 
   let ssl: OpaquePointer
-  private let io: UnsafeMutablePointer<portico_bio>
+  let io: UnsafeMutablePointer<portico_bio>
   private var phase = Phase.handshaking
   private var ending: TLSResult?
-  private var isBroken = false
+  private(set) var isBroken = false
+  /// close_notify was sent. OpenSSL forgets it when the peer closes without one.
+  var didSayGoodbye = false
   private var triesEarlyData = false
   private var earlyByte: UInt8?
 
@@ -104,7 +106,7 @@ final class TLSSession {
     let io = UnsafeMutablePointer<portico_bio>.allocate(capacity: 1)
     var state = unsafe portico_bio()
     unsafe state.fd = fd
-    unsafe state.isHandshaking = 1
+    unsafe state.gathers = UInt8(PORTICO_GATHER_FLIGHT)
     unsafe io.initialize(to: state)
     guard unsafe portico_bio_attach(library.transport, ssl, io) == 1 else {
       unsafe SSL_free(ssl)
@@ -209,16 +211,6 @@ final class TLSSession {
     }
   }
 
-  /// Sends close_notify, once; the peer's answer is not waited for.
-  func shutdownWrite() {
-    guard !isBroken, isHandshakeFinished,
-      unsafe SSL_get_shutdown(ssl) & SSL_SENT_SHUTDOWN == 0
-    else { return }
-    portico_clear_errors()
-    _ = unsafe SSL_shutdown(ssl)
-    portico_clear_errors()
-  }
-
   // MARK: State
 
   /// Bytes of a decrypted record that `read` can give without the socket.
@@ -227,8 +219,10 @@ final class TLSSession {
   /// The last receive emptied the socket: until epoll reports it again there is nothing to receive.
   var didReadShort: Bool { unsafe io.pointee.drained != 0 }
 
-  /// A read may give bytes before epoll reports the socket again.
-  var canReadMore: Bool { unsafe io.pointee.drained == 0 || SSL_has_pending(ssl) == 1 }
+  /// A read may give bytes, or will give the end, before epoll reports the socket again.
+  var canReadMore: Bool {
+    unsafe io.pointee.drained == 0 || ending != nil || SSL_has_pending(ssl) == 1
+  }
 
   /// Something that must leave is waiting for the socket or for the first write.
   var holdsOutput: Bool { unsafe io.pointee.heldCount > 0 }
@@ -331,7 +325,7 @@ final class TLSSession {
 
   private func open() {
     phase = .open
-    unsafe io.pointee.isHandshaking = 0
+    unsafe io.pointee.gathers = UInt8(PORTICO_GATHER_NOTHING)
   }
 
   private func readRecord(_ room: UnsafeMutableRawBufferPointer, _ count: inout Int) -> Int32 {

@@ -72,7 +72,9 @@ struct Transport {
   private mutating func receive(_ tls: TLSSession, into room: MutableBytes) -> IOResult {
     let buffer = unsafe UnsafeMutableRawBufferPointer(start: room.unsafeBase, count: room.count)
     switch unsafe tls.read(into: buffer) {
-    case .bytes(let count): return .bytes(count)
+    case .bytes(let count):
+      if !tls.canReadMore { isReadable = false }
+      return .bytes(count)
     case .wantRead:
       isReadable = false
       return .wouldBlock
@@ -130,6 +132,27 @@ struct Transport {
     let result = Socket.sendFile(fd, file: file, offset: &offset, count: count)
     if case .wouldBlock = result { isWritable = false }
     return result
+  }
+
+  /// Whether TLS keeps bytes back that the socket didn't take.
+  var holdsLast: Bool { tls?.holdsLast ?? false }
+
+  /// What is sent from here on, a few KiB at most, is the last: close_notify goes along with it, when
+  /// `sendLast` is called behind it. Nothing happens without TLS.
+  mutating func holdLast() { tls?.holdLast() }
+
+  /// Sends what `holdLast` kept back; `.bytes` when nothing is kept back any more.
+  mutating func sendLast() -> IOResult {
+    guard let tls else { return .bytes(0) }
+    if !isWritable && tls.holdsLast { return .wouldBlock }
+    switch tls.sendLast() {
+    case .bytes: return .bytes(0)
+    case .wantRead, .wantWrite:
+      isWritable = false
+      return .wouldBlock
+    case .closed: return .failed(SystemError(code: EPIPE))
+    case .failed: return .failed(SystemError(code: EPROTO))
+    }
   }
 
   /// Says that no more bytes will be sent (close_notify under TLS, FIN otherwise).

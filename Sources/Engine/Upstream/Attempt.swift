@@ -52,6 +52,8 @@ final class Attempt {
   var didEndBody = false
   /// Whether any byte of a streamed body was read from the client: it can't be replayed.
   var consumedBody = false
+  /// The first piece of a streamed body stands behind the head in `request`; whether it is the last.
+  var joinedPiece: Bool?
   var sendsChunked = false
   var bytesSent = 0
 
@@ -100,7 +102,7 @@ final class Attempt {
     remaining = 0
     isBodyComplete = false
     interimCount = 0
-    trailers.removeAll(keepingCapacity: true)
+    if !trailers.isEmpty { trailers.removeAll(keepingCapacity: true) }
     trailerBytes = Bytes()
     isUnbuffered = false
     bytesReceived = 0
@@ -230,26 +232,36 @@ struct UpstreamLog {
     var beginsGroup = false
   }
 
-  private(set) var entries: [Entry] = []
+  /// The tries before the last one. Most requests have one try, and the array isn't touched.
+  private var former: [Entry] = []
+  private var last = Entry()
+  private var hasLast = false
   private var nextBeginsGroup = false
 
-  init() { entries.reserveCapacity(4) }
+  init() { former.reserveCapacity(4) }
+
+  /// The number of tries.
+  var count: Int { former.count + (hasLast ? 1 : 0) }
+
+  subscript(index: Int) -> Entry { index < former.count ? former[index] : last }
 
   mutating func begin(_ peer: Peer?) {
-    entries.append(Entry(peer: peer, beginsGroup: nextBeginsGroup && !entries.isEmpty))
+    if hasLast { former.append(last) }
+    last = Entry(peer: peer, beginsGroup: nextBeginsGroup && hasLast)
+    hasLast = true
     nextBeginsGroup = false
   }
 
   mutating func beginGroup() { nextBeginsGroup = true }
 
   /// Changes the entry of the try under way.
-  mutating func update(_ change: (inout Entry) -> Void) {
-    guard !entries.isEmpty else { return }
-    change(&entries[entries.count - 1])
-  }
+  @inline(__always)
+  mutating func update(_ change: (inout Entry) -> Void) { if hasLast { change(&last) } }
 
   mutating func reset() {
-    while entries.popLast() != nil {}
+    if !former.isEmpty { former.removeAll(keepingCapacity: true) }
+    if hasLast { last.peer = nil }
+    hasLast = false
     nextBeginsGroup = false
   }
 }

@@ -17,7 +17,7 @@ final class UpstreamConnection {
   /// TLS towards upstreams of different names must not be mixed; nil: no TLS.
   var tlsKey: TLSKey?
   /// The local address that `proxy_bind` asked for.
-  var bound: SocketAddress?
+  var bound: LocalAddress?
   /// Whose attempt uses it.
   var exchange = Handle.none
   var requestCount = 0
@@ -28,9 +28,9 @@ final class UpstreamConnection {
 
   /// Whether it was opened to that server, under these conditions.
   fileprivate func leads(
-    to server: PeerState, _ tlsKey: TLSKey?, from local: SocketAddress?
+    to server: PeerState, _ tlsKey: TLSKey?, from local: LocalAddress?
   ) -> Bool {
-    guard peerState == server, bound == nil && local == nil || bound == local else { return false }
+    guard peerState == server, bound?.address == local?.address else { return false }
     return tlsKey == nil && self.tlsKey == nil || tlsKey == self.tlsKey
   }
 
@@ -46,6 +46,13 @@ final class UpstreamConnection {
         && (one.tls === other.tls || one.tls.options == other.tls.options)
     }
   }
+}
+
+/// A local address to connect from. An object, because most connections have none: passing on that
+/// there is no `SocketAddress` costs as much as passing one on.
+final class LocalAddress {
+  let address: SocketAddress
+  init(_ address: SocketAddress) { self.address = address }
 }
 
 /// The idle connections of one upstream, most recently used last.
@@ -82,38 +89,40 @@ struct UpstreamPool: ~Copyable {
     return list
   }
 
-  func connection(_ handle: Handle) -> UpstreamConnection? { slab.object(handle) }
+  func connection(_ handle: Handle) -> Resident<UpstreamConnection>? { slab.resident(handle) }
 
   /// Takes an idle connection to that server, or nil.
   func checkOut(
     _ list: IdleConnections, _ peerState: PeerState, _ tlsKey: UpstreamConnection.TLSKey?,
-    from local: SocketAddress? = nil
+    from local: LocalAddress? = nil
   ) -> UpstreamConnection? {
-    var index = list.connections.count - 1
-    while index >= 0 {
-      if list.connections[index].leads(to: peerState, tlsKey, from: local) {
-        let isLast = index == list.connections.count - 1
-        let connection =
-          isLast ? list.connections.removeLast() : list.connections.remove(at: index)
-        connection.state = .active
-        unsafe connection.idleList = nil
-        loop.clearTimer(connection.timer)
-        return connection
-      }
-      index -= 1
-    }
-    return nil
+    guard let last = list.connections.popLast() else { return nil }
+    if last.leads(to: peerState, tlsKey, from: local) { return awake(last) }
+    list.connections.append(last)
+    guard
+      let index = list.connections.lastIndex(where: {
+        $0.leads(to: peerState, tlsKey, from: local)
+      })
+    else { return nil }
+    return awake(list.connections.remove(at: index))
+  }
+
+  private func awake(_ connection: consuming UpstreamConnection) -> UpstreamConnection {
+    connection.state = .active
+    unsafe connection.idleList = nil
+    loop.clearTimer(connection.timer)
+    return connection
   }
 
   /// Opens a connection to `address`; `.failed` if the kernel refuses at once.
   mutating func connect(
-    to address: SocketAddress, _ peerState: PeerState?, from local: SocketAddress? = nil
+    to address: SocketAddress, _ peerState: PeerState?, from local: LocalAddress? = nil
   ) -> Result<UpstreamConnection, SystemError> {
     let descriptor = linuxStreamSocket(address.family)
     guard descriptor >= 0 else { return .failure(SystemError(code: Int32(-descriptor))) }
     let fd = Int32(descriptor)
     if !address.isUnix { Socket.setNoDelay(fd) }
-    if let local, let error = Socket.bind(fd, to: local) {
+    if let local, let error = Socket.bind(fd, to: local.address) {
       Socket.close(fd)
       return .failure(error)
     }
@@ -143,15 +152,15 @@ struct UpstreamPool: ~Copyable {
 
   /// Keeps `connection` for a later exchange, in place of the oldest one if the list is full.
   mutating func checkIn(
-    _ connection: UpstreamConnection, _ list: IdleConnections, timeout: Milliseconds
+    _ connection: consuming UpstreamConnection, _ list: IdleConnections, timeout: Milliseconds
   ) {
     guard list.limit > 0 else { return close(connection) }
     if list.connections.count >= list.limit { close(list.connections[0]) }
     connection.state = .idle
     connection.exchange = .none
     unsafe connection.idleList = list
-    list.connections.append(connection)
     loop.setTimer(connection.timer, after: timeout, for: connection.handle)
+    list.connections.append(connection)
   }
 
   /// Closes a connection, idle or not.

@@ -1,0 +1,45 @@
+// Variables of families, such as $http_NAME, whose name a directive assigns (`set $http_x …`). nginx lets a
+// name belong to both: it has the value that this request was given, and what the family says until then.
+// Templates are compiled in the order of stages, not of the file, so the names are collected before.
+
+import Configuration
+import HTTP
+
+extension PlanBuilder {
+  /// Which argument of a directive names the variable that it defines.
+  private static let definitions = [
+    "set": 0, "auth_request_set": 0, "map": 1, "split_clients": 1, "geo": -1,
+  ]
+
+  /// Collects the names of families that `directives`, or blocks in them, define.
+  func collectAssigned(_ directives: [Directive]) {
+    for directive in directives {
+      // Few directives have such an argument: their names alone are looked up.
+      if directive.arguments.contains(where: { $0.text.utf8.first == UInt8(ascii: "$") }),
+        let position = Self.definitions[directive.name.text]
+      {
+        let index = position < 0 ? directive.arguments.count - 1 : position
+        guard directive.arguments.indices.contains(index) else { continue }
+        let name = directive.arguments[index].text.dropFirst().lowercased()
+        if member(name) != nil { assigned.insert(name) }
+      } else if let block = directive.block {
+        collectAssigned(block)
+      }
+    }
+  }
+
+  /// The slot of a variable that requests may be given by a directive.
+  func defineAssignable(_ name: String) -> Int {
+    let slot = define(name)
+    if maps[slot] == nil, let member = member(name) { maps[slot] = MapVariable(unassigned: member) }
+    return slot
+  }
+
+  /// The variable of a family that `name` stands for, or nil.
+  func member(_ name: String) -> Variable? {
+    for (prefix, family) in Self.families where name.hasPrefix(prefix) {
+      return .member(family, store.append(String(name.dropFirst(prefix.count))))
+    }
+    return nil
+  }
+}
