@@ -113,7 +113,7 @@ import Testing
 
   @Test(arguments: [
     ("access_log a_$uri line gzip;", "a log with variables in its path can't be buffered"),
-    ("access_log a line gzip=10;", "\"access_log\" must be between 1 and 9, not \"10\""),
+    ("access_log a line gzip=10;", "\"gzip\" must be between 1 and 9, not \"10\""),
     ("access_log a line flush=1s;", "\"flush\" needs \"buffer\" or \"gzip\""),
     ("access_log a line buffer=1k; location / { access_log a line buffer=2k; }", "with another buffer"),
     ("open_log_file_cache inactive=1s;", "\"open_log_file_cache\" needs \"max=NUMBER\""),

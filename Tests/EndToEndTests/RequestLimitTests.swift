@@ -268,7 +268,7 @@ import Testing
     ),
     ("limit_req zone=conn;", "no \"limit_req_zone\" with a zone \"conn\""),
     ("limit_req burst=5;", "\"limit_req\" needs \"zone=NAME\""),
-    ("limit_req zone=missing burst=0;", "\"limit_req\" must be between 1 and"),
+    ("limit_req zone=missing burst=0;", "\"burst\" must be between 1 and"),
     ("limit_req zone=missing often;", "has no parameter \"often\""),
     ("limit_req zone=missing; limit_req zone=missing;", "names the zone \"missing\" twice"),
     ("limit_conn missing 1;", "no \"limit_conn_zone\" with a zone \"missing\""),

@@ -7,7 +7,7 @@ enum NginxDirectives {
   /// Names, or with `*` at their end beginnings of names, and what is said of them.
   static let notes: [(names: [String], message: String)] = [
     (["proxy_cache_purge"], "purging is not supported; remove files by \"inactive=\" or \"max_size=\" of \"proxy_cache_path\""),
-    (["slice"], "slices are not supported by this version"),
+    (["slice"], "caching parts of responses is not supported by this version"),
     (["fastcgi_*"], "FastCGI is not supported; proxy HTTP instead"),
     (["uwsgi_*"], "uwsgi is not supported; proxy HTTP instead"),
     (["scgi_*"], "SCGI is not supported; proxy HTTP instead"),
