@@ -36,6 +36,9 @@ import Testing
     arguments: [
       (["Cache-Control": "max-age=60"], true), (["Cache-Control": "private, max-age=60"], false),
       (["Cache-Control": "no-store"], false), (["Cache-Control": "max-age=0"], false),
+      (["Cache-Control": "private; max-age=60"], false),
+      (["Cache-Control": "max-age=60; private"], false),
+      (["Cache-Control": "no-cache no-store"], false), (["Cache-Control": "max-age=5 PRIVATE"], false),
       (["Cache-Control": "max-age=x"], false), (["Cache-Control": "s-maxage=60, max-age=0"], true),
       (["Expires": "Thu, 31 Dec 2037 23:55:55 GMT"], true),
       (["Expires": "Thu, 01 Jan 1970 00:00:01 GMT"], false), (["Expires": "0"], false),

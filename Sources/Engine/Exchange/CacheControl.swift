@@ -19,6 +19,8 @@ struct CacheControl {
 
   /// Reads one field.
   mutating func read(_ value: Bytes) {
+    // Wherever they stand, as in nginx: what is private isn't stored for the want of a comma.
+    forbids = forbids || Self.forbidding.contains { Self.holds(value, $0) }
     for element in HeaderList(value) {
       let equals = element.firstIndex(of: UInt8(ascii: "=")) ?? element.count
       let name = element.prefix(equals).trimmed
@@ -28,12 +30,17 @@ struct CacheControl {
     if age == 0 { forbids = true }
   }
 
+  private static var forbidding: [Bytes] { [Bytes("no-cache"), Bytes("no-store"), Bytes("private")] }
+
+  private static func holds(_ text: Bytes, _ word: Bytes) -> Bool {
+    guard text.count >= word.count else { return false }
+    return (0...(text.count - word.count)).contains {
+      text.dropping($0).hasPrefixIgnoringCase(word)
+    }
+  }
+
   private mutating func read(_ name: Bytes, _ argument: Bytes?) {
-    if name.equalsIgnoringCase(Bytes("no-cache")) || name.equalsIgnoringCase(Bytes("no-store"))
-      || name.equalsIgnoringCase(Bytes("private"))
-    {
-      forbids = true
-    } else if name.equalsIgnoringCase(Bytes("s-maxage")) {
+    if name.equalsIgnoringCase(Bytes("s-maxage")) {
       sharedAge = least(sharedAge, seconds(argument))
     } else if name.equalsIgnoringCase(Bytes("max-age")) {
       maxAge = least(maxAge, seconds(argument))

@@ -153,7 +153,8 @@ extension Exchange {
   func variantKey(_ cache: CacheAccess, _ vary: Bytes) -> CacheKey {
     var pieces = [cache.text]
     for name in HeaderList(vary) {
-      pieces.append(Bytes("\n"))
+      // No key has such a byte, so that none is taken for a variant of another.
+      pieces.append(Bytes("\0"))
       pieces.append(name.lowercased(&arena))
       pieces.append(Bytes(":"))
       for entry in request.fields where entry.name.of(headBytes).equalsIgnoringCase(name) {
@@ -238,8 +239,8 @@ extension Exchange {
 
   /// Somebody's response was stored or wasn't, or it took too long.
   func onCacheReleased() {
-    guard state == .waiting, case .cached = awaited, let cache else { return }
-    if let end = cache.waitEnd, loop.now >= end {
+    guard state == .waiting, case .cached = awaited else { return }
+    if let cache, let end = cache.waitEnd, loop.now >= end {
       log(.info, "cache lock timeout")
       cache.isWaitOver = true
     }

@@ -25,15 +25,17 @@ extension Exchange {
     let declared = isHead ? upstreamField(.contentLength)?.decimal : nil
     response.contentLength = declared ?? stored.header.bodyCount
     allowRanges(settings)
-    send(stored.body)
+    // Before the body: a range outside of it may lead to an error page that has a cache of its own.
     endCaching()
+    send(stored.body)
   }
 
   /// Puts the head of `stored` where the upstream's would be.
   func readStoredHead(_ stored: StoredResponse) {
     attempt.resetResponse()
     attempt.framing = UpstreamFraming()
-    attempt.headBytes = stored.header.head
+    // A head in the worker's memory may be replaced while this exchange goes on.
+    attempt.headBytes = stored.fd < 0 ? arena.copy(stored.header.head) : stored.header.head
     // Its hash said that we wrote it.
     _ = attempt.parser.parse(attempt.headBytes, into: &attempt.head)
   }
@@ -58,7 +60,6 @@ extension Exchange {
     endTry(outcome, mayKeep: mayKeep)
     giveBackRequest()
     cacheStatus = .stale
-    response.reset()
     sendStored(stored)
     return true
   }
@@ -85,7 +86,6 @@ extension Exchange {
     guard mayUse else { return false }
     giveBackRequest()
     cacheStatus = .stale
-    response.reset()
     sendStored(stored)
     return true
   }
@@ -103,7 +103,8 @@ extension Exchange {
   /// answered.
   func answerFromCache(_ status: Int) -> Bool {
     guard let cache else { return false }
-    if status == 304, cacheStatus == .expired, let stored = cache.stored,
+    // Without the right to store, the conditions that were sent were the client's.
+    if status == 304, cache.mayStore, cacheStatus == .expired, let stored = cache.stored,
       location.settings.cache.revalidates
     {
       return revalidate(stored, cache)
@@ -140,7 +141,6 @@ extension Exchange {
       cache.zone.renew(cache.key)
     }
     cacheStatus = .revalidated
-    response.reset()
     sendStored(stored)
     return true
   }

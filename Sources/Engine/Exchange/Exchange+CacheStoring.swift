@@ -75,7 +75,7 @@ extension Exchange {
   /// An error stands for the response: of the upstream, shown by a page of ours, or that there was
   /// none.
   func rememberError(_ status: Int) {
-    guard let cache, cache.mayStore else { return }
+    guard let cache, cache.mayStore, !holds(location.settings.cache.value.exclusions) else { return }
     applyValidity(status, cache)
     if cache.freshUntil > 0 { cache.errorStatus = status }
   }

@@ -8,7 +8,8 @@ extension Exchange {
   func writeUpstreamRequest() {
     let settings = location.settings.proxy.value
     let target = upstreamTarget(settings)
-    let converted = cache?.convertsHead == true ? Bytes("GET") : methodName
+    attempt.asksByGet = cache?.convertsHead == true
+    let converted = attempt.asksByGet ? Bytes("GET") : methodName
     let name = settings.method.map { evaluate($0) } ?? converted
     let replacement = settings.body.map { evaluate($0) }
     let speaksHTTP2 = settings.speaksHTTP2

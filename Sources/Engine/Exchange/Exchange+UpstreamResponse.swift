@@ -132,7 +132,7 @@ extension Exchange {
   }
 
   /// The method that the upstream was asked by.
-  var upstreamMethod: Method { cache?.convertsHead == true ? .get : method }
+  var upstreamMethod: Method { attempt.asksByGet ? .get : method }
 
   /// 1xx: passed on if the location says so, then skipped, within reason.
   private func skipInterim(_ input: Buffer) -> Bool {

@@ -40,6 +40,8 @@ final class Attempt {
   var teachesSession = false
   /// Whether the stale-connection retry was used up.
   var didRetryStale = false
+  /// HEAD was sent as GET, for a cache.
+  var asksByGet = false
   /// The request as sent: head, and a small body behind it.
   var request: Buffer?
   /// How much of `request` was sent.
