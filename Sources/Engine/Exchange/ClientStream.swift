@@ -1,5 +1,5 @@
 // What an exchange knows of its client: something that takes a response and gives a request body.
-// An HTTP/1 connection is one, an HTTP/2 stream will be one, a subrequest too.
+// An HTTP/1 connection is one, an HTTP/2 stream is one, a subrequest too.
 
 import HTTP
 
