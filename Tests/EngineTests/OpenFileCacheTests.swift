@@ -255,12 +255,4 @@ extension TemporaryFolder {
     let times = [timespec(tv_sec: seconds, tv_nsec: 0), timespec(tv_sec: seconds, tv_nsec: 0)]
     _ = unsafe utimensat(AT_FDCWD, path + "/" + name, times, 0)
   }
-
-  /// Whether a descriptor is of a file in this folder.
-  func holds(_ fd: Int32) -> Bool {
-    var target = [CChar](repeating: 0, count: 512)
-    guard unsafe linux_readlink("/proc/self/fd/\(fd)", &target, 511) > 0 else { return false }
-    return String(decoding: target.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-      .hasPrefix(path)
-  }
 }

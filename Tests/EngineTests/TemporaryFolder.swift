@@ -40,4 +40,13 @@ final class TemporaryFolder {
     _ = text.withBytes { LogOutput.write($0, to: fd) }
     _ = linux_close(fd)
   }
+
+  /// Whether an open descriptor is of a file in this folder. The number alone says nothing: tests
+  /// that run beside this one take the numbers that it closes.
+  func holds(_ fd: Int32) -> Bool {
+    var target = [CChar](repeating: 0, count: 512)
+    guard unsafe linux_readlink("/proc/self/fd/\(fd)", &target, 511) > 0 else { return false }
+    return String(decoding: target.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+      .hasPrefix(path)
+  }
 }
