@@ -37,7 +37,7 @@ extension Exchange {
     arguments = arena.copy(original.arguments)
     (method, methodName) = (original.method, arena.copy(original.methodName))
     // It goes by the number of the request that it copies.
-    requestID = original.value(of: .builtin(.request_id)).map { arena.copy($0) }
+    requestID = original.value(of: RequestVariable.request_id).map { arena.copy($0) }
     for index in values.indices { values[index] = values[index].map { arena.copy($0) } }
     if original.location.settings.core.value.mirror.copiesBody { body = original.body.forAnother() }
   }
