@@ -108,7 +108,7 @@ final class H1Connection: ClientStream {
     case .waiting, .head: receiveHead()
     case .exchanging: readableWhileExchanging()
     case .discarding: discard()
-    case .lingering: linger()
+    case .lingering: client.linger(until: lingerUntil)
     case .closed: break
     }
   }
