@@ -83,7 +83,6 @@ final class PlanBuilder {
   var locationChecks: [(Scope, HealthCheckSettings, Word)] = []
   /// How the first `proxy_pass` to each upstream speaks TLS; nil: it doesn't.
   var passedTLS: [String: HealthCheckTLS?] = [:]
-  var defaultTypes: MediaTypes?
   /// Each file is read from the provider once.
   private var fileCache: [String: [UInt8]] = [:]
   /// TLS settings that were made into something already: blocks that inherit share it.
