@@ -28,11 +28,14 @@ class Work:
         self.resumed = options.get("resumed", False)
         self.message = options.get("message")
         self.unable = options.get("unable", ())
+        self.is_forwarding = options.get("is_forwarding", False)
 
 
 WORKS = [
-    Work("small", "small proxied request, keep-alive, 64 connections", "/small", 0.85),
-    Work("body", "100 KiB proxied response, 16 connections", "/body", 0.60, connections=16),
+    Work("small", "small proxied request, keep-alive, 64 connections", "/small", 0.85,
+         is_forwarding=True),
+    Work("body", "100 KiB proxied response, 16 connections", "/body", 0.60, connections=16,
+         is_forwarding=True),
     Work("tls", "small proxied request, TLS 1.3 keep-alive, 64 connections", "/small", 0.92,
          tls=True),
     Work("handshake", "TLS 1.3 full handshake, P-256", "/nothing", 1.00, tls=True,
