@@ -18,6 +18,14 @@ import Testing
     return pair
   }
 
+  /// A transport that reads and writes as the server of `pair`.
+  private func transport(of pair: TLSPair) -> Transport {
+    var transport = Transport()
+    transport.open(pair.sockets.server, readable: true, writable: true)
+    transport.start(pair.server)
+    return transport
+  }
+
   private func byteCount(waitingAt fd: Int32) -> Int {
     var room = [UInt8](repeating: 0, count: 1 << 16)
     return max(0, unsafe recv(fd, &room, room.count, Int32(MSG_PEEK)))
@@ -90,9 +98,7 @@ import Testing
 
   @Test func aReadThatEmptiedTheSocketSaysSo() throws {
     let pair = try pair()
-    var transport = Transport()
-    transport.open(pair.sockets.server, readable: true, writable: true)
-    transport.start(pair.server)
+    var transport = self.transport(of: pair)
     pair.client.send("request")
     transport.note(.readable)
     let room = BufferPool().take(.medium)
@@ -105,9 +111,7 @@ import Testing
 
   @Test func aReadThatLeftSomethingSaysSo() throws {
     let pair = try pair()
-    var transport = Transport()
-    transport.open(pair.sockets.server, readable: true, writable: true)
-    transport.start(pair.server)
+    var transport = self.transport(of: pair)
     pair.client.send("a request")
     shutdown(pair.sockets.client, Int32(SHUT_WR))
     transport.note([.readable, .peerClosed])
@@ -131,9 +135,7 @@ import Testing
 
   @Test func closeNotifyThatCameWithTheLastBytesIsSeenWithoutAnotherEvent() throws {
     let pair = try pair()
-    var transport = Transport()
-    transport.open(pair.sockets.server, readable: true, writable: true)
-    transport.start(pair.server)
+    var transport = self.transport(of: pair)
     pair.client.send("bye")
     pair.client.shutdownWrite()
     transport.note(.readable)

@@ -85,22 +85,6 @@ extension H2Connection {
     client.transport.shutdownWrite()
     lingerUntil = loop.now + settings.lingeringTime
     loop.setTimer(client.timer, after: settings.lingeringTimeout, for: client.handle)
-    linger()
-  }
-
-  /// Reads and drops until the client has seen our last frame and closes.
-  func linger() {
-    let scratch = loop.pool.take(.medium)
-    defer { loop.pool.giveBack(scratch) }
-    for _ in 0..<64 {
-      switch client.transport.receive(into: scratch.free) {
-      case .bytes: continue
-      case .wouldBlock:
-        if loop.now > lingerUntil { client.close() }
-        return
-      case .end, .failed: return client.close()
-      }
-    }
-    if loop.now > lingerUntil { client.close() } else { client.yield() }
+    client.linger(until: lingerUntil)
   }
 }

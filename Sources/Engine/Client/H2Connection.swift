@@ -141,7 +141,7 @@ final class H2Connection {
   }
 
   func onReadable() {
-    if state == .lingering { return linger() }
+    if state == .lingering { return client.linger(until: lingerUntil) }
     let input = loop.pool.take(.medium)
     defer { loop.pool.giveBack(input) }
     // Bound: reads per event; the rest goes on after others had a turn.

@@ -58,7 +58,7 @@ extension Exchange {
   private func pageVariable(_ name: String) -> Bytes? {
     let name = name.lowercased()
     if let value = page.variables[name] { return value }
-    if let builtin = Builtin(rawValue: name) { return value(of: .builtin(builtin)) }
+    if let builtin = Builtin(named: name) { return value(of: .builtin(builtin)) }
     if let slot = plan.slots[name] { return value(of: .slot(slot)) }
     for (prefix, family) in PlanBuilder.families where name.hasPrefix(prefix) {
       return value(of: .member(family, arena.copy(String(name.dropFirst(prefix.count)))))

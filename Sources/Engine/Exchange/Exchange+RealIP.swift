@@ -76,12 +76,6 @@ extension Exchange {
     byte == UInt8(ascii: ",") || byte == UInt8(ascii: " ") || byte == 9
   }
 
-  /// `$realip_remote_addr`, `$realip_remote_port`: those of the connection.
-  func peerValue(_ name: Builtin) -> Bytes? {
-    name == .realip_remote_addr
-      ? text(of: connection.peerAddress) : port(of: connection.peerAddress)
-  }
-
   /// The address without its port.
   func text(of address: SocketAddress) -> Bytes {
     let room = arena.allocate(64)

@@ -47,15 +47,4 @@ extension Exchange {
     response.contentType = Bytes("text/plain")
     respond(200, arena.copy(text))
   }
-
-  /// `$connections_active` and its like.
-  func connectionsValue(_ name: Builtin) -> Bytes {
-    let counts = core.allCounters.sum
-    switch name {
-    case .connections_active: return arena.decimal(counts.open)
-    case .connections_reading: return arena.decimal(counts.reading)
-    case .connections_writing: return arena.decimal(counts.writing)
-    default: return arena.decimal(counts.waiting)
-    }
-  }
 }

@@ -21,18 +21,10 @@ struct WorkerCounters: @unchecked Sendable, BitwiseCopyable {
     let writing = Atomic<Int>(0)
   }
 
-  /// Two lines of 64 bytes, because the processor fetches lines in pairs.
-  private static let blockByteCount = 128
-
   private let block: UnsafeMutablePointer<Block>
 
   /// A new block; for `CounterBlocks` and tests, since it is never freed.
-  init() {
-    let memory = UnsafeMutableRawPointer.allocate(
-      byteCount: Self.blockByteCount, alignment: Self.blockByteCount)
-    unsafe block = memory.bindMemory(to: Block.self, capacity: 1)
-    unsafe block.initialize(to: Block())
-  }
+  init() { unsafe block = SharedBlock.make(Block()) }
 
   // Written by the thread whose block it is, and by no other.
 

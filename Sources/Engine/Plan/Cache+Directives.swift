@@ -95,7 +95,7 @@ extension Row {
     if !path.hasPrefix("/") { path = builder.surroundings.paths.prefix + path }
     while path.count > 1 && path.hasSuffix("/") { path.removeLast() }
     var levels: [Int] = []
-    var zone: (name: String, size: Int, argument: Int)?
+    var zone: ZoneWords?
     var other = CacheZoneSettings(
       name: "", folder: CacheFolder(path: path, levels: []),
       byteCount: CacheZoneSettings.smallestByteCount)
@@ -103,7 +103,8 @@ extension Row {
       if let value = directive.parameter("levels", index) {
         levels = try cacheLevels(value, index)
       } else if let value = directive.parameter("keys_zone", index) {
-        zone = try keysZone(directive, value, index)
+        zone = try zoneWords(
+          directive, value, index, key: "keys_zone", least: CacheZoneSettings.smallestByteCount)
       } else {
         try setCacheParameter(directive, index, &other)
       }
@@ -116,7 +117,7 @@ extension Row {
       throw Refusal("another cache has the folder \"\(path)\"", argument: 0)
     }
     var settings = CacheZoneSettings(
-      name: zone.name, folder: CacheFolder(path: path, levels: levels), byteCount: zone.size)
+      name: zone.name, folder: CacheFolder(path: path, levels: levels), byteCount: zone.byteCount)
     (settings.inactive, settings.maxByteCount) = (other.inactive, other.maxByteCount)
     settings.minFreeByteCount = other.minFreeByteCount
     (settings.manager, settings.loader) = (other.manager, other.loader)
@@ -168,24 +169,6 @@ extension Row {
         argument: index)
     }
     return levels
-  }
-
-  private static func keysZone(
-    _ directive: Directive, _ text: String, _ index: Int
-  ) throws(Refusal) -> (name: String, size: Int, argument: Int) {
-    let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-    guard parts.count == 2, !parts[0].isEmpty, !parts[1].isEmpty else {
-      throw Refusal(
-        "invalid zone \"\(text)\"; write a name and a size, such as \"keys_zone=one:10m\"",
-        argument: index)
-    }
-    let size = try directive.size(String(parts[1]), index)
-    guard size >= CacheZoneSettings.smallestByteCount else {
-      throw Refusal(
-        "zone \"\(parts[0])\" is too small: it must have at least 8k, not \"\(parts[1])\"",
-        argument: index)
-    }
-    return (String(parts[0]), size, index)
   }
 
   // --- locations ----------------------------------------------------------------------------------

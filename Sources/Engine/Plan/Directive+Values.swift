@@ -39,7 +39,7 @@ extension Directive {
 
   func size(_ word: String, _ index: Int) throws(Refusal) -> Int {
     do throws(ValueError) {
-      return try Value.offset(word, of: subject(word, index))
+      return try Value.size(word, of: subject(word, index))
     } catch {
       throw Refusal(error.message, argument: index)
     }

@@ -91,26 +91,29 @@ extension Row {
 
   // --- zones --------------------------------------------------------------------------------------
 
-  /// `zone=NAME:SIZE`, and which argument it was.
+  /// What a parameter such as `zone=NAME:SIZE` says, and which argument it was.
   struct ZoneWords {
     let name: String
     let byteCount: Int
     let argument: Int
   }
 
+  /// The parameter `key=value`, whose size must be at least `least`.
   static func zoneWords(
-    _ directive: Directive, _ value: String, _ index: Int
+    _ directive: Directive, _ value: String, _ index: Int, key: String = "zone",
+    least: Int = LimitZone.smallestByteCount
   ) throws(Refusal) -> ZoneWords {
     let parts = value.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
     guard parts.count == 2, !parts[0].isEmpty, !parts[1].isEmpty else {
       throw Refusal(
-        "invalid zone \"\(value)\"; write a name and a size, such as \"zone=one:10m\"",
+        "invalid zone \"\(value)\"; write a name and a size, such as \"\(key)=one:10m\"",
         argument: index)
     }
     let size = try directive.size(String(parts[1]), index)
-    guard size >= LimitZone.smallestByteCount else {
+    guard size >= least else {
       throw Refusal(
-        "zone \"\(parts[0])\" is too small: it must have at least 32k, not \"\(parts[1])\"",
+        "zone \"\(parts[0])\" is too small: it must have at least \(least >> 10)k, "
+          + "not \"\(parts[1])\"",
         argument: index)
     }
     return ZoneWords(name: String(parts[0]), byteCount: size, argument: index)

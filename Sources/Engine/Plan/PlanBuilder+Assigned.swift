@@ -28,6 +28,15 @@ extension PlanBuilder {
     }
   }
 
+  /// The variable called `name`, for a directive that assigns it and has it as its first argument.
+  func assignable(_ name: String) throws(Refusal) -> Variable {
+    guard let builtin = Builtin(named: name) else { return .slot(defineAssignable(name)) }
+    guard builtin.isAssignable else {
+      throw Refusal("the \"\(name)\" variable can't be assigned", argument: 0)
+    }
+    return .builtin(builtin)
+  }
+
   /// The slot of a variable that requests may be given by a directive.
   func defineAssignable(_ name: String) -> Int {
     let slot = define(name)

@@ -83,7 +83,6 @@ final class PlanBuilder {
   var locationChecks: [(Scope, HealthCheckSettings, Word)] = []
   /// How the first `proxy_pass` to each upstream speaks TLS; nil: it doesn't.
   var passedTLS: [String: HealthCheckTLS?] = [:]
-  var defaultTypes: MediaTypes?
   /// Each file is read from the provider once.
   private var fileCache: [String: [UInt8]] = [:]
   /// TLS settings that were made into something already: blocks that inherit share it.
@@ -252,7 +251,8 @@ final class PlanBuilder {
     for (name, word) in pendingNames {
       guard let slot = slots[name], !definedSlots.contains(slot) else { continue }
       var message = "unknown \"\(name)\" variable"
-      let candidates = Array(slots.keys.filter { definedSlots.contains(slots[$0]!) }) + Builtin.allCases.map(\.rawValue)
+      let candidates =
+        Array(slots.keys.filter { definedSlots.contains(slots[$0]!) }) + Builtin.names
       if let nearest = nearestName(to: name, among: candidates) {
         message += "; did you mean \"$\(nearest)\"?"
       }
@@ -295,7 +295,7 @@ final class PlanBuilder {
   /// What computes the variable called `name`.
   func variable(_ name: String) -> Variable {
     let name = name.lowercased()
-    if let builtin = Builtin(rawValue: name) { return .builtin(builtin) }
+    if let builtin = Builtin(named: name) { return .builtin(builtin) }
     if !assigned.contains(name), let member = member(name) { return member }
     if name.hasPrefix(Self.proxyFieldPrefix) {
       return proxyField(String(name.dropFirst(Self.proxyFieldPrefix.count)))
@@ -317,7 +317,7 @@ final class PlanBuilder {
       message += "; it knows \(known.sorted().joined(separator: ", ")) and numbers such as 0xEA and ssl_0x21"
     }
     diagnostics.error(message, at: currentWord)
-    return .builtin(.pipe)
+    return .builtin(.client(.pipe))
   }
 
   static let families: [(String, Variable.Family)] = [

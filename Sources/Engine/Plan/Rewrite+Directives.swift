@@ -9,14 +9,7 @@ extension Row {
     Row("set", .rewrite, 2...2, "Assigns a variable.") { scope, directive throws(Refusal) in
       let name = try variableName(directive, 0)
       let value = try scope.template(directive, 1)
-      if let builtin = Builtin(rawValue: name) {
-        guard builtin.isAssignable else {
-          throw Refusal("the \"\(name)\" variable can't be assigned", argument: 0)
-        }
-        scope.program.steps.append(.set(.builtin(builtin), value))
-      } else {
-        scope.program.steps.append(.set(.slot(scope.builder.defineAssignable(name)), value))
-      }
+      scope.program.steps.append(.set(try scope.builder.assignable(name), value))
     }.repeatable().at(.program),
     Row("break", .rewrite, 0...0, "Ends the rewrite directives.") { scope, directive throws(Refusal) in
       scope.program.steps.append(.break)
@@ -160,7 +153,7 @@ extension Row {
   private static func addMap(_ scope: Scope, _ directive: Directive) throws(Refusal) {
     let source = try scope.template(directive, 0)
     let name = try variableName(directive, 1)
-    if Builtin(rawValue: name) != nil {
+    if Builtin(named: name) != nil {
       throw Refusal("the duplicate \"\(name)\" variable", argument: 1)
     }
     let entries = directive.block ?? []

@@ -10,7 +10,7 @@ extension Row {
       scope, directive throws(Refusal) in
       let source = try scope.template(directive, 0)
       let name = try variableName(directive, 1)
-      if Builtin(rawValue: name) != nil {
+      if Builtin(named: name) != nil {
         throw Refusal("the duplicate \"\(name)\" variable", argument: 1)
       }
       let slot = scope.builder.define(name)

@@ -159,7 +159,7 @@ struct TLSPolicyBuilder {
     guard settings.clientStatus != .off else { return nil }
     switch settings.verify {
     case .on, .optional: break
-    case .optional_no_ca:
+    case .optionalNoCA:
       builder.diagnostics.error(
         "\"ssl_ocsp\" is incompatible with \"ssl_verify_client optional_no_ca\"", at: server)
     case .off:

@@ -147,7 +147,7 @@ private func onFrame(
   switch UInt32(head.type) {
   case NGHTTP2_HEADERS.rawValue:
     guard let stream = unsafe stream(session, head.stream_id) else { return goesOn }
-    if stream.section == .head { completeHead(stream, owner.pool) }
+    if stream.section == .head { completeHead(stream) }
     if head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 { end(stream) }
     owner.touch(stream)
   case NGHTTP2_DATA.rawValue:
@@ -167,9 +167,9 @@ private func onFrame(
   return goesOn
 }
 
-private func completeHead(_ stream: H2UpstreamStream, _ pool: BufferPool) {
+private func completeHead(_ stream: H2UpstreamStream) {
   if stream.head.statusCode < 200 {
-    stream.keepInterim(pool)
+    stream.keepInterim()
   } else {
     stream.hasHead = true
   }

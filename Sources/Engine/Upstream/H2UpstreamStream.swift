@@ -38,9 +38,6 @@ final class H2UpstreamStream {
   /// Which fields are coming.
   enum Section { case head, trailers }
 
-  // Bound: how much of a request body is copied here ahead of the connection.
-  static let outputByteCount = BufferPool.Size.medium.byteCount
-
   /// Whose request it is.
   var exchange = Handle.none
   var connection: H2UpstreamConnection?
@@ -149,7 +146,7 @@ final class H2UpstreamStream {
   }
 
   /// Puts the head, which is an interim one, aside.
-  func keepInterim(_ pool: BufferPool) {
+  func keepInterim() {
     interimCount += 1
     guard interimCount <= Self.interimLimit, let bytes = fieldBytes else { return }
     var kept = ResponseHead()
