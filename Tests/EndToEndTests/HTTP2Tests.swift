@@ -50,7 +50,7 @@ import Testing
     let url = tls ? "https://127.0.0.1:\(door.port(1))" : "http://127.0.0.1:\(door.port(0))"
     let mode = tls ? "--http2" : "--http2-prior-knowledge"
     let words =
-      ["curl", "-sk", mode, "-m", "20"] + options.dropLast() + [url + (options.last ?? "/")]
+      ["curl", "-sk", mode, "-m", "35"] + options.dropLast() + [url + (options.last ?? "/")]
     return try Command.run(words, folder: door.site.folder).standardOutput
   }
 
@@ -323,7 +323,7 @@ import Testing
       config: """
         http { server {
           listen 127.0.0.1:%%PORT_0%%; http2 on;
-          client_body_timeout 500ms; client_max_body_size 0;
+          client_body_timeout 1s; client_max_body_size 0;
           location / { proxy_pass http://\(server.address); proxy_request_buffering off; }
         } }
         """)
@@ -337,7 +337,7 @@ import Testing
     _ = try upstream.read(until: "\r\n\r\n")
     // More than the time for the body, in which the upstream is the one who is late.
     #expect(throws: DeadlinePassed.self) {
-      try waitUntil("the end of curl", within: 1.5) { curl.hasEnded }
+      try waitUntil("the end of curl", within: 2) { curl.hasEnded }
     }
     _ = try upstream.read(count: 16 << 20, within: 60)
     try upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -356,11 +356,11 @@ import Testing
     // After a second memory is given back; the connection stays for the rest of its time.
     let door = try await start(try echo(), server: "keepalive_timeout 1300ms;")
     let client = try H2Client(port: door.port(0))
+    let watch = Stopwatch()
     try client.request(1, "/small.txt")
     #expect(try client.response(1).status == 200)
-    let start = ContinuousClock.now
     #expect(client.goAwayCode() == H2Code.noError)
-    #expect(start.duration(to: .now) > .milliseconds(1200))
+    #expect(watch.seconds > 1.29)
   }
 
   @Test func endsAConnectionAfterKeepaliveRequests() async throws {
