@@ -122,7 +122,8 @@ public struct MutableBytes: BitwiseCopyable {
     }
   }
 
-  /// Copies the first and the last `Word` of `source`, whose ranges cover it. The bounds are checked.
+  /// Copies the first and the last `Word` of `source`, whose ranges cover it. The bounds are
+  /// checked.
   @inlinable @inline(__always) @unsafe
   func copyEnds<Word: FixedWidthInteger & BitwiseCopyable>(
     _: Word.Type, _ source: Bytes, _ offset: Int

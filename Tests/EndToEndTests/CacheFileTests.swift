@@ -92,7 +92,8 @@ import Testing
     try cache.door.stop()
   }
 
-  /// Small responses are kept in memory for a moment: never one that was replaced, and none for long.
+  /// Small responses are kept in memory for a moment: never one that was replaced, and none for
+  /// long.
   @Test func whatIsKeptInMemoryIsWhatIsStored() async throws {
     let app = try CountingApp()
     let cache = try await CacheDoor(

@@ -72,6 +72,16 @@ import Testing
     #expect(!result.standardError.contains("no servers are inside"))
   }
 
+  @Test(arguments: ["add_header", "proxy_set_header", "grpc_set_header"])
+  func warnsOfFieldsThatAreHidden(_ name: String) throws {
+    let result = try check(
+      "http { server { \(name) X-One 1; \(name) X-Two 2; location / { \(name) X-Three 3; } } }")
+    #expect(result.code == 0)
+    #expect(
+      result.standardError.contains(
+        "this \"\(name)\" hides those inherited from outside: X-One, X-Two"))
+  }
+
   @Test func meansTheVersionOfTLSThatWasMeant() throws {
     let result = try check("http { server { ssl_protocols TLSv1.2 TLSv13; } }")
     #expect(result.standardError.contains("did you mean \"TLSv1.3\"?"))

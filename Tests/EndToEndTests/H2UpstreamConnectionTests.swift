@@ -1,10 +1,11 @@
-// HTTP/2 to upstreams: streams on shared connections, the requests on them, and what is tried again.
+// HTTP/2 to upstreams: streams on shared connections, the requests on them, and what is tried
+// again.
 
 import Foundation
 import Testing
 
 @Suite struct H2UpstreamConnectionTests {
-  // --- connections --------------------------------------------------------------------------------
+  // --- connections -------------------------------------------------------------------------------
 
   @Test func manyRequestsShareAConnection() async throws {
     let upstream = try H2TestUpstream { [.bytes(H2Frame.answer($0.stream, "\($0.connection)"))] }
@@ -66,7 +67,7 @@ import Testing
     #expect(try (0..<3).map { _ in try door.get("/").text } == connections)
   }
 
-  // --- retries ------------------------------------------------------------------------------------
+  // --- retries -----------------------------------------------------------------------------------
 
   @Test(arguments: ["GET", "POST"])
   func sendsAgainWhatTheServerRefused(method: String) async throws {
@@ -134,7 +135,7 @@ import Testing
     #expect(try door.get("/").text == "later")
   }
 
-  // --- requests -----------------------------------------------------------------------------------
+  // --- requests ----------------------------------------------------------------------------------
 
   @Test func resetsTheStreamOfAClientThatLeft() async throws {
     let upstream = try H2TestUpstream { _ in [] }

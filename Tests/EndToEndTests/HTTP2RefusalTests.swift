@@ -1,4 +1,5 @@
-// What isn't HTTP/2 as it should be: refused with a response where that is possible, and others go on.
+// What isn't HTTP/2 as it should be: refused with a response where that is possible, and others go
+// on.
 
 import Testing
 

@@ -11,7 +11,8 @@ import Testing
 
   func pair(sendBufferBytes: Int32? = nil) throws -> TLSPair {
     let policy = TLSServerPolicy(certificates: [TestPKI.one.source()])
-    let context = try TLSServerContext(policy: policy, library: library, ticketKeys: TLSTicketKeys())
+    let context = try TLSServerContext(
+      policy: policy, library: library, ticketKeys: TLSTicketKeys())
     let client = try TLSClientContext(library: library, options: TLSClientOptions())
     let pair = TLSPair(context, client, sendBufferBytes: sendBufferBytes)
     pair.connect()
@@ -59,7 +60,8 @@ import Testing
     }
     drain()
     pair.server.holdLast()
-    guard case .bytes(let more) = unsafe rest.withUnsafeBytes({ unsafe pair.server.write($0) }) else {
+    guard case .bytes(let more) = unsafe rest.withUnsafeBytes({ unsafe pair.server.write($0) })
+    else {
       Issue.record("not held")
       return
     }

@@ -1,5 +1,6 @@
-// The end of a connection whose last bytes are sent: what its client still sends is read and dropped
-// until it has seen them and closes, or a reset would take them away from it (RFC 9112 §9.6).
+// The end of a connection whose last bytes are sent: what its client still sends is read and
+// dropped until it has seen them and closes, or a reset would take them away from it (RFC 9112
+// §9.6).
 
 extension ClientConnection {
   /// Reads and drops what is there, and goes on until the client closes, or until `end`.

@@ -1,4 +1,5 @@
-// How an HTTP/2 connection ends: idle, by GOAWAY, thrown out, or lingering until the client has seen why.
+// How an HTTP/2 connection ends: idle, by GOAWAY, thrown out, or lingering until the client has
+// seen why.
 
 import CNGHTTP2
 import HTTP
@@ -64,7 +65,8 @@ extension H2Connection {
     unsafe nghttp2_session_terminate_session(session, code.rawValue)
   }
 
-  /// Closes when the library wants neither to read nor to write, or a drain has nothing left to wait for.
+  /// Closes when the library wants neither to read nor to write, or a drain has nothing left to
+  /// wait for.
   func endIfDone() {
     let isDone =
       isSessionBroken || (state == .draining && streams.isEmpty) || !wantsToRead

@@ -1,11 +1,12 @@
-// The client side of an exchange that has no client: a copy that `mirror` makes, one that fetches what
-// another was given stale, and one whose client left while its response was on its way into a cache.
+// The client side of an exchange that has no client: a copy that `mirror` makes, one that fetches
+// what another was given stale, and one whose client left while its response was on its way into a
+// cache.
 //
 //   exchange ─► … ─► sendHead ─► endBody, abort ─► flush ─► finish
 //
-// Nobody owns such an exchange. It may outlive the request and the connection that it comes from, holds
-// neither up (nginx has the connection's next request wait for mirrors), and ends itself when its work
-// is done. So it has a copy of all that it looks at: see `Exchange.enter(copying:)`.
+// Nobody owns such an exchange. It may outlive the request and the connection that it comes from,
+// holds neither up (nginx has the connection's next request wait for mirrors), and ends itself when
+// its work is done. So it has a copy of all that it looks at: see `Exchange.enter(copying:)`.
 
 import HTTP
 
@@ -82,8 +83,8 @@ final class DetachedStream: ClientStream {
 }
 
 extension Exchange {
-  /// Begins a life at the root of `original`'s site with a copy of its request, since `original` and
-  /// its connection may end before this exchange does.
+  /// Begins a life at the root of `original`'s site with a copy of its request, since `original`
+  /// and its connection may end before this exchange does.
   func enter(copying original: Exchange) {
     isInner = true
     state = .working

@@ -21,7 +21,8 @@ extension Exchange {
     }
   }
 
-  /// `$upstream_cache_last_modified`: when an expired response that is to be revalidated changed last.
+  /// `$upstream_cache_last_modified`: when an expired response that is to be revalidated changed
+  /// last.
   var storedModification: Bytes? {
     guard let header = expiredResponse?.header, header.lastModified != CacheFileHeader.noMoment
     else { return nil }

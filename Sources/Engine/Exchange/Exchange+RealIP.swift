@@ -1,9 +1,9 @@
 // The client's address as somebody trusted in front of us says it
 // (https://nginx.org/en/docs/http/ngx_http_realip_module.html).
 //
-// It belongs to the exchange: requests of one connection may come from different clients. Asked twice,
-// as in nginx: with the server's settings before anything else is done, and with the location's before
-// its access rules; the first answer holds.
+// It belongs to the exchange: requests of one connection may come from different clients. Asked
+// twice, as in nginx: with the server's settings before anything else is done, and with the
+// location's before its access rules; the first answer holds.
 
 import HTTP
 

@@ -1,5 +1,6 @@
-// `stub_status` and its variables (https://nginx.org/en/docs/http/ngx_http_stub_status_module.html), and
-// how an exchange is counted for them.
+// `stub_status` and its variables
+// (https://nginx.org/en/docs/http/ngx_http_stub_status_module.html), and how an exchange is counted
+// for them.
 
 import HTTP
 

@@ -119,7 +119,7 @@ extension Exchange {
     loop.setTimer(timer, after: timeout, for: handle)
   }
 
-  // --- events -----------------------------------------------------------------------------------
+  // --- events ------------------------------------------------------------------------------------
 
   /// The upstream connection of this exchange became ready.
   func onUpstreamEvent(_ connection: UpstreamConnection, _ readiness: Readiness) {

@@ -1,5 +1,5 @@
-// The head of the request as an upstream gets it: target, fields that the configuration sets, fields
-// of the client (https://nginx.org/en/docs/http/ngx_http_proxy_module.html).
+// The head of the request as an upstream gets it: target, fields that the configuration sets,
+// fields of the client (https://nginx.org/en/docs/http/ngx_http_proxy_module.html).
 
 import HTTP
 
@@ -14,8 +14,8 @@ extension Exchange {
     let replacement = settings.body.map { evaluate($0) }
     let speaksHTTP2 = settings.speaksHTTP2
     var size = headBytes.count + target.count + name.count + 512 + proxyHost.count
-    // A client's field may have taken two bytes beside name and value ("a:b", LF); a line takes four, a
-    // record eight.
+    // A client's field may have taken two bytes beside name and value ("a:b", LF); a line takes
+    // four, a record eight.
     let difference = speaksHTTP2 ? H2FieldBlock.overhead - 2 : 2
     size += (request.fields.count + settings.setFields.count) * difference
     let isForwarded = settings.forwarded

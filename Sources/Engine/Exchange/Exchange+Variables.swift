@@ -137,7 +137,7 @@ extension Exchange {
     return result
   }
 
-  // --- what the proxy computes --------------------------------------------------------------------
+  // --- what the proxy computes -------------------------------------------------------------------
 
   /// Each of these is a file `Exchange+…Variables`.
   private func value(of builtin: Builtin) -> Bytes? {

@@ -1,15 +1,15 @@
-// What `stub_status` tells of a process: each worker thread counts in a block of its own, whoever asks adds
-// the blocks up.
+// What `stub_status` tells of a process: each worker thread counts in a block of its own, whoever
+// asks adds the blocks up.
 //
-// Counting is a load and a store in a line that no other thread writes: nothing is locked and nothing
-// bounces between processors.
+// Counting is a load and a store in a line that no other thread writes: nothing is locked and
+// nothing bounces between processors.
 
 import Synchronization
 
 /// The counts of one worker thread; copying it copies a pointer.
 ///
-/// - Safety: listed in ARCHITECTURE.md among what is shared by threads. The block is never freed, its
-///   thread alone writes it, and all access is atomic.
+/// - Safety: listed in ARCHITECTURE.md among what is shared by threads. The block is never freed,
+///   its thread alone writes it, and all access is atomic.
 @safe
 struct WorkerCounters: @unchecked Sendable, BitwiseCopyable {
   private struct Block: ~Copyable {

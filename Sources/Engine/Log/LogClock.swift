@@ -1,7 +1,8 @@
-// The time in the forms that lines and heads want it, written once a second and copied from then on.
+// The time in the forms that lines and heads want it, written once a second and copied from then
+// on.
 //
-// One per worker. The loop calls `update` once per turn with the clock that it read anyway; when the
-// second hasn't changed that is a comparison. The bytes are good until the next update.
+// One per worker. The loop calls `update` once per turn with the clock that it read anyway; when
+// the second hasn't changed that is a comparison. The bytes are good until the next update.
 
 import CLinux
 import HTTP

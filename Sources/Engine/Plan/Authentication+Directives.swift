@@ -17,7 +17,10 @@ extension Row {
     },
     Row(
       "auth_basic_user_file", .admission, 1...1,
-      "The file of names and passwords: `{PLAIN}`, `{SHA}`, `{SSHA}`, `$apr1$` or crypt(3); read again when it changed.",
+      """
+      The file of names and passwords: `{PLAIN}`, `{SHA}`, `{SSHA}`, `$apr1$` or crypt(3); read \
+      again when it changed.
+      """,
       standard: "—"
     ) { scope, directive throws(Refusal) in
       let file = try scope.template(directive, 0)

@@ -7,24 +7,40 @@ extension Row {
   static let cacheRows: [Row] = [
     Row(
       "proxy_cache_path", .http, 2...17,
-      "A cache: the folder of its files, the name and size of its zone (`keys_zone=NAME:SIZE`, 128 bytes a key), `levels=`, `inactive=` (10m), `max_size=`, `min_free=`, and how its thread works (`manager_…=`, `loader_…=`). The folder is the cache's own: what else lies there is removed. Temporary files lie there too, whatever `use_temp_path=` says, so that putting a file into place is one rename. What is known survives reloads, the files also restarts."
+      """
+      A cache: the folder of its files, the name and size of its zone (`keys_zone=NAME:SIZE`, 128 \
+      bytes a key), `levels=`, `inactive=` (10m), `max_size=`, `min_free=`, and how its thread \
+      works (`manager_…=`, `loader_…=`). The folder is the cache's own: what else lies there is \
+      removed. Temporary files lie there too, whatever `use_temp_path=` says, so that putting a \
+      file into place is one rename. What is known survives reloads, the files also restarts.
+      """
     ) { scope, directive throws(Refusal) in
       try addCache(scope, directive)
     }.repeatable().at(.definition),
     Row(
       "proxy_cache", .httpServerLocation, 1...1,
-      "The cache that answers, by the name of its zone, which may have variables; an empty name is none. Not for `grpc_pass`.",
+      """
+      The cache that answers, by the name of its zone, which may have variables; an empty name is \
+      none. Not for `grpc_pass`.
+      """,
       standard: "off"
     ) { scope, directive throws(Refusal) in
       scope.location.cache.source = try cacheSource(scope, directive)
     },
     .template(
       "proxy_cache_key", .httpServerLocation, \.location.cache.key,
-      "What responses are stored by; by default protocol, host and target of the upstream's request. Whatever of a request changes its response has to be in it, or in the response's Vary."
+      """
+      What responses are stored by; by default protocol, host and target of the upstream's \
+      request. Whatever of a request changes its response has to be in it, or in the response's \
+      Vary.
+      """
     ),
     Row(
       "proxy_cache_valid", .httpServerLocation, 1...1000,
-      "How long responses are fresh that don't say so themselves: statuses (200, 301 and 302 without any; `any`) and a time."
+      """
+      How long responses are fresh that don't say so themselves: statuses (200, 301 and 302 \
+      without any; `any`) and a time.
+      """
     ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.cache.validities = [] }
       scope.location.cache.validities += try validities(directive)
@@ -80,7 +96,7 @@ extension Row {
       "Whether ranges are cut out of responses whatever the upstream says of them."),
   ]
 
-  // --- proxy_cache_path ---------------------------------------------------------------------------
+  // --- proxy_cache_path --------------------------------------------------------------------------
 
   private static let pathParameters = [
     "levels=", "use_temp_path=", "keys_zone=", "inactive=", "max_size=", "min_free=",
@@ -171,7 +187,7 @@ extension Row {
     return levels
   }
 
-  // --- locations ----------------------------------------------------------------------------------
+  // --- locations ---------------------------------------------------------------------------------
 
   private static func cacheSource(
     _ scope: Scope, _ directive: Directive

@@ -79,7 +79,9 @@ private struct GeoReader {
     if let former = draft.networks.updateValue((network, index), forKey: key) {
       let old = draft.values[Int(former.value)]
       scope.warn(
-        "duplicate network \"\(line.name.text)\": \"\(line.text(0))\" takes the place of \"\(old)\"",
+        """
+        duplicate network "\(line.name.text)": "\(line.text(0))" takes the place of "\(old)"
+        """,
         line.name)
     }
   }

@@ -1,6 +1,7 @@
-// Variables of families, such as $http_NAME, whose name a directive assigns (`set $http_x …`). nginx lets a
-// name belong to both: it has the value that this request was given, and what the family says until then.
-// Templates are compiled in the order of stages, not of the file, so the names are collected before.
+// Variables of families, such as $http_NAME, whose name a directive assigns (`set $http_x …`).
+// nginx lets a name belong to both: it has the value that this request was given, and what the
+// family says until then. Templates are compiled in the order of stages, not of the file, so the
+// names are collected before.
 
 import Configuration
 import HTTP

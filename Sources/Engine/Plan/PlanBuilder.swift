@@ -35,8 +35,8 @@ struct PlanSurroundings {
   var zones: LimitZones
   var caches = CacheZones()
   var certificateChecks = CertificateChecks.none
-  /// Whether a certificate that can't be used takes only its own site down (at a reload, and where the
-  /// supervisor has checked before) instead of the whole configuration.
+  /// Whether a certificate that can't be used takes only its own site down (at a reload, and where
+  /// the supervisor has checked before) instead of the whole configuration.
   var toleratesBrokenCertificates = false
 }
 
@@ -87,7 +87,8 @@ final class PlanBuilder {
   private var fileCache: [String: [UInt8]] = [:]
   /// TLS settings that were made into something already: blocks that inherit share it.
   var madeSites: [ObjectIdentifier: (settings: Shared<TLSSettings>, tls: SiteTLS)] = [:]
-  var madeUpstreams: [UpstreamTLSKey: (settings: Shared<UpstreamTLSSettings>, tls: UpstreamTLS)] = [:]
+  var madeUpstreams: [UpstreamTLSKey: (settings: Shared<UpstreamTLSSettings>, tls: UpstreamTLS)] =
+    [:]
   var checkedCertificates: Set<String> = []
   /// Policies without certificates: sites that differ in nothing else share one.
   var tlsPolicies: [TLSServerPolicy: Shared<TLSServerPolicy>] = [:]
@@ -126,7 +127,7 @@ final class PlanBuilder {
     return plan
   }
 
-  // --- walking ------------------------------------------------------------------------------------
+  // --- walking -----------------------------------------------------------------------------------
 
   /// Applies the directives of a block, stage by stage.
   func process(_ directives: [Directive], _ scope: Scope) {
@@ -229,7 +230,7 @@ final class PlanBuilder {
     }
   }
 
-  // --- names --------------------------------------------------------------------------------------
+  // --- names -------------------------------------------------------------------------------------
 
   /// The slot of the variable called `name`; assigned by whoever defines it.
   func slot(_ name: String) -> Int {
@@ -256,7 +257,11 @@ final class PlanBuilder {
       if let nearest = nearestName(to: name, among: candidates) {
         message += "; did you mean \"$\(nearest)\"?"
       }
-      if let word { diagnostics.error(message, at: word) } else { diagnostics.error(message, at: nil) }
+      if let word {
+        diagnostics.error(message, at: word)
+      } else {
+        diagnostics.error(message, at: nil)
+      }
       definedSlots.insert(slot)
     }
   }
@@ -314,7 +319,8 @@ final class PlanBuilder {
     if let nearest = nearestName(to: name, among: known) {
       message += "; did you mean \"\(nearest)\"?"
     } else {
-      message += "; it knows \(known.sorted().joined(separator: ", ")) and numbers such as 0xEA and ssl_0x21"
+      message +=
+        "; it knows \(known.sorted().joined(separator: ", ")) and numbers such as 0xEA and ssl_0x21"
     }
     diagnostics.error(message, at: currentWord)
     return .builtin(.client(.pipe))
@@ -332,13 +338,14 @@ final class PlanBuilder {
     do throws(RegexError) {
       let regex = try Regex(pattern: pattern, caseless: caseless)
       return BoundRegex(
-        regex: regex, bindings: regex.names.map { (group: $0.group, slot: define($0.name.lowercased())) })
+        regex: regex,
+        bindings: regex.names.map { (group: $0.group, slot: define($0.name.lowercased())) })
     } catch {
       throw Refusal("\(error.message)", argument: argument)
     }
   }
 
-  // --- files --------------------------------------------------------------------------------------
+  // --- files -------------------------------------------------------------------------------------
 
   /// The bytes of a file that the configuration names, relative to the configuration's folder.
   func read(_ path: String, _ argument: Int?) throws(Refusal) -> [UInt8] {

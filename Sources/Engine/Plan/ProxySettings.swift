@@ -1,4 +1,5 @@
-// What the `proxy_` directives amount to, and the `grpc_` directives, which write the same structure.
+// What the `proxy_` directives amount to, and the `grpc_` directives, which write the same
+// structure.
 
 import HTTP
 

@@ -1,4 +1,5 @@
-// Memory that threads share without a lock, in a block of its own so that they slow nobody else down.
+// Memory that threads share without a lock, in a block of its own so that they slow nobody else
+// down.
 
 /// A value at an address that is valid while the process lives.
 ///

@@ -1,8 +1,8 @@
-// What libnghttp2 calls while it reads and writes frames of a connection to an upstream: C functions
-// that find the session and the stream by the pointers they were given with.
+// What libnghttp2 calls while it reads and writes frames of a connection to an upstream: C
+// functions that find the session and the stream by the pointers they were given with.
 //
-// Nothing here frees a stream or a session, or calls anybody: callbacks note what happened and touch
-// the stream. Streams that were detached have no pointer any more, and are ignored.
+// Nothing here frees a stream or a session, or calls anybody: callbacks note what happened and
+// touch the stream. Streams that were detached have no pointer any more, and are ignored.
 
 import CNGHTTP2
 import HTTP
@@ -176,7 +176,11 @@ private func completeHead(_ stream: H2UpstreamStream) {
 }
 
 private func end(_ stream: H2UpstreamStream) {
-  if stream.hasHead && stream.failure == nil { stream.hasEnded = true } else { stream.fail(.malformed) }
+  if stream.hasHead && stream.failure == nil {
+    stream.hasEnded = true
+  } else {
+    stream.fail(.malformed)
+  }
 }
 
 private func onData(

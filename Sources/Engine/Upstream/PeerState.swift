@@ -94,8 +94,8 @@ struct PeerState: @unchecked Sendable, BitwiseCopyable, Equatable {
     return unsafe block.pointee.fails.wrappingAdd(1, ordering: .relaxed).newValue
   }
 
-  /// Notes a success: failures are forgotten if the server was tried since the last of them. Gives how
-  /// many this thread made forgotten.
+  /// Notes a success: failures are forgotten if the server was tried since the last of them. Gives
+  /// how many this thread made forgotten.
   @inline(__always)
   func recordSuccess() -> Int {
     if fails == 0 { return 0 }

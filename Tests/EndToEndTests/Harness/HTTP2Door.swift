@@ -4,8 +4,8 @@ import Foundation
 
 /// What tests of HTTP/2 to clients begin with.
 enum HTTP2Door {
-  /// A plain port (0) and a TLS port (1), in front of `upstream` or of an application that says what
-  /// it was asked.
+  /// A plain port (0) and a TLS port (1), in front of `upstream` or of an application that says
+  /// what it was asked.
   static func start(
     _ upstream: TestUpstream? = nil, http: String = "", server: String = ""
   ) async throws -> RunningPortico {
