@@ -47,7 +47,8 @@ let package = Package(
     .testTarget(name: "HTTPTests", dependencies: ["HTTP"]),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"], exclude: ["Goldens"]),
     .testTarget(name: "EngineTests", dependencies: ["Engine", "CNGHTTP2"]),
-    .testTarget(name: "EndToEndTests", dependencies: ["CZlib"]),
+    .systemLibrary(name: "CSpawn", path: "Tests/CSpawn"),
+    .testTarget(name: "EndToEndTests", dependencies: ["CSpawn", "CZlib"]),
     .testTarget(name: "TidyTests"),
   ]
 )

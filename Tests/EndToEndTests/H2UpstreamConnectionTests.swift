@@ -38,8 +38,10 @@ import Testing
   }
 
   @Test func opensAnotherConnectionWhenTheServerAllowsNoMoreStreams() async throws {
+    let gate = Gate()
     let upstream = try H2TestUpstream(settings: [(3, 1)], answersEarly: true) { request in
-      [.pause(seconds: 0.3), .bytes(H2Frame.answer(request.stream, "\(request.connection)"))]
+      if request.connection > 0 || request.index > 0 { gate.wait() }
+      return [.bytes(H2Frame.answer(request.stream, "\(request.connection)"))]
     }
     let door = try await H2UpstreamDoor.start(
       [upstream], "location / { proxy_pass http://app; }", http: "upstream app { server %%H2_0%%; }"
@@ -47,6 +49,8 @@ import Testing
     #expect(try door.get("/").text == "0")
     let clients = try (0..<3).map { _ in try door.client() }
     for client in clients { try client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n") }
+    try waitUntil("all requests to come") { upstream.requests.count == 4 }
+    gate.open()
     let answers = try clients.map { try $0.response().text }
     #expect(answers.sorted() == ["0", "1", "2"])
   }
@@ -148,11 +152,14 @@ import Testing
   /// A stream that its client resets: carried out where the location says so.
   @Test(arguments: [false, true], [1, 2])
   func ignoresThatAClientLeftWhereTheLocationSaysSo(ignores: Bool, version: Int) async throws {
+    let gate = Gate()
     let one = try TestUpstream { request in
-      request.path == "/a" ? .steps([.pause(seconds: 0.3), .bytes(Self.large)]) : .answer("200 OK")
+      gate.wait()
+      return request.path == "/a" ? .steps([.bytes(Self.large)]) : .answer("200 OK")
     }
     let two = try H2TestUpstream(answersEarly: true) { request in
-      [.pause(seconds: 0.3), .bytes(H2Frame.answer(request.stream, "whole"))]
+      gate.wait()
+      return [.bytes(H2Frame.answer(request.stream, "whole"))]
     }
     let door = try await Portico.start(
       config: """
@@ -174,6 +181,10 @@ import Testing
       version == 1 ? one.requests.count == 1 : two.requests.count == 1
     }
     try client.send(.reset, stream: 1, payload: H2Frame.number(8))
+    // The answer comes when the reset was seen.
+    try client.send(.ping, payload: [UInt8](repeating: 0, count: 8))
+    _ = try client.frame { $0.type == .ping && $0.flags == 1 }
+    gate.open()
     try waitUntil("the request to be logged") { !door.site.text("seen.log").isEmpty }
     let line = door.site.text("seen.log")
     #expect(line.hasPrefix(ignores ? "/a 200 " : "/a 499 "), "\(line)")
@@ -193,7 +204,7 @@ import Testing
   @Test func holdsRequestBodiesToTheWindowOfTheServer() async throws {
     // A window of 10 bytes, and never more.
     let upstream = try H2TestUpstream(settings: [(4, 10)], answersEarly: true) { _ in [] }
-    let door = try await H2UpstreamDoor.start([upstream], H2UpstreamDoor.pass)
+    let door = try await H2UpstreamDoor.start([upstream], H2UpstreamDoor.pass, timeout: "1s")
     let client = try door.client()
     try client.send(
       "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 30\r\n\r\n" + String(repeating: "x", count: 30)

@@ -120,7 +120,8 @@ import Testing
     let (name, status, answer) = Self.hostile[row]
     let upstream = try H2TestUpstream { [.bytes(answer($0.stream))] }
     let door = try await H2UpstreamDoor.start(
-      [upstream], H2UpstreamDoor.pass, http: "proxy_buffer_size 4k;")
+      [upstream], H2UpstreamDoor.pass, http: "proxy_buffer_size 4k;",
+      timeout: status == 504 ? "1s" : "1m")
     let response = try door.get("/")
     #expect(response.status == status, "\(name)")
     if status == 200 { #expect(response.text == "ok", "\(name)") }
@@ -170,7 +171,7 @@ import Testing
     let door = try await H2UpstreamDoor.start([upstream], H2UpstreamDoor.pass, timeout: "30s")
     let client = try door.client()
     try client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    _ = try client.readToEnd(within: 10)
+    _ = try client.readToEnd()
     #expect(door.errorLog.contains("while reading"), "\(name): \(door.errorLog)")
   }
 

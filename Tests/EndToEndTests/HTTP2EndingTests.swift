@@ -16,11 +16,11 @@ import Testing
     // After a second memory is given back; the connection stays for the rest of its time.
     let door = try await HTTP2Door.start(server: "keepalive_timeout 1300ms;")
     let client = try H2Client(port: door.port(0))
+    let watch = Stopwatch()
     try client.request(1, "/small.txt")
     #expect(try client.response(1).status == 200)
-    let start = ContinuousClock.now
     #expect(client.goAwayCode() == H2Code.noError)
-    #expect(start.duration(to: .now) > .milliseconds(1200))
+    #expect(watch.seconds > 1.29)
   }
 
   @Test func endsAConnectionAfterKeepaliveRequests() async throws {

@@ -166,7 +166,7 @@ import Testing
     #expect(client.isClosed())
     #expect(!connection.isClosed(within: 0.3))
     try connection.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-    #expect(try door.command.wait(within: 10).code == 0)
+    #expect(try door.command.wait().code == 0)
     #expect(door.site.text("access.log").contains("/copy 200"))
   }
 

@@ -6,7 +6,7 @@ import Foundation
 enum H2UpstreamDoor {
   /// Passes what `locations` say by HTTP/2, `%%H2_0%%` being the address of the first upstream.
   static func start(
-    _ upstreams: [H2TestUpstream], _ locations: String, http: String = "", timeout: String = "1s"
+    _ upstreams: [H2TestUpstream], _ locations: String, http: String = "", timeout: String = "1m"
   )
     async throws -> RunningPortico
   {

@@ -51,7 +51,7 @@ enum HTTP2Door {
     let url = tls ? "https://127.0.0.1:\(door.port(1))" : "http://127.0.0.1:\(door.port(0))"
     let mode = tls ? "--http2" : "--http2-prior-knowledge"
     let words =
-      ["curl", "-sk", mode, "-m", "20"] + options.dropLast() + [url + (options.last ?? "/")]
+      ["curl", "-sk", mode, "-m", "35"] + options.dropLast() + [url + (options.last ?? "/")]
     return try Command.run(words, folder: door.site.folder).standardOutput
   }
 }
