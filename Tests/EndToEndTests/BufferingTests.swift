@@ -4,13 +4,6 @@
 import Foundation
 import Testing
 
-/// What `process` keeps in memory.
-func residentKilobytes(_ process: Int32) throws -> Int {
-  let status = try String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)
-  let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") } ?? ""
-  return Int(line.filter(\.isNumber)) ?? 0
-}
-
 /// Bytes of which no piece looks like another.
 private func pattern(_ count: Int) -> [UInt8] {
   (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8 &+ $0 >> 16) }

@@ -25,13 +25,6 @@ import Testing
         """, files: ["large": String(repeating: "0123456789", count: 100_000)], upstreams: [app])
   }
 
-  /// Memory of the worker process, in KiB.
-  private func memory(_ door: RunningPortico) throws -> Int {
-    let status = try String(contentsOfFile: "/proc/\(try door.workerPid)/status", encoding: .utf8)
-    let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") } ?? ""
-    return Int(line.filter(\.isNumber)) ?? 0
-  }
-
   /// Runs `attack` between two requests of a bystander, and holds its memory to 8 MiB.
   private func withstand(
     _ door: RunningPortico, _ attack: (H2Client) throws -> Void
@@ -39,12 +32,12 @@ import Testing
     let bystander = try H2Client(port: door.port(0))
     try bystander.request(1, "/fixed")
     #expect(try bystander.response(1).status == 200)
-    let before = try memory(door)
+    let before = try residentKilobytes(door.workerPid)
     let attacker = try H2Client(port: door.port(0))
     // The connection may end in the middle.
     try? attack(attacker)
     let code = attacker.goAwayCode()
-    #expect(try memory(door) - before < 8 << 10)
+    #expect(try residentKilobytes(door.workerPid) - before < 8 << 10)
     try bystander.request(3, "/fixed")
     #expect(try bystander.response(3).status == 200)
     return code
@@ -68,12 +61,12 @@ import Testing
       }
     }
     try ask(1000)
-    let before = try memory(door)
+    let before = try residentKilobytes(door.workerPid)
     try ask(20_000)
-    #expect(try memory(door) - before < 3 << 10)
+    #expect(try residentKilobytes(door.workerPid) - before < 3 << 10)
   }
 
-  // --- floods -------------------------------------------------------------------------------------
+  // --- floods ------------------------------------------------------------------------------------
 
   @Test func endsRapidReset() async throws {
     let upstream = try TestUpstream { _ in .steps([.silence]) }
@@ -140,13 +133,13 @@ import Testing
     #expect(code == H2Code.enhanceYourCalm)
   }
 
-  // --- heads --------------------------------------------------------------------------------------
+  // --- heads -------------------------------------------------------------------------------------
 
   /// One indexed byte a field: 16 KiB of them stand for far more.
   @Test func refusesABombOfIndexedFields() async throws {
     let door = try await start()
     let client = try H2Client(port: door.port(0))
-    let before = try memory(door)
+    let before = try residentKilobytes(door.workerPid)
     for stream in stride(from: UInt32(1), to: 41, by: 2) {
       // Indexed once with a long value, then named by one byte each (RFC 7541 §6.1).
       let field: [UInt8] =
@@ -155,7 +148,7 @@ import Testing
       try client.send(.headers, flags: 5, stream: stream, payload: block)
       #expect(try client.response(stream).status == 400)
     }
-    #expect(try memory(door) - before < 8 << 10)
+    #expect(try residentKilobytes(door.workerPid) - before < 8 << 10)
     #expect(door.errorLog.contains("client sent too large header"))
   }
 
@@ -183,7 +176,7 @@ import Testing
     #expect(try client.response(3).status == 400)
   }
 
-  // --- holding on ---------------------------------------------------------------------------------
+  // --- holding on --------------------------------------------------------------------------------
 
   @Test func letsGoOfAWindowThatOpensByteByByte() async throws {
     let door = try await start(server: "send_timeout 400ms;")
@@ -208,10 +201,10 @@ import Testing
     }
     let door = try await start(upstream)
     let client = try H2Client(port: door.port(0), settings: [(4, 0)])
-    let before = try memory(door)
+    let before = try residentKilobytes(door.workerPid)
     for index in 0..<100 { try client.request(UInt32(2 * index + 1), "/app/") }
     for _ in 0..<100 { _ = try client.frame { $0.type == .headers } }
-    #expect(try memory(door) - before < 24 << 10)
+    #expect(try residentKilobytes(door.workerPid) - before < 24 << 10)
   }
 
   @Test(arguments: [
@@ -237,7 +230,7 @@ import Testing
     #expect(try client.frame { $0.stream == 3 }.type == .headers)
   }
 
-  // --- what an upstream must never see ------------------------------------------------------------
+  // --- what an upstream must never see -----------------------------------------------------------
 
   private static let malformed: [(String, [(String, String)])] = [
     ("a line feed in a value", [("x", "a\nb")]), ("CRLF in a value", [("x", "a\r\nevil: 1")]),

@@ -103,12 +103,8 @@ private func site(_ answer: String, extra: String = "") -> String {
     }
     let text = "http { \(servers.joined()) }"
     let door = try await Portico.start(config: text)
-    func residentKilobytes() throws -> Int {
-      let status = try String(contentsOfFile: "/proc/\(door.workerPid)/status", encoding: .utf8)
-      let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") } ?? ""
-      return Int(line.filter(\.isNumber)) ?? 0
-    }
-    // Many at once, so that each reload leaves some connections and exchanges that nobody uses again.
+    // Many at once, so that each reload leaves some connections and exchanges that nobody uses
+    // again.
     func round(_ count: Int) throws {
       let clients = try (0..<count).map { _ in try door.client() }
       for client in clients { try client.send("GET /x HTTP/1.1\r\nHost: s7\r\n") }
@@ -117,11 +113,11 @@ private func site(_ answer: String, extra: String = "") -> String {
       #expect(try door.send("reload").code == 0)
     }
     for _ in 0..<3 { try round(16) }
-    let before = try residentKilobytes()
+    let before = try residentKilobytes(door.workerPid)
     for count in stride(from: 15, through: 6, by: -1) { try round(count) }
     // A plan is handed back within a second of its last use.
     try waitUntil("the memory of before") {
-      try residentKilobytes() - before < 20_000
+      try residentKilobytes(door.workerPid) - before < 20_000
     }
     try door.stop()
   }
@@ -183,17 +179,13 @@ private func site(_ answer: String, extra: String = "") -> String {
           server { listen 127.0.0.1:%%PORT_0%%; location / { proxy_pass http://app; } }
         }
         """)
-    func residentKilobytes() throws -> [Int] {
-      try [door.pid, door.workerPid].map { pid in
-        let status = try String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)
-        let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") } ?? ""
-        return Int(line.filter(\.isNumber)) ?? 0
-      }
+    func kilobytes() throws -> [Int] {
+      try [door.pid, door.workerPid].map { try residentKilobytes($0) }
     }
     for _ in 0..<50 { #expect(try door.send("reload").code == 0) }
-    let before = try residentKilobytes()
+    let before = try kilobytes()
     for _ in 0..<200 { #expect(try door.send("reload").code == 0) }
-    let grown = zip(try residentKilobytes(), before).map { $0 - $1 }
+    let grown = zip(try kilobytes(), before).map { $0 - $1 }
     // One server's state leaked per reload would be 1.2 MB.
     #expect(grown.allSatisfy { $0 < 800 }, "\(grown) kB")
     try door.stop()
