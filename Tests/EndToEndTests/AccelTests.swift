@@ -1,10 +1,12 @@
-// What an upstream orders by X-Accel fields, and locations that don't listen (`proxy_ignore_headers`).
+// What an upstream orders by X-Accel fields, and locations that don't listen
+// (`proxy_ignore_headers`).
 
 import Foundation
 import Testing
 
 @Suite struct AccelTests {
-  private func start(_ location: String, _ upstreams: [TestUpstream]) async throws -> RunningPortico {
+  private func start(_ location: String, _ upstreams: [TestUpstream]) async throws -> RunningPortico
+  {
     try await Portico.start(
       config: """
         http { server {
@@ -40,7 +42,8 @@ import Testing
   }
 
   @Test func aRedirectInsideMayBeIgnored() async throws {
-    let app = try TestUpstream { _ in .answer(fields: ["X-Accel-Redirect": "/inside"], body: "own") }
+    let app = try TestUpstream { _ in .answer(fields: ["X-Accel-Redirect": "/inside"], body: "own")
+    }
     let listening = try await start("", [app])
     #expect(try listening.get().text == "inside")
     try listening.stop()

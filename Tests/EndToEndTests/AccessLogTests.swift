@@ -65,7 +65,9 @@ import Testing
       location /relative/ { access_log logs/relative_$arg_name line if=$arg_log; return 200; }
       location /not/ { access_log %%DIR%%/nowhere/$arg_name line; return 200; }
       """)
-    for name in ["one", "two", "one", "three", "two", "one"] { _ = try door.get("/log/?name=\(name)") }
+    for name in ["one", "two", "one", "three", "two", "one"] {
+      _ = try door.get("/log/?name=\(name)")
+    }
     for name in ["one", "two", "three"] {
       let count = ["one": 3, "two": 2, "three": 1][name]!
       try waitUntil("the log of \(name)") {
@@ -115,7 +117,10 @@ import Testing
     ("access_log a_$uri line gzip;", "a log with variables in its path can't be buffered"),
     ("access_log a line gzip=10;", "\"gzip\" must be between 1 and 9, not \"10\""),
     ("access_log a line flush=1s;", "\"flush\" needs \"buffer\" or \"gzip\""),
-    ("access_log a line buffer=1k; location / { access_log a line buffer=2k; }", "with another buffer"),
+    (
+      "access_log a line buffer=1k; location / { access_log a line buffer=2k; }",
+      "with another buffer"
+    ),
     ("open_log_file_cache inactive=1s;", "\"open_log_file_cache\" needs \"max=NUMBER\""),
     ("access_log a line zip;", "has no parameter \"zip\"; did you mean \"gzip\"?"),
   ])

@@ -1,5 +1,5 @@
-// Which server is asked, seen from outside: the order of weights, backups, servers that fail and come
-// back, names that don't resolve, active health checks.
+// Which server is asked, seen from outside: the order of weights, backups, servers that fail and
+// come back, names that don't resolve, active health checks.
 
 import Foundation
 import Synchronization
@@ -18,7 +18,8 @@ private func config(_ upstream: String, extra: String = "") -> String {
   """
 }
 
-/// Servers that answer with their letter; those that are sick fail checks and drop what asks for it.
+/// Servers that answer with their letter; those that are sick fail checks and drop what asks for
+/// it.
 private final class Instances: Sendable {
   private final class Sick: Sendable { let indexes = Mutex<Set<Int>>([]) }
 

@@ -103,7 +103,7 @@ import Testing
     try cache.door.stop()
   }
 
-  // --- configuration ------------------------------------------------------------------------------
+  // --- configuration -----------------------------------------------------------------------------
 
   @Test(arguments: [
     ("proxy_cache_path cache;", "takes"),

@@ -68,7 +68,8 @@ private func replace(_ door: RunningPortico, _ name: String, by other: String) t
     try door.waitForLog("certificate \"a.test.crt\" can't be read again")
     _ = rename("\(door.site.folder)new.key", "\(door.site.folder)a.test.key")
     try waitUntil("the renewed certificate") { try serial(door) != before }
-    let mismatches = door.errorLog.components(separatedBy: "does not belong to certificate").count - 1
+    let mismatches =
+      door.errorLog.components(separatedBy: "does not belong to certificate").count - 1
     #expect(mismatches == 1)
   }
 

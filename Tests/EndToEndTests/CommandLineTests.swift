@@ -133,7 +133,8 @@ import Testing
     let second = try Portico.run(door.site, [])
     #expect(second.code == 1)
     #expect(
-      second.standardError.contains("names process \(try door.pid), which runs: is portico running"))
+      second.standardError.contains("names process \(try door.pid), which runs: is portico running")
+    )
     try door.stop()
   }
 }

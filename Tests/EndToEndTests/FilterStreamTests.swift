@@ -1,5 +1,5 @@
-// Bodies that go through stages while they come: pauses are passed on, slow readers hold the upstream
-// back, and what breaks off can't be taken for complete.
+// Bodies that go through stages while they come: pauses are passed on, slow readers hold the
+// upstream back, and what breaks off can't be taken for complete.
 
 import Foundation
 import Testing
@@ -61,7 +61,7 @@ import Testing
     #expect(String(decoding: content, as: UTF8.self) == expected)
   }
 
-  // --- pauses -------------------------------------------------------------------------------------
+  // --- pauses ------------------------------------------------------------------------------------
 
   @Test(arguments: [
     ("/", "Content-Type: text/html"), ("/unbuffered", "Content-Type: text/html"),
@@ -137,7 +137,7 @@ import Testing
     try door.stop()
   }
 
-  // --- slow readers -------------------------------------------------------------------------------
+  // --- slow readers ------------------------------------------------------------------------------
 
   /// Sends until nothing is taken for a while; the number of bytes that were.
   private func fill(_ app: RawClient, _ piece: [UInt8], limit: Int) -> Int {
@@ -188,7 +188,8 @@ import Testing
     try door.stop()
   }
 
-  /// An upstream that is faster than the compressor waits for it: neither memory nor a file is for that.
+  /// An upstream that is faster than the compressor waits for it: neither memory nor a file is for
+  /// that.
   @Test(arguments: ["/", "/unbuffered"])
   func aFastUpstreamWaitsForTheCompressor(path: String) async throws {
     let upstream = RawServer()
@@ -261,7 +262,8 @@ import Testing
       try other.send("GET /file/none HTTP/1.1\r\nHost: a\r\n\r\n")
       #expect(try other.response().status == 404)
       func ended() -> Int {
-        door.site.text("access.log").components(separatedBy: "GET /emptied HTTP/1.1\" 200").count - 1
+        door.site.text("access.log").components(separatedBy: "GET /emptied HTTP/1.1\" 200").count
+          - 1
       }
       if ended() < round { cameFirst += 1 }
       #expect(try chunks(client).isEmpty)
@@ -271,7 +273,7 @@ import Testing
     try door.stop()
   }
 
-  // --- broken off ---------------------------------------------------------------------------------
+  // --- broken off --------------------------------------------------------------------------------
 
   @Test func aClientThatLeavesEndsTheUpstreamsResponse() async throws {
     let upstream = RawServer()

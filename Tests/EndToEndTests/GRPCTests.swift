@@ -5,7 +5,8 @@ import Foundation
 import Testing
 
 @Suite struct GRPCTests {
-  private func start(_ server: (Site) throws -> String, http: String = "", listen: String = "") async throws
+  private func start(_ server: (Site) throws -> String, http: String = "", listen: String = "")
+    async throws
     -> RunningPortico
   {
     let site = try Site(config: "")
@@ -26,8 +27,11 @@ import Testing
     return try await Portico.start(site)
   }
 
-  private func call(_ door: RunningPortico, _ calls: String, certificate: String? = nil) throws -> [String] {
-    try GRPCClient.run(door.port(), folder: door.site.folder, certificate: certificate, calls: calls)
+  private func call(_ door: RunningPortico, _ calls: String, certificate: String? = nil) throws
+    -> [String]
+  {
+    try GRPCClient.run(
+      door.port(), folder: door.site.folder, certificate: certificate, calls: calls)
   }
 
   private let everything =
@@ -105,8 +109,10 @@ import Testing
     // 504 and 502 are what a client makes UNAVAILABLE of.
     #expect(try call(door, "unary(b'hi')").first?.hasPrefix("UNAVAILABLE") == true)
     let answer = try Command.run(
-      ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--http2-prior-knowledge", "-d", "x",
-        "http://127.0.0.1:\(door.port())/"], folder: door.site.folder)
+      [
+        "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--http2-prior-knowledge", "-d", "x",
+        "http://127.0.0.1:\(door.port())/",
+      ], folder: door.site.folder)
     #expect(answer.standardOutput == "504")
   }
 
@@ -118,27 +124,34 @@ import Testing
     })
     let client = try door.client()
     try client.send(
-      Array("POST /t.T/Unary HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nContent-Type: application/grpc\r\nContent-Length: 7\r\n\r\n".utf8)
+      Array(
+        "POST /t.T/Unary HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nContent-Type: application/grpc\r\nContent-Length: 7\r\n\r\n"
+          .utf8)
         + [0, 0, 0, 0, 2] + Array("hi".utf8))
-    let text = String(decoding: try Array(client.read(until: "x-from: -\r\n\r\n").utf8), as: UTF8.self)
+    let text = String(
+      decoding: try Array(client.read(until: "x-from: -\r\n\r\n").utf8), as: UTF8.self)
     #expect(text.contains("\r\n0\r\n") && text.contains("grpc-status: 0\r\n"))
     server?.stop()
   }
 
   @Test(arguments: [
-    ("", true), ("grpc_service=well", true), ("grpc_service=sick", false), ("grpc_service=none", false),
+    ("", true), ("grpc_service=well", true), ("grpc_service=sick", false),
+    ("grpc_service=none", false),
     ("grpc_service=none grpc_status=5", true),
   ])
   func asksServersWhetherTheyAreWell(parameters: String, isWell: Bool) async throws {
     var server: GRPCServer?
-    let door = try await start({ site in
-      server = try GRPCServer(folder: site.folder)
-      try site.write("upstream.conf", """
-        upstream app { server \(server?.address ?? "");
-          health_check mandatory interval=500ms type=grpc \(parameters); }
-        """)
-      return "grpc_pass app;"
-    }, http: "include upstream.conf;")
+    let door = try await start(
+      { site in
+        server = try GRPCServer(folder: site.folder)
+        try site.write(
+          "upstream.conf",
+          """
+          upstream app { server \(server?.address ?? "");
+            health_check mandatory interval=500ms type=grpc \(parameters); }
+          """)
+        return "grpc_pass app;"
+      }, http: "include upstream.conf;")
     try door.waitForLog("health check of")
     if isWell { try door.waitForLog("passed") } else { try door.waitForLog("failed") }
     let line = try #require(try call(door, "unary(b'hi')").first)

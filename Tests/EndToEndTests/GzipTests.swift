@@ -79,7 +79,7 @@ func prose(_ count: Int) -> [UInt8] {
     response["content-encoding"] == "gzip"
   }
 
-  // --- contents -----------------------------------------------------------------------------------
+  // --- contents ----------------------------------------------------------------------------------
 
   @Test(arguments: sizes)
   func aFileOfAnySizeComesCompressed(size: Int) async throws {
@@ -181,7 +181,7 @@ func prose(_ count: Int) -> [UInt8] {
     try door.stop()
   }
 
-  // --- who gets it --------------------------------------------------------------------------------
+  // --- who gets it -------------------------------------------------------------------------------
 
   @Test(arguments: [
     ("gzip", true), ("GZIP", true), ("x-gzip", true), ("deflate, gzip;q=0.5", true), ("*", true),
@@ -256,7 +256,7 @@ func prose(_ count: Int) -> [UInt8] {
     try door.stop()
   }
 
-  // --- what the head says -------------------------------------------------------------------------
+  // --- what the head says ------------------------------------------------------------------------
 
   @Test func theHeadSpeaksOfTheCompressedBody() async throws {
     let door = try await start()
@@ -325,7 +325,7 @@ func prose(_ count: Int) -> [UInt8] {
     try door.stop()
   }
 
-  // --- bad configurations -------------------------------------------------------------------------
+  // --- bad configurations ------------------------------------------------------------------------
 
   @Test(arguments: [
     ("gzip_comp_level 10", "between 1 and 9"), ("gzip_comp_level 0", "between 1 and 9"),

@@ -175,7 +175,7 @@ import Testing
     #expect(door.errorLog.contains("while reading"), "\(name): \(door.errorLog)")
   }
 
-  // --- fields, interim responses, trailers --------------------------------------------------------
+  // --- fields, interim responses, trailers -------------------------------------------------------
 
   @Test func passesLongFieldsOnByHTTP2() async throws {
     let long = String(repeating: "y", count: 50_000)

@@ -171,7 +171,8 @@ import Testing
           location /status { stub_status; }
         } }
         """)
-    // A piece a second. A busy machine is slow to notice some; what isn't looked at is never sooner.
+    // A piece a second. A busy machine is slow to notice some; what isn't looked at is never
+    // sooner.
     let least: Double? = try (0..<5).map { _ in
       var client: RawClient? = try door.client()
       try client?.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")

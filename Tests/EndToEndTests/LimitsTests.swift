@@ -1,5 +1,5 @@
-// What runs out: descriptors, connections, the disk, the right to write a log. Each is answered, and
-// passes without a trace when there is enough again.
+// What runs out: descriptors, connections, the disk, the right to write a log. Each is answered,
+// and passes without a trace when there is enough again.
 
 import Foundation
 import Testing
@@ -18,10 +18,12 @@ private func acceptQueueLength(_ port: UInt16) -> Int {
   defer { fclose(table) }
   var line = [CChar](repeating: 0, count: 512)
   while fgets(&line, Int32(line.count), table) != nil {
-    let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    let text = String(
+      decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     let fields = text.split(separator: " ")
     // 0A is the state of a socket that listens, whose queue is that of connections.
-    guard fields.count > 4, fields[1].hasSuffix(String(format: ":%04X", Int(port))), fields[3] == "0A"
+    guard fields.count > 4, fields[1].hasSuffix(String(format: ":%04X", Int(port))),
+      fields[3] == "0A"
     else { continue }
     return Int(fields[4].split(separator: ":")[1], radix: 16) ?? 0
   }
@@ -115,7 +117,8 @@ private struct Connecting {
     var served = try (0..<4).map { _ in try door.client() }
     try served[3].send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     #expect(try served[3].response().text == "ok")
-    // The queue takes three more; the kernel ignores the rest, whose clients ask again after a second.
+    // The queue takes three more; the kernel ignores the rest, whose clients ask again after a
+    // second.
     let waiting = (0..<8).map { _ in Connecting(port: door.port()) }
     try door.waitForLog("worker_connections are not enough")
     try waitUntil("a full queue") { acceptQueueLength(door.port()) == 3 }

@@ -6,7 +6,8 @@ import Testing
 
 @Suite struct ProxyFaultTests {
   /// Portico with `locations` in front of `upstreams`: %%UPSTREAM_0%% and so on.
-  private func start(_ upstreams: [TestUpstream], _ locations: String, http: String = "") async throws
+  private func start(_ upstreams: [TestUpstream], _ locations: String, http: String = "")
+    async throws
     -> RunningPortico
   {
     let site = try Site(
@@ -24,13 +25,25 @@ import Testing
     ("bytes that are no HTTP", "\0\u{1}garbage\r\n\r\n", 502),
     ("half a head", "HTTP/1.1 200 OK\r\nContent-Le", 502),
     ("two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok", 502),
-    ("length and coding", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n", 502),
+    (
+      "length and coding",
+      "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n", 502
+    ),
     ("a switch that nobody asked for", "HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", 502),
-    ("interim responses without end", String(repeating: "HTTP/1.1 102 P\r\n\r\n", count: 1000), 502),
+    (
+      "interim responses without end", String(repeating: "HTTP/1.1 102 P\r\n\r\n", count: 1000), 502
+    ),
     ("a body until the end", "HTTP/1.1 200 OK\r\n\r\nok", 200),
     ("HTTP/1.0", "HTTP/1.0 200 OK\r\n\r\nok", 200),
-    ("an interim response", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 200),
-    ("more than was announced", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\nevil", 200),
+    (
+      "an interim response",
+      "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+      200
+    ),
+    (
+      "more than was announced",
+      "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\nevil", 200
+    ),
   ])
   func answersWhatUpstreamsSay(_ name: String, bytes: String, status: Int) async throws {
     let upstream = try TestUpstream { _ in .steps([.bytes(bytes), .close]) }
@@ -47,8 +60,12 @@ import Testing
     let second = try H2TestUpstream { request in [.bytes(H2Frame.answer(request.stream, "ok"))] }
     let address = version == 1 ? "%%UPSTREAM_0%%" : second.address
     let door = try await start(
-      [first], "location / { proxy_pass http://\(address); proxy_http_version \(version == 1 ? "1.1" : "2"); }")
-    for count in Array(stride(from: 380, to: 450, by: 7)) + Array(stride(from: 700, to: 990, by: 17)) {
+      [first],
+      "location / { proxy_pass http://\(address); proxy_http_version \(version == 1 ? "1.1" : "2"); }"
+    )
+    for count in Array(stride(from: 380, to: 450, by: 7))
+      + Array(stride(from: 700, to: 990, by: 17))
+    {
       let client = try door.client()
       try client.send("GET / HTTP/1.1\nHost:x\n" + String(repeating: "a:b\n", count: count) + "\n")
       #expect(try client.response().text == "ok", "\(count) fields")
@@ -58,11 +75,14 @@ import Testing
   @Test func passesLongFieldsThatUsuallyAreShort() async throws {
     let long = String(repeating: "x", count: 20_000)
     let upstream = try TestUpstream { _ in
-      .steps([.bytes("HTTP/1.1 200 OK\r\nServer: \(long)\r\nDate: \(long)\r\nContent-Length: 2\r\n\r\nok")])
+      .steps([
+        .bytes("HTTP/1.1 200 OK\r\nServer: \(long)\r\nDate: \(long)\r\nContent-Length: 2\r\n\r\nok")
+      ])
     }
     let door = try await start(
       [upstream],
-      "location / { proxy_pass http://%%UPSTREAM_0%%; proxy_pass_header Server; proxy_pass_header Date; }")
+      "location / { proxy_pass http://%%UPSTREAM_0%%; proxy_pass_header Server; proxy_pass_header Date; }"
+    )
     let response = try door.get("/")
     #expect(response.text == "ok")
     #expect(response["Server"] == long && response["Date"] == long)
@@ -92,7 +112,9 @@ import Testing
       location / { proxy_pass http://both; }
       location /streamed { proxy_pass http://both; proxy_request_buffering off; proxy_next_upstream error non_idempotent; }
       """,
-      http: "upstream both { server %%UPSTREAM_0%% max_fails=0; server %%UPSTREAM_1%% max_fails=0; keepalive 0; }")
+      http:
+        "upstream both { server %%UPSTREAM_0%% max_fails=0; server %%UPSTREAM_1%% max_fails=0; keepalive 0; }"
+    )
     for _ in 0..<4 { #expect(try door.get("/").text == "GET 0") }
     var posts: [Int] = []
     for path in ["/", "/", "/streamed", "/streamed"] {
@@ -117,17 +139,22 @@ import Testing
   ])
   func passesWebSockets(directives: String) async throws {
     let upstream = try TestUpstream { request in
-      guard request["Upgrade"] == "websocket", request["Connection"]?.lowercased() == "upgrade" else {
+      guard request["Upgrade"] == "websocket", request["Connection"]?.lowercased() == "upgrade"
+      else {
         return .answer("400 Bad Request")
       }
       return .steps([
-        .bytes("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhello"),
+        .bytes(
+          "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhello"
+        ),
         .silence,
       ])
     }
-    let door = try await start([upstream], "location / { proxy_pass http://%%UPSTREAM_0%%; \(directives) }")
+    let door = try await start(
+      [upstream], "location / { proxy_pass http://%%UPSTREAM_0%%; \(directives) }")
     let client = try door.client()
-    try client.send("GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+    try client.send(
+      "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
     let text = try client.read(until: "hello")
     #expect(text.hasPrefix("HTTP/1.1 101 "))
     #expect(text.contains("Upgrade: websocket\r\n"))
@@ -137,13 +164,16 @@ import Testing
     let body = String((0..<1_500_000).map { Character(UnicodeScalar(UInt8(97 + $0 / 1000 % 26))) })
     let upstream = try TestUpstream { _ in .answer(body: body) }
     let door = try await start(
-      [upstream], "location / { proxy_max_temp_file_size 0; proxy_buffers 4 4k; proxy_pass http://%%UPSTREAM_0%%; }")
+      [upstream],
+      "location / { proxy_max_temp_file_size 0; proxy_buffers 4 4k; proxy_pass http://%%UPSTREAM_0%%; }"
+    )
     let client = try door.client()
     try client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     var received: [UInt8] = []
     while received.count < 1_000_000 {
       received += try client.read(count: 100_000)
-      // Not Task.sleep: other tests keep the threads busy that would go on here, for minutes perhaps.
+      // Not Task.sleep: other tests keep the threads busy that would go on here, for minutes
+      // perhaps.
       usleep(10_000)
     }
     received += try client.readToEnd()
@@ -167,7 +197,9 @@ import Testing
 
   @Test func letsAnotherLocationAnswerByAccelRedirect() async throws {
     let upstream = try TestUpstream { request in
-      .answer(fields: ["X-Accel-Redirect": String(request.path.dropFirst(4)), "Set-Cookie": "a=b", "X-Other": "c"])
+      .answer(fields: [
+        "X-Accel-Redirect": String(request.path.dropFirst(4)), "Set-Cookie": "a=b", "X-Other": "c",
+      ])
     }
     let door = try await start(
       [upstream],
@@ -194,7 +226,9 @@ import Testing
       location / { proxy_pass http://%%UPSTREAM_0%%; }
       location /off/ { proxy_cookie_flags off; proxy_pass http://%%UPSTREAM_0%%; }
       """)
-    #expect(try door.get("/")["Set-Cookie"] == "sid=1; Domain=.example.com; Path=/x; HttpOnly; SameSite=Lax")
+    #expect(
+      try door.get("/")["Set-Cookie"]
+        == "sid=1; Domain=.example.com; Path=/x; HttpOnly; SameSite=Lax")
     #expect(try door.get("/off/")["Set-Cookie"] == "sid=1; Domain=.example.com; Path=/x; secure")
   }
 }

@@ -1,4 +1,5 @@
-// `listen … proxy_protocol`: headers of both versions in front of HTTP and TLS, in pieces, broken, late.
+// `listen … proxy_protocol`: headers of both versions in front of HTTP and TLS, in pieces, broken,
+// late.
 
 import Foundation
 import Testing
@@ -54,7 +55,9 @@ private func isClosed(_ client: RawClient) -> Bool {
 
   @Test func takesAHeaderHoweverItArrives() async throws {
     let door = try await start()
-    for header in [binary(field(5, [1, 2])), Array("PROXY TCP4 192.0.2.1 192.0.2.2 123 5678\r\n".utf8)] {
+    for header in [
+      binary(field(5, [1, 2])), Array("PROXY TCP4 192.0.2.1 192.0.2.2 123 5678\r\n".utf8),
+    ] {
       for cut in 1...header.count {
         let client = try door.client()
         try client.send(Array(header.prefix(cut)))
@@ -108,7 +111,8 @@ private func isClosed(_ client: RawClient) -> Bool {
           return 200 "$proxy_protocol_tlv_alpn $proxy_protocol_tlv_0x2 $proxy_protocol_tlv_unique_id $proxy_protocol_tlv_netns $proxy_protocol_tlv_ssl_verify $proxy_protocol_tlv_ssl_version $proxy_protocol_tlv_ssl_0x22 $proxy_protocol_tlv_ssl_cipher $proxy_protocol_tlv_0xEA";
         } }
         """)
-    let ssl = [1, 0, 0, 1, 0] + field(0x21, Array("TLSv1.3".utf8)) + field(0x22, Array("a.test".utf8))
+    let ssl =
+      [1, 0, 0, 1, 0] + field(0x21, Array("TLSv1.3".utf8)) + field(0x22, Array("a.test".utf8))
     let fields =
       field(1, Array("h2".utf8)) + field(2, Array("name".utf8)) + field(5, Array("id".utf8))
       + field(0x20, ssl) + field(0x30, Array("ns".utf8)) + field(0xea, Array("x".utf8))
@@ -117,10 +121,14 @@ private func isClosed(_ client: RawClient) -> Bool {
   }
 
   @Test func refusesFieldsThatDoNotExist() throws {
-    let site = try Site(config: "http { server { listen 127.0.0.1:%%PORT_0%%; return 200 $proxy_protocol_tlv_alpm; } }")
+    let site = try Site(
+      config:
+        "http { server { listen 127.0.0.1:%%PORT_0%%; return 200 $proxy_protocol_tlv_alpm; } }")
     let result = try Portico.run(site, ["-t"])
     #expect(result.code == 1)
-    #expect(result.standardError.contains("\"alpm\" is no field of the PROXY protocol; did you mean \"alpn\"?"))
+    #expect(
+      result.standardError.contains(
+        "\"alpm\" is no field of the PROXY protocol; did you mean \"alpn\"?"))
   }
 
   @Test func standsBeforeTLS() async throws {

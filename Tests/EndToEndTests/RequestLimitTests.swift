@@ -65,7 +65,7 @@ import Testing
       .filter { $0.contains(part) }
   }
 
-  // --- limit_req ----------------------------------------------------------------------------------
+  // --- limit_req ---------------------------------------------------------------------------------
 
   @Test func allThreadsTogetherLetARateAndItsBurstThrough() async throws {
     let door = try await start()
@@ -153,7 +153,7 @@ import Testing
     }
   }
 
-  // --- limit_conn ---------------------------------------------------------------------------------
+  // --- limit_conn --------------------------------------------------------------------------------
 
   @Test func allThreadsTogetherKeepSoManyOpen() async throws {
     let door = try await start()
@@ -213,7 +213,7 @@ import Testing
     #expect(try http2.response(25).status == 404)
   }
 
-  // --- reload -------------------------------------------------------------------------------------
+  // --- reload ------------------------------------------------------------------------------------
 
   @Test func countsSurviveAReloadThatLeavesTheZoneAlone() async throws {
     let door = try await start()

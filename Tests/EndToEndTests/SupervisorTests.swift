@@ -181,8 +181,8 @@ private func site(_ answer: String, extra: String = "") -> String {
     kill(first, SIGKILL)
     var clients: [RawClient] = []
     try waitUntil("the next worker process to serve") {
-      // Every attempt is taken into the queue of the socket that the supervisor holds, which has room
-      // for more than these.
+      // Every attempt is taken into the queue of the socket that the supervisor holds, which has
+      // room for more than these.
       if clients.count < 200 { clients.append(try door.client()) }
       return door.errorLog.contains("the new worker process serves")
     }
@@ -204,7 +204,8 @@ private func site(_ answer: String, extra: String = "") -> String {
 
   @Test func waitsLongerBetweenWorkersThatDieYoung() async throws {
     let door = try await Portico.start(config: site("hello"))
-    // Two that died within a second of their start; on a busy machine one of the first may be older.
+    // Two that died within a second of their start; on a busy machine one of the first may be
+    // older.
     var deaths = 0
     while !door.errorLog.contains(Self.delay) && deaths < 20 {
       let before = try waitForWorker(door)

@@ -70,12 +70,16 @@ private func server(_ name: String, _ more: String, certificate: String? = nil) 
     try site.makeCertificate("one.test")
     let answer = try await Portico.start(site).get("/")
     #expect(answer.status == 400)
-    #expect(String(decoding: answer.body, as: UTF8.self).contains("plain HTTP request was sent to HTTPS port"))
+    #expect(
+      String(decoding: answer.body, as: UTF8.self).contains(
+        "plain HTTP request was sent to HTTPS port"))
   }
 
   @Test func redirectsPlainHTTPWhereErrorPageSaysSo() async throws {
     let site = try Site(
-      config: "http {\n\(server("one.test", "error_page 497 =301 https://$host$request_uri; return 200 one;"))\n}")
+      config:
+        "http {\n\(server("one.test", "error_page 497 =301 https://$host$request_uri; return 200 one;"))\n}"
+    )
     try site.makeCertificate("one.test")
     let answer = try await Portico.start(site).get("/a?b")
     #expect(answer.status == 301)

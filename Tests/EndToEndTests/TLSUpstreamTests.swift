@@ -1,4 +1,5 @@
-// TLS beyond the handshake, from outside: certificates that are wrong, towards upstreams, large bodies.
+// TLS beyond the handshake, from outside: certificates that are wrong, towards upstreams, large
+// bodies.
 
 import Foundation
 import Testing
@@ -25,7 +26,9 @@ import Testing
   @Test func refusesToStartAndPointsAtTheKey() throws {
     let result = try Portico.run(site("one.test"), ["-t"])
     #expect(result.code == 1)
-    #expect(result.standardError.contains("portico.conf:6:25: error: key \"one.test.key\" does not belong"))
+    #expect(
+      result.standardError.contains(
+        "portico.conf:6:25: error: key \"one.test.key\" does not belong"))
   }
 
   @Test func warnsOfAnExpiredCertificate() throws {
@@ -33,7 +36,9 @@ import Testing
     try site.makeExpiredCertificate("two.test")
     let result = try Portico.run(site, ["-t"])
     #expect(result.code == 0)
-    #expect(result.standardError.contains("portico.conf:5:21: warning: certificate \"two.test.crt\" expired"))
+    #expect(
+      result.standardError.contains(
+        "portico.conf:5:21: warning: certificate \"two.test.crt\" expired"))
   }
 
   @Test func takesOnlyItsSiteDownAtAReload() async throws {
@@ -82,7 +87,8 @@ import Testing
 
   @Test func verifiesTheNameAndResumesSessions() async throws {
     let upstream = try TestUpstream { _ in .answer(body: "never asked") }
-    let verify = "proxy_ssl_verify on; proxy_ssl_trusted_certificate up.test.crt; proxy_pass https://tls/who"
+    let verify =
+      "proxy_ssl_verify on; proxy_ssl_trusted_certificate up.test.crt; proxy_pass https://tls/who"
     let door = try await start(
       upstream,
       """
@@ -100,7 +106,8 @@ import Testing
     let upstream = try TestUpstream { .answer(body: String(decoding: $0.body, as: UTF8.self)) }
     let door = try await start(
       upstream,
-      "location / { proxy_request_buffering \(buffering); proxy_buffering \(buffering); proxy_pass https://tls; }")
+      "location / { proxy_request_buffering \(buffering); proxy_buffering \(buffering); proxy_pass https://tls; }"
+    )
     let body = (0..<400_000).map { "\($0 &* 2_654_435_761 % 1_000_003),\n" }.joined()
     try door.site.write("body", body)
     let result = try Command.run(

@@ -1,5 +1,5 @@
-// An upstream or a client that goes away, at each stage: who is asked next, what the client is told,
-// and that no body that broke off can be taken for a whole one.
+// An upstream or a client that goes away, at each stage: who is asked next, what the client is
+// told, and that no body that broke off can be taken for a whole one.
 
 import Foundation
 import Testing

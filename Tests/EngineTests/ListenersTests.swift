@@ -36,8 +36,8 @@ private final class HeldPort {
     try old.next(for: wanted, workerCount: workers) { _ in }
   }
 
-  /// Whether a descriptor listens at a port of this test's: tests that run beside it take the numbers
-  /// that it closes, for listeners of their own.
+  /// Whether a descriptor listens at a port of this test's: tests that run beside it take the
+  /// numbers that it closes, for listeners of their own.
   private func listens(_ fd: Int32, at port: HeldPort) -> Bool {
     linux_get_option(fd, SOL_SOCKET, SO_ACCEPTCONN) == 1
       && Socket.localAddress(fd).port == port.number

@@ -101,7 +101,8 @@ import Testing
       #expect(outcome.isRight == (outcome.number == 0))
       if outcome.number == 499 { break }
     }
-    // The thread may have begun with one before it was withdrawn, or with more if this one was held up.
+    // The thread may have begun with one before it was withdrawn, or with more if this one was held
+    // up.
     #expect(count <= 4 + withdrawing / 20)
   }
 }

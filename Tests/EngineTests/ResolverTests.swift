@@ -117,7 +117,8 @@ final class SinkLog: ControlSink {
   func hasLine(_ part: String) -> Bool { lines.contains { $0.contains(part) } }
 }
 
-/// Waits until `condition` holds, at most `timeout`: generous, as everything may run at once on one core.
+/// Waits until `condition` holds, at most `timeout`: generous, as everything may run at once on one
+/// core.
 func eventually(_ timeout: Milliseconds = 40_000, _ condition: () -> Bool) -> Bool {
   let deadline = Clock.monotonic + timeout
   while !condition() {

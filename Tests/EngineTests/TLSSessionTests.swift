@@ -185,7 +185,8 @@ import Testing
     #expect(pair.client.resumption != nil)
   }
 
-  // Since 3.2 OpenSSL reads the header of a handshake's record by itself, which a packet doesn't bear.
+  // Since 3.2 OpenSSL reads the header of a handshake's record by itself, which a packet doesn't
+  // bear.
   @Test(.enabled(if: OpenSSL_version_num() < 0x3020_0000))
   func aFlightLeavesInOnePiece() throws {
     // A chain of more than OpenSSL's own buffer of 4 KiB: a socket of packets shows each send.

@@ -1,6 +1,6 @@
 // A child process of a test, with deadlines. Its output goes to files, so that a process that says
-// much never waits for the test. It gets no other descriptor: what another test has open, or is just
-// opening, would stay open for as long as the child runs.
+// much never waits for the test. It gets no other descriptor: what another test has open, or is
+// just opening, would stay open for as long as the child runs.
 
 import CSpawn
 import Foundation
@@ -84,7 +84,8 @@ final class Command: @unchecked Sendable {
   }
 }
 
-/// Whether a process that is no child of ours has ended, be it that nobody has asked for its code yet.
+/// Whether a process that is no child of ours has ended, be it that nobody has asked for its code
+/// yet.
 func hasEnded(_ process: Int32) -> Bool {
   guard let stat = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8) else {
     return true

@@ -1,5 +1,6 @@
-// How long tests wait. What a test waits for is an event, and it goes on as soon as that is there; the
-// deadline only says when it is given up, and is generous: everything may run at once on one core.
+// How long tests wait. What a test waits for is an event, and it goes on as soon as that is there;
+// the deadline only says when it is given up, and is generous: everything may run at once on one
+// core.
 
 import Foundation
 

@@ -1,5 +1,5 @@
-// A real gRPC server and a real client: python3-grpcio of Debian, with bytes for messages, so that no
-// protocol compiler is needed.
+// A real gRPC server and a real client: python3-grpcio of Debian, with bytes for messages, so that
+// no protocol compiler is needed.
 
 import Foundation
 
@@ -15,7 +15,9 @@ final class GRPCServer {
     let portPath = folder + "grpc-\(UUID().uuidString).port"
     command = try Command(
       ["/usr/bin/python3", path, portPath, name.map { folder + $0 } ?? "-"], folder: folder)
-    try waitUntil("the gRPC server", within: 2 * patience) { FileManager.default.fileExists(atPath: portPath) }
+    try waitUntil("the gRPC server", within: 2 * patience) {
+      FileManager.default.fileExists(atPath: portPath)
+    }
     port = try Int(String(contentsOfFile: portPath, encoding: .utf8)) ?? 0
   }
 
@@ -86,7 +88,9 @@ enum GRPCClient {
   ) throws -> [String] {
     let path = folder + "grpc_client.py"
     try script.write(toFile: path, atomically: true, encoding: .utf8)
-    let words = ["/usr/bin/python3", path, "\(port)", certificate.map { folder + $0 + ".crt" } ?? "-", calls]
+    let words = [
+      "/usr/bin/python3", path, "\(port)", certificate.map { folder + $0 + ".crt" } ?? "-", calls,
+    ]
     let result = try Command.run(words, folder: folder, within: 3 * patience)
     return (result.standardOutput + result.standardError).split(separator: "\n").map(String.init)
   }

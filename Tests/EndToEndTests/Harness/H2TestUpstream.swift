@@ -1,5 +1,5 @@
-// An upstream server that speaks HTTP/2 frame by frame: what it answers to each request is a list of
-// bytes and pauses, lawful or not.
+// An upstream server that speaks HTTP/2 frame by frame: what it answers to each request is a list
+// of bytes and pauses, lawful or not.
 //
 //   let app = try H2TestUpstream { request in [.bytes(H2Frame.answer(request.stream, "hello"))] }
 
@@ -26,7 +26,8 @@ final class H2TestUpstream: Sendable {
   private let answersEarly: Bool
   private let script: @Sendable (Request) -> [TestUpstream.Step]
 
-  /// With `answersEarly` a request has its turn when its fields are there, else when it is complete.
+  /// With `answersEarly` a request has its turn when its fields are there, else when it is
+  /// complete.
   init(
     settings: [(UInt16, UInt32)] = [], answersEarly: Bool = false,
     _ script: @escaping @Sendable (Request) -> [TestUpstream.Step]
@@ -63,7 +64,8 @@ final class H2TestUpstream: Sendable {
   private func serve(_ client: RawClient, _ number: Int) {
     let thread = Thread { [weak self] in
       guard (try? client.read(count: 24, within: 60)) != nil else { return }
-      guard let settings = self?.settings, (try? client.send(H2Frame.settings(settings))) != nil else {
+      guard let settings = self?.settings, (try? client.send(H2Frame.settings(settings))) != nil
+      else {
         return
       }
       var bodies: [UInt32: [UInt8]] = [:]
@@ -72,10 +74,14 @@ final class H2TestUpstream: Sendable {
         guard let self else { return }
         self.frames.withLock { $0.append(frame) }
         if !Self.acknowledge(frame, client) { return }
-        guard frame.kind == H2Frame.Kind.headers.rawValue || frame.kind == H2Frame.Kind.data.rawValue
+        guard
+          frame.kind == H2Frame.Kind.headers.rawValue || frame.kind == H2Frame.Kind.data.rawValue
         else { continue }
-        if frame.kind == H2Frame.Kind.data.rawValue { bodies[frame.stream, default: []] += frame.payload }
-        let hasTurn = self.answersEarly ? frame.kind == H2Frame.Kind.headers.rawValue : frame.endsStream
+        if frame.kind == H2Frame.Kind.data.rawValue {
+          bodies[frame.stream, default: []] += frame.payload
+        }
+        let hasTurn =
+          self.answersEarly ? frame.kind == H2Frame.Kind.headers.rawValue : frame.endsStream
         if !hasTurn { continue }
         let request = Request(
           connection: number, index: index, stream: frame.stream, body: bodies[frame.stream] ?? [])

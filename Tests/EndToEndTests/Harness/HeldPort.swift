@@ -1,10 +1,10 @@
 // Ports of 127.0.0.1 that are a test's own for as long as it wants them.
 //
-// A port that was asked for, closed and used later may be somebody else's by then: another test's that
-// asks for one, or the local end of any outgoing connection. So a port is held by a socket that is
-// bound to it and doesn't listen. The kernel gives it to nobody who asks for any port, and connections
-// to it are refused, until a process that was told its number listens there: with SO_REUSEADDR, which
-// portico, Go, Python's servers and PostgreSQL set, both may be bound.
+// A port that was asked for, closed and used later may be somebody else's by then: another test's
+// that asks for one, or the local end of any outgoing connection. So a port is held by a socket
+// that is bound to it and doesn't listen. The kernel gives it to nobody who asks for any port, and
+// connections to it are refused, until a process that was told its number listens there: with
+// SO_REUSEADDR, which portico, Go, Python's servers and PostgreSQL set, both may be bound.
 
 import Foundation
 
@@ -21,8 +21,8 @@ final class HeldPort: Sendable {
 
   deinit { close(descriptor) }
 
-  /// A socket that listens at the port; whoever has it closes it. With `receiveRoom` the kernel takes
-  /// about as many bytes of a connection as that before they are read.
+  /// A socket that listens at the port; whoever has it closes it. With `receiveRoom` the kernel
+  /// takes about as many bytes of a connection as that before they are read.
   func listen(receiveRoom: Int32? = nil) -> Int32 {
     let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
     if var receiveRoom { setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &receiveRoom, 4) }

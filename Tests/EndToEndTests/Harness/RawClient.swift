@@ -172,7 +172,9 @@ final class RawClient: @unchecked Sendable {
   private func more(_ deadline: Deadline) throws {
     var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
     let received = String(decoding: buffer.prefix(500), as: UTF8.self)
-    guard poll(&waiting, 1, deadline.millisecondsLeft) > 0 else { throw Failure.timedOut(received: received) }
+    guard poll(&waiting, 1, deadline.millisecondsLeft) > 0 else {
+      throw Failure.timedOut(received: received)
+    }
     var piece = [UInt8](repeating: 0, count: 65_536)
     let count = recv(descriptor, &piece, piece.count, 0)
     if count < 0 { throw Failure.reset(errno) }

@@ -1,5 +1,5 @@
-// A listening socket whose connections the test itself serves, step by step: for what TestUpstream's
-// scripts can't say, such as an answer before the request has come whole.
+// A listening socket whose connections the test itself serves, step by step: for what
+// TestUpstream's scripts can't say, such as an answer before the request has come whole.
 
 import Foundation
 
@@ -9,8 +9,8 @@ final class RawServer: @unchecked Sendable {
   private let held = HeldPort()
   private let listener: Int32
 
-  /// With `receiveRoom` the kernel takes about as many bytes of a connection as that before they are
-  /// read.
+  /// With `receiveRoom` the kernel takes about as many bytes of a connection as that before they
+  /// are read.
   init(receiveRoom: Int32? = nil) { listener = held.listen(receiveRoom: receiveRoom) }
 
   deinit { close(listener) }
