@@ -145,8 +145,8 @@ final class TestUpstream: Sendable {
     thread.start()
   }
 
-  /// Whether the connection goes on.
-  private static func perform(_ steps: [Step], _ client: RawClient) -> Bool {
+  /// Does what `steps` say; whether the connection goes on.
+  static func perform(_ steps: [Step], _ client: RawClient) -> Bool {
     for step in steps {
       switch step {
       case .bytes(let bytes): if (try? client.send(bytes)) == nil { return false }
