@@ -72,6 +72,12 @@ import Testing
     #expect(!result.standardError.contains("no servers are inside"))
   }
 
+  @Test func namesTheParameterWhoseSecondsAreWrong() throws {
+    _ = try expect(
+      "http { proxy_cache_path /x keys_zone=a:1m inactive=1ms; }",
+      isRefusedWith: "\"inactive\" must be a time of whole seconds")
+  }
+
   @Test(arguments: ["add_header", "proxy_set_header", "grpc_set_header"])
   func warnsOfFieldsThatAreHidden(_ name: String) throws {
     let result = try check(

@@ -44,7 +44,10 @@ extension FrontDoor {
 
   private static let chapters: [(String, [Row])] = [
     ("Program and connections", Row.mainRows), ("Servers and locations", Row.serverRows),
-    ("Requests, files and responses", Row.coreRows + Row.mirrorRows + Row.listingRows),
+    (
+      "Requests, files and responses",
+      Row.clientRows + Row.coreRows + Row.fileRows + Row.mirrorRows + Row.listingRows
+    ),
     ("Admission", Row.limitRows + Row.accessRows + Row.authRows + Row.linkRows),
     ("HTTP/2", Row.http2Rows),
     ("Rewriting and maps", Row.rewriteRows + Row.splitRows + Row.geoRows),

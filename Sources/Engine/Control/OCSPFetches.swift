@@ -35,8 +35,7 @@ final class OCSPFetches {
       let head =
         "GET \(question.target) HTTP/1.1\r\nHost: \(question.responder.authority)\r\n"
         + "User-Agent: portico\r\nAccept: application/ocsp-response\r\nConnection: close\r\n\r\n"
-      request = Buffer(capacity: head.utf8.count)
-      for byte in head.utf8 { request.append(byte) }
+      request = Buffer(holding: Array(head.utf8))
     }
 
     deinit { transport.close() }

@@ -20,28 +20,26 @@ extension Directive {
   func time(_ index: Int) throws(Refusal) -> Int { try time(text(index), index) }
 
   func time(_ word: String, _ index: Int) throws(Refusal) -> Int {
-    do throws(ValueError) {
-      return try Value.milliseconds(word, of: subject(word, index))
-    } catch {
-      throw Refusal(error.message, argument: index)
-    }
+    try value(word, index, Value.milliseconds)
   }
 
   /// Whole seconds, up to years.
   func seconds(_ word: String, _ index: Int) throws(Refusal) -> Int {
-    do throws(ValueError) {
-      return try Value.seconds(word, of: name.text)
-    } catch {
-      throw Refusal(error.message, argument: index)
-    }
+    try value(word, index, Value.seconds)
   }
 
   /// Bytes.
   func size(_ index: Int) throws(Refusal) -> Int { try size(text(index), index) }
 
   func size(_ word: String, _ index: Int) throws(Refusal) -> Int {
+    try value(word, index, Value.size)
+  }
+
+  private func value(
+    _ word: String, _ index: Int, _ read: (String, String) throws(ValueError) -> Int
+  ) throws(Refusal) -> Int {
     do throws(ValueError) {
-      return try Value.size(word, of: subject(word, index))
+      return try read(word, subject(word, index))
     } catch {
       throw Refusal(error.message, argument: index)
     }

@@ -44,16 +44,14 @@ extension Row {
       Row(
         "grpc_pass", [.location, .locationIf, .limitExcept], 1...1,
         "The gRPC server that answers: an address or an upstream, behind `grpc://` or `grpcs://`."
-      ) {
-        scope, directive throws(Refusal) in
+      ) { scope, directive throws(Refusal) in
         scope.location.grpc.pass = try grpcPass(scope, directive)
         if scope.location.proxy.pass != nil { scope.location.proxy.pass = nil }
       },
       Row(
         "grpc_ignore_headers", .httpServerLocation, 1...2,
         "Fields of responses that have no effect here."
-      ) {
-        scope, directive throws(Refusal) in
+      ) { scope, directive throws(Refusal) in
         let known: [String: FieldName] = [
           "x-accel-redirect": .xAccelRedirect, "x-accel-charset": .xAccelCharset,
         ]

@@ -31,8 +31,7 @@ extension Row {
     Row(
       "access_log", .anyHTTP, 1...1000, "Where requests are logged, and how.",
       standard: "logs/access.log combined"
-    ) {
-      scope, directive throws(Refusal) in
+    ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.log.accessLogs = [] }
       if directive.text(0) == "off" {
         scope.location.log.accessLogs = []
@@ -45,8 +44,7 @@ extension Row {
       "open_log_file_cache", .httpServerLocation, 1...4,
       "How many logs with variables in their path stay open, and for how long unused.",
       standard: "off"
-    ) {
-      scope, directive throws(Refusal) in
+    ) { scope, directive throws(Refusal) in
       scope.location.log.fileCache = try logFileCache(directive)
     },
     .flag(

@@ -13,8 +13,7 @@ extension Row {
       worker process; the one before drains.
       """,
       standard: "nobody"
-    ) {
-      scope, directive throws(Refusal) in
+    ) { scope, directive throws(Refusal) in
       scope.main.user = directive.text(0)
       if directive.arguments.count > 1 { scope.main.group = directive.text(1) }
     },
@@ -28,19 +27,16 @@ extension Row {
     Row(
       "worker_processes", .main, 1...1, "The number of worker threads; `auto`: one a processor.",
       standard: "1"
-    ) {
-      scope, directive throws(Refusal) in
+    ) { scope, directive throws(Refusal) in
       scope.main.workerProcesses =
         directive.text(0) == "auto" ? nil : try directive.number(0, 1...1024)
     },
     Row("worker_rlimit_nofile", .main, 1...1, "The limit of open descriptors of worker processes.")
-    {
-      scope, directive throws(Refusal) in
+    { scope, directive throws(Refusal) in
       scope.main.descriptorLimit = try directive.number(0, 16...(1 << 30))
     },
     Row("worker_shutdown_timeout", .main, 1...1, "How long a graceful stop waits for connections.")
-    {
-      scope, directive throws(Refusal) in
+    { scope, directive throws(Refusal) in
       scope.main.shutdownTimeoutMs = try directive.time(0)
     },
     .text(
@@ -50,8 +46,7 @@ extension Row {
       "error_log", [.main, .http, .server, .location], 1...2,
       "A file, or `stderr`, for messages of at least the given level.",
       standard: "logs/error.log error"
-    ) {
-      scope, directive throws(Refusal) in
+    ) { scope, directive throws(Refusal) in
       let entry = try errorLog(directive)
       if scope.context == .main {
         if scope.isFirst(directive) { scope.main.errorLogs = [] }
@@ -89,8 +84,7 @@ extension Row {
     Row(
       "use", .events, 1...1, "The method of waiting for events; here always epoll.",
       standard: "epoll"
-    ) {
-      scope, directive throws(Refusal) in
+    ) { scope, directive throws(Refusal) in
       guard directive.text(0) == "epoll" else {
         throw Refusal("\"use\" must be \"epoll\", not \"\(directive.text(0))\"", argument: 0)
       }

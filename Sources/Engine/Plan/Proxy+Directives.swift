@@ -12,16 +12,14 @@ extension Row {
       The upstream that answers: protocol, address, and optionally a URI that replaces the \
       location.
       """
-    ) {
-      scope, directive throws(Refusal) in
+    ) { scope, directive throws(Refusal) in
       scope.location.proxy.pass = try proxyPass(scope, directive)
       if scope.location.grpc.pass != nil { scope.location.grpc.pass = nil }
     },
     Row(
       "proxy_set_header", .httpServerLocation, 2...2,
       "A field of upstream requests; an empty value removes it."
-    ) {
-      scope, directive throws(Refusal) in
+    ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) {
         scope.warn(directive, hides: scope.location.proxy.setFields)
         scope.location.proxy.setFields = []

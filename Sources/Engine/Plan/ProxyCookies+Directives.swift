@@ -37,8 +37,7 @@ extension Row {
     Row(
       "proxy_cookie_domain", .httpServerLocation, 1...2,
       "The domain of upstreams' cookies: what is replaced by what.", standard: "off"
-    ) {
-      scope, directive throws(Refusal) in
+    ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.proxy.cookies.domains = [] }
       guard let rule = try cookieRule(scope, directive, dropsDot: true) else { return }
       scope.location.proxy.cookies.domains.append(rule)
@@ -46,8 +45,7 @@ extension Row {
     Row(
       "proxy_cookie_path", .httpServerLocation, 1...2,
       "The path of upstreams' cookies: what is replaced by what.", standard: "off"
-    ) {
-      scope, directive throws(Refusal) in
+    ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.proxy.cookies.paths = [] }
       guard let rule = try cookieRule(scope, directive, dropsDot: false) else { return }
       scope.location.proxy.cookies.paths.append(rule)
@@ -59,8 +57,7 @@ extension Row {
       `no`.
       """,
       standard: "off"
-    ) {
-      scope, directive throws(Refusal) in
+    ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.proxy.cookies.flags = [] }
       if directive.arguments.count == 1 {
         guard directive.text(0) == "off" else {

@@ -12,8 +12,7 @@ extension Row {
       Whose word about client addresses is believed: an address, a network, a host name or \
       `unix:`.
       """
-    ) {
-      scope, directive throws(Refusal) in
+    ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) {
         scope.location.realIP.trusted = TrustedSenders()
       }
@@ -27,8 +26,7 @@ extension Row {
       "real_ip_header", .httpServerLocation, 1...1,
       "Where the client's address stands: a request field, or `proxy_protocol`.",
       standard: "X-Real-IP"
-    ) {
-      scope, directive throws(Refusal) in
+    ) { scope, directive throws(Refusal) in
       scope.location.realIP.source = try realIPSource(scope, directive)
     },
     .flag(

@@ -7,14 +7,11 @@ import HTTP
 extension Row {
   /// Every directive that exists.
   static let all: [Row] =
-    mainRows + serverRows + coreRows + limitRows + linkRows + accessRows + authRows + http2Rows
-    + rewriteRows
-    + splitRows + geoRows + headerRows + gzipRows + charsetRows + substituteRows + ssiRows
-    + additionRows
-    + listingRows + mirrorRows + userIDRows + logRows
+    mainRows + serverRows + clientRows + coreRows + fileRows + limitRows + linkRows + accessRows
+    + authRows + http2Rows + rewriteRows + splitRows + geoRows + headerRows + gzipRows + charsetRows
+    + substituteRows + ssiRows + additionRows + listingRows + mirrorRows + userIDRows + logRows
     + realIPRows + proxyRows + proxyCookieRows + storeRows + cacheRows + grpcRows + upstreamRows
-    + stickyRows
-    + tlsRows + tuningRows
+    + stickyRows + tlsRows + tuningRows
 
   /// Rows by name; several where a name means different things in different blocks.
   static let byName: [String: [Row]] = Dictionary(grouping: all, by: \.name)

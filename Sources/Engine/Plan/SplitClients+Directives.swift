@@ -7,8 +7,7 @@ import HTTP
 extension Row {
   static let splitRows: [Row] = [
     Row("split_clients", .http, 2...2, "A variable that gives each share of clients another value.")
-    {
-      scope, directive throws(Refusal) in
+    { scope, directive throws(Refusal) in
       let source = try scope.template(directive, 0)
       let name = try variableName(directive, 1)
       if Builtin(named: name) != nil {
