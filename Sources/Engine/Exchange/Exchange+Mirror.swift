@@ -64,7 +64,6 @@ extension ConnectionFacts {
   func copy() -> ConnectionFacts {
     let facts = ConnectionFacts()
     facts.peerAddress = peerAddress
-    facts.peerText = peerText
     facts.listen = listen
     facts.plan = plan
     (facts.serial, facts.requestCount, facts.openedAt) = (serial, requestCount, openedAt)
