@@ -108,7 +108,6 @@ extension ConnectionFacts {
   func copy() -> ConnectionFacts {
     let facts = ConnectionFacts()
     facts.peerAddress = peerAddress
-    facts.peerText = peerText
     facts.listen = listen
     facts.plan = plan
     (facts.serial, facts.requestCount, facts.openedAt) = (serial, requestCount, openedAt)
