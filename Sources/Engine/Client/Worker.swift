@@ -47,9 +47,7 @@ final class Worker {
     while isRunning {
       loop.turn(
         dispatch: { dispatch($0, $1) }, resume: { resume($0) }, fire: { fire($0) })
-      if core.isDraining && clients.count == 0 && core.mirrorCount == 0
-        && core.detachedCount == 0
-      { break }
+      if core.isDraining && clients.count == 0 && core.detachedCount == 0 { break }
     }
     core.accessLogs.flush(now: loop.now)
     for client in clients.objects { client.close() }
