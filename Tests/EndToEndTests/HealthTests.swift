@@ -1,5 +1,5 @@
-// Active health checks through the door: of servers that speak TLS, of servers that say nothing, and
-// what a reload keeps. The checks' own rules are in BalancingTests and EngineTests.
+// Active health checks through the door: of servers that speak TLS, of servers that say nothing,
+// and what a reload keeps. The checks' own rules are in BalancingTests and EngineTests.
 
 import Foundation
 import Synchronization
@@ -103,8 +103,8 @@ private final class Instance: Sendable {
 }
 
 @Suite struct SilentServerTests {
-  /// How long a server that accepts and says nothing takes to be out, with two worker threads: `most`
-  /// from before the start on, `least` from when the first check was seen.
+  /// How long a server that accepts and says nothing takes to be out, with two worker threads:
+  /// `most` from before the start on, `least` from when the first check was seen.
   private func secondsUntilOut(
     _ parameters: String, tls: Bool = false
   ) async throws -> (most: Double, least: Double) {

@@ -1,4 +1,5 @@
-// Socket addresses: what the kernel is given, and what it gives, mean the same as what they were made of.
+// Socket addresses: what the kernel is given, and what it gives, mean the same as what they were
+// made of.
 
 import CLinux
 import HTTP

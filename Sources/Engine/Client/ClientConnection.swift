@@ -64,7 +64,8 @@ final class ClientConnection {
     transport.open(fd, readable: true, writable: true)
     facts.listen = listen
     facts.plan = plan
-    address = listen.addresses.count == 1 ? listen.addresses[0] : listen.address(for: facts.localAddress)
+    address =
+      listen.addresses.count == 1 ? listen.addresses[0] : listen.address(for: facts.localAddress)
     output.sentCount = 0
     if address.takesProxyHeader {
       phase = .introducing
@@ -84,7 +85,8 @@ final class ClientConnection {
     }
   }
 
-  /// Speaks HTTP/1 from here on; a client with prior knowledge may still begin with HTTP/2's preface.
+  /// Speaks HTTP/1 from here on; a client with prior knowledge may still begin with HTTP/2's
+  /// preface.
   private func startHTTP1() {
     phase = .open
     http.open()
@@ -103,7 +105,8 @@ final class ClientConnection {
     self.listen = listen
     facts.listen = listen
     facts.plan = plan
-    address = listen.addresses.count == 1 ? listen.addresses[0] : listen.address(for: facts.localAddress)
+    address =
+      listen.addresses.count == 1 ? listen.addresses[0] : listen.address(for: facts.localAddress)
   }
 
   /// Whether the current plan doesn't have this connection's listening socket: it ends with its
@@ -121,7 +124,7 @@ final class ClientConnection {
     address = listen.addresses[0]
   }
 
-  // --- events -------------------------------------------------------------------------------------
+  // --- events ------------------------------------------------------------------------------------
 
   func onEvent(_ readiness: Readiness) {
     transport.note(readiness)
@@ -170,7 +173,7 @@ final class ClientConnection {
     }
   }
 
-  // --- TLS ----------------------------------------------------------------------------------------
+  // --- TLS ---------------------------------------------------------------------------------------
 
   /// Looks at the first byte: a TLS record begins with 22; anything else is answered in plain.
   private func peek() {
@@ -188,7 +191,8 @@ final class ClientConnection {
 
   private func startTLS() {
     guard let context = address.tlsContext(core.tlsLibrary, core.errorLog),
-      let session = TLSSession(server: context, fd: transport.fd, resolver: core.nameResolver(address, of: plan))
+      let session = TLSSession(
+        server: context, fd: transport.fd, resolver: core.nameResolver(address, of: plan))
     else { return close() }
     session.offersHTTP2 = address.speaksHTTP2
     unsafe session.connection = facts
@@ -208,18 +212,26 @@ final class ClientConnection {
     case .wantRead, .wantWrite: break
     case .closed:
       core.errorLog.write(
-        .info, "peer closed connection in SSL handshake while SSL handshaking, client: \(facts.peerAddress.host)",
+        .info,
+        """
+        peer closed connection in SSL handshake while SSL handshaking, client: \
+        \(facts.peerAddress.host)
+        """,
         connection: facts.serial)
       close()
     case .failed(let failure):
       core.errorLog.write(
-        .info, "SSL_do_handshake() failed (\(failure.reason)) while SSL handshaking, client: \(facts.peerAddress.host)",
+        .info,
+        """
+        SSL_do_handshake() failed (\(failure.reason)) while SSL handshaking, client: \
+        \(facts.peerAddress.host)
+        """,
         connection: facts.serial)
       close()
     }
   }
 
-  // --- HTTP/2 -------------------------------------------------------------------------------------
+  // --- HTTP/2 ------------------------------------------------------------------------------------
 
   /// Whether a plain connection may begin with HTTP/2's preface (RFC 9113 §3.3).
   var takesPreface: Bool {
@@ -240,7 +252,7 @@ final class ClientConnection {
   /// Whether nothing is going on: such a connection may be closed without harm.
   var isIdle: Bool { http2?.isIdle ?? http.isIdle }
 
-  // --- sending ------------------------------------------------------------------------------------
+  // --- sending -----------------------------------------------------------------------------------
 
   // Bound: the end of a response that TLS copies, so that close_notify leaves with it.
   private static let lastByteCount = 4 << 10
@@ -280,7 +292,7 @@ final class ClientConnection {
     if let http2 { http2.onBroken() } else { http.onBroken() }
   }
 
-  // --- the end ------------------------------------------------------------------------------------
+  // --- the end -----------------------------------------------------------------------------------
 
   /// Closes at once. `reset`: the client must see that something is missing.
   func close(reset: Bool = false) {

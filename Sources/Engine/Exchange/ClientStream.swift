@@ -48,7 +48,8 @@ class ClientStream {
   func awaitBody(atMost timeout: Milliseconds) {}
   /// The client owes nothing of the body at present.
   func stopAwaitingBody() {}
-  /// The exchange waits for something that has nothing to do with its client, who may leave meanwhile.
+  /// The exchange waits for something that has nothing to do with its client, who may leave
+  /// meanwhile.
   func noteWaiting() {}
 }
 

@@ -1,4 +1,5 @@
-// Socket addresses: parsed from the configuration, given by accept, printed into logs and variables.
+// Socket addresses: parsed from the configuration, given by accept, printed into logs and
+// variables.
 //
 // Each connection of a client keeps one, so it takes 24 bytes; the form that the kernel wants, 128
 // bytes, is made when it is asked for something.
@@ -159,7 +160,7 @@ struct SocketAddress: Hashable, Sendable {
     return unsafe withUnsafeBytes(of: raw) { unsafe body($0.baseAddress!, socklen_t(length)) }
   }
 
-  // --- the kernel's form --------------------------------------------------------------------------
+  // --- the kernel's form -------------------------------------------------------------------------
 
   /// Where `sun_path` begins.
   private static let unixPathOffset = MemoryLayout<sa_family_t>.size
