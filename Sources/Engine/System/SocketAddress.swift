@@ -71,7 +71,7 @@ struct SocketAddress: Hashable, Sendable {
         form = .ip(IPEndpoint(IPAddress(high: high, low: low), port: port))
       case AF_UNIX:
         let bytes = unsafe raw[path..<max(path, min(Int(length), raw.count))].prefix { $0 != 0 }
-        form = .unix(path: String(decoding: bytes, as: UTF8.self))
+        form = unsafe .unix(path: String(decoding: bytes, as: UTF8.self))
       default: form = .none
       }
     }
