@@ -15,6 +15,7 @@ extension H1Connection {
       input?.isEmpty == false || bodyInput?.isEmpty == false || client.transport.isReadable
       || !isBodyComplete
     lingerUntil = loop.now + lingeringTime
+    if endsByReset { return breakConnection() }
     loop.setTimer(client.timer, after: lingeringTimeout, for: client.handle)
     if keepsAlive {
       state = .discarding
@@ -30,6 +31,17 @@ extension H1Connection {
     client.close()
   }
 
+  /// Resets the connection once the client's kernel has what was sent, which a reset would take along.
+  func breakConnection() {
+    state = .breaking
+    giveBackInput()
+    let isOver = loop.now >= lingerUntil || client.transport.isBroken
+    if isOver || Socket.unacknowledgedCount(client.transport.fd) == 0 {
+      return client.close(reset: true)
+    }
+    // Nothing tells when the last byte is acknowledged.
+    loop.setTimer(client.timer, after: 20, for: client.handle)
+  }
 
   func waitForNext(_ timeout: Milliseconds) {
     state = .waiting

@@ -77,6 +77,8 @@ final class BodyPipeline {
   }
 
   var isEmpty: Bool { links.isEmpty }
+  /// Whether everything that came was passed on.
+  var isDrained: Bool { source.isEmpty && !holdsBytes && sourceGoal == .more }
   /// Whether `end` was called.
   var isEnding: Bool { sourceGoal == .end }
 
@@ -138,7 +140,7 @@ final class BodyPipeline {
   /// Appends to `output` what the last stage has, or says why it has nothing.
   func produce(into output: Buffer) -> Outcome {
     let outcome = run(links.count - 1, output)
-    if outcome == .flushed { holdsBytes = false }
+    if outcome == .flushed { holdsBytes = !source.isEmpty }
     return outcome
   }
 

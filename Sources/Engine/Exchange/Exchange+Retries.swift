@@ -17,7 +17,7 @@ extension Exchange {
     let wasSent = attempt.requestSent > 0
     let peer = attempt.peer
     endTry(failure.outcome, mayKeep: false)
-    if didSendHead { return breakOff(status) }
+    if didSendHead { return endEarly() }
     let isReplayable = !attempt.consumedBody
     if isStale(failure), !attempt.didRetryStale, isReplayable {
       attempt.didRetryStale = true

@@ -165,7 +165,7 @@ extension Exchange {
     attempt.spoolSent = 0
   }
 
-  private func drainSpool() {
+  func drainSpool() {
     guard let spool = attempt.spool, waitingByteCount < 1 << 16 else { return }
     let unsent = spool.size - attempt.spoolSent
     if unsent > 0 {
