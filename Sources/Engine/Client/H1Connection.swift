@@ -42,6 +42,8 @@ final class H1Connection: ClientStream {
   var sentBefore = 0
   /// What the deadline that runs while an exchange does is for.
   var awaited = Awaited.nothing
+  /// Until when an idle connection is kept although the worker stops.
+  var keptUntil: Milliseconds = 0
   /// How long to wait for a request once a body was discarded.
   var nextKeepalive: Milliseconds = 0
 

@@ -40,7 +40,7 @@ extension FrontDoor {
   }
 
   private static let chapters: [(String, [Row])] = [
-    ("Program and connections", Row.mainRows), ("Servers and locations", Row.serverRows),
+    ("Program and connections", Row.mainRows + Row.processRows), ("Servers and locations", Row.serverRows),
     ("Requests, files and responses", Row.coreRows + Row.mirrorRows + Row.listingRows),
     ("Admission", Row.limitRows + Row.accessRows + Row.authRows + Row.linkRows), ("HTTP/2", Row.http2Rows),
     ("Rewriting and maps", Row.rewriteRows + Row.splitRows + Row.geoRows),

@@ -206,6 +206,7 @@ extension Exchange {
     }
     if let pass = location.settings.proxy.value.pass { return proxy(pass) }
     if core.tellsStatus { return serveStatus() }
+    if core.isEmptyImage { return serveEmptyImage() }
     serveFile()
   }
 

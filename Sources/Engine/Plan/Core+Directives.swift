@@ -37,6 +37,7 @@ extension Row {
         scope.location.core.keepaliveHeaderSeconds = try directive.time(1) / 1000
       }
     },
+    .time("keepalive_min_timeout", .httpServerLocation, \.location.core.keepaliveLeast, "0", "How long at least an idle client connection is kept, even by a worker that stops."),
     .number("keepalive_requests", .httpServerLocation, 1...Int.max, \.location.core.keepaliveRequests, "1000", "Requests that one connection may make."),
     .time("keepalive_time", .httpServerLocation, \.location.core.keepaliveTime, "1h", "How long a connection may make requests."),
     .choice("lingering_close", .httpServerLocation, \.location.core.lingeringClose, "on", "Whether to wait for a client that still sends before closing."),
@@ -89,6 +90,9 @@ extension Row {
     },
     Row("stub_status", [.server, .location], 0...1, "Answers with the numbers of connections and requests of all threads, in nginx's words.") { scope, directive throws(Refusal) in
       scope.location.core.tellsStatus = true
+    },
+    Row("empty_gif", .location, 0...0, "Answers with a transparent image of one pixel.") { scope, directive throws(Refusal) in
+      scope.location.core.isEmptyImage = true
     },
     Row("internal", .location, 0...0, "Only internal redirects reach this location.") { scope, directive throws(Refusal) in
       scope.location.core.isInternal = true

@@ -28,7 +28,7 @@ enum NginxDirectives {
     (["otel_*", "opentracing*"], "tracing is not supported"),
     (["modsecurity*"], "ModSecurity is not supported"),
     (["more_set_headers", "more_clear_headers", "more_set_input_headers"], "the headers-more module is not supported; \"add_header\", \"proxy_hide_header\" and \"proxy_set_header\" are"),
-    (["empty_gif", "ancient_browser*", "modern_browser*"], "this module of nginx is not supported"),
+    (["ancient_browser*", "modern_browser*"], "this module of nginx is not supported"),
   ]
 
   /// A message about `name`, or nil if nothing is to be said.

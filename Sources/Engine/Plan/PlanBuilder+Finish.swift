@@ -16,6 +16,7 @@ extension PlanBuilder {
     let isGRPCChanged = scope.parent.map { !$0.location.grpc.isSame(as: scope.location.grpc) } ?? true
     if isGRPCChanged || scope.context == .http { settleProxy(&scope.location.grpc) }
     settleAdmission(scope)
+    Row.settleHeaders(scope)
     if !scope.context.isDisjoint(with: [.server, .location, .locationIf, .limitExcept]) {
       for log in scope.location.log.accessLogs where log.computedPath == nil {
         logPaths.insert(log.path)

@@ -6,7 +6,7 @@ import HTTP
 extension Row {
   /// Every directive that exists.
   static let all: [Row] =
-    mainRows + serverRows + coreRows + limitRows + linkRows + accessRows + authRows + http2Rows + rewriteRows
+    mainRows + processRows + serverRows + coreRows + limitRows + linkRows + accessRows + authRows + http2Rows + rewriteRows
     + splitRows + geoRows + headerRows + gzipRows + charsetRows + substituteRows + ssiRows + additionRows
     + listingRows + mirrorRows + userIDRows + logRows
     + realIPRows + proxyRows + proxyCookieRows + storeRows + cacheRows + grpcRows + upstreamRows + stickyRows

@@ -14,7 +14,7 @@ struct MainSettings: Sendable {
   var hasMasterProcess = true
   /// The number of worker threads; nil: one a processor.
   var workerProcesses: Int? = 1
-  var descriptorLimit: Int?
+  var process = ProcessSettings()
   /// nil: a draining worker waits for ever.
   var shutdownTimeoutMs: Int?
   var pidPath = "logs/portico.pid"
@@ -123,9 +123,10 @@ struct LocationSettings {
     if proxy.pass != nil { proxy.pass = nil }
     if grpc.pass != nil { grpc.pass = nil }
     if !core.tryFiles.isEmpty || core.isInternal || core.alias != nil
-      || core.tryFilesStatus != nil || core.tellsStatus
+      || core.tryFilesStatus != nil || core.tellsStatus || core.isEmptyImage
     {
       core.tellsStatus = false
+      core.isEmptyImage = false
       core.tryFiles = []
       core.tryFilesStatus = nil
       core.isInternal = false
@@ -162,6 +163,8 @@ struct CoreSettings {
   var bodyTimeout: Milliseconds = 60_000
   var sendTimeout: Milliseconds = 60_000
   var keepaliveTimeout: Milliseconds = 75_000
+  /// How long at least an idle connection is kept, even by a worker that stops.
+  var keepaliveLeast: Milliseconds = 0
   var keepaliveHeaderSeconds: Int?
   var keepaliveRequests = 1000
   var keepaliveTime: Milliseconds = 3_600_000
@@ -192,6 +195,8 @@ struct CoreSettings {
   var isInternal = false
   /// `stub_status`.
   var tellsStatus = false
+  /// `empty_gif`.
+  var isEmptyImage = false
   var tryFiles: [TryFile] = []
   /// The status that `try_files` ends with (`=404`), if its last word is one.
   var tryFilesStatus: Int?
@@ -295,6 +300,18 @@ final class LogFormat {
 
 /// `add_header`, `add_trailer`, `expires`.
 struct HeaderSettings {
+  /// `add_header_inherit` and its like: what becomes of the lines of the block around.
+  enum Inheritance: String, CaseIterable {
+    /// They hold unless this block has lines of its own.
+    case on
+    /// They don't hold.
+    case off
+    /// They hold behind those of this block.
+    case merge
+  }
+
+  var addedInheritance = Inheritance.on
+  var trailerInheritance = Inheritance.on
   var added: [AddedHeader] = []
   var trailers: [AddedHeader] = []
   var expires = Expires.off
