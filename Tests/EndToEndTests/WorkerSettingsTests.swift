@@ -31,9 +31,8 @@ import Testing
     let folder = try FileManager.default.destinationOfSymbolicLink(atPath: worker + "/cwd")
     #expect(folder + "/" == door.site.folder)
     let environment = try content(worker + "/environ").split(separator: "\0")
-    #expect(environment.filter { $0.hasPrefix("SUITE_") }.sorted() == [
-      "SUITE_KEPT=kept", "SUITE_NEW=a=b", "SUITE_OLD=new",
-    ])
+    let own = environment.filter { $0.hasPrefix("SUITE_") }.sorted()
+    #expect(own == ["SUITE_KEPT=kept", "SUITE_NEW=a=b", "SUITE_OLD=new"])
     try door.stop()
   }
 

@@ -81,6 +81,9 @@ extension Exchange {
 
   /// Tells the server's state, and all who choose by it, how the try went.
   private func leave(_ peer: Peer, of group: UpstreamGroup, _ outcome: PeerOutcome) {
+    if group.settings.method.leastTime?.countsPending == true {
+      peer.state.endPending(at: attempt.triedAt)
+    }
     if attempt.teachesSession && outcome != .failure { learnSession(from: peer) }
     if let change = group.release(peer, outcome, now: loop.now) { tell(change, of: peer) }
   }

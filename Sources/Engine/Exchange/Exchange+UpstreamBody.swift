@@ -198,6 +198,9 @@ extension Exchange {
 
   func completeFromUpstream() {
     upstreamLog.update { $0.responseTime = loop.now - attempt.triedAt }
+    if attempt.group?.settings.method.leastTime?.isToLastByte == true {
+      attempt.peer?.state.recordBodyLatency(microseconds: (loop.now - attempt.triedAt) * 1000)
+    }
     if cache != nil { finishStoring() }
     if stored != nil { completeSaving() }
     endTry(.success, mayKeep: true)

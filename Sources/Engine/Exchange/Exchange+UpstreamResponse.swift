@@ -122,7 +122,8 @@ extension Exchange {
       $0.status = status
       $0.headerTime = loop.now - attempt.triedAt
     }
-    attempt.peer?.state.recordLatency(microseconds: (loop.now - attempt.triedAt) * 1000)
+    attempt.peer?.state.recordLatency(
+      microseconds: (loop.now - attempt.triedAt) * 1000, now: loop.now)
     if shouldTryElsewhere(status) {
       failTry(.status(status), "upstream answered \(status) while reading response header from")
       return false
