@@ -114,7 +114,7 @@ final class H1Connection: ClientStream {
     case .waiting, .head: receiveHead()
     case .exchanging: readableWhileExchanging()
     case .discarding: discard()
-    case .lingering: linger()
+    case .lingering: client.linger(until: lingerUntil)
     case .breaking: breakConnection()
     case .closed: break
     }
@@ -207,8 +207,7 @@ final class H1Connection: ClientStream {
 
   override func sendHead(_ exchange: Exchange) {
     keepsAlive = decideKeepAlive(exchange)
-    let writer = ResponseHeadWriter(
-      exchange, keepsAlive: keepsAlive, requestCount: client.facts.requestCount)
+    let writer = ResponseHeadWriter(exchange)
     isChunked = writer.isChunked
     endsByClose = writer.endsByClose
     if endsByClose { keepsAlive = false }

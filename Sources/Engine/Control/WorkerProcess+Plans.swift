@@ -82,7 +82,8 @@ extension WorkerProcess {
   }
 
   private func verify(_ result: Int64, _ what: String) throws(ApplyFailure) {
-    if result < 0 { throw ApplyFailure(what, SystemError(code: Int32(truncatingIfNeeded: -result))) }
+    guard result < 0 else { return }
+    throw ApplyFailure(what, SystemError(code: Int32(truncatingIfNeeded: -result)))
   }
 
   /// What only the supervisor's user may.
@@ -218,7 +219,10 @@ extension WorkerProcess {
       if let former = cacheFolders[name], former != zone.folder {
         errorLog(plan).write(
           .notice,
-          "cache \"\(name)\" begins anew: it has other files than before, in \"\(zone.folder.path)\"")
+          """
+          cache "\(name)" begins anew: it has other files than before, in "\(zone.folder.path)"
+          """
+        )
       }
     }
     cacheFolders = plan.caches.mapValues(\.folder)

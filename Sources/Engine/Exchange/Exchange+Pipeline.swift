@@ -54,8 +54,8 @@ extension Exchange {
   /// don't write an end.
   private func endFilteredEarly() {
     guard let pipeline else { return }
-    pipeline.flush()
-    if pipeline.isDrained { return finishFilteredEarly(pipeline) }
+    pipeline.endEarly()
+    if pipeline.hasEndedEarly { return finishFilteredEarly(pipeline) }
     runPipeline()
   }
 
@@ -109,7 +109,7 @@ extension Exchange {
       case .full: handOver(output)
       case .flushed:
         handOver(output)
-        if response.isBrokenOff && pipeline.isDrained { return finishFilteredEarly(pipeline) }
+        if pipeline.hasEndedEarly { return finishFilteredEarly(pipeline) }
       case .dry:
         keep(output, pipeline)
         return

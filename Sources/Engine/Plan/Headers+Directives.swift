@@ -6,7 +6,8 @@ import HTTP
 
 extension Row {
   static let headerRows: [Row] = [
-    Row("add_header", .anyHTTP, 2...3, "Adds a field to responses; `always`: to errors too.") { scope, directive throws(Refusal) in
+    Row("add_header", .anyHTTP, 2...3, "Adds a field to responses; `always`: to errors too.") {
+      scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.headers.added = [] }
       var always = false
       if directive.arguments.count > 2 {
@@ -14,9 +15,14 @@ extension Row {
         always = true
       }
       scope.location.headers.added.append(
-        AddedHeader(name: try fieldName(scope, directive, 0), value: try scope.template(directive, 1), always: always))
+        AddedHeader(
+          name: try fieldName(scope, directive, 0), value: try scope.template(directive, 1),
+          always: always))
     }.repeatable(),
-    Row("add_trailer", .anyHTTP, 2...3, "Adds a field behind the body of responses; `always`: of errors too.") { scope, directive throws(Refusal) in
+    Row(
+      "add_trailer", .anyHTTP, 2...3,
+      "Adds a field behind the body of responses; `always`: of errors too."
+    ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.headers.trailers = [] }
       if directive.arguments.count > 2, directive.text(2) != "always" {
         throw directive.unknownParameter(2, ["always"])
@@ -28,11 +34,16 @@ extension Row {
     }.repeatable(),
     .choice(
       "add_header_inherit", .anyHTTP, \.location.headers.addedInheritance, "on",
-      "What becomes of the `add_header` lines of the block around: `on`: they hold unless this block has some; `merge`: they hold too; `off`: they don't."),
+      """
+      What becomes of the `add_header` lines of the block around: `on`: they hold unless this block \
+      has some; `merge`: they hold too; `off`: they don't.
+      """
+    ),
     .choice(
       "add_trailer_inherit", .anyHTTP, \.location.headers.trailerInheritance, "on",
       "The same for `add_trailer`."),
-    Row("expires", .anyHTTP, 1...2, "Sets Expires and Cache-Control.", standard: "off") { scope, directive throws(Refusal) in
+    Row("expires", .anyHTTP, 1...2, "Sets Expires and Cache-Control.", standard: "off") {
+      scope, directive throws(Refusal) in
       let text = directive.arguments.map(\.text).joined(separator: " ")
       if text.contains("$") {
         let isModified = directive.arguments.count > 1 && directive.text(0) == "modified"
@@ -41,7 +52,11 @@ extension Row {
       } else if let value = ExpiresValue.parse(text) {
         scope.location.headers.expires = value
       } else {
-        throw Refusal("\"expires\" must be a time, \"@\" and a time of day, \"epoch\", \"max\" or \"off\", not \"\(text)\"", argument: 0)
+        throw Refusal(
+          """
+          "expires" must be a time, "@" and a time of day, "epoch", "max" or "off", not "\(text)"
+          """,
+          argument: 0)
       }
     },
   ]
@@ -51,24 +66,25 @@ extension Row {
     guard let outer = scope.parent?.location.headers else { return }
     let rules = (scope.location.headers.addedInheritance, scope.location.headers.trailerInheritance)
     if rules == (.on, .on), outer.isSame(as: scope.location.headers) { return }
-    let (rule, own) = (scope.location.headers.addedInheritance, scope.seen.first("add_header"))
-    if rule == .on, let own, !outer.added.isEmpty {
-      let hidden = outer.added.map { $0.name.string }.joined(separator: ", ")
-      scope.warn("this \"add_header\" hides those inherited from outside: \(hidden)", own)
-    }
+    let (rule, own) = (rules.0, scope.seen.first("add_header"))
+    if rule == .on, let own { scope.warn(own, hides: outer.added) }
     if own == nil, rule == .off { scope.location.headers.added = [] }
     if own != nil, rule == .merge { scope.location.headers.added += outer.added }
     let ownTrailer = scope.seen.first("add_trailer")
-    switch scope.location.headers.trailerInheritance {
+    switch rules.1 {
     case .on: break
     case .off: if ownTrailer == nil { scope.location.headers.trailers = [] }
     case .merge: if ownTrailer != nil { scope.location.headers.trailers += outer.trailers }
     }
   }
 
-  static func fieldName(_ scope: Scope, _ directive: Directive, _ index: Int) throws(Refusal) -> Bytes {
+  static func fieldName(_ scope: Scope, _ directive: Directive, _ index: Int) throws(Refusal)
+    -> Bytes
+  {
     let text = directive.text(index)
-    let allowed = text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f && !#"()<>@,;:\"/[]?={}"#.utf8.contains($0) }
+    let allowed = text.utf8.allSatisfy {
+      $0 > 0x20 && $0 < 0x7f && !#"()<>@,;:\"/[]?={}"#.utf8.contains($0)
+    }
     guard allowed, !text.isEmpty else {
       throw Refusal("\"\(text)\" can't be the name of a field", argument: index)
     }

@@ -29,9 +29,10 @@ extension UpstreamGroup.Tier {
     return pickByTurns(tried, now: now)
   }
 
-  /// By the client's address: of IPv4 the first three octets. Clients on Unix sockets have none, and
-  /// count as one client, as in nginx.
-  mutating func pickByAddress(_ key: Bytes, _ tried: borrowing TriedSet, now: Milliseconds) -> Int? {
+  /// By the client's address: of IPv4 the first three octets. Clients on Unix sockets have none,
+  /// and count as one client, as in nginx.
+  mutating func pickByAddress(_ key: Bytes, _ tried: borrowing TriedSet, now: Milliseconds) -> Int?
+  {
     let key = key.isEmpty ? Bytes("\0\0\0") : key
     let count = key.count == 4 ? 3 : key.count
     var hash = 89
@@ -80,7 +81,9 @@ extension UpstreamGroup.Tier {
   }
 
   /// Whether the server at `index` has more to do for its weight, or takes more time for it.
-  private func isWorse(_ index: Int, than other: Int, _ time: LeastTime?, now: Milliseconds) -> Bool {
+  private func isWorse(
+    _ index: Int, than other: Int, _ time: LeastTime?, now: Milliseconds
+  ) -> Bool {
     let (one, two) = (seats[index], seats[other])
     guard let time else { return one.state.active * two.weight > two.state.active * one.weight }
     return time.cost(of: one, now: now) > time.cost(of: two, now: now)
@@ -98,12 +101,15 @@ extension UpstreamGroup.Tier {
 
   private var totalWeight: Int { seats.reduce(0) { $0 + $1.weight } }
 
-  /// Lays the ring out as Ketama does: 160 points for each unit of weight, each from the one before.
+  /// Lays the ring out as Ketama does: 160 points for each unit of weight, each from the one
+  /// before.
   mutating func layRing() {
     ring = []
     for index in seats.indices {
       let name = peers[index].name
-      let colon = name.hasPrefix(Bytes("unix:")) ? name.count : name.lastIndex(of: UInt8(ascii: ":")) ?? name.count
+      let colon =
+        name.hasPrefix(Bytes("unix:"))
+        ? name.count : name.lastIndex(of: UInt8(ascii: ":")) ?? name.count
       var base = CRC32()
       base.add(name.prefix(colon).dropping(name.hasPrefix(Bytes("unix:")) ? 5 : 0))
       base.add(0)
@@ -137,6 +143,8 @@ struct CRC32 {
   }
 
   private static let table: [UInt32] = (0..<256).map { start in
-    (0..<8).reduce(UInt32(start)) { value, _ in value & 1 == 0 ? value >> 1 : value >> 1 ^ 0xedb8_8320 }
+    (0..<8).reduce(UInt32(start)) { value, _ in
+      value & 1 == 0 ? value >> 1 : value >> 1 ^ 0xedb8_8320
+    }
   }
 }
