@@ -32,6 +32,15 @@ static inline int64_t linux_raise_descriptor_limit(void) {
   limit.rlim_cur = limit.rlim_max;
   return PORTICO_CALL(setrlimit(RLIMIT_NOFILE, &limit));
 }
+static inline int64_t linux_set_core_limit(uint64_t bytes) {
+  struct rlimit limit = {.rlim_cur = bytes, .rlim_max = bytes};
+  return PORTICO_CALL(setrlimit(RLIMIT_CORE, &limit));
+}
+static inline int64_t linux_allow_core_files(void) { return PORTICO_CALL(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)); }
+static inline int64_t linux_set_priority(int priority) {
+  return PORTICO_CALL(setpriority(PRIO_PROCESS, 0, priority));
+}
+static inline int64_t linux_change_folder(const char *path) { return PORTICO_CALL(chdir(path)); }
 static inline int64_t linux_set_blocking(int fd) {
   int flags = fcntl(fd, F_GETFL);
   return flags < 0 ? -(int64_t)errno : PORTICO_CALL(fcntl(fd, F_SETFL, flags & ~O_NONBLOCK));

@@ -145,6 +145,13 @@ static inline int64_t linux_get_option(int fd, int level, int option) {
   int64_t r = PORTICO_CALL(getsockopt(fd, level, option, &value, &length));
   return r < 0 ? r : value;
 }
+/* What the peer's kernel has not acknowledged of what was sent, in bytes (tcp(7), SIOCOUTQ). */
+static inline int64_t linux_unacknowledged(int fd) {
+  int count = 0;
+  int64_t result = PORTICO_CALL(ioctl(fd, TIOCOUTQ, &count));
+  return result < 0 ? result : count;
+}
+
 static inline int64_t linux_reset_on_close(int fd) {
   struct linger linger = {.l_onoff = 1, .l_linger = 0};
   return PORTICO_CALL(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger));

@@ -44,6 +44,21 @@ import Testing
   }
 
   @Test(arguments: [
+    ("http2_idle_timeout 3m;", "; use \"keepalive_timeout\""),
+    ("http2_recv_timeout 3m;", "; use \"client_header_timeout\""),
+    ("http2_max_requests 5;", "; use \"keepalive_requests\""),
+    ("http2_max_field_size 4k;", "; use \"large_client_header_buffers\""),
+    ("http2_max_header_size 4k;", "; use \"large_client_header_buffers\""),
+    ("http2_max_concurrent_pushes 5;", ""), ("http2_push /a;", ""), ("http2_push_preload on;", ""),
+  ])
+  func warnsOfWhatNginxIgnoresToo(_ server: String, _ hint: String) throws {
+    let result = try check("http { server { \(server) } }")
+    let name = server.prefix { $0 != " " }
+    #expect(result.code == 0)
+    #expect(result.standardError.contains("\"\(name)\" is obsolete and ignored\(hint)\n"))
+  }
+
+  @Test(arguments: [
     ("http3 on;", "\"http3\": HTTP/3 is not supported"),
     ("listen 127.0.0.1:80 quic;", "HTTP/3 is not supported"),
     ("fastcgi_param A b;", "FastCGI is not supported"),

@@ -38,6 +38,24 @@ private func proxy(_ extra: String = "", location: String = "") -> String {
     #expect(try door.command.wait().code == 0)
   }
 
+  @Test func quitKeepsAnIdleConnectionAsLongAsItWasPromised() async throws {
+    let app = try TestUpstream { _ in .answer(body: "fast") }
+    let door = try await Portico.start(
+      config: proxy(location: "keepalive_min_timeout 2s;"), upstreams: [app])
+    let clients = try [door.client(), door.client()]
+    for client in clients {
+      try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+      #expect(try client.response()["connection"] == "keep-alive")
+    }
+    door.command.signal(SIGQUIT)
+    try waitUntil("a refused connection") { (try? door.client()) == nil }
+    try clients[0].send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    let response = try clients[0].response()
+    #expect(response.text == "fast" && response["connection"] == "close")
+    #expect(clients[1].isClosed(within: 5))
+    #expect(try door.command.wait(within: 5).code == 0)
+  }
+
   @Test func quitWaitsNoLongerThanItsTimeout() async throws {
     let app = try TestUpstream { _ in .steps([.silence]) }
     let door = try await Portico.start(

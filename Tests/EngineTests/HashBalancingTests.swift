@@ -64,7 +64,8 @@ import Testing
 
   @Test func asksEachServerOnceBeforeGivingUp() {
     for method in [
-      UpstreamSettings.Method.keyHash(consistent: true), .random(two: false), .random(two: true),
+      UpstreamSettings.Method.keyHash(consistent: true), .random(two: false, time: nil),
+      .random(two: true, time: nil),
     ] {
       let group = group([1, 1, 1, 1], method)
       var tried = TriedSet()
@@ -78,7 +79,7 @@ import Testing
   }
 
   @Test func keepsToTheWeightsByChance() {
-    let group = group([3, 1], .random(two: false))
+    let group = group([3, 1], .random(two: false, time: nil))
     var heavy = 0
     for _ in 0..<4000 where choose(group, "") == "10.0.0.1:80" { heavy += 1 }
     #expect(heavy > 2700 && heavy < 3300)

@@ -136,9 +136,9 @@ struct PeerTests {
 
   @Test func averagesLatency() {
     let state = PeerState()
-    state.recordLatency(microseconds: 800)
+    state.recordLatency(microseconds: 800, now: 1)
     #expect(state.latencyMicroseconds == 800)
-    state.recordLatency(microseconds: 1_600)
+    state.recordLatency(microseconds: 1_600, now: 2)
     #expect(state.latencyMicroseconds == 900)
   }
 }

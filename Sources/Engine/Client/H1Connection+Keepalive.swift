@@ -8,6 +8,7 @@ extension H1Connection {
     guard let exchange = exchange.take() else { return }
     let settings = exchange.location.settings.core.value
     let (keepaliveTimeout, lingering) = (settings.keepaliveTimeout, settings.lingeringClose)
+    keptUntil = loop.now + min(settings.keepaliveLeast, keepaliveTimeout)
     let (lingeringTime, lingeringTimeout) = (settings.lingeringTime, settings.lingeringTimeout)
     exchange.finish()
     if keepsAlive && isBodyComplete { return waitForNext(keepaliveTimeout) }
@@ -15,6 +16,7 @@ extension H1Connection {
       input?.isEmpty == false || bodyInput?.isEmpty == false || client.transport.isReadable
       || !isBodyComplete
     lingerUntil = loop.now + lingeringTime
+    if endsByReset { return breakConnection() }
     loop.setTimer(client.timer, after: lingeringTimeout, for: client.handle)
     if keepsAlive {
       state = .discarding
@@ -30,6 +32,18 @@ extension H1Connection {
     client.close()
   }
 
+  /// Resets the connection once the client's kernel has what was sent, which a reset would take along.
+  func breakConnection() {
+    state = .breaking
+    giveBackInput()
+    let isOver = loop.now >= lingerUntil || client.transport.isBroken
+    if isOver || Socket.unacknowledgedCount(client.transport.fd) == 0 {
+      return client.close(reset: true)
+    }
+    // Nothing tells when the last byte is acknowledged.
+    loop.setTimer(client.timer, after: 20, for: client.handle)
+  }
+
   func waitForNext(_ timeout: Milliseconds) {
     state = .waiting
     if let rest = bodyInput.take() {
@@ -38,9 +52,17 @@ extension H1Connection {
     }
     if input?.isEmpty == true { loop.pool.reclaim(&input) } else { input?.compact() }
     client.facts.isPipelined = input != nil
-    if client.core.isDraining && input == nil { return client.close() }
+    if client.core.isDraining && input == nil { return endIdle() }
     loop.setTimer(client.timer, after: timeout, for: client.handle)
     if input != nil || client.transport.isReadable { client.yield() }
+  }
+
+  /// The worker stops: closes the connection, which waits for a request, unless
+  /// `keepalive_min_timeout` promised to take one for a while.
+  func endIdle() {
+    guard keptUntil > loop.now else { return client.close() }
+    loop.setTimer(client.timer, after: keptUntil - loop.now, for: client.handle)
+    if client.transport.isReadable { client.yield() }
   }
 
   /// Reads and drops what is left of a request body, so that the next request can be found.

@@ -4,6 +4,7 @@
 //   waiting ─► head ─► exchanging ─┬─► waiting (keep-alive)
 //                                  ├─► discarding ─► waiting   (a body that nobody read)
 //                                  ├─► lingering ─► closed     (unread input behind a response)
+//                                  ├─► breaking ─► closed      (only a reset shows that it isn't all)
 //                                  └─► closed
 
 import HTTP
@@ -11,7 +12,7 @@ import HTTP
 /// The HTTP/1 side of a connection; the client stream of its exchanges, one at a time.
 @safe
 final class H1Connection: ClientStream {
-  enum State { case waiting, head, exchanging, discarding, lingering, closed }
+  enum State { case waiting, head, exchanging, discarding, lingering, breaking, closed }
   /// What the client has to do in time: send more of a body, or make room for what was sent.
   enum Awaited { case nothing, body, room }
 
@@ -34,11 +35,15 @@ final class H1Connection: ClientStream {
   var isChunked = false
   var endsByClose = false
   var isResponseEnded = false
+  /// A reset has to show the client that the response isn't complete.
+  var endsByReset = false
   var keepsAlive = false
   var lingerUntil: Milliseconds = 0
   var sentBefore = 0
   /// What the deadline that runs while an exchange does is for.
   var awaited = Awaited.nothing
+  /// Until when an idle connection is kept although the worker stops.
+  var keptUntil: Milliseconds = 0
   /// How long to wait for a request once a body was discarded.
   var nextKeepalive: Milliseconds = 0
 
@@ -69,6 +74,7 @@ final class H1Connection: ClientStream {
     isChunked = false
     endsByClose = false
     isResponseEnded = false
+    endsByReset = false
     awaited = .nothing
     keepsAlive = false
     sentBefore = client.output.sentCount
@@ -109,6 +115,7 @@ final class H1Connection: ClientStream {
     case .exchanging: readableWhileExchanging()
     case .discarding: discard()
     case .lingering: client.linger(until: lingerUntil)
+    case .breaking: breakConnection()
     case .closed: break
     }
   }
@@ -134,6 +141,7 @@ final class H1Connection: ClientStream {
       client.close()
     case .exchanging: timedOutWhileExchanging()
     case .discarding, .lingering: client.close()
+    case .breaking: breakConnection()
     case .closed: break
     }
   }
@@ -309,15 +317,13 @@ final class H1Connection: ClientStream {
 
   override func abort() {
     keepsAlive = false
-    // The reset that shows the end to be none must not take what came before it along.
-    if endsByClose { _ = client.output.flush(&client.transport, loop.pool) }
-    if client.output.isEmpty || endsByClose || exchange?.response.status == 444 {
-      client.close(reset: endsByClose && exchange?.didSendHead == true)
-    } else {
-      isResponseEnded = true
-      exchange?.keepAlive = false
-      flush()
+    endsByReset = endsByClose && exchange?.didSendHead == true
+    if exchange?.response.status == 444 || (client.output.isEmpty && !endsByReset) {
+      return client.close()
     }
+    isResponseEnded = true
+    exchange?.keepAlive = false
+    flush()
   }
 
   override func flush() {
@@ -328,8 +334,10 @@ final class H1Connection: ClientStream {
     if isSent { onFlushed() } else { onBlocked() }
   }
 
-  /// What is queued is the end of a response, and the connection ends with it.
-  var endsWithOutput: Bool { isResponseEnded && !keepsAlive && state == .exchanging }
+  /// What is queued is the end of a response, and the connection ends with it, properly.
+  var endsWithOutput: Bool {
+    isResponseEnded && !keepsAlive && !endsByReset && state == .exchanging
+  }
 
   /// Everything queued was handed to the kernel.
   func onFlushed() {

@@ -42,6 +42,8 @@ final class H2Stream: ClientStream {
   /// Interim heads that the library has not written yet.
   var interimCount = 0
   var isBodyEnded = false
+  /// A reset follows what is queued: the response isn't complete.
+  private var endsByReset = false
   private(set) var didEndResponse = false
   private var sentCount = 0
   private var sentBodyCount = 0
@@ -96,7 +98,7 @@ final class H2Stream: ClientStream {
     endsWithHead = false
     awaited = .nothing
     (didSendHead, hasBodyProvider, isDeferred, isBodyEnded) = (false, false, false, false)
-    didEndResponse = false
+    (didEndResponse, endsByReset) = (false, false)
     interimCount = 0
     (sentCount, sentBodyCount, sentBodyAtDeadline) = (0, 0, 0)
     (isTouched, bodyArrived, isWritable, isAborted, isClosed) = (false, false, false, false, false)
@@ -132,6 +134,7 @@ final class H2Stream: ClientStream {
       bodyArrived = false
       exchange?.onBodyReadable()
     }
+    if endsByReset && queue.isEmpty { return reset(NGHTTP2_INTERNAL_ERROR) }
     if isWritable {
       isWritable = false
       if didSendHead && !isBodyEnded { exchange?.onClientWritable() }
@@ -253,6 +256,11 @@ final class H2Stream: ClientStream {
   override func abort() {
     if isClosed { return finishUnheard() }
     let isForeign = exchange?.response.status == 444 || exchange?.response.status == 499
+    // A reset drops what is queued, which goes out before.
+    if !isForeign, !queue.isEmpty, exchange?.response.isBrokenOff == true {
+      endsByReset = true
+      return resume()
+    }
     reset(isForeign ? NGHTTP2_CANCEL : NGHTTP2_INTERNAL_ERROR)
   }
 

@@ -320,7 +320,7 @@ extension Worker {
     client.onEvent(.readable)
     if let http2 = client.http2 { return http2.goAway(isGraceful: !http2.isIdle) }
     guard client.phase != .closed, client.phase != .open || client.isIdle else { return }
-    if client.facts.requestCount > 0 { return client.close() }
+    if client.facts.requestCount > 0 { return client.http.endIdle() }
     loop.setTimer(client.timer, after: Self.firstRequestGrace, for: client.handle)
   }
 }

@@ -43,7 +43,8 @@ extension FrontDoor {
   }
 
   private static let chapters: [(String, [Row])] = [
-    ("Program and connections", Row.mainRows), ("Servers and locations", Row.serverRows),
+    ("Program and connections", Row.mainRows + Row.processRows),
+    ("Servers and locations", Row.serverRows),
     (
       "Requests, files and responses",
       Row.clientRows + Row.coreRows + Row.fileRows + Row.mirrorRows + Row.listingRows

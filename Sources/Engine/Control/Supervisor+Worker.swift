@@ -59,7 +59,8 @@ extension Supervisor {
     if current.main.hasMasterProcess {
       return try Process.spawn(
         "/proc/self/exe", arguments: ["portico: worker process", WorkerProcess.argument],
-        environment: Process.environment, channel: channel.descriptor)
+        environment: current.main.process.environment(over: Process.environment),
+        channel: channel.descriptor)
     }
     let inside = try WorkerProcess(channel: channel, isOwnProcess: false)
     let handover = Handover(inside)
@@ -101,7 +102,7 @@ extension Supervisor {
     try link.channel.send(
       .apply(
         generation: generation.number, identity: generation.identity,
-        descriptorLimit: generation.main.descriptorLimit))
+        settings: generation.main.process))
   }
 
   /// Takes the worker process's next answer, or its end.

@@ -45,10 +45,10 @@ struct ApplyFailure: Error {
 
 extension WorkerProcess {
   /// Takes up what was staged, or changes nothing and reports why.
-  func apply(_ generation: Int, identity: Identity?, descriptorLimit: Int?) {
+  func apply(_ generation: Int, identity: Identity?, _ settings: ProcessSettings) {
     do {
       if case .starting = state {
-        try prepareProcess(identity, descriptorLimit)
+        try prepareProcess(identity, settings)
         try takeUp(generation)
         state = .serving
       } else {
@@ -63,25 +63,44 @@ extension WorkerProcess {
 
   /// What happens once: limits first, because a plain user can't raise them.
   private func prepareProcess(
-    _ identity: Identity?, _ descriptorLimit: Int?
+    _ identity: Identity?, _ settings: ProcessSettings
   ) throws(ApplyFailure) {
     guard isOwnProcess else { return }
-    if let descriptorLimit {
-      let result = linux_set_descriptor_limit(UInt64(clamping: descriptorLimit))
-      if result < 0 {
-        throw ApplyFailure(
-          "setrlimit(RLIMIT_NOFILE, \(descriptorLimit))",
-          SystemError(code: Int32(truncatingIfNeeded: -result)))
-      }
-    } else {
-      _ = linux_raise_descriptor_limit()
-    }
+    try raise(settings)
     if let identity, Identity.canChange {
       do {
         try identity.become()
       } catch {
         throw ApplyFailure("changing to user \(identity.user)", error)
       }
+    }
+    // Linux writes no core of a process that changed its user, since it may hold the other's secrets.
+    if settings.coreBytes != nil { _ = linux_allow_core_files() }
+    if let folder = settings.workingFolder {
+      try verify(unsafe linux_change_folder(folder), "chdir(\"\(folder)\")")
+    }
+  }
+
+  private func verify(_ result: Int64, _ what: String) throws(ApplyFailure) {
+    guard result < 0 else { return }
+    throw ApplyFailure(what, SystemError(code: Int32(truncatingIfNeeded: -result)))
+  }
+
+  /// What only the supervisor's user may.
+  private func raise(_ settings: ProcessSettings) throws(ApplyFailure) {
+    if let limit = settings.descriptorLimit {
+      try verify(
+        linux_set_descriptor_limit(UInt64(clamping: limit)), "setrlimit(RLIMIT_NOFILE, \(limit))")
+    } else {
+      _ = linux_raise_descriptor_limit()
+    }
+    if let bytes = settings.coreBytes {
+      try verify(linux_set_core_limit(UInt64(clamping: bytes)), "setrlimit(RLIMIT_CORE, \(bytes))")
+    }
+    // Threads that are started later inherit it.
+    if settings.priority != 0 {
+      let priority = Int32(settings.priority)
+      try verify(linux_set_priority(priority), "setpriority(\(priority))")
     }
   }
 

@@ -124,8 +124,8 @@ final class WorkerProcess {
     switch order {
     case .descriptors(let items): staged.add(items, descriptors)
     case .forget(let ids): staged.forgotten += ids
-    case .apply(let generation, let identity, let limit):
-      apply(generation, identity: identity, descriptorLimit: limit)
+    case .apply(let generation, let identity, let settings):
+      apply(generation, identity: identity, settings)
     case .reopened: replaceLogs()
     case .renew(let renewals):
       for thread in threads.values { thread.mailbox.post(.renewed(renewals)) }

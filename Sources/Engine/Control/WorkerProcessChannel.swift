@@ -25,7 +25,7 @@ enum SentDescriptor: Equatable {
 enum WorkerOrder: Equatable {
   case descriptors([SentDescriptor])
   case forget([UInt64])
-  case apply(generation: Int, identity: Identity?, descriptorLimit: Int?)
+  case apply(generation: Int, identity: Identity?, settings: ProcessSettings)
   case reopened
   case renew([CertificateRenewal])
   case drain(deadlineMs: Int?)

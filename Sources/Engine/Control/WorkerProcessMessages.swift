@@ -10,7 +10,7 @@ extension WorkerOrder {
     case .forget(let ids):
       writer.number(2)
       writer.list(ids) { $0.number($1) }
-    case .apply(let generation, let identity, let limit):
+    case .apply(let generation, let identity, let settings):
       writer.number(3)
       writer.signed(generation)
       writer.flag(identity != nil)
@@ -19,7 +19,10 @@ extension WorkerOrder {
         writer.number(UInt64(identity.group))
         writer.list(identity.groups) { $0.number(UInt64($1)) }
       }
-      writer.signed(limit ?? -1)
+      writer.signed(settings.descriptorLimit ?? -1)
+      writer.signed(settings.coreBytes ?? -1)
+      writer.signed(settings.priority)
+      writer.string(settings.workingFolder ?? "")
     case .reopened: writer.number(4)
     case .drain(let deadline):
       writer.number(5)
@@ -58,9 +61,15 @@ extension WorkerOrder {
         reader.list { read.groups.append(UInt32(truncatingIfNeeded: $0.number())) }
         identity = read
       }
-      let limit = reader.signed()
-      self = .apply(
-        generation: generation, identity: identity, descriptorLimit: limit < 0 ? nil : limit)
+      // The environment was given with the start.
+      var settings = ProcessSettings()
+      let (descriptors, coreBytes) = (reader.signed(), reader.signed())
+      settings.descriptorLimit = descriptors < 0 ? nil : descriptors
+      settings.coreBytes = coreBytes < 0 ? nil : coreBytes
+      settings.priority = reader.signed()
+      let folder = reader.string()
+      settings.workingFolder = folder.isEmpty ? nil : folder
+      self = .apply(generation: generation, identity: identity, settings: settings)
     case 4: self = .reopened
     case 5:
       let deadline = reader.signed()

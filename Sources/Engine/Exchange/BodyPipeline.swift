@@ -63,6 +63,8 @@ final class BodyPipeline {
   var awaitsFlush = false
   /// A stage failed; the exchange breaks the response off.
   private(set) var hasFailed = false
+  /// Everything came that will, and it isn't all.
+  private(set) var endsEarly = false
   /// Another turn was asked for.
   var hasYielded = false
   private(set) var failure = ""
@@ -77,6 +79,10 @@ final class BodyPipeline {
   }
 
   var isEmpty: Bool { links.isEmpty }
+  /// Whether everything that came was passed on, and nothing follows although that isn't all.
+  var hasEndedEarly: Bool {
+    endsEarly && source.isEmpty && !holdsBytes && sourceGoal == .more
+  }
 
   /// Puts `stage` behind the others.
   func append(_ stage: BodyStage) { links.append(Link(stage: stage)) }
@@ -99,7 +105,7 @@ final class BodyPipeline {
     links.removeAll(keepingCapacity: true)
     core.loop.clearTimer(timer)
     (flushesAtOnce, holdsBytes, awaitsFlush) = (true, false, false)
-    (hasFailed, hasYielded) = (false, false)
+    (hasFailed, hasYielded, endsEarly) = (false, false, false)
     failure = ""
     gzip = nil
     sourceGoal = .more
@@ -120,6 +126,12 @@ final class BodyPipeline {
   /// The source pauses: what stages hold back goes out once they have used what waits.
   func flush() { if sourceGoal == .more && holdsBytes { sourceGoal = .flush } }
 
+  /// Nothing follows, but it isn't all: stages are flushed, not ended.
+  func endEarly() {
+    endsEarly = true
+    flush()
+  }
+
   /// Nothing follows.
   func end() { sourceGoal = .end }
 
@@ -136,7 +148,7 @@ final class BodyPipeline {
   /// Appends to `output` what the last stage has, or says why it has nothing.
   func produce(into output: Buffer) -> Outcome {
     let outcome = run(links.count - 1, output)
-    if outcome == .flushed { holdsBytes = false }
+    if outcome == .flushed { holdsBytes = !source.isEmpty }
     return outcome
   }
 

@@ -8,7 +8,7 @@ extension Exchange {
   /// Completes `response` by the location's rules; called once, just before the head is sent.
   func applyHeaders() {
     let settings = location.settings.headers.value
-    if response.status == 200, errorStatus == 0, !isInner,
+    if response.status == 200, errorStatus == 0, !isInner, !response.isJudged,
       response.lastModified != nil || cacheStatus != .none
     {
       applyPreconditions()
@@ -111,7 +111,9 @@ extension Exchange {
   // --- conditional requests -----------------------------------------------------------------------
 
   /// RFC 9110 §13.2.2, in nginx's order: If-Unmodified-Since and If-Match give 412,
-  /// If-Modified-Since and If-None-Match give 304.
+  /// If-Modified-Since and If-None-Match give 304. Not of what an upstream answers and no cache keeps:
+  /// it heard the conditions, or the configuration kept them from it, and a 412 for a request that was
+  /// carried out would be a lie.
   private func applyPreconditions() {
     switch precondition(modified: response.lastModified, etag: response.first(.etag)) {
     case .holds: break

@@ -45,8 +45,24 @@ extension Exchange {
 
   /// Nothing follows; the end goes out behind what is made of the last bytes.
   func endFiltered() {
+    if response.isBrokenOff { return endFilteredEarly() }
     pipeline?.end()
     runPipeline()
+  }
+
+  /// Nothing follows, although the body isn't complete: what came of it is made use of, but stages
+  /// don't write an end.
+  private func endFilteredEarly() {
+    guard let pipeline else { return }
+    pipeline.endEarly()
+    if pipeline.hasEndedEarly { return finishFilteredEarly(pipeline) }
+    runPipeline()
+  }
+
+  private func finishFilteredEarly(_ pipeline: BodyPipeline) {
+    isFiltered = false
+    pipeline.finish(core)
+    finishBody()
   }
 
   /// The upstream has nothing more at the moment: what stages hold back is the client's.
@@ -90,7 +106,10 @@ extension Exchange {
       let output = pipeline.pending ?? loop.pool.take(.medium)
       pipeline.pending = nil
       switch pipeline.produce(into: output) {
-      case .full, .flushed: handOver(output)
+      case .full: handOver(output)
+      case .flushed:
+        handOver(output)
+        if pipeline.hasEndedEarly { return finishFilteredEarly(pipeline) }
       case .dry:
         keep(output, pipeline)
         return
@@ -141,7 +160,7 @@ extension Exchange {
     log(.error, "\(pipeline.failure)")
     stopFiltering()
     cancelUpstream()
-    breakOff(502)
+    if didSendHead { endEarly() } else { fail(502) }
     if state != .idle { stream.flush() }
   }
 }

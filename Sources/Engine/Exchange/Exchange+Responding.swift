@@ -75,8 +75,24 @@ extension Exchange {
   /// The last body byte was handed on.
   func finishBody() {
     if isPaced && holdsPacedBytes { return }
+    endStream()
+  }
+
+  /// Tells the client that nothing follows what was handed on.
+  func endStream() {
+    if response.isBrokenOff { return stream.abort() }
     completeTrailers()
     stream.endBody()
+  }
+
+  /// The source of the body failed: what came of it goes out, then the client sees that it isn't all.
+  func endEarly() {
+    keepAlive = false
+    state = .sending
+    response.isBrokenOff = true
+    if cache != nil { endCaching() }
+    loop.pool.reclaim(&attempt.request)
+    if attempt.spool == nil { completeResponse() } else { drainSpool() }
   }
 
   /// Breaks off: before the head by an error page, behind it by closing without a proper end.

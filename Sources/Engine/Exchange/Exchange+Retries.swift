@@ -17,7 +17,7 @@ extension Exchange {
     let wasSent = attempt.requestSent > 0
     let peer = attempt.peer
     endTry(failure.outcome, mayKeep: false)
-    if didSendHead { return breakOff(status) }
+    if didSendHead { return endEarly() }
     let isReplayable = !attempt.consumedBody
     if isStale(failure), !attempt.didRetryStale, isReplayable {
       attempt.didRetryStale = true
@@ -81,6 +81,9 @@ extension Exchange {
 
   /// Tells the server's state, and all who choose by it, how the try went.
   private func leave(_ peer: Peer, of group: UpstreamGroup, _ outcome: PeerOutcome) {
+    if group.settings.method.leastTime?.countsPending == true {
+      peer.state.endPending(at: attempt.triedAt)
+    }
     if attempt.teachesSession && outcome != .failure { learnSession(from: peer) }
     if let change = group.release(peer, outcome, now: loop.now) { tell(change, of: peer) }
   }

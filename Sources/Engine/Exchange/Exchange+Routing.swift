@@ -207,6 +207,7 @@ extension Exchange {
     }
     if let pass = location.settings.proxy.value.pass { return proxy(pass) }
     if core.tellsStatus { return serveStatus() }
+    if core.isEmptyImage { return serveEmptyImage() }
     serveFile()
   }
 

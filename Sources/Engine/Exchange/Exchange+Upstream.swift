@@ -40,6 +40,9 @@ extension Exchange {
     attempt.number += 1
     attempt.tryCount += 1
     attempt.triedAt = loop.now
+    if group.settings.method.leastTime?.countsPending == true {
+      peer.state.beginPending(at: loop.now)
+    }
     attempt.requestSent = 0
     attempt.resetResponse()
     attempt.bodySent = (attempt.request?.count ?? upstreamHeadLength) - upstreamHeadLength

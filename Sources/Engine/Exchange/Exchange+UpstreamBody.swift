@@ -165,7 +165,7 @@ extension Exchange {
     attempt.spoolSent = 0
   }
 
-  private func drainSpool() {
+  func drainSpool() {
     guard let spool = attempt.spool, waitingByteCount < 1 << 16 else { return }
     let unsent = spool.size - attempt.spoolSent
     if unsent > 0 {
@@ -198,6 +198,9 @@ extension Exchange {
 
   func completeFromUpstream() {
     upstreamLog.update { $0.responseTime = loop.now - attempt.triedAt }
+    if attempt.group?.settings.method.leastTime?.isToLastByte == true {
+      attempt.peer?.state.recordBodyLatency(microseconds: (loop.now - attempt.triedAt) * 1000)
+    }
     if cache != nil { finishStoring() }
     if stored != nil { completeSaving() }
     endTry(.success, mayKeep: true)

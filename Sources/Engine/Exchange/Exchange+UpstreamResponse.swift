@@ -122,7 +122,8 @@ extension Exchange {
       $0.status = status
       $0.headerTime = loop.now - attempt.triedAt
     }
-    attempt.peer?.state.recordLatency(microseconds: (loop.now - attempt.triedAt) * 1000)
+    attempt.peer?.state.recordLatency(
+      microseconds: (loop.now - attempt.triedAt) * 1000, now: loop.now)
     if shouldTryElsewhere(status) {
       failTry(.status(status), "upstream answered \(status) while reading response header from")
       return false
@@ -200,6 +201,7 @@ extension Exchange {
     }
     if status == 101 { return startTunnel() }
     if cache != nil { beginStoring(status) }
+    response.isJudged = cache?.draft == nil
     if case .none = settings.store.place {} else { beginSaving(settings) }
     startUpstreamResponse(settings)
     if isHead && upstreamMethod == .get && cache?.draft == nil { return endWithoutBody() }
@@ -271,10 +273,14 @@ extension Exchange {
       default: response.add(entry.name.of(bytes), value, token)
       }
     }
+    // Who has the upstream's Server passed doesn't want ours in its place.
+    if response.server == nil && !settings.hiddenTokens.contains(.server) {
+      response.server = Bytes()
+    }
   }
 
   func isHidden(_ name: Bytes, _ settings: Borrowed<ProxySettings>) -> Bool {
-    for hidden in settings.hiddenFields where name.equalsIgnoringCase(hidden) { return true }
+    for hidden in settings.hiddenNames where name.equalsIgnoringCase(hidden) { return true }
     return attempt.framing.namesFields
       && attempt.head.connectionNames(name, in: attempt.headBytes)
   }

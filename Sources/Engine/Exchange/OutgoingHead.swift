@@ -24,6 +24,10 @@ struct OutgoingHead: ~Copyable {
   var hasBody = true
   /// Whether byte ranges of the body make sense.
   var acceptsRanges = false
+  /// Whether an upstream judged the request's conditions: what it answered is passed on as it is.
+  var isJudged = false
+  /// Whether the body's source failed in the middle: what came of it goes out, without a proper end.
+  var isBrokenOff = false
   /// Whether this switches protocols (101).
   var isUpgrade = false
   /// The Date field of the upstream, if it is passed on.
@@ -47,6 +51,8 @@ struct OutgoingHead: ~Copyable {
     lastModified = nil
     hasBody = true
     acceptsRanges = false
+    isJudged = false
+    isBrokenOff = false
     isUpgrade = false
     date = nil
     server = nil

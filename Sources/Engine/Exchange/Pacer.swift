@@ -135,8 +135,7 @@ extension Exchange {
     }
     if pacer.endsBody {
       pacer.endsBody = false
-      completeTrailers()
-      stream.endBody()
+      endStream()
     }
   }
 

@@ -76,6 +76,9 @@ extension Row {
         scope.location.core.keepaliveHeaderSeconds = try directive.time(1) / 1000
       }
     },
+    .time(
+      "keepalive_min_timeout", .httpServerLocation, \.location.core.keepaliveLeast, "0",
+      "How long at least an idle client connection is kept, even by a worker that stops."),
     .number(
       "keepalive_requests", .httpServerLocation, 1...Int.max, \.location.core.keepaliveRequests,
       "1000", "Requests that one connection may make."),

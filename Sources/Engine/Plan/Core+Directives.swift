@@ -12,6 +12,10 @@ extension Row {
     ) { scope, directive throws(Refusal) in
       scope.location.core.tellsStatus = true
     },
+    Row("empty_gif", .location, 0...0, "Answers with a transparent image of one pixel.") {
+      scope, directive throws(Refusal) in
+      scope.location.core.isEmptyImage = true
+    },
     Row("internal", .location, 0...0, "Only internal redirects reach this location.") {
       scope, directive throws(Refusal) in
       scope.location.core.isInternal = true

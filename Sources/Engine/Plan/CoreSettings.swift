@@ -17,6 +17,8 @@ struct CoreSettings {
   var bodyTimeout: Milliseconds = 60_000
   var sendTimeout: Milliseconds = 60_000
   var keepaliveTimeout: Milliseconds = 75_000
+  /// How long at least an idle connection is kept, even by a worker that stops.
+  var keepaliveLeast: Milliseconds = 0
   var keepaliveHeaderSeconds: Int?
   var keepaliveRequests = 1000
   var keepaliveTime: Milliseconds = 3_600_000
@@ -47,6 +49,8 @@ struct CoreSettings {
   var isInternal = false
   /// `stub_status`.
   var tellsStatus = false
+  /// `empty_gif`.
+  var isEmptyImage = false
   var tryFiles: [TryFile] = []
   /// The status that `try_files` ends with (`=404`), if its last word is one.
   var tryFilesStatus: Int?

@@ -33,5 +33,26 @@ extension Row {
     .noEffect(
       "http2_recv_buffer_size", .http, 1...1,
       "Accepted for nginx's sake: the buffer comes from the worker's pool while bytes are there."),
-  ]
+  ] + obsoleteRows
+
+  /// What nginx knows and ignores since 1.19.7 and 1.25.1, with what takes its place.
+  private static let obsoleteRows: [Row] = [
+    ("http2_idle_timeout", "keepalive_timeout"), ("http2_recv_timeout", "client_header_timeout"),
+    ("http2_max_requests", "keepalive_requests"),
+    ("http2_max_field_size", "large_client_header_buffers"),
+    ("http2_max_header_size", "large_client_header_buffers"),
+    ("http2_max_concurrent_pushes", nil), ("http2_push", nil), ("http2_push_preload", nil),
+  ].map { obsolete($0, substitute: $1) }
+
+  private static func obsolete(_ name: String, substitute: String?) -> Row {
+    let isOfLocations = ["http2_push", "http2_push_preload"].contains(name)
+    let advice = substitute.map { "`\($0)` takes its place" } ?? "browsers have given pushes up"
+    return Row(
+      name, isOfLocations ? .httpServerLocation : .httpServer, 1...1,
+      "Obsolete, ignored with a warning: \(advice)."
+    ) { scope, directive in
+      let hint = substitute.map { "; use \"\($0)\"" } ?? ""
+      scope.warn("\"\(name)\" is obsolete and ignored\(hint)", directive.name)
+    }.repeatable()
+  }
 }

@@ -4,6 +4,18 @@ import HTTP
 
 /// `add_header`, `add_trailer`, `expires`.
 struct HeaderSettings {
+  /// `add_header_inherit` and its like: what becomes of the lines of the block around.
+  enum Inheritance: String, CaseIterable {
+    /// They hold unless this block has lines of its own.
+    case on
+    /// They don't hold.
+    case off
+    /// They hold behind those of this block.
+    case merge
+  }
+
+  var addedInheritance = Inheritance.on
+  var trailerInheritance = Inheritance.on
   var added: [AddedHeader] = []
   var trailers: [AddedHeader] = []
   var expires = Expires.off

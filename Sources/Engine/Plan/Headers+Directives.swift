@@ -8,10 +8,7 @@ extension Row {
   static let headerRows: [Row] = [
     Row("add_header", .anyHTTP, 2...3, "Adds a field to responses; `always`: to errors too.") {
       scope, directive throws(Refusal) in
-      if scope.isFirst(directive) {
-        scope.warn(directive, hides: scope.location.headers.added)
-        scope.location.headers.added = []
-      }
+      if scope.isFirst(directive) { scope.location.headers.added = [] }
       var always = false
       if directive.arguments.count > 2 {
         guard directive.text(2) == "always" else { throw directive.unknownParameter(2, ["always"]) }
@@ -35,6 +32,16 @@ extension Row {
           name: try fieldName(scope, directive, 0), value: try scope.template(directive, 1),
           always: directive.arguments.count > 2))
     }.repeatable(),
+    .choice(
+      "add_header_inherit", .anyHTTP, \.location.headers.addedInheritance, "on",
+      """
+      What becomes of the `add_header` lines of the block around: `on`: they hold unless this block \
+      has some; `merge`: they hold too; `off`: they don't.
+      """
+    ),
+    .choice(
+      "add_trailer_inherit", .anyHTTP, \.location.headers.trailerInheritance, "on",
+      "The same for `add_trailer`."),
     Row("expires", .anyHTTP, 1...2, "Sets Expires and Cache-Control.", standard: "off") {
       scope, directive throws(Refusal) in
       let text = directive.arguments.map(\.text).joined(separator: " ")
@@ -53,6 +60,23 @@ extension Row {
       }
     },
   ]
+
+  /// Joins what a block adds with what is added around it; called when all its lines are read.
+  static func settleHeaders(_ scope: Scope) {
+    guard let outer = scope.parent?.location.headers else { return }
+    let rules = (scope.location.headers.addedInheritance, scope.location.headers.trailerInheritance)
+    if rules == (.on, .on), outer.isSame(as: scope.location.headers) { return }
+    let (rule, own) = (rules.0, scope.seen.first("add_header"))
+    if rule == .on, let own { scope.warn(own, hides: outer.added) }
+    if own == nil, rule == .off { scope.location.headers.added = [] }
+    if own != nil, rule == .merge { scope.location.headers.added += outer.added }
+    let ownTrailer = scope.seen.first("add_trailer")
+    switch rules.1 {
+    case .on: break
+    case .off: if ownTrailer == nil { scope.location.headers.trailers = [] }
+    case .merge: if ownTrailer != nil { scope.location.headers.trailers += outer.trailers }
+    }
+  }
 
   static func fieldName(_ scope: Scope, _ directive: Directive, _ index: Int) throws(Refusal)
     -> Bytes

@@ -31,10 +31,6 @@ extension Row {
       scope.main.workerProcesses =
         directive.text(0) == "auto" ? nil : try directive.number(0, 1...1024)
     },
-    Row("worker_rlimit_nofile", .main, 1...1, "The limit of open descriptors of worker processes.")
-    { scope, directive throws(Refusal) in
-      scope.main.descriptorLimit = try directive.number(0, 16...(1 << 30))
-    },
     Row("worker_shutdown_timeout", .main, 1...1, "How long a graceful stop waits for connections.")
     { scope, directive throws(Refusal) in
       scope.main.shutdownTimeoutMs = try directive.time(0)

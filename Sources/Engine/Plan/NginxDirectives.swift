@@ -59,9 +59,7 @@ enum NginxDirectives {
       "proxy_set_header" are
       """
     ),
-    (
-      ["empty_gif", "ancient_browser*", "modern_browser*"], "this module of nginx is not supported"
-    ),
+    (["ancient_browser*", "modern_browser*"], "this module of nginx is not supported"),
   ]
 
   /// A message about `name`, or nil if nothing is to be said.

@@ -16,6 +16,7 @@ extension PlanBuilder {
     let isGRPCChanged = scope.parent.map { !$0.location.grpc.isSame(as: scope.location.grpc) } ?? true
     if isGRPCChanged || scope.context == .http { settleProxy(&scope.location.grpc) }
     settleAdmission(scope)
+    Row.settleHeaders(scope)
     if !scope.context.isDisjoint(with: [.server, .location, .locationIf, .limitExcept]) {
       for log in scope.location.log.accessLogs where log.computedPath == nil {
         logPaths.insert(log.path)
@@ -105,11 +106,17 @@ extension PlanBuilder {
     for token in [FieldName.date, .server, .xAccelRedirect, .xAccelExpires, .xAccelBuffering, .xAccelCharset, .xAccelLimitRate] {
       hidden.insert(token)
     }
+    // What Apache httpd 1.3 pads heads with, for browsers of its time.
+    var names = [Bytes("X-Pad")]
     for name in proxy.hiddenFields {
       let token = FieldName.lookup(name)
-      if token != .other { hidden.insert(token) }
+      if token == .other { names.append(name) } else { hidden.insert(token) }
     }
-    for name in proxy.passedFields { hidden.remove(FieldName.lookup(name)) }
+    for name in proxy.passedFields {
+      hidden.remove(FieldName.lookup(name))
+      names.removeAll { $0.equalsIgnoringCase(name) }
+    }
+    proxy.hiddenNames = names
     // Never passed: they belong to the connection, or are written anew.
     for token in [FieldName.connection, .keepAlive, .proxyConnection, .transferEncoding, .contentLength, .trailer] {
       hidden.insert(token)

@@ -21,7 +21,7 @@ extension Row {
       "A field of upstream requests; an empty value removes it."
     ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) {
-        scope.warn(directive, hides: scope.location.proxy.setFields)
+        scope.warn(directive.name, hides: scope.location.proxy.setFields)
         scope.location.proxy.setFields = []
       }
       scope.location.proxy.setFields.append(

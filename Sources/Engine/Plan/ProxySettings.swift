@@ -54,6 +54,8 @@ struct ProxySettings {
   var droppedRequestFields = FieldNames()
   /// Which fields of responses are not passed on.
   var hiddenTokens = FieldNames()
+  /// The same of fields that have no token.
+  var hiddenNames: [Bytes] = []
   var setsHost = false
   var setsConnection = false
   var setsUpgrade = false

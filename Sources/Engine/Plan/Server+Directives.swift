@@ -7,8 +7,8 @@ import HTTP
 extension Row {
   /// Every directive that exists.
   static let all: [Row] =
-    mainRows + serverRows + clientRows + coreRows + fileRows + limitRows + linkRows + accessRows
-    + authRows + http2Rows + rewriteRows + splitRows + geoRows + headerRows + gzipRows + charsetRows
+    mainRows + processRows + serverRows + clientRows + coreRows + fileRows + limitRows + linkRows
+    + accessRows + authRows + http2Rows + rewriteRows + splitRows + geoRows + headerRows + gzipRows + charsetRows
     + substituteRows + ssiRows + additionRows + listingRows + mirrorRows + userIDRows + logRows
     + realIPRows + proxyRows + proxyCookieRows + storeRows + cacheRows + grpcRows + upstreamRows
     + stickyRows + tlsRows + tuningRows

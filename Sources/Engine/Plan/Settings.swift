@@ -11,7 +11,7 @@ struct MainSettings: Sendable {
   var hasMasterProcess = true
   /// The number of worker threads; nil: one a processor.
   var workerProcesses: Int? = 1
-  var descriptorLimit: Int?
+  var process = ProcessSettings()
   /// nil: a draining worker waits for ever.
   var shutdownTimeoutMs: Int?
   var pidPath = "logs/portico.pid"
@@ -69,9 +69,10 @@ struct LocationSettings {
     if proxy.pass != nil { proxy.pass = nil }
     if grpc.pass != nil { grpc.pass = nil }
     if !core.tryFiles.isEmpty || core.isInternal || core.alias != nil
-      || core.tryFilesStatus != nil || core.tellsStatus
+      || core.tryFilesStatus != nil || core.tellsStatus || core.isEmptyImage
     {
       core.tellsStatus = false
+      core.isEmptyImage = false
       core.tryFiles = []
       core.tryFilesStatus = nil
       core.isInternal = false

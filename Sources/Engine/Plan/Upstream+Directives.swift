@@ -37,6 +37,22 @@ extension Row {
     { scope, directive throws(Refusal) in
       scope.upstream?.settings.method = .leastConnections
     },
+    Row(
+      "least_time", .upstream, 1...2,
+      """
+      The server with the least time to the `header` or the `last_byte` of its responses, times its \
+      requests in flight, is chosen; `inflight`: requests without a response count by their age.
+      """
+    ) { scope, directive throws(Refusal) in
+      var time = LeastTime(isToLastByte: try isToLastByte(directive, 0, directive.text(0)))
+      if directive.arguments.count > 1 {
+        guard directive.text(1) == "inflight" else {
+          throw directive.unknownParameter(1, ["inflight"])
+        }
+        time.countsPending = true
+      }
+      scope.upstream?.settings.method = .leastTime(time)
+    },
     Row("ip_hash", .upstream, 0...0, "The client's address decides which server is chosen.") {
       scope, directive throws(Refusal) in
       scope.upstream?.settings.method = .addressHash
@@ -55,15 +71,23 @@ extension Row {
     },
     Row(
       "random", .upstream, 0...2,
-      "Chance decides which server is chosen; `two`: of two the less busy one."
+      """
+      Chance decides which server is chosen; `two`: of two the less busy one, or by `least_time=` \
+      the faster one.
+      """
     ) { scope, directive throws(Refusal) in
       if directive.arguments.count > 0 && directive.text(0) != "two" {
         throw directive.unknownParameter(0, ["two"])
       }
-      if directive.arguments.count > 1 && directive.text(1) != "least_conn" {
-        throw directive.unknownParameter(1, ["least_conn"])
+      var time: LeastTime?
+      if directive.arguments.count > 1, let value = directive.parameter("least_time", 1) {
+        time = LeastTime(isToLastByte: try isToLastByte(directive, 1, value))
+      } else if directive.arguments.count > 1, directive.text(1) == "least_time" {
+        time = LeastTime()
+      } else if directive.arguments.count > 1, directive.text(1) != "least_conn" {
+        throw directive.unknownParameter(1, ["least_conn", "least_time="])
       }
-      scope.upstream?.settings.method = .random(two: directive.arguments.count > 0)
+      scope.upstream?.settings.method = .random(two: directive.arguments.count > 0, time: time)
     },
     Row("zone", .upstream, 1...2, "Shared memory; the state of servers is always shared here.") {
       scope, directive throws(Refusal) in
@@ -124,6 +148,18 @@ extension Row {
       }
     }.block().at(.definition),
   ]
+
+  private static func isToLastByte(
+    _ directive: Directive, _ index: Int, _ word: String
+  ) throws(Refusal) -> Bool {
+    switch word {
+    case "header": return false
+    case "last_byte": return true
+    default:
+      throw Refusal(
+        "\"least_time\" must be \"header\" or \"last_byte\", not \"\(word)\"", argument: index)
+    }
+  }
 
   private static func upstreamServer(_ directive: Directive) throws(Refusal)
     -> UpstreamServerSettings

@@ -68,6 +68,9 @@ enum Socket {
   /// Makes close(2) send a reset instead of lingering in the kernel.
   static func resetOnClose(_ fd: Int32) { _ = linux_reset_on_close(fd) }
 
+  /// How many bytes of what was sent the peer's kernel has not acknowledged; 0 if that isn't known.
+  static func unacknowledgedCount(_ fd: Int32) -> Int { max(0, Int(linux_unacknowledged(fd))) }
+
   /// The local address of a connected or bound socket.
   static func localAddress(_ fd: Int32) -> SocketAddress {
     var raw = sockaddr_storage()

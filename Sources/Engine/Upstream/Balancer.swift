@@ -127,7 +127,8 @@ extension UpstreamGroup.Tier {
     case .addressHash: pickByAddress(key, tried, now: now)
     case .keyHash(false): pickByHash(key, tried, now: now)
     case .keyHash(true): pickOnRing(key, tried, now: now)
-    case .random(let two): pickByChance(two: two, tried, now: now)
+    case .leastTime(let time): pickFastest(time, tried, now: now)
+    case .random(let two, let time): pickByChance(two: two, time, tried, now: now)
     }
   }
 

@@ -63,7 +63,9 @@ extension UpstreamGroup.Tier {
   }
 
   /// By chance and weight; of two, the one with fewer requests for its weight.
-  mutating func pickByChance(two: Bool, _ tried: borrowing TriedSet, now: Milliseconds) -> Int? {
+  mutating func pickByChance(
+    two: Bool, _ time: LeastTime?, _ tried: borrowing TriedSet, now: Milliseconds
+  ) -> Int? {
     var first: Int?
     for _ in 0...Self.stepLimit {
       let index = seat(at: Int.random(in: 0..<max(1, totalWeight)))
@@ -73,12 +75,18 @@ extension UpstreamGroup.Tier {
         if two { continue }
         return index
       }
-      let isBusier =
-        seats[index].state.active * seats[other].weight > seats[other].state.active
-        * seats[index].weight
-      return isBusier ? other : index
+      return isWorse(index, than: other, time, now: now) ? other : index
     }
     return first ?? pickByTurns(tried, now: now)
+  }
+
+  /// Whether the server at `index` has more to do for its weight, or takes more time for it.
+  private func isWorse(
+    _ index: Int, than other: Int, _ time: LeastTime?, now: Milliseconds
+  ) -> Bool {
+    let (one, two) = (seats[index], seats[other])
+    guard let time else { return one.state.active * two.weight > two.state.active * one.weight }
+    return time.cost(of: one, now: now) > time.cost(of: two, now: now)
   }
 
   /// The server whose share of all weights `number` falls into.

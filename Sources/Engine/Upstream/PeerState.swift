@@ -2,7 +2,7 @@
 // count requests to one server do not slow down those who talk to its neighbour.
 //
 //   0        8       16         24         32       40         48         56          128
-//   | active | fails | failedAt | checkedAt | health | requests | failures | latency  | padding
+//   | active | fails | failedAt | checkedAt | health | requests | failures | latency  | times, padding
 //
 // Blocks are handed out by PeerRegistry and are never freed while the process lives, so that a
 // worker that still runs an old plan can't touch foreign memory. All orderings are relaxed: each
@@ -35,6 +35,10 @@ struct PeerState: @unchecked Sendable, BitwiseCopyable, Equatable {
     let requests = Atomic<Int>(0)
     let failures = Atomic<Int>(0)
     let latency = Atomic<Int>(0)
+    let latencyAt = Atomic<Int>(0)
+    let bodyLatency = Atomic<Int>(0)
+    let pendingCount = Atomic<Int>(0)
+    let pendingSum = Atomic<Int>(0)
   }
 
   private let block: UnsafeMutablePointer<Block>
@@ -141,15 +145,52 @@ struct PeerState: @unchecked Sendable, BitwiseCopyable, Equatable {
     nonmutating set { unsafe block.pointee.health.store(newValue.rawValue, ordering: .relaxed) }
   }
 
-  /// A moving average of response times, in microseconds; 0 before the first.
+  /// A moving average of the time to the head of a response, in microseconds; 0 before the first.
   var latencyMicroseconds: Int { unsafe block.pointee.latency.load(ordering: .relaxed) }
+
+  /// The same of the time to the last byte, where somebody measures it.
+  var bodyLatencyMicroseconds: Int { unsafe block.pointee.bodyLatency.load(ordering: .relaxed) }
+
+  /// When the last head came.
+  var latencyAt: Milliseconds { unsafe block.pointee.latencyAt.load(ordering: .relaxed) }
 
   /// Moves the average an eighth of the way to `microseconds`. Threads that do so at the same time
   /// may lose one sample, which an average can bear.
-  func recordLatency(microseconds: Int) {
-    let former = latencyMicroseconds
-    let next = former == 0 ? microseconds : former + (microseconds - former) / 8
+  func recordLatency(microseconds: Int, now: Milliseconds) {
+    let next = Self.average(latencyMicroseconds, microseconds)
     unsafe block.pointee.latency.store(next, ordering: .relaxed)
+    unsafe block.pointee.latencyAt.store(now, ordering: .relaxed)
+  }
+
+  /// The same of the time to the last byte.
+  func recordBodyLatency(microseconds: Int) {
+    let next = Self.average(bodyLatencyMicroseconds, microseconds)
+    unsafe block.pointee.bodyLatency.store(next, ordering: .relaxed)
+  }
+
+  private static func average(_ former: Int, _ sample: Int) -> Int {
+    former == 0 ? sample : former + (sample - former) / 8
+  }
+
+  /// Counts a request that began at `moment` among those whose age is looked at.
+  func beginPending(at moment: Milliseconds) {
+    unsafe block.pointee.pendingSum.wrappingAdd(moment, ordering: .relaxed)
+    unsafe block.pointee.pendingCount.wrappingAdd(1, ordering: .relaxed)
+  }
+
+  /// Takes it out again.
+  func endPending(at moment: Milliseconds) {
+    unsafe block.pointee.pendingCount.wrappingSubtract(1, ordering: .relaxed)
+    unsafe block.pointee.pendingSum.wrappingSubtract(moment, ordering: .relaxed)
+  }
+
+  /// How old those requests are on average; 0 if there are none. Other threads may be between the
+  /// two halves of counting one: then the answer is off once, and never below 0.
+  func pendingAge(now: Milliseconds) -> Milliseconds {
+    let count = unsafe block.pointee.pendingCount.load(ordering: .relaxed)
+    if count <= 0 { return 0 }
+    let sum = unsafe block.pointee.pendingSum.load(ordering: .relaxed)
+    return max(0, now - sum / count)
   }
 
   /// Makes the block as new; for `PeerRegistry`, when nobody uses it.
@@ -162,5 +203,9 @@ struct PeerState: @unchecked Sendable, BitwiseCopyable, Equatable {
     unsafe block.pointee.requests.store(0, ordering: .relaxed)
     unsafe block.pointee.failures.store(0, ordering: .relaxed)
     unsafe block.pointee.latency.store(0, ordering: .relaxed)
+    unsafe block.pointee.latencyAt.store(0, ordering: .relaxed)
+    unsafe block.pointee.bodyLatency.store(0, ordering: .relaxed)
+    unsafe block.pointee.pendingCount.store(0, ordering: .relaxed)
+    unsafe block.pointee.pendingSum.store(0, ordering: .relaxed)
   }
 }

@@ -14,8 +14,10 @@ struct UpstreamSettings: Sendable {
     case addressHash
     /// A key decides; `consistent`: on a ring, so that few keys move when servers come and go.
     case keyHash(consistent: Bool)
-    /// Chance decides; `two`: between two the number of their requests does.
-    case random(two: Bool)
+    /// The least time to answer, times the requests in flight, for its weight.
+    case leastTime(LeastTime)
+    /// Chance decides; `two`: between two the number of their requests does, or their time.
+    case random(two: Bool, time: LeastTime?)
   }
 
   /// What identifies the upstream across reloads; states of its servers are found by it.
