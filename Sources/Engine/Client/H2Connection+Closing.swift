@@ -26,10 +26,19 @@ extension H2Connection {
 
   /// Nothing has been going on for a while: keeps only what the connection needs to go on.
   private func trim() {
-    if !wantsToWrite { memory.trim() }
+    if !wantsToWrite { memory.fold() }
     releaseRoom()
     client.output.releaseRoom()
     loop.setTimer(client.timer, after: idleUntil - loop.now, for: client.handle)
+  }
+
+  /// Something happens after all. A request stops the deadline; what begins none (PING) lets the session
+  /// be folded again.
+  func unfold() {
+    memory.unfold()
+    guard state == .open && streams.isEmpty else { return }
+    let delay = min(Self.trimDelay, max(0, idleUntil - loop.now))
+    loop.setTimer(client.timer, after: delay, for: client.handle)
   }
 
   /// Whether nothing is going on: such a connection may be closed without harm.

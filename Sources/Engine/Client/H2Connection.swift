@@ -20,7 +20,8 @@ final class H2Connection {
   let library: H2Library
   let memory = H2SessionMemory()
   var state = State.closed
-  private(set) var session: OpaquePointer?
+  /// What `session` is, folded or not.
+  private var madeSession: OpaquePointer?
   var flood = H2FloodGuard()
   var closedStreams = H2ClosedStreams()
   private var scanner = H2FrameScanner()
@@ -53,7 +54,7 @@ final class H2Connection {
   // Bound: body bytes of all streams that clients may send before anybody reads them.
   private static let windowByteCount: Int32 = 1 << 20
   /// How long nothing happens before memory is given back, in milliseconds.
-  private static let trimDelay: Milliseconds = 1000
+  static let trimDelay: Milliseconds = 1000
 
   init(_ client: ClientConnection, _ library: H2Library) {
     self.client = client
@@ -61,10 +62,16 @@ final class H2Connection {
     self.library = library
   }
 
+  /// The library's session. Whoever asks for it is about to use it, and finds it unfolded.
+  var session: OpaquePointer? {
+    if memory.isFolded { unfold() }
+    return unsafe madeSession
+  }
+
   /// Begins a life; false if memory is exhausted.
   func open() -> Bool {
     guard let made = unsafe library.makeSession(for: self, memory) else { return false }
-    unsafe session = made
+    unsafe madeSession = made
     state = .open
     flood = H2FloodGuard(now: loop.now)
     isSessionBroken = false
@@ -114,7 +121,7 @@ final class H2Connection {
     touched.removeAll(keepingCapacity: true)
     headerFrames.reset(loop.pool)
     unsafe nghttp2_session_del(session)
-    unsafe session = nil
+    unsafe madeSession = nil
     memory.discard()
   }
 
