@@ -118,13 +118,81 @@ private func bytes(_ text: String) -> Bytes { store().append(text) }
     // When its time is up another one has it, and the first one's return changes nothing.
     let second = index.claim(key(1), until: 200, now: 100)
     #expect(second != nil && second != first)
-    index.wait(CacheWaiter(worker: 0, exchange: 5), for: key(1))
-    index.wait(CacheWaiter(worker: 0, exchange: 5), for: key(1))
+    _ = index.wait(waiter(5), for: key(1), now: 100)
     #expect(index.release(key(1), first ?? 0, keepsUses: false).isEmpty)
     #expect(index.claim(key(1), until: 300, now: 150) == nil)
     let woken = index.release(key(1), second ?? 0, keepsUses: false)
-    #expect(woken == [CacheWaiter(worker: 0, exchange: 5)])
+    #expect(woken == [waiter(5)])
     #expect(index.count == 0)
+  }
+
+  private func waiter(_ number: Int) -> CacheWaiter {
+    CacheWaiter(worker: 0, exchange: UInt64(number))
+  }
+
+  @Test func allAreToldOfWhatCame() {
+    for stores in [true, false] {
+      var index = CacheIndex(capacity: 10)
+      let ticket = index.claim(key(1), until: 100, now: 0) ?? 0
+      let places = (0..<3).map { index.wait(waiter($0), for: key(1), now: 0) }
+      _ = index.wait(waiter(9), for: key(2), now: 0)
+      if stores {
+        index.store(key(1), byteCount: 1, now: 0)
+      } else {
+        index.fail(key(1), 502, until: 9, now: 0)
+      }
+      let told = index.release(key(1), ticket, keepsUses: false)
+      #expect(told == [waiter(0), waiter(1), waiter(2)])
+      for place in places { #expect(index.leave(place) == nil) }
+      #expect(index.waiterCount == 1)
+    }
+  }
+
+  @Test func ofNothingOneIsTold() {
+    var index = CacheIndex(capacity: 10)
+    var ticket = index.claim(key(1), until: 100, now: 0) ?? 0
+    let places = (0..<4).map { index.wait(waiter($0), for: key(1), now: 0) }
+    #expect(index.release(key(1), ticket, keepsUses: false) == [waiter(0)])
+    // It leaves without having fetched: the next one is told, and fetches.
+    #expect(index.leave(places[0]) == waiter(1))
+    ticket = index.claim(key(1), until: 100, now: 0) ?? 0
+    #expect(index.leave(places[1]) == nil)
+    // One that wasn't told leaves from the middle of the line.
+    #expect(index.leave(places[2]) == nil)
+    #expect(index.release(key(1), ticket, keepsUses: false) == [waiter(3)])
+    #expect(index.leave(places[3]) == nil)
+    #expect(index.waiterCount == 0 && index.count == 0)
+  }
+
+  @Test func whatSomebodyWaitsForStays() {
+    var index = CacheIndex(capacity: 10)
+    let ticket = index.claim(key(1), until: 100, now: 0) ?? 0
+    let places = (0..<2).map { index.wait(waiter($0), for: key(1), now: 0) }
+    _ = index.release(key(1), ticket, keepsUses: false)
+    #expect(index.removeOldest(usedBefore: .max) == false)
+    for place in places { _ = index.leave(place) }
+    #expect(index.removeOldest(usedBefore: .max) == true)
+  }
+
+  /// Whoever leaves is forgotten at once, in whatever order, and at the same cost whoever else waits.
+  @Test func leavingIsImmediate() throws {
+    var index = CacheIndex(capacity: 10)
+    _ = index.claim(key(1), until: 100, now: 0)
+    let count = 100_000
+    let duration = ContinuousClock().measure {
+      let places = (0..<count).map { index.wait(waiter($0), for: key(1), now: 0) }
+      #expect(index.waiterCount == count)
+      var left = 0
+      // 31 is no factor of their number: each is met once.
+      for number in 0..<count {
+        #expect(index.leave(places[number * 31 % count]) == nil)
+        left += 1
+        if left % 1_000 == 0 { #expect(index.waiterCount == count - left) }
+      }
+    }
+    #expect(index.waiterCount == 0)
+    // A walk along the line for each of them would be five thousand million steps.
+    #expect(duration < .seconds(10), "\(duration)")
   }
 
   @Test func whatIsStoredCountsOnce() {

@@ -223,18 +223,34 @@ extension Exchange {
     let settings = location.settings.cache.value
     heedRangeOffset(cache)
     guard settings.locks else { return true }
-    let waiter = CacheWaiter(worker: core.index, exchange: handle.raw)
-    let (ticket, end) = cache.zone.claim(
+    let waiter =
+      cache.isWaitOver || settings.lockTimeout == 0
+      ? nil : CacheWaiter(worker: core.index, exchange: handle.raw)
+    switch cache.zone.claim(
       cache.key, until: loop.now + settings.lockAge, now: loop.now, orWait: waiter)
-    if let ticket {
+    {
+    case .granted(let ticket):
       cache.ticket = ticket
       return true
+    case .refused: return fetchUnstored(cache)
+    case .waits(let place, let end):
+      cache.place = place
+      let waitEnd = cache.waitEnd ?? loop.now + settings.lockTimeout
+      cache.waitEnd = waitEnd
+      wait(for: .cached(atMost: max(1, min(waitEnd, end) - loop.now)))
+      return false
     }
-    if cache.isWaitOver || settings.lockTimeout == 0 { return fetchUnstored(cache) }
-    let waitEnd = cache.waitEnd ?? loop.now + settings.lockTimeout
-    cache.waitEnd = waitEnd
-    wait(for: .cached(atMost: max(1, min(waitEnd, end) - loop.now)))
-    return false
+  }
+
+  /// Gives the place up in which the exchange waited.
+  func leaveCacheQueue() {
+    guard let cache, cache.place != CacheQueue.none else { return }
+    leave(cache.place, of: cache.zone)
+    cache.place = CacheQueue.none
+  }
+
+  private func leave(_ place: CacheQueue.Place, of zone: CacheZone) {
+    if let next = zone.leave(place) { core.control?.wake([next]) }
   }
 
   /// Somebody's response was stored or wasn't, or it took too long.
@@ -244,9 +260,13 @@ extension Exchange {
       log(.info, "cache lock timeout")
       cache.isWaitOver = true
     }
+    // The place is given up behind the claim: had nobody claimed, the next one would be told.
+    let left = cache.map { (place: $0.place, zone: $0.zone) }
+    cache?.place = CacheQueue.none
     stopWaiting()
     state = .working
     startTries()
+    if let left, left.place != CacheQueue.none { leave(left.place, of: left.zone) }
     if state != .idle { stream.flush() }
   }
 
@@ -267,14 +287,21 @@ extension Exchange {
   /// The access is over: whoever waits for it goes on.
   func endCaching() {
     guard let cache else { return }
+    leaveCacheQueue()
     self.cache = nil
     cache.draft = nil
     let now = loop.now
     if cache.errorStatus != 0 {
       cache.zone.fail(cache.key, cache.errorStatus, until: cache.freshUntil, now: now)
     }
+    giveBackRight(cache)
+  }
+
+  /// Gives the right to fetch back, if the exchange has it: whoever waits for it goes on.
+  func giveBackRight(_ cache: CacheAccess) {
     let keepsUses = location.settings.cache.leastUses > 1
     let waiters = cache.zone.release(cache.key, cache.ticket, keepsUses: keepsUses)
+    cache.ticket = 0
     if !waiters.isEmpty { core.control?.wake(waiters) }
   }
 }
