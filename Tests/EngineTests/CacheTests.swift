@@ -33,6 +33,14 @@ private func bytes(_ text: String) -> Bytes { store().append(text) }
     #expect(CacheKey(fileName: name) == nil)
   }
 
+  @Test func whatStandsForAVariantIsNoDigestOfAKey() {
+    let key = CacheKey(of: [Bytes("a")])
+    #expect(key.ofVariant != key && key.ofVariant.ofVariant == key)
+    // Not even of a key that holds all that the variant's is made of.
+    #expect(CacheKey(of: [Bytes("ab")]) == CacheKey(of: [Bytes("a"), Bytes("b")]))
+    #expect(CacheKey(of: [Bytes("ab")]) != CacheKey(of: [Bytes("a"), Bytes("b")]).ofVariant)
+  }
+
   @Test func draftsOfProcessesThatAreGoneAreNobodys() {
     let mine = CacheDraftName(worker: 1, number: 2)
     let now = Clock.wall / 1000
@@ -81,6 +89,21 @@ private func bytes(_ text: String) -> Bytes { store().append(text) }
     #expect(read.isFresh(at: 1 << 40) && !read.isFresh(at: (1 << 40) + 1))
     #expect(read.isUsable(at: (1 << 40) + 7, for: 7) && !read.isUsable(at: (1 << 40) + 8, for: 7))
     #expect(read.isUsable(at: .max, for: .max))
+  }
+
+  @Test(arguments: [
+    ("HTTP/1.1 404 No\r\nA: b\r\n\r\n", 404, true), ("HTTP/1.1 404 No\r\nA: b\r\n\r\n", 200, false),
+    ("HTTP/1.1 404 No\r\nA: b\r\n\r\nC: d\r\n\r\n", 404, false), ("nonsense", 200, false),
+    ("HTTP/1.1 101 Up\r\n\r\n", 101, false), ("HTTP/1.1 304 No\r\n\r\n", 304, false),
+    ("HTTP/1.1 200 OK\r\nA b\r\n\r\n", 200, false), ("", 0, false),
+  ])
+  func onlyAResponseIsOne(head: String, status: Int, isOne: Bool) {
+    var header = CacheFileHeader(key: bytes("a"), vary: bytes(""), head: bytes(head))
+    header.status = status
+    var table = ResponseHead()
+    var parser = ResponseHeadParser(limits: .upstream)
+    _ = parser.parse(header.head, into: &table)
+    #expect(header.holds(table) == isOne)
   }
 
   @Test func noByteOfItCanBeAnotherOne() {
@@ -218,6 +241,20 @@ private func bytes(_ text: String) -> Bytes { store().append(text) }
     #expect(index.removeOldest(usedBefore: 4) == false)
     #expect(Set(index.takeDoomed()) == [key(2), key(3)])
     #expect(index.takeDoomed().isEmpty)
+  }
+
+  @Test func manyKeysKeepTheirEntries() {
+    var index = CacheIndex(capacity: 20_000)
+    for number in 0..<20_000 { index.store(key(number), byteCount: 1, now: number) }
+    #expect(index.count == 20_000)
+    for number in [0, 1, 1023, 1024, 1025, 19_999] {
+      #expect(index.entry(key(number))?.usedAt == number)
+    }
+    for _ in 0..<10_000 { #expect(index.removeOldest(usedBefore: 10_000) == true) }
+    #expect(index.count == 10_000 && index.entry(key(9_999)) == nil)
+    for number in 0..<10_000 { index.store(key(number), byteCount: 1, now: 30_000) }
+    #expect(index.count == 20_000 && index.byteCount == 20_000 * 4096)
+    #expect(index.oldestUse == 10_000)
   }
 
   @Test func whatIsFetchedIsPassedOver() {

@@ -55,8 +55,8 @@ struct CacheIndex: ~Copyable {
   private(set) var byteCount = 0
   /// Keys whose files are to be removed.
   private var doomed: [CacheKey] = []
-  private var slots: [CacheKey: Int] = [:]
-  private var entries: [Entry] = []
+  private var slots = CacheSlots()
+  private var entries = CacheEntries()
   private var free: [Int] = []
   private var oldest = none
   private var newest = none
@@ -64,13 +64,7 @@ struct CacheIndex: ~Copyable {
   private var lastVersion: UInt64 = 0
   private var queue = CacheQueue()
 
-  // Bound: room for so many keys is set aside at once, so that no table grows while others wait.
-  private static let reservedCount = 1 << 17
-
-  init(capacity: Int) {
-    self.capacity = capacity
-    slots.reserveCapacity(min(capacity, Self.reservedCount))
-  }
+  init(capacity: Int) { self.capacity = capacity }
 
   /// The number of keys.
   var count: Int { slots.count }
@@ -108,8 +102,9 @@ struct CacheIndex: ~Copyable {
 
   /// Has `waiter` hear when the ticket of `key` is given back; whoever does so calls `leave` once,
   /// whether it heard or not.
-  mutating func wait(_ waiter: CacheWaiter, for key: CacheKey, now: Milliseconds) -> CacheQueue.Place
-  {
+  mutating func wait(
+    _ waiter: CacheWaiter, for key: CacheKey, now: Milliseconds
+  ) -> CacheQueue.Place {
     let slot = slots[key] ?? insert(key, now)
     return queue.join(&entries[slot].line, waiter, for: key)
   }

@@ -26,6 +26,9 @@ enum CacheClaim: Equatable {
 
 /// One cache. Any thread may call it.
 final class CacheZone: Sendable {
+  private static let lastNumber = Atomic<Int>(0)
+  /// No other zone has, or had, this number.
+  let number = lastNumber.add(1, ordering: .relaxed).newValue
   let name: String
   let folder: CacheFolder
   private let index: Mutex<CacheIndex>

@@ -17,6 +17,10 @@ extension Exchange {
       guard let cache else { return true }
       let settings = location.settings.cache.value
       cache.convertsHead = isHead && settings.convertsHead
+      if body.hasBody && !settings.keyMayHoldBody && !settings.methods.contains(method) {
+        // What an application makes of such a body would be what others get.
+        cache.mayStore = false
+      }
       if holds(settings.bypass) {
         cacheStatus = .bypass
         return true
@@ -153,7 +157,6 @@ extension Exchange {
   func variantKey(_ cache: CacheAccess, _ vary: Bytes) -> CacheKey {
     var pieces = [cache.text]
     for name in HeaderList(vary) {
-      // No key has such a byte, so that none is taken for a variant of another.
       pieces.append(Bytes("\0"))
       pieces.append(name.lowercased(&arena))
       pieces.append(Bytes(":"))
@@ -164,7 +167,7 @@ extension Exchange {
         }
       }
     }
-    return CacheKey(of: pieces)
+    return CacheKey(of: pieces).ofVariant
   }
 
   // --- what was found -----------------------------------------------------------------------------
@@ -201,7 +204,14 @@ extension Exchange {
       if case .found(let current) = open(cache) { cache.stored = current }
     }
     heedRangeOffset(cache)
+    if !mayHoldRight(cache) { giveBackRight(cache) }
     return true
+  }
+
+  /// Whether it is to others' advantage that the exchange fetches for them: it isn't if nothing will
+  /// be stored, nor while a client sends its body as slowly as it likes.
+  private func mayHoldRight(_ cache: CacheAccess) -> Bool {
+    cache.mayStore && body.phase != .streaming
   }
 
   /// The exchange fetches what another one found expired.
@@ -222,7 +232,7 @@ extension Exchange {
   private func fetchFirst(_ cache: CacheAccess) -> Bool {
     let settings = location.settings.cache.value
     heedRangeOffset(cache)
-    guard settings.locks else { return true }
+    guard settings.locks, mayHoldRight(cache) else { return true }
     let waiter =
       cache.isWaitOver || settings.lockTimeout == 0
       ? nil : CacheWaiter(worker: core.index, exchange: handle.raw)

@@ -113,10 +113,7 @@ extension Exchange {
   }
 
   private func mayStore(_ status: Int, _ cache: CacheAccess) -> Bool {
-    // A part is no whole, and a 304 that nobody asked for has no body.
-    guard cache.mayStore, buffersResponse, status >= 200, status != 206, status != 304 else {
-      return false
-    }
+    guard cache.mayStore, buffersResponse, CacheFileHeader.isStored(status) else { return false }
     if holds(location.settings.cache.value.exclusions) { return false }
     applyValidity(status, cache)
     if let most = cache.zone.settings.maxByteCount, most > 0, let length = response.contentLength,
