@@ -1,5 +1,5 @@
-// What is not fresh any more, and what many want at once: stale responses for errors and while they
-// are fetched anew, one request for all that wait.
+// What is not fresh any more: stale responses for errors and while they are fetched anew, and who may
+// fetch them.
 
 import Foundation
 import Testing
@@ -174,107 +174,71 @@ import Testing
     try door.stop(SIGTERM)
   }
 
-  // --- one for all --------------------------------------------------------------------------------
+  // --- for how long one fetches -------------------------------------------------------------------
 
-  private func lockDoor(_ upstream: RawServer, _ server: String, workers: Int = 1) async throws
-    -> RunningPortico
-  {
-    try await Portico.start(
+  /// The right to fetch ends with the fetch, not with the client that caused it.
+  @Test func aSlowReaderOfAPartDoesNotHoldTheUpdateUp() async throws {
+    let app = try CountingApp(["X-Accel-Expires": "@1", "Accept-Ranges": "bytes"])
+    let cache = try await CacheDoor(
+      app, server: "proxy_cache_use_stale updating; proxy_max_temp_file_size 0;")
+    #expect(try cache.get("/a") == "MISS /a 1")
+    let size = 24 << 20
+    let body = (0..<size).map { UInt8(truncatingIfNeeded: $0 % 251) }
+    app.answer(
+      .steps([
+        .bytes(
+          "HTTP/1.1 200 OK\r\nX-Accel-Expires: 60\r\nAccept-Ranges: bytes\r\nContent-Length: \(size)\r\n\r\n"
+        ), .bytes(body),
+      ]))
+    let slow = try cache.door.client()
+    try slow.send("GET /a HTTP/1.1\r\nHost: a\r\nRange: bytes=1000-\(size - 1000)\r\n\r\n")
+    let head = try slow.read(until: "\r\n\r\n")
+    #expect(head.hasPrefix("HTTP/1.1 206 ") && head.contains("X-Cache: EXPIRED"))
+    try waitUntil("the update") { try cache.door.get("/a", method: "HEAD")["X-Cache"] == "HIT" }
+    #expect(try cache.door.get("/a").body == body)
+    #expect(try residentKilobytes(cache.door.workerPid) < 150_000)
+    #expect(try slow.read(count: size - 1999) == Array(body[1000...(size - 1000)]))
+    #expect(app.count == 2)
+    try cache.door.stop()
+  }
+
+  /// What isn't stored goes out as fast as its client reads: meanwhile another one may try.
+  @Test(arguments: ["Cache-Control: no-store", "X-Accel-Expires: 60\r\nX-Accel-Buffering: no"])
+  func whoGetsWhatIsNotStoredDoesNotHoldTheUpdateUp(fields: String) async throws {
+    let upstream = RawServer()
+    let door = try await Portico.start(
       config: """
-        worker_processes \(workers);
         http { proxy_cache_path %%DIR%%/cache keys_zone=one:1m; server {
           listen 127.0.0.1:%%PORT_0%%; add_header X-Cache $upstream_cache_status;
-          proxy_cache one; proxy_cache_lock on; \(server)
+          proxy_cache one; proxy_cache_use_stale updating;
           location / { proxy_pass http://\(upstream.address); }
         } }
         """)
-  }
-
-  @Test(arguments: [1, 4])
-  func oneRequestIsMadeForAllThatWait(workers: Int) async throws {
-    let upstream = RawServer()
-    let door = try await lockDoor(
-      upstream, "proxy_cache_valid 1h; proxy_cache_lock_timeout 10m;", workers: workers)
-    let clients = try (0..<20).map { _ in try door.client() }
-    for client in clients { try client.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n") }
-    let server = try upstream.accept()
-    _ = try server.read(until: "\r\n\r\n")
-    #expect(!upstream.waits(within: 0.2))
-    try server.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nall")
-    for client in clients { #expect(try client.response().text == "all") }
-    #expect(!upstream.waits(within: 0.1))
-    try door.stop(SIGTERM)
-  }
-
-  @Test func whoWaitsForWhatIsNotStoredGoesOnItself() async throws {
-    let upstream = RawServer()
-    // Who waits for his time's end goes on, too: that is not soon.
-    let door = try await lockDoor(upstream, "proxy_cache_lock_timeout 10m;")
-    let clients = try (0..<3).map { _ in try door.client() }
-    for client in clients { try client.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n") }
-    for number in 0..<3 {
+    func answer(_ fields: String, _ text: String, length: Int) throws -> RawClient {
       let server = try upstream.accept()
       _ = try server.read(until: "\r\n\r\n")
-      try server.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\n\(number)")
+      try server.send(
+        "HTTP/1.1 200 OK\r\n\(fields)\r\nConnection: close\r\nContent-Length: \(length)\r\n\r\n\(text)")
+      return server
     }
-    let answers = try clients.map { try $0.response().text }
-    #expect(Set(answers) == ["0", "1", "2"])
-    try door.stop(SIGTERM)
-  }
-
-  @Test func waitingHasAnEnd() async throws {
-    let upstream = RawServer()
-    let door = try await lockDoor(upstream, "proxy_cache_valid 1h; proxy_cache_lock_timeout 200ms;")
-    let first = try door.client()
-    try first.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
-    let slow = try upstream.accept()
-    _ = try slow.read(until: "\r\n\r\n")
-    let second = try door.client()
-    try second.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
-    let server = try upstream.accept()
-    _ = try server.read(until: "\r\n\r\n")
-    #expect(door.errorLog.contains("cache lock timeout"))
-    try server.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond")
-    #expect(try second.response().text == "second")
-    try slow.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst")
-    #expect(try first.response().text == "first")
-    #expect(try door.get("/a").text == "first")
-    try door.stop(SIGTERM)
-  }
-
-  @Test func aRightThatIsTooOldIsGivenToAnother() async throws {
-    let upstream = RawServer()
-    let door = try await lockDoor(upstream, "proxy_cache_valid 1h; proxy_cache_lock_age 200ms;")
-    let first = try door.client()
-    try first.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
-    _ = try upstream.accept().read(until: "\r\n\r\n")
-    let second = try door.client()
-    try second.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
-    let server = try upstream.accept()
-    _ = try server.read(until: "\r\n\r\n")
-    try server.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond")
-    #expect(try second.response().text == "second")
-    #expect(try door.get("/a").text == "second")
-    try door.stop(SIGTERM)
-  }
-
-  @Test func whoLeavesWhileWaitingIsForgotten() async throws {
-    let upstream = RawServer()
-    let door = try await lockDoor(upstream, "proxy_cache_valid 1h;")
-    let first = try door.client()
-    try first.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
-    let server = try upstream.accept()
-    _ = try server.read(until: "\r\n\r\n")
-    do {
-      let second = try door.client()
-      try second.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
-      #expect(!upstream.waits(within: 0.1))
-      second.reset()
+    func ask() throws -> RawClient {
+      let client = try door.client()
+      try client.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+      return client
     }
-    try door.waitForLog("client prematurely closed connection")
-    try server.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst")
-    #expect(try first.response().text == "first")
-    #expect(try door.get("/a").text == "first")
+    let first = try ask()
+    _ = try answer("X-Accel-Expires: @1", "old", length: 3)
+    #expect(try first.response().text == "old")
+    let second = try ask()
+    let unfinished = try answer(fields, "half", length: 8)
+    _ = try second.read(until: "half")
+    let third = try ask()
+    _ = try answer("X-Accel-Expires: 60", "new", length: 3)
+    let fetched = try third.response()
+    #expect(fetched["X-Cache"] == "EXPIRED" && fetched.text == "new")
+    try unfinished.send("half")
+    #expect(try second.read(count: 4) == Array("half".utf8))
+    #expect(try door.get("/a").text == "new")
     try door.stop(SIGTERM)
   }
 }

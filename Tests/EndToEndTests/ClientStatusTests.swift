@@ -77,6 +77,25 @@ private struct Clients {
     answers.said.withLock { $0[key] = bytes }
   }
 
+  /// Lets the response that was said last be of another time, in seconds from now, and signs it again.
+  func date(this: Int, next: Int?, signer: String = "int", of name: String = "client") throws {
+    let (key, bytes) = try #require(answers.said.withLock { $0.first.map { ($0.key, $0.value) } })
+    var der = SignedResponse(bytes)
+    try der.setTimes(this: this, next: next)
+    let file = URL(fileURLWithPath: "\(site.folder)tbs.der")
+    try Data(der.signed).write(to: file)
+    // Signatures have one of three lengths: one of the same length fits into its place.
+    for _ in 0..<200 {
+      try openssl("dgst -sha256 -sign \(signer).key -out sig.der tbs.der 2>>log")
+      let signature = Array(try Data(contentsOf: URL(fileURLWithPath: "\(site.folder)sig.der")))
+      if der.sign(signature) {
+        answers.said.withLock { $0[key] = der.bytes }
+        return
+      }
+    }
+    throw DeadlinePassed(what: "no signature of the same length")
+  }
+
   /// What curl gets: status, body.
   func get(
     _ door: RunningPortico, _ options: [String] = [], cert: String = "client"
@@ -161,6 +180,19 @@ private let failed = "FAILED:certificate status request failed . 400"
     clients.responder.stop()
     #expect(try clients.get(door) == failed)
     try door.waitForLog("connect() failed")
+  }
+
+  @Test(arguments: [
+    (-30, 1, true), (-2, -1, false), (1, 2, false),
+    // Without an end it is believed for a day.
+    (0, nil, true), (-2, nil, false),
+  ] as [(Int, Int?, Bool)])
+  func believesNoAnswerOfAnotherTime(this: Int, next: Int?, isBelieved: Bool) async throws {
+    let clients = try Clients("ssl_ocsp leaf;")
+    let door = try await Portico.start(clients.site)
+    try clients.say("valid", days: next == nil ? "" : "-ndays 2")
+    try clients.date(this: this * 86_400, next: next.map { $0 * 86_400 })
+    #expect(try clients.get(door) == (isBelieved ? "SUCCESS . 200" : failed))
   }
 
   @Test func takesTheAnswerOfWhomTheIssuerHasSpeak() async throws {

@@ -33,6 +33,9 @@ import Testing
           .bytes("3\r\ndef\r\n0\r\n\r\n"),
         ])
       }
+      if request.path.hasSuffix("/zip") {
+        return .answer(fields: ["Content-Encoding": "gzip"], body: "zipped")
+      }
       if request.path.hasSuffix("/none") { return .answer("404 Not Found", body: "none") }
       if request.path.hasSuffix("/head") && request.method == "HEAD" {
         return .steps([.bytes("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")])
@@ -85,6 +88,11 @@ import Testing
     let poster = try door.client()
     try poster.send("POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
     #expect(try poster.response().status == 200)
+    let sender = try door.client()
+    try sender.send("GET /body HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nno")
+    #expect(try sender.response().status == 200)
+    // What one client chose would be everybody's, and without a word of how it is encoded.
+    #expect(try door.get("/zip", headers: ["Accept-Encoding": "gzip"]).text == "zipped")
     try door.waitForLog("a response is not stored at \"\(door.site.folder)kept/../x\"")
     try door.waitForLog("a response can't be stored at \"\(door.site.folder)portico.conf/file\"")
     #expect(files(door).filter { $0 != "index.html" } == [])

@@ -33,6 +33,14 @@ private func bytes(_ text: String) -> Bytes { store().append(text) }
     #expect(CacheKey(fileName: name) == nil)
   }
 
+  @Test func whatStandsForAVariantIsNoDigestOfAKey() {
+    let key = CacheKey(of: [Bytes("a")])
+    #expect(key.ofVariant != key && key.ofVariant.ofVariant == key)
+    // Not even of a key that holds all that the variant's is made of.
+    #expect(CacheKey(of: [Bytes("ab")]) == CacheKey(of: [Bytes("a"), Bytes("b")]))
+    #expect(CacheKey(of: [Bytes("ab")]) != CacheKey(of: [Bytes("a"), Bytes("b")]).ofVariant)
+  }
+
   @Test func draftsOfProcessesThatAreGoneAreNobodys() {
     let mine = CacheDraftName(worker: 1, number: 2)
     let now = Clock.wall / 1000
@@ -83,6 +91,21 @@ private func bytes(_ text: String) -> Bytes { store().append(text) }
     #expect(read.isUsable(at: .max, for: .max))
   }
 
+  @Test(arguments: [
+    ("HTTP/1.1 404 No\r\nA: b\r\n\r\n", 404, true), ("HTTP/1.1 404 No\r\nA: b\r\n\r\n", 200, false),
+    ("HTTP/1.1 404 No\r\nA: b\r\n\r\nC: d\r\n\r\n", 404, false), ("nonsense", 200, false),
+    ("HTTP/1.1 101 Up\r\n\r\n", 101, false), ("HTTP/1.1 304 No\r\n\r\n", 304, false),
+    ("HTTP/1.1 200 OK\r\nA b\r\n\r\n", 200, false), ("", 0, false),
+  ])
+  func onlyAResponseIsOne(head: String, status: Int, isOne: Bool) {
+    var header = CacheFileHeader(key: bytes("a"), vary: bytes(""), head: bytes(head))
+    header.status = status
+    var table = ResponseHead()
+    var parser = ResponseHeadParser(limits: .upstream)
+    _ = parser.parse(header.head, into: &table)
+    #expect(header.holds(table) == isOne)
+  }
+
   @Test func noByteOfItCanBeAnotherOne() {
     let whole = written(header())
     for index in 0..<whole.count where !(8 + 8..<24).contains(index) {
@@ -118,13 +141,81 @@ private func bytes(_ text: String) -> Bytes { store().append(text) }
     // When its time is up another one has it, and the first one's return changes nothing.
     let second = index.claim(key(1), until: 200, now: 100)
     #expect(second != nil && second != first)
-    index.wait(CacheWaiter(worker: 0, exchange: 5), for: key(1))
-    index.wait(CacheWaiter(worker: 0, exchange: 5), for: key(1))
+    _ = index.wait(waiter(5), for: key(1), now: 100)
     #expect(index.release(key(1), first ?? 0, keepsUses: false).isEmpty)
     #expect(index.claim(key(1), until: 300, now: 150) == nil)
     let woken = index.release(key(1), second ?? 0, keepsUses: false)
-    #expect(woken == [CacheWaiter(worker: 0, exchange: 5)])
+    #expect(woken == [waiter(5)])
     #expect(index.count == 0)
+  }
+
+  private func waiter(_ number: Int) -> CacheWaiter {
+    CacheWaiter(worker: 0, exchange: UInt64(number))
+  }
+
+  @Test func allAreToldOfWhatCame() {
+    for stores in [true, false] {
+      var index = CacheIndex(capacity: 10)
+      let ticket = index.claim(key(1), until: 100, now: 0) ?? 0
+      let places = (0..<3).map { index.wait(waiter($0), for: key(1), now: 0) }
+      _ = index.wait(waiter(9), for: key(2), now: 0)
+      if stores {
+        index.store(key(1), byteCount: 1, now: 0)
+      } else {
+        index.fail(key(1), 502, until: 9, now: 0)
+      }
+      let told = index.release(key(1), ticket, keepsUses: false)
+      #expect(told == [waiter(0), waiter(1), waiter(2)])
+      for place in places { #expect(index.leave(place) == nil) }
+      #expect(index.waiterCount == 1)
+    }
+  }
+
+  @Test func ofNothingOneIsTold() {
+    var index = CacheIndex(capacity: 10)
+    var ticket = index.claim(key(1), until: 100, now: 0) ?? 0
+    let places = (0..<4).map { index.wait(waiter($0), for: key(1), now: 0) }
+    #expect(index.release(key(1), ticket, keepsUses: false) == [waiter(0)])
+    // It leaves without having fetched: the next one is told, and fetches.
+    #expect(index.leave(places[0]) == waiter(1))
+    ticket = index.claim(key(1), until: 100, now: 0) ?? 0
+    #expect(index.leave(places[1]) == nil)
+    // One that wasn't told leaves from the middle of the line.
+    #expect(index.leave(places[2]) == nil)
+    #expect(index.release(key(1), ticket, keepsUses: false) == [waiter(3)])
+    #expect(index.leave(places[3]) == nil)
+    #expect(index.waiterCount == 0 && index.count == 0)
+  }
+
+  @Test func whatSomebodyWaitsForStays() {
+    var index = CacheIndex(capacity: 10)
+    let ticket = index.claim(key(1), until: 100, now: 0) ?? 0
+    let places = (0..<2).map { index.wait(waiter($0), for: key(1), now: 0) }
+    _ = index.release(key(1), ticket, keepsUses: false)
+    #expect(index.removeOldest(usedBefore: .max) == false)
+    for place in places { _ = index.leave(place) }
+    #expect(index.removeOldest(usedBefore: .max) == true)
+  }
+
+  /// Whoever leaves is forgotten at once, in whatever order, and at the same cost whoever else waits.
+  @Test func leavingIsImmediate() throws {
+    var index = CacheIndex(capacity: 10)
+    _ = index.claim(key(1), until: 100, now: 0)
+    let count = 100_000
+    let duration = ContinuousClock().measure {
+      let places = (0..<count).map { index.wait(waiter($0), for: key(1), now: 0) }
+      #expect(index.waiterCount == count)
+      var left = 0
+      // 31 is no factor of their number: each is met once.
+      for number in 0..<count {
+        #expect(index.leave(places[number * 31 % count]) == nil)
+        left += 1
+        if left % 1_000 == 0 { #expect(index.waiterCount == count - left) }
+      }
+    }
+    #expect(index.waiterCount == 0)
+    // A walk along the line for each of them would be five thousand million steps.
+    #expect(duration < .seconds(10), "\(duration)")
   }
 
   @Test func whatIsStoredCountsOnce() {
@@ -150,6 +241,20 @@ private func bytes(_ text: String) -> Bytes { store().append(text) }
     #expect(index.removeOldest(usedBefore: 4) == false)
     #expect(Set(index.takeDoomed()) == [key(2), key(3)])
     #expect(index.takeDoomed().isEmpty)
+  }
+
+  @Test func manyKeysKeepTheirEntries() {
+    var index = CacheIndex(capacity: 20_000)
+    for number in 0..<20_000 { index.store(key(number), byteCount: 1, now: number) }
+    #expect(index.count == 20_000)
+    for number in [0, 1, 1023, 1024, 1025, 19_999] {
+      #expect(index.entry(key(number))?.usedAt == number)
+    }
+    for _ in 0..<10_000 { #expect(index.removeOldest(usedBefore: 10_000) == true) }
+    #expect(index.count == 10_000 && index.entry(key(9_999)) == nil)
+    for number in 0..<10_000 { index.store(key(number), byteCount: 1, now: 30_000) }
+    #expect(index.count == 20_000 && index.byteCount == 20_000 * 4096)
+    #expect(index.oldestUse == 10_000)
   }
 
   @Test func whatIsFetchedIsPassedOver() {

@@ -108,9 +108,18 @@ struct CacheFileHeader {
     out.put(Int(Int64(bitPattern: Self.hash(out.readOnly.prefix(count)))), 16, 8)
   }
 
-  private static func hash(_ header: Bytes) -> UInt64 {
+  static func hash(_ header: Bytes) -> UInt64 {
     header.dropping(24).hash64(seed: seed)
   }
+
+  /// Whether `table`, which was read from the head, is that of a response that is stored.
+  func holds(_ table: ResponseHead) -> Bool {
+    table.length == head.count && table.statusCode == status && Self.isStored(status)
+  }
+
+  /// Whether responses of `status` are stored: a part is no whole, and a 304 that nobody asked for
+  /// has no body.
+  static func isStored(_ status: Int) -> Bool { status >= 200 && status != 206 && status != 304 }
 
   /// Whether the response is fresh, in seconds since 1970.
   func isFresh(at now: Int) -> Bool { freshUntil >= now }

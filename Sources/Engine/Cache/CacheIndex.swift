@@ -8,13 +8,10 @@
 // A ticket is the right to fetch: at most one is valid for a key. Whoever comes without one may
 // fetch all the same, unless the location has them wait (`proxy_cache_lock`); of two files the
 // later one stays.
-
-/// Who waits for a ticket to be given back.
-struct CacheWaiter: Equatable, Sendable {
-  let worker: Int
-  /// The handle of the exchange.
-  let exchange: UInt64
-}
+//
+// When a ticket comes back, all who wait are told if there is something for them. If there isn't,
+// one of them is, who fetches next: had all of them to ask for the one ticket again each time, a
+// thousand clients of what can't be stored would ask half a million times.
 
 /// The keys of one cache. Operations take constant time, but for those that say otherwise.
 struct CacheIndex: ~Copyable {
@@ -34,10 +31,17 @@ struct CacheIndex: ~Copyable {
     fileprivate(set) var ticket: UInt64 = 0
     /// When another one may fetch, too, although the ticket was not given back.
     fileprivate(set) var ticketEnd: Milliseconds = 0
+    /// The first of those who wait for the ticket.
+    fileprivate(set) var line = CacheQueue.none
     /// The error that stands for a response; 0: none.
     fileprivate(set) var errorStatus = 0
     /// Seconds since 1970.
     fileprivate(set) var errorUntil = 0
+
+    /// There is something that stands for a response.
+    fileprivate var hasAnswer: Bool { isStored || errorStatus != 0 }
+    /// Somebody fetches it, or waits for it.
+    fileprivate var isBusy: Bool { ticket != 0 || line != CacheQueue.none }
   }
 
   fileprivate static let none = -1
@@ -51,25 +55,22 @@ struct CacheIndex: ~Copyable {
   private(set) var byteCount = 0
   /// Keys whose files are to be removed.
   private var doomed: [CacheKey] = []
-  private var slots: [CacheKey: Int] = [:]
-  private var entries: [Entry] = []
+  private var slots = CacheSlots()
+  private var entries = CacheEntries()
   private var free: [Int] = []
   private var oldest = none
   private var newest = none
   private var lastTicket: UInt64 = 0
   private var lastVersion: UInt64 = 0
-  private var waiters: [CacheKey: [CacheWaiter]] = [:]
+  private var queue = CacheQueue()
 
-  // Bound: room for so many keys is set aside at once, so that no table grows while others wait.
-  private static let reservedCount = 1 << 17
-
-  init(capacity: Int) {
-    self.capacity = capacity
-    slots.reserveCapacity(min(capacity, Self.reservedCount))
-  }
+  init(capacity: Int) { self.capacity = capacity }
 
   /// The number of keys.
   var count: Int { slots.count }
+
+  /// How many wait for others.
+  var waiterCount: Int { queue.count }
 
   /// The entry of `key`.
   func entry(_ key: CacheKey) -> Entry? { slots[key].map { entries[$0] } }
@@ -99,22 +100,42 @@ struct CacheIndex: ~Copyable {
     return lastTicket
   }
 
-  /// Notes who wants to know when the ticket of `key` is given back.
-  mutating func wait(_ waiter: CacheWaiter, for key: CacheKey) {
-    if waiters[key]?.contains(waiter) != true { waiters[key, default: []].append(waiter) }
+  /// Has `waiter` hear when the ticket of `key` is given back; whoever does so calls `leave` once,
+  /// whether it heard or not.
+  mutating func wait(
+    _ waiter: CacheWaiter, for key: CacheKey, now: Milliseconds
+  ) -> CacheQueue.Place {
+    let slot = slots[key] ?? insert(key, now)
+    return queue.join(&entries[slot].line, waiter, for: key)
   }
 
-  /// Takes a ticket back; gives those who waited for it. An entry that nothing came of is forgotten
-  /// unless its uses are counted.
-  mutating func release(_ key: CacheKey, _ ticket: UInt64, keepsUses: Bool) -> [CacheWaiter] {
-    guard let slot = slots[key] else { return waiters.removeValue(forKey: key) ?? [] }
-    let isHolder = ticket != 0 && entries[slot].ticket == ticket
-    if isHolder { entries[slot].ticket = 0 }
-    let entry = entries[slot]
-    if !entry.isStored && entry.errorStatus == 0 && entry.ticket == 0 && !keepsUses {
-      remove(slot)
+  /// Gives a place up; gives who is to be told instead, since the one who left it had been told and
+  /// has not claimed the ticket.
+  mutating func leave(_ place: CacheQueue.Place) -> CacheWaiter? {
+    guard let slot = slots[queue.key(place)] else {
+      // An entry with a line stays: this one was called.
+      var nowhere = CacheQueue.none
+      _ = queue.leave(place, &nowhere)
+      return nil
     }
-    return isHolder ? waiters.removeValue(forKey: key) ?? [] : []
+    let wasCalled = queue.leave(place, &entries[slot].line)
+    return wasCalled && entries[slot].ticket == 0 ? queue.call(&entries[slot].line) : nil
+  }
+
+  /// Takes a ticket back; gives those who are to be told. An entry that nothing came of is forgotten
+  /// unless its uses are counted. O(those who are told).
+  mutating func release(_ key: CacheKey, _ ticket: UInt64, keepsUses: Bool) -> [CacheWaiter] {
+    guard let slot = slots[key] else { return [] }
+    var told: [CacheWaiter] = []
+    if ticket != 0 && entries[slot].ticket == ticket {
+      entries[slot].ticket = 0
+      while let waiter = queue.call(&entries[slot].line) {
+        told.append(waiter)
+        if !entries[slot].hasAnswer { break }
+      }
+    }
+    if !entries[slot].hasAnswer && !entries[slot].isBusy && !keepsUses { remove(slot) }
+    return told
   }
 
   /// An error stands for the response of `key` until `end`, in seconds since 1970.
@@ -171,7 +192,7 @@ struct CacheIndex: ~Copyable {
     var slot = oldest
     for _ in 0..<20 {
       guard slot != Self.none, entries[slot].usedAt < limit else { return false }
-      if entries[slot].ticket == 0 {
+      if !entries[slot].isBusy {
         if entries[slot].isStored { doom(entries[slot].key) }
         remove(slot)
         return true

@@ -16,8 +16,19 @@ enum CacheLookup: Equatable {
   case failed(Int)
 }
 
+/// What comes of asking for the right to fetch.
+enum CacheClaim: Equatable {
+  case granted(UInt64)
+  /// Somebody has it until `end`.
+  case waits(CacheQueue.Place, end: Milliseconds)
+  case refused
+}
+
 /// One cache. Any thread may call it.
 final class CacheZone: Sendable {
+  private static let lastNumber = Atomic<Int>(0)
+  /// No other zone has, or had, this number.
+  let number = lastNumber.add(1, ordering: .relaxed).newValue
   let name: String
   let folder: CacheFolder
   private let index: Mutex<CacheIndex>
@@ -72,18 +83,26 @@ final class CacheZone: Sendable {
     index.withLock { $0.claim(key, until: end, now: now) }
   }
 
-  /// The same; if somebody has it, `waiter` hears of its end. `end`: when the other's right ends.
+  /// The same; if somebody has it, `waiter` gets a place in the line for it, which `leave` gives back.
+  /// `end`: when the other's right ends.
   func claim(
-    _ key: CacheKey, until end: Milliseconds, now: Milliseconds, orWait waiter: CacheWaiter
-  ) -> (ticket: UInt64?, end: Milliseconds) {
+    _ key: CacheKey, until end: Milliseconds, now: Milliseconds, orWait waiter: CacheWaiter?
+  ) -> CacheClaim {
     index.withLock { index in
-      if let ticket = index.claim(key, until: end, now: now) { return (ticket, end) }
-      index.wait(waiter, for: key)
-      return (nil, index.entry(key)?.ticketEnd ?? now)
+      if let ticket = index.claim(key, until: end, now: now) { return .granted(ticket) }
+      guard let waiter else { return .refused }
+      let place = index.wait(waiter, for: key, now: now)
+      return .waits(place, end: index.entry(key)?.ticketEnd ?? now)
     }
   }
 
-  /// Gives the right back; gives those who waited for it.
+  /// Gives a place in the line up; gives who is to be told, as by `release`.
+  func leave(_ place: CacheQueue.Place) -> CacheWaiter? { index.withLock { $0.leave(place) } }
+
+  /// How many wait.
+  var waiterCount: Int { index.withLock { $0.waiterCount } }
+
+  /// Gives the right back; gives those who are to be told.
   func release(_ key: CacheKey, _ ticket: UInt64, keepsUses: Bool) -> [CacheWaiter] {
     index.withLock { $0.release(key, ticket, keepsUses: keepsUses) }
   }

@@ -11,6 +11,8 @@ public enum FrontDoor {
   public static func start(_ options: StartOptions, greeting: String? = nil) -> Int32 {
     _ = linux_raise_descriptor_limit()
     linux_ignore_signal(SIGPIPE)
+    // A limit on the size of files is a disk that takes no more: writes say EFBIG.
+    linux_ignore_signal(SIGXFSZ)
     // Read before anything can replace the file.
     let executable = ProcessFiles.linkTarget("/proc/self/exe") ?? "/proc/self/exe"
     let inherited = Upgrade.takeInherited()

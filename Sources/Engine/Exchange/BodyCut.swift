@@ -11,6 +11,9 @@ struct BodyCut {
 
   init(_ range: ByteRange) { self.range = range }
 
+  /// Where that ends of the part which has passed.
+  var passedEnd: Int { min(position, range.end) }
+
   /// Leaves in `piece`, which is next, what belongs to the part; false if that is nothing.
   mutating func apply(to piece: Buffer) -> Bool {
     let start = max(0, range.start - position)

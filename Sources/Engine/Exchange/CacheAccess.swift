@@ -37,7 +37,9 @@ final class CacheAccess {
   let isBackground: Bool
   /// HEAD goes to the upstream as GET.
   var convertsHead = false
-  /// When waiting for another one's response ends; nil: it has not begun.
+  /// Where it waits for another one's response.
+  var place = CacheQueue.none
+  /// When that ends; nil: it has not begun.
   var waitEnd: Milliseconds?
   var isWaitOver = false
 

@@ -26,6 +26,9 @@ final class CacheDraft {
     try file.append(room.readOnly)
   }
 
+  /// Where in the file the body begins.
+  var bodyStart: Int { header.count }
+
   /// Appends to the body; false if it has become too large.
   func append(_ bytes: Bytes) throws(SystemError) -> Bool {
     if let limit, file.size + bytes.count > limit { return false }

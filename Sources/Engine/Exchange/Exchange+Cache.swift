@@ -17,6 +17,10 @@ extension Exchange {
       guard let cache else { return true }
       let settings = location.settings.cache.value
       cache.convertsHead = isHead && settings.convertsHead
+      if body.hasBody && !settings.keyMayHoldBody && !settings.methods.contains(method) {
+        // What an application makes of such a body would be what others get.
+        cache.mayStore = false
+      }
       if holds(settings.bypass) {
         cacheStatus = .bypass
         return true
@@ -153,7 +157,6 @@ extension Exchange {
   func variantKey(_ cache: CacheAccess, _ vary: Bytes) -> CacheKey {
     var pieces = [cache.text]
     for name in HeaderList(vary) {
-      // No key has such a byte, so that none is taken for a variant of another.
       pieces.append(Bytes("\0"))
       pieces.append(name.lowercased(&arena))
       pieces.append(Bytes(":"))
@@ -164,7 +167,7 @@ extension Exchange {
         }
       }
     }
-    return CacheKey(of: pieces)
+    return CacheKey(of: pieces).ofVariant
   }
 
   // --- what was found -----------------------------------------------------------------------------
@@ -201,7 +204,14 @@ extension Exchange {
       if case .found(let current) = open(cache) { cache.stored = current }
     }
     heedRangeOffset(cache)
+    if !mayHoldRight(cache) { giveBackRight(cache) }
     return true
+  }
+
+  /// Whether it is to others' advantage that the exchange fetches for them: it isn't if nothing will
+  /// be stored, nor while a client sends its body as slowly as it likes.
+  private func mayHoldRight(_ cache: CacheAccess) -> Bool {
+    cache.mayStore && body.phase != .streaming
   }
 
   /// The exchange fetches what another one found expired.
@@ -222,19 +232,35 @@ extension Exchange {
   private func fetchFirst(_ cache: CacheAccess) -> Bool {
     let settings = location.settings.cache.value
     heedRangeOffset(cache)
-    guard settings.locks else { return true }
-    let waiter = CacheWaiter(worker: core.index, exchange: handle.raw)
-    let (ticket, end) = cache.zone.claim(
+    guard settings.locks, mayHoldRight(cache) else { return true }
+    let waiter =
+      cache.isWaitOver || settings.lockTimeout == 0
+      ? nil : CacheWaiter(worker: core.index, exchange: handle.raw)
+    switch cache.zone.claim(
       cache.key, until: loop.now + settings.lockAge, now: loop.now, orWait: waiter)
-    if let ticket {
+    {
+    case .granted(let ticket):
       cache.ticket = ticket
       return true
+    case .refused: return fetchUnstored(cache)
+    case .waits(let place, let end):
+      cache.place = place
+      let waitEnd = cache.waitEnd ?? loop.now + settings.lockTimeout
+      cache.waitEnd = waitEnd
+      wait(for: .cached(atMost: max(1, min(waitEnd, end) - loop.now)))
+      return false
     }
-    if cache.isWaitOver || settings.lockTimeout == 0 { return fetchUnstored(cache) }
-    let waitEnd = cache.waitEnd ?? loop.now + settings.lockTimeout
-    cache.waitEnd = waitEnd
-    wait(for: .cached(atMost: max(1, min(waitEnd, end) - loop.now)))
-    return false
+  }
+
+  /// Gives the place up in which the exchange waited.
+  func leaveCacheQueue() {
+    guard let cache, cache.place != CacheQueue.none else { return }
+    leave(cache.place, of: cache.zone)
+    cache.place = CacheQueue.none
+  }
+
+  private func leave(_ place: CacheQueue.Place, of zone: CacheZone) {
+    if let next = zone.leave(place) { core.control?.wake([next]) }
   }
 
   /// Somebody's response was stored or wasn't, or it took too long.
@@ -244,9 +270,13 @@ extension Exchange {
       log(.info, "cache lock timeout")
       cache.isWaitOver = true
     }
+    // The place is given up behind the claim: had nobody claimed, the next one would be told.
+    let left = cache.map { (place: $0.place, zone: $0.zone) }
+    cache?.place = CacheQueue.none
     stopWaiting()
     state = .working
     startTries()
+    if let left, left.place != CacheQueue.none { leave(left.place, of: left.zone) }
     if state != .idle { stream.flush() }
   }
 
@@ -267,14 +297,21 @@ extension Exchange {
   /// The access is over: whoever waits for it goes on.
   func endCaching() {
     guard let cache else { return }
+    leaveCacheQueue()
     self.cache = nil
     cache.draft = nil
     let now = loop.now
     if cache.errorStatus != 0 {
       cache.zone.fail(cache.key, cache.errorStatus, until: cache.freshUntil, now: now)
     }
+    giveBackRight(cache)
+  }
+
+  /// Gives the right to fetch back, if the exchange has it: whoever waits for it goes on.
+  func giveBackRight(_ cache: CacheAccess) {
     let keepsUses = location.settings.cache.leastUses > 1
     let waiters = cache.zone.release(cache.key, cache.ticket, keepsUses: keepsUses)
+    cache.ticket = 0
     if !waiters.isEmpty { core.control?.wake(waiters) }
   }
 }

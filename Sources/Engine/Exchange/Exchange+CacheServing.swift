@@ -8,7 +8,7 @@ extension Exchange {
   func sendStored(_ stored: StoredResponse) {
     let settings = location.settings.proxy.value
     storedResponse = stored
-    readStoredHead(stored)
+    guard readStoredHead(stored) else { return refuse(stored) }
     let status = attempt.head.statusCode
     takeResponseOrders(settings)
     if let target = upstreamField(.xAccelRedirect), !target.isEmpty,
@@ -30,14 +30,26 @@ extension Exchange {
     send(stored.body)
   }
 
-  /// Puts the head of `stored` where the upstream's would be.
-  func readStoredHead(_ stored: StoredResponse) {
+  /// The file has a sound header, but what it holds is no response: somebody else wrote it.
+  private func refuse(_ stored: StoredResponse) {
+    if let cache {
+      let path = cache.zone.folder.file(of: cache.key)
+      log(.crit, "cache file \"\(path)\" holds no response")
+      cache.zone.lose(cache.key)
+      removeFile(path)
+    }
+    fail(500)
+  }
+
+  /// Puts the head of `stored` where the upstream's would be; false if it is none.
+  @discardableResult
+  func readStoredHead(_ stored: StoredResponse) -> Bool {
     attempt.resetResponse()
     attempt.framing = UpstreamFraming()
     // A head in the worker's memory may be replaced while this exchange goes on.
     attempt.headBytes = stored.fd < 0 ? arena.copy(stored.header.head) : stored.header.head
-    // Its hash said that we wrote it.
     _ = attempt.parser.parse(attempt.headBytes, into: &attempt.head)
+    return stored.header.holds(attempt.head)
   }
 
   /// Says that parts of the response may be asked for, if the upstream says so or needn't.

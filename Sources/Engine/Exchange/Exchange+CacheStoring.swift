@@ -82,19 +82,14 @@ extension Exchange {
 
   // --- the file -----------------------------------------------------------------------------------
 
-  /// Begins to store the response whose head came, if it may be.
+  /// Begins to store the response whose head came, if it may be. If not, the next one may try at
+  /// once: what isn't stored goes out as fast as its client reads.
   func beginStoring(_ status: Int) {
     guard let cache else { return }
-    if !mayStore(status, cache) {
-      cache.mayStore = false
-      return
-    }
+    guard mayStore(status, cache) else { return giveStoringUp(cache) }
     settleVariant(cache)
     var header = CacheFileHeader(key: cache.text, vary: cache.vary, head: storedHead(status))
-    guard header.count <= CacheFileHeader.limit else {
-      cache.mayStore = false
-      return
-    }
+    guard header.count <= CacheFileHeader.limit else { return giveStoringUp(cache) }
     header.freshUntil = cache.freshUntil
     header.storedAt = loop.wallTime / 1000
     header.staleWhileUpdating = cache.staleWhileUpdating
@@ -118,10 +113,7 @@ extension Exchange {
   }
 
   private func mayStore(_ status: Int, _ cache: CacheAccess) -> Bool {
-    // A part is no whole, and a 304 that nobody asked for has no body.
-    guard cache.mayStore, buffersResponse, status >= 200, status != 206, status != 304 else {
-      return false
-    }
+    guard cache.mayStore, buffersResponse, CacheFileHeader.isStored(status) else { return false }
     if holds(location.settings.cache.value.exclusions) { return false }
     applyValidity(status, cache)
     if let most = cache.zone.settings.maxByteCount, most > 0, let length = response.contentLength,
@@ -137,9 +129,7 @@ extension Exchange {
     guard cache.isVariant, cache.vary.isEmpty || variantKey(cache, cache.vary) != cache.key else {
       return
     }
-    let waiters = cache.zone.release(cache.key, cache.ticket, keepsUses: false)
-    if !waiters.isEmpty { core.control?.wake(waiters) }
-    cache.ticket = 0
+    giveBackRight(cache)
     cache.key = cache.mainKey
   }
 
@@ -187,8 +177,14 @@ extension Exchange {
     }
   }
 
-  private func logDraftFailure(_ error: SystemError, _ cache: CacheAccess) {
+  /// Nothing is stored of the response.
+  private func giveStoringUp(_ cache: CacheAccess) {
     cache.mayStore = false
+    giveBackRight(cache)
+  }
+
+  private func logDraftFailure(_ error: SystemError, _ cache: CacheAccess) {
+    giveStoringUp(cache)
     log(
       .crit,
       "writing a file in \"\(cache.zone.folder.path)\" failed \(error.logText), the response is not cached"
@@ -198,7 +194,7 @@ extension Exchange {
   /// The response goes on without being stored. What waits in the draft for the client is sent from
   /// there.
   private func giveUpDraft(_ cache: CacheAccess, _ draft: CacheDraft) {
-    cache.mayStore = false
+    giveStoringUp(cache)
     cache.draft = nil
     if attempt.spool === draft.file { queueSpooled() }
   }

@@ -36,12 +36,17 @@ final class SavedResponse {
 extension Exchange {
   /// Begins to keep the response whose head has come, if `proxy_store` says so.
   func beginSaving(_ settings: Borrowed<ProxySettings>) {
-    guard method == .get, attempt.head.statusCode == 200 else { return }
+    // What answers a body is no file either.
+    guard method == .get, !body.hasBody, attempt.head.statusCode == 200 else { return }
     let target: Bytes
     switch settings.store.place {
     case .none: return
     case .location: target = filePath(for: uri, in: location)
     case .path(let template): target = absolutePath(evaluate(template))
+    }
+    // A file doesn't say how it is encoded, and it was one client who chose.
+    if let coding = upstreamField(.contentEncoding), !coding.equalsIgnoringCase(Bytes("identity")) {
+      return log(.info, "a response that is encoded is not stored")
     }
     // Variables may hold what clients say: they must not choose another folder.
     let isOutside = target.contains(Bytes("/../"))

@@ -11,7 +11,7 @@ extension Exchange {
     let settings = location.settings.proxy.value
     if waitingByteCount < settings.memoryLimit && attempt.spool == nil { return true }
     // What goes into a cache is in a file anyway.
-    if cache?.draft != nil { return cut == nil }
+    if cache?.draft != nil { return true }
     guard buffersResponse, settings.maxTemporaryFileBytes > 0, !attempt.isSpoolBroken else {
       return false
     }
@@ -113,9 +113,11 @@ extension Exchange {
 
   private func spool(_ input: Buffer, _ settings: Borrowed<ProxySettings>) -> Bool {
     if let draft = cache?.draft, attempt.spool == nil || attempt.spool === draft.file {
-      // A part isn't what the file ends with: it waits in memory, and holds the upstream back.
-      if cut != nil { return false }
-      if attempt.spool == nil { attempt.spoolSent = draft.file.size - input.count }
+      if attempt.spool == nil {
+        let end = cut.map { draft.bodyStart + $0.passedEnd } ?? draft.file.size
+        attempt.spoolSent = end - input.count
+        attempt.spoolEnd = cut.map { draft.bodyStart + $0.range.end } ?? .max
+      }
       attempt.spool = draft.file
       loop.pool.giveBack(input)
       return true
@@ -127,6 +129,7 @@ extension Exchange {
       if attempt.spool == nil {
         attempt.spool = try TemporaryFile.make(in: plan.path(settings.temporaryPath))
         attempt.spoolSent = 0
+        attempt.spoolEnd = .max
         log(.warn, "an upstream response is buffered to a temporary file")
       }
       try attempt.spool?.append(input.unread)
@@ -160,17 +163,17 @@ extension Exchange {
   /// Hands what stands in the file to the client side; later bytes may go straight behind it.
   func queueSpooled() {
     guard let spool = attempt.spool else { return }
-    sendBody(spool, offset: Int64(attempt.spoolSent), count: spool.size - attempt.spoolSent)
+    sendBody(spool, offset: Int64(attempt.spoolSent), count: attempt.unsentSpoolCount)
     attempt.spool = nil
     attempt.spoolSent = 0
   }
 
   func drainSpool() {
     guard let spool = attempt.spool, waitingByteCount < 1 << 16 else { return }
-    let unsent = spool.size - attempt.spoolSent
+    let unsent = attempt.unsentSpoolCount
     if unsent > 0 {
       sendBody(spool, offset: Int64(attempt.spoolSent), count: unsent)
-      attempt.spoolSent = spool.size
+      attempt.spoolSent += unsent
     }
     if attempt.phase == .none {
       attempt.spool = nil

@@ -337,7 +337,9 @@ final class Exchange {
   func stopWaiting() {
     switch awaited {
     case .nothing: return
-    case .delay, .cached: if let admissionTimer { loop.clearTimer(admissionTimer) }
+    case .delay, .cached:
+      if let admissionTimer { loop.clearTimer(admissionTimer) }
+      leaveCacheQueue()
     case .credentials: core.leavePasswordCheck(handle)
     case .answer: if state != .waiting { inner?.close() }
     }

@@ -11,7 +11,8 @@ struct HotResponse {
   let response: StoredResponse
   /// The version of the file, as the zone counts them.
   let version: UInt64
-  fileprivate let zone: ObjectIdentifier
+  /// The number of the zone.
+  fileprivate let zone: Int
   fileprivate let readAt: Milliseconds
 }
 
@@ -30,7 +31,7 @@ struct HotResponses {
 
   /// What is kept of `text` in `zone`.
   func find(_ zone: CacheZone, _ text: Bytes, now: Milliseconds) -> HotResponse? {
-    guard let hot = responses[text.hash64(seed: seed)], hot.zone == ObjectIdentifier(zone),
+    guard let hot = responses[text.hash64(seed: seed)], hot.zone == zone.number,
       now - hot.readAt < Self.validity, hot.response.header.key == text
     else { return nil }
     return hot
@@ -48,7 +49,7 @@ struct HotResponses {
     let hash = copy.header.key.hash64(seed: seed)
     byteCount += copy.memoryCount - (responses[hash]?.response.memoryCount ?? 0)
     responses[hash] = HotResponse(
-      response: copy, version: version, zone: ObjectIdentifier(zone), readAt: now)
+      response: copy, version: version, zone: zone.number, readAt: now)
   }
 
   private mutating func removeOutdated(_ now: Milliseconds) {

@@ -23,6 +23,15 @@ struct CacheSettings {
   var source: Source?
   /// nil: protocol, host and target of the upstream's request.
   var key: Template?
+  /// Whether the key names the request's body, or what may have been made of it.
+  var keyMayHoldBody: Bool {
+    key?.parts.contains { part in
+      switch part {
+      case .variable(.builtin(.request_body)), .variable(.slot), .variable(.map): true
+      default: false
+      }
+    } ?? false
+  }
   var validities: [Validity] = []
   /// GET and HEAD always are among them.
   var methods: [Method] = []

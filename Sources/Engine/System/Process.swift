@@ -80,9 +80,11 @@ final class ProcessSignals {
   /// Becomes readable when a signal waits.
   let descriptor: Int32
 
-  /// Blocks `numbers` and reads them from a descriptor. SIGPIPE is ignored: sends say EPIPE.
+  /// Blocks `numbers` and reads them from a descriptor. SIGPIPE and SIGXFSZ are ignored: sends say EPIPE,
+  /// writes EFBIG.
   init(_ numbers: [Int32]) throws(SystemError) {
     linux_ignore_signal(SIGPIPE)
+    linux_ignore_signal(SIGXFSZ)
     descriptor = Int32(try check(unsafe linux_signal_descriptor(numbers, numbers.count)))
   }
 

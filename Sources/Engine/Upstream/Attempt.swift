@@ -84,11 +84,16 @@ final class Attempt {
   var bytesReceived = 0
   /// Response bytes that wait in a file for a slow client.
   var spool: TemporaryFile?
+  /// Up to where the client has it.
   var spoolSent = 0
+  /// Where the client's part of it ends, however long the file becomes.
+  var spoolEnd = Int.max
   /// The disk refused: what does not fit in memory waits at the upstream.
   var isSpoolBroken = false
 
   var isActive: Bool { phase != .none }
+  /// What of the spool the client hasn't got.
+  var unsentSpoolCount: Int { min(spool?.size ?? 0, spoolEnd) - spoolSent }
   var peerName: String? { peer?.name.string }
   /// What logs call the upstream when no server was chosen.
   var groupName: Bytes?

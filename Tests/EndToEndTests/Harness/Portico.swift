@@ -42,10 +42,14 @@ enum Portico {
   }
 
   /// Starts with files that are there already.
+  ///
+  /// - Parameter under: a command that becomes portico, such as `prlimit --nofile=100`.
   static func start(
-    _ site: Site, globals: String = globals, environment: [String: String] = [:]
+    _ site: Site, globals: String = globals, environment: [String: String] = [:],
+    under: [String] = []
   ) async throws -> RunningPortico {
-    let command = try site.command(site.arguments(globals: globals), environment: environment)
+    let command = try site.command(
+      site.arguments(globals: globals), environment: environment, under: under)
     let door = RunningPortico(site: site, command: command, globals: globals)
     try door.waitUntilReady()
     return door

@@ -72,7 +72,9 @@ final class Site: @unchecked Sendable {
   }
 
   /// Starts the binary, its output going to files of the folder.
-  func command(_ arguments: [String], environment: [String: String] = [:]) throws -> Command {
-    try Command([Portico.binary] + arguments, folder: folder, environment: environment)
+  func command(
+    _ arguments: [String], environment: [String: String] = [:], under: [String] = []
+  ) throws -> Command {
+    try Command(under + [Portico.binary] + arguments, folder: folder, environment: environment)
   }
 }

@@ -1,0 +1,32 @@
+// How many connections a worker takes at a time (`multi_accept`).
+
+import Foundation
+import Testing
+
+@Suite struct AcceptingTests {
+  /// A crowd comes while the worker is held, then somebody who is in already asks: with `multi_accept`
+  /// all of the crowd is let in at the one event before that.
+  @Test(arguments: ["on", "off"])
+  func aCrowdIsLetInAtOnce(word: String) async throws {
+    let door = try await Portico.start(
+      config: """
+        worker_processes 1;
+        events { multi_accept \(word); }
+        http { server { listen 127.0.0.1:%%PORT_0%%; return 200 $connections_active; } }
+        """)
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    let first = try door.client()
+    try first.send(request)
+    #expect(try first.response().text == "1")
+    let worker = try door.workerPid
+    #expect(kill(worker, SIGSTOP) == 0)
+    let crowd = try (0..<30).map { _ in try door.client() }
+    try first.send(request)
+    #expect(kill(worker, SIGCONT) == 0)
+    let seen = try #require(Int(try first.response().text))
+    #expect((seen == 31) == (word == "on"), "\(seen)")
+    for client in crowd { try client.send(request) }
+    for client in crowd { #expect(try client.response().text == "31") }
+    try door.stop()
+  }
+}
