@@ -19,6 +19,8 @@ final class FakeServer: Sendable {
   let behaviour: Mutex<Behaviour>
   let requests = Mutex<[String]>([])
   private let accepted = Atomic(0)
+  /// Checks of a server that was stopped must not come to another test's.
+  private let port: HeldPort
   private let listener: Int32
 
   init(
@@ -27,8 +29,10 @@ final class FakeServer: Sendable {
   ) throws {
     behaviour = Mutex(.answer(answer))
     listener = Int32(try check(linux_stream_socket(AF_INET)))
-    let any = SocketAddress(literal: host, port: 0)!
+    port = try HeldPort()
+    let any = SocketAddress(literal: host, port: port.number)!
     let listener = listener
+    _ = linux_set_option(listener, SOL_SOCKET, SO_REUSEADDR, 1)
     _ = try check(any.withSockaddr { unsafe linux_bind(listener, $0, $1) })
     _ = try check(linux_listen(listener, 1_024))
     address = Socket.localAddress(listener)
