@@ -4,8 +4,8 @@ import Foundation
 import Testing
 
 @Suite struct AcceptingTests {
-  /// A crowd comes while the worker is held, then somebody who is in already asks: with `multi_accept`
-  /// all of the crowd is let in at the one event before that.
+  /// A crowd comes while the worker is held, then somebody who is in already asks: with
+  /// `multi_accept` all of the crowd is let in at the one event before that.
   @Test(arguments: ["on", "off"])
   func aCrowdIsLetInAtOnce(word: String) async throws {
     let door = try await Portico.start(

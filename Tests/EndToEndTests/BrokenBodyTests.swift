@@ -1,5 +1,5 @@
-// Upstreams that leave in the middle of a large body: whatever stands between them and a client that
-// reads late, what came gets there, and the client sees that it isn't all.
+// Upstreams that leave in the middle of a large body: whatever stands between them and a client
+// that reads late, what came gets there, and the client sees that it isn't all.
 
 import Foundation
 import Testing
@@ -7,7 +7,8 @@ import Testing
 @Suite struct BrokenBodyTests {
   private static let size = 1_000_000
 
-  /// Portico before an upstream that announces more than it sends; the last that it sends is "last".
+  /// Portico before an upstream that announces more than it sends; the last that it sends is
+  /// "last".
   private func start() async throws -> (RunningPortico, TestUpstream) {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: \(Self.size + 100)\r\n\r\n"
     let body = String(repeating: "x", count: Self.size) + "last"

@@ -109,7 +109,8 @@ import Testing
     try door.stop(SIGTERM)
   }
 
-  /// Had one of them kept its place, it would be told in vain, and the last one wait for its timeout.
+  /// Had one of them kept its place, it would be told in vain, and the last one wait for its
+  /// timeout.
   @Test func placesOfThoseWhoLeftAreGone() async throws {
     let upstream = RawServer()
     let door = try await lockDoor(

@@ -1,5 +1,5 @@
-// What is not fresh any more: stale responses for errors and while they are fetched anew, and who may
-// fetch them.
+// What is not fresh any more: stale responses for errors and while they are fetched anew, and who
+// may fetch them.
 
 import Foundation
 import Testing
@@ -174,7 +174,7 @@ import Testing
     try door.stop(SIGTERM)
   }
 
-  // --- for how long one fetches -------------------------------------------------------------------
+  // --- for how long one fetches ------------------------------------------------------------------
 
   /// The right to fetch ends with the fetch, not with the client that caused it.
   @Test func aSlowReaderOfAPartDoesNotHoldTheUpdateUp() async throws {
@@ -218,7 +218,8 @@ import Testing
       let server = try upstream.accept()
       _ = try server.read(until: "\r\n\r\n")
       try server.send(
-        "HTTP/1.1 200 OK\r\n\(fields)\r\nConnection: close\r\nContent-Length: \(length)\r\n\r\n\(text)")
+        "HTTP/1.1 200 OK\r\n\(fields)\r\nConnection: close\r\nContent-Length: \(length)\r\n\r\n\(text)"
+      )
       return server
     }
     func ask() throws -> RawClient {

@@ -77,7 +77,8 @@ private struct Clients {
     answers.said.withLock { $0[key] = bytes }
   }
 
-  /// Lets the response that was said last be of another time, in seconds from now, and signs it again.
+  /// Lets the response that was said last be of another time, in seconds from now, and signs it
+  /// again.
   func date(this: Int, next: Int?, signer: String = "int", of name: String = "client") throws {
     let (key, bytes) = try #require(answers.said.withLock { $0.first.map { ($0.key, $0.value) } })
     var der = SignedResponse(bytes)
@@ -182,11 +183,12 @@ private let failed = "FAILED:certificate status request failed . 400"
     try door.waitForLog("connect() failed")
   }
 
-  @Test(arguments: [
-    (-30, 1, true), (-2, -1, false), (1, 2, false),
-    // Without an end it is believed for a day.
-    (0, nil, true), (-2, nil, false),
-  ] as [(Int, Int?, Bool)])
+  @Test(
+    arguments: [
+      (-30, 1, true), (-2, -1, false), (1, 2, false),
+      // Without an end it is believed for a day.
+      (0, nil, true), (-2, nil, false),
+    ] as [(Int, Int?, Bool)])
   func believesNoAnswerOfAnotherTime(this: Int, next: Int?, isBelieved: Bool) async throws {
     let clients = try Clients("ssl_ocsp leaf;")
     let door = try await Portico.start(clients.site)

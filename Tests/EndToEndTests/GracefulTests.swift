@@ -112,8 +112,8 @@ private func proxy(_ extra: String = "", location: String = "") -> String {
     }
     let (count, failures) = try load.stop()
     #expect(count > 0)
-    // The kernel prefers the narrower socket until it is closed, and resets what it queued since the
-    // last accept: at most the one connection that each client is just making.
+    // The kernel prefers the narrower socket until it is closed, and resets what it queued since
+    // the last accept: at most the one connection that each client is just making.
     #expect(failures.count <= (keepAlive ? 0 : 2 * changes.count), "\(failures)")
     let resets = ["reset(\(ECONNRESET))", "connect(\(ECONNRESET))"]
     #expect(failures.allSatisfy { resets.contains($0) }, "\(failures)")

@@ -1,5 +1,5 @@
-// HTTP/2 connections on which nothing happens for a while: their memory is put away after a second, and
-// what comes then finds them as they were.
+// HTTP/2 connections on which nothing happens for a while: their memory is put away after a second,
+// and what comes then finds them as they were.
 
 import Foundation
 import Testing

@@ -21,8 +21,8 @@ import Testing
     return try await Portico.start(site)
   }
 
-  /// An upstream may be asked without conditions on purpose, and one that ignores them has carried the
-  /// request out.
+  /// An upstream may be asked without conditions on purpose, and one that ignores them has carried
+  /// the request out.
   @Test(arguments: ["GET", "POST"])
   func conditionsAreTheUpstreams(method: String) async throws {
     let upstream = try TestUpstream { _ in

@@ -1,5 +1,5 @@
-// What a worker process is started with: its limits, priority, folder and environment, as the kernel
-// shows them.
+// What a worker process is started with: its limits, priority, folder and environment, as the
+// kernel shows them.
 
 import Foundation
 import Testing

@@ -90,7 +90,8 @@ import Testing
     .forget([1, 2, 3]), .reopened, .drain(deadlineMs: nil), .drain(deadlineMs: 0), .stop,
     .apply(generation: 4, identity: nil, settings: ProcessSettings()),
     .apply(
-      generation: 5, identity: Identity(user: 1, group: 2, groups: [2, 3]), settings: ProcessSettings(
+      generation: 5, identity: Identity(user: 1, group: 2, groups: [2, 3]),
+      settings: ProcessSettings(
         descriptorLimit: 4096, coreBytes: 0, priority: -5, workingFolder: "/tmp")),
   ])
   func readsTheOrderThatWasWritten(_ order: WorkerOrder) {

@@ -197,7 +197,8 @@ private func bytes(_ text: String) -> Bytes { store().append(text) }
     #expect(index.removeOldest(usedBefore: .max) == true)
   }
 
-  /// Whoever leaves is forgotten at once, in whatever order, and at the same cost whoever else waits.
+  /// Whoever leaves is forgotten at once, in whatever order, and at the same cost whoever else
+  /// waits.
   @Test func leavingIsImmediate() throws {
     var index = CacheIndex(capacity: 10)
     _ = index.claim(key(1), until: 100, now: 0)

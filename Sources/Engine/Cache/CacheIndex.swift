@@ -75,7 +75,7 @@ struct CacheIndex: ~Copyable {
   /// The entry of `key`.
   func entry(_ key: CacheKey) -> Entry? { slots[key].map { entries[$0] } }
 
-  // --- use ----------------------------------------------------------------------------------------
+  // --- use ---------------------------------------------------------------------------------------
 
   /// Counts a use of `key`, which gets an entry if it has none.
   mutating func use(_ key: CacheKey, counts: Bool, now: Milliseconds) -> Entry {
@@ -122,8 +122,8 @@ struct CacheIndex: ~Copyable {
     return wasCalled && entries[slot].ticket == 0 ? queue.call(&entries[slot].line) : nil
   }
 
-  /// Takes a ticket back; gives those who are to be told. An entry that nothing came of is forgotten
-  /// unless its uses are counted. O(those who are told).
+  /// Takes a ticket back; gives those who are to be told. An entry that nothing came of is
+  /// forgotten unless its uses are counted. O(those who are told).
   mutating func release(_ key: CacheKey, _ ticket: UInt64, keepsUses: Bool) -> [CacheWaiter] {
     guard let slot = slots[key] else { return [] }
     var told: [CacheWaiter] = []
@@ -184,7 +184,7 @@ struct CacheIndex: ~Copyable {
     entries[slot].isStored = false
   }
 
-  // --- removal ------------------------------------------------------------------------------------
+  // --- removal -----------------------------------------------------------------------------------
 
   /// Gives up the entry that was used longest ago, if nobody used it after `limit`. Nil: there is
   /// none; entries that are being fetched are passed over, at most twenty.
@@ -245,7 +245,7 @@ struct CacheIndex: ~Copyable {
     free.append(slot)
   }
 
-  // --- the queue of use ---------------------------------------------------------------------------
+  // --- the queue of use --------------------------------------------------------------------------
 
   private mutating func touch(_ slot: Int, _ now: Milliseconds) {
     entries[slot].usedAt = now

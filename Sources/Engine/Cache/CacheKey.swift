@@ -25,8 +25,8 @@ struct CacheKey: Hashable, BitwiseCopyable, Sendable {
     self.init(high: words.0, low: words.1)
   }
 
-  /// What stands for a variant of this digest: no key has it for a digest, whatever bytes it is made
-  /// of, unless somebody finds MD5's inverse.
+  /// What stands for a variant of this digest: no key has it for a digest, whatever bytes it is
+  /// made of, unless somebody finds MD5's inverse.
   var ofVariant: CacheKey { CacheKey(high: ~high, low: ~low) }
 
   /// The key that a file of this name holds: 32 digits, lower case; nil if it isn't such a name.

@@ -1,6 +1,6 @@
-// Tables of a cache's index that grow a little at a time: others wait for the lock behind which they
-// grow. A dictionary and an array that double took up to 530 ms at 800,000 keys and 4.9 s at eight
-// million; these take less than the machine's own pauses.
+// Tables of a cache's index that grow a little at a time: others wait for the lock behind which
+// they grow. A dictionary and an array that double took up to 530 ms at 800,000 keys and 4.9 s at
+// eight million; these take less than the machine's own pauses.
 
 /// Where the entry of a key lies. Its parts grow each for itself.
 struct CacheSlots {

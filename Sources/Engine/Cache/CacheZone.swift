@@ -59,7 +59,7 @@ final class CacheZone: Sendable {
   /// Every file of the folder was seen.
   func noteLoaded() { loading.store(false, ordering: .relaxed) }
 
-  // --- for exchanges ------------------------------------------------------------------------------
+  // --- for exchanges -----------------------------------------------------------------------------
 
   /// What is known of `key`, whose use is counted if this request's wasn't.
   ///
@@ -83,8 +83,8 @@ final class CacheZone: Sendable {
     index.withLock { $0.claim(key, until: end, now: now) }
   }
 
-  /// The same; if somebody has it, `waiter` gets a place in the line for it, which `leave` gives back.
-  /// `end`: when the other's right ends.
+  /// The same; if somebody has it, `waiter` gets a place in the line for it, which `leave` gives
+  /// back. `end`: when the other's right ends.
   func claim(
     _ key: CacheKey, until end: Milliseconds, now: Milliseconds, orWait waiter: CacheWaiter?
   ) -> CacheClaim {
@@ -123,7 +123,7 @@ final class CacheZone: Sendable {
   /// The file of `key` isn't there, or was no good.
   func lose(_ key: CacheKey) { index.withLock { $0.lose(key) } }
 
-  // --- for the cache's thread ---------------------------------------------------------------------
+  // --- for the cache's thread --------------------------------------------------------------------
 
   /// A file of a former life was found.
   func adopt(_ key: CacheKey, byteCount: Int, now: Milliseconds) {

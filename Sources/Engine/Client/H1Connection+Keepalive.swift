@@ -32,7 +32,8 @@ extension H1Connection {
     client.close()
   }
 
-  /// Resets the connection once the client's kernel has what was sent, which a reset would take along.
+  /// Resets the connection once the client's kernel has what was sent, which a reset would take
+  /// along.
   func breakConnection() {
     state = .breaking
     giveBackInput()

@@ -4,7 +4,7 @@
 //   waiting ─► head ─► exchanging ─┬─► waiting (keep-alive)
 //                                  ├─► discarding ─► waiting   (a body that nobody read)
 //                                  ├─► lingering ─► closed     (unread input behind a response)
-//                                  ├─► breaking ─► closed      (only a reset shows that it isn't all)
+//                                  ├─► breaking ─► closed      (a reset shows that it isn't all)
 //                                  └─► closed
 
 import HTTP
@@ -107,7 +107,7 @@ final class H1Connection: ClientStream {
     loop.pool.reclaim(&bodyInput)
   }
 
-  // --- events -------------------------------------------------------------------------------------
+  // --- events ------------------------------------------------------------------------------------
 
   func onReadable() {
     switch state {
@@ -152,7 +152,7 @@ final class H1Connection: ClientStream {
     client.close(reset: true)
   }
 
-  // --- request bodies -----------------------------------------------------------------------------
+  // --- request bodies ----------------------------------------------------------------------------
 
   override func noteWaiting() {
     // The end may have come with the request: no event will say so again.
@@ -203,7 +203,7 @@ final class H1Connection: ClientStream {
     loop.clearTimer(client.timer)
   }
 
-  // --- responses ----------------------------------------------------------------------------------
+  // --- responses ---------------------------------------------------------------------------------
 
   override func sendHead(_ exchange: Exchange) {
     keepsAlive = decideKeepAlive(exchange)

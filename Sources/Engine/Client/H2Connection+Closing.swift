@@ -32,8 +32,8 @@ extension H2Connection {
     loop.setTimer(client.timer, after: idleUntil - loop.now, for: client.handle)
   }
 
-  /// Something happens after all. A request stops the deadline; what begins none (PING) lets the session
-  /// be folded again.
+  /// Something happens after all. A request stops the deadline; what begins none (PING) lets the
+  /// session be folded again.
   func unfold() {
     memory.unfold()
     guard state == .open && streams.isEmpty else { return }

@@ -1,5 +1,5 @@
-// A stream of HTTP/2: the client side of one exchange. Its request is in H2Stream+Request.swift; here
-// is how its response becomes frames.
+// A stream of HTTP/2: the client side of one exchange. Its request is in H2Stream+Request.swift;
+// here is how its response becomes frames.
 //
 //   head being received ─► begun ─► response under way ─► ended ─► closed
 //
@@ -123,7 +123,7 @@ final class H2Stream: ClientStream {
   /// Whether nothing refers to this stream any more.
   var isOver: Bool { isClosed && exchange == nil }
 
-  // --- events -------------------------------------------------------------------------------------
+  // --- events ------------------------------------------------------------------------------------
 
   /// Acts on what the library's callbacks noted.
   func settle() {
@@ -196,7 +196,9 @@ final class H2Stream: ClientStream {
 
   func onClose(_ code: UInt32) {
     isClosed = true
-    if isUnderWay && !goesOnUnheard { exchange?.log(.info, "client closed stream while its response was under way") }
+    if isUnderWay && !goesOnUnheard {
+      exchange?.log(.info, "client closed stream while its response was under way")
+    }
     h2.touch(self)
   }
 
@@ -270,7 +272,7 @@ final class H2Stream: ClientStream {
 
   override func startTunnel() { isTunnel = true }
 
-  // --- responses ----------------------------------------------------------------------------------
+  // --- responses ---------------------------------------------------------------------------------
 
   override func sendHead(_ exchange: Exchange) {
     guard !isClosed, !isAborted, let session = unsafe h2.session else { return }

@@ -55,7 +55,7 @@ final class Worker {
     core.h2Upstreams.closeIdle()
   }
 
-  // --- events -------------------------------------------------------------------------------------
+  // --- events ------------------------------------------------------------------------------------
 
   @inline(__always)
   private func dispatch(_ handle: Handle, _ readiness: Readiness) {
@@ -144,7 +144,7 @@ final class Worker {
     }
   }
 
-  // --- plans --------------------------------------------------------------------------------------
+  // --- plans -------------------------------------------------------------------------------------
 
   private func install(_ plan: Plan, _ sockets: [ListenerSocket], _ logs: [String: Int32]) {
     emptyQueues(except: Set(sockets.map(\.fd)))
@@ -227,7 +227,7 @@ final class Worker {
   /// The listen plan that `address` belongs to in the current plan.
   func listen(for address: SocketAddress) -> ListenPlan? { core.plan.listen(for: address) }
 
-  // --- accepting ----------------------------------------------------------------------------------
+  // --- accepting ---------------------------------------------------------------------------------
 
   /// Accepts some connections; whether more may wait.
   private func accept(_ slot: Int) -> Bool {
@@ -288,7 +288,7 @@ final class Worker {
     core.counters.countClosed()
   }
 
-  // --- the end ------------------------------------------------------------------------------------
+  // --- the end -----------------------------------------------------------------------------------
 
   // A connection whose first request is on its way when a drain begins gets this long to say it.
   private static let firstRequestGrace: Milliseconds = 1_000

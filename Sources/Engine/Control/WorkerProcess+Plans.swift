@@ -74,7 +74,8 @@ extension WorkerProcess {
         throw ApplyFailure("changing to user \(identity.user)", error)
       }
     }
-    // Linux writes no core of a process that changed its user, since it may hold the other's secrets.
+    // Linux writes no core of a process that changed its user, since it may hold the other's
+    // secrets.
     if settings.coreBytes != nil { _ = linux_allow_core_files() }
     if let folder = settings.workingFolder {
       try verify(unsafe linux_change_folder(folder), "chdir(\"\(folder)\")")

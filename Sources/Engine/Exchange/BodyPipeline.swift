@@ -1,13 +1,13 @@
-// What stands between the source of a response's body and its client when the body is changed on its
-// way. Without a stage there is no pipeline, and bodies aren't looked at.
+// What stands between the source of a response's body and its client when the body is changed on
+// its way. Without a stage there is no pipeline, and bodies aren't looked at.
 //
 //   sendBody ─► source ─► stage ─► stage ─► output ─► (Pacer) ─► stream
 //               (queue)        ◄─ pulled ─
 //
-// Bytes are pulled: as long as the client has room the last stage is asked for a buffer, and it asks
-// the one before. What isn't wanted yet waits in the source as it came, files unread, and counts as
-// unsent, so that the upstream is held back. Memory: the source (bounded as without stages), 16 KiB
-// between two stages, 16 KiB of output, and what the stages say of themselves.
+// Bytes are pulled: as long as the client has room the last stage is asked for a buffer, and it
+// asks the one before. What isn't wanted yet waits in the source as it came, files unread, and
+// counts as unsent, so that the upstream is held back. Memory: the source (bounded as without
+// stages), 16 KiB between two stages, 16 KiB of output, and what the stages say of themselves.
 
 import HTTP
 
@@ -37,8 +37,8 @@ final class BodyPipeline {
     var goal = BodyStage.Goal.more
   }
 
-  // Bound: what stages are given in one turn, by the source and by each other, since one of them may make
-  // a thousand bytes of one: two to ten milliseconds of compressing.
+  // Bound: what stages are given in one turn, by the source and by each other, since one of them
+  // may make a thousand bytes of one: two to ten milliseconds of compressing.
   private static let turnByteCount = 128 << 10
   // Bound: a piece in memory that a stage is given; an upstream's buffers go as they are.
   private static let bufferByteCount = BufferPool.Size.large.byteCount

@@ -3,7 +3,7 @@
 //   startTries ─► consultCache ─┬─ fresh, or stale and good enough ─► Exchange+CacheServing
 //                     ▲         ├─ somebody fetches it: waits ─┐
 //                     └─────────┼──────────────────────────────┘
-//                               └─ the upstream is asked ─► Exchange+CacheStoring, Exchange+CacheUpdating
+//                               └─ the upstream is asked ─► Exchange+CacheStoring, …CacheUpdating
 //
 // A location without a cache tests one pointer.
 
@@ -74,7 +74,7 @@ extension Exchange {
     return concatenate(scheme, proxyHost, upstreamTarget)
   }
 
-  // --- looking up ---------------------------------------------------------------------------------
+  // --- looking up --------------------------------------------------------------------------------
 
   private var wallSeconds: Int { loop.wallTime / 1000 }
 
@@ -170,7 +170,7 @@ extension Exchange {
     return CacheKey(of: pieces).ofVariant
   }
 
-  // --- what was found -----------------------------------------------------------------------------
+  // --- what was found ----------------------------------------------------------------------------
 
   private func use(_ stored: StoredResponse, _ cache: CacheAccess) -> Bool {
     cache.stored = stored
@@ -208,8 +208,8 @@ extension Exchange {
     return true
   }
 
-  /// Whether it is to others' advantage that the exchange fetches for them: it isn't if nothing will
-  /// be stored, nor while a client sends its body as slowly as it likes.
+  /// Whether it is to others' advantage that the exchange fetches for them: it isn't if nothing
+  /// will be stored, nor while a client sends its body as slowly as it likes.
   private func mayHoldRight(_ cache: CacheAccess) -> Bool {
     cache.mayStore && body.phase != .streaming
   }
@@ -221,7 +221,7 @@ extension Exchange {
     return true
   }
 
-  // --- nothing was found --------------------------------------------------------------------------
+  // --- nothing was found -------------------------------------------------------------------------
 
   private func fetchUnstored(_ cache: CacheAccess) -> Bool {
     cache.mayStore = false

@@ -4,7 +4,7 @@
 import HTTP
 
 extension Exchange {
-  // --- what the response says ---------------------------------------------------------------------
+  // --- what the response says --------------------------------------------------------------------
 
   /// Reads what concerns caching in the head of an upstream's response.
   func judgeFreshness(_ cache: CacheAccess) {
@@ -75,12 +75,14 @@ extension Exchange {
   /// An error stands for the response: of the upstream, shown by a page of ours, or that there was
   /// none.
   func rememberError(_ status: Int) {
-    guard let cache, cache.mayStore, !holds(location.settings.cache.value.exclusions) else { return }
+    guard let cache, cache.mayStore, !holds(location.settings.cache.value.exclusions) else {
+      return
+    }
     applyValidity(status, cache)
     if cache.freshUntil > 0 { cache.errorStatus = status }
   }
 
-  // --- the file -----------------------------------------------------------------------------------
+  // --- the file ----------------------------------------------------------------------------------
 
   /// Begins to store the response whose head came, if it may be. If not, the next one may try at
   /// once: what isn't stored goes out as fast as its client reads.
@@ -187,7 +189,10 @@ extension Exchange {
     giveStoringUp(cache)
     log(
       .crit,
-      "writing a file in \"\(cache.zone.folder.path)\" failed \(error.logText), the response is not cached"
+      """
+      writing a file in "\(cache.zone.folder.path)" failed \(error.logText), the response is not \
+      cached
+      """
     )
   }
 

@@ -13,7 +13,10 @@ extension Exchange {
     {
       applyPreconditions()
     }
-    if case .off = settings.expires {} else if isListed(response.status) { addExpiry(settings.expires) }
+    if case .off = settings.expires {
+    } else if isListed(response.status) {
+      addExpiry(settings.expires)
+    }
     for field in settings.added where field.always || isListed(response.status) {
       let value = evaluate(field.value)
       add(field.name, field.value.isConstant ? value : lineSafe(value))
@@ -108,12 +111,12 @@ extension Exchange {
     response.add(Bytes("Cache-Control"), control, .cacheControl)
   }
 
-  // --- conditional requests -----------------------------------------------------------------------
+  // --- conditional requests ----------------------------------------------------------------------
 
   /// RFC 9110 §13.2.2, in nginx's order: If-Unmodified-Since and If-Match give 412,
-  /// If-Modified-Since and If-None-Match give 304. Not of what an upstream answers and no cache keeps:
-  /// it heard the conditions, or the configuration kept them from it, and a 412 for a request that was
-  /// carried out would be a lie.
+  /// If-Modified-Since and If-None-Match give 304. Not of what an upstream answers and no cache
+  /// keeps: it heard the conditions, or the configuration kept them from it, and a 412 for a
+  /// request that was carried out would be a lie.
   private func applyPreconditions() {
     switch precondition(modified: response.lastModified, etag: response.first(.etag)) {
     case .holds: break

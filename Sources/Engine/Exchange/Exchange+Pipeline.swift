@@ -1,11 +1,12 @@
-// The way of a body through its stages: what is taken, how much is made of it before the client has to
-// take some, when a pause of the source is passed on, and how it ends.
+// The way of a body through its stages: what is taken, how much is made of it before the client has
+// to take some, when a pause of the source is passed on, and how it ends.
 
 import HTTP
 
 extension Exchange {
-  // Bound: how long what came from a buffered upstream may wait in a compressor. A flush costs a few
-  // bytes and ends a block early: responses that come in bursts shouldn't be cut at each of them.
+  // Bound: how long what came from a buffered upstream may wait in a compressor. A flush costs a
+  // few bytes and ends a block early: responses that come in bursts shouldn't be cut at each of
+  // them.
   private static let flushDelay: Milliseconds = 20
 
   /// Has the response's body go through `stage`, behind those that were added before.
@@ -143,8 +144,8 @@ extension Exchange {
     }
   }
 
-  /// An include has something for the stage that waits for it. Not at once: the include is in the middle
-  /// of its own work.
+  /// An include has something for the stage that waits for it. Not at once: the include is in the
+  /// middle of its own work.
   func onIncludeProgress() {
     guard isFiltered, let pipeline, !pipeline.hasYielded else { return }
     yieldPipeline(pipeline)

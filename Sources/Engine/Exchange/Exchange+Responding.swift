@@ -18,7 +18,8 @@ extension Exchange {
       response.reason = nil
     }
     for challenge in challenges {
-      response.add(Bytes("WWW-Authenticate"), challenge, FieldName.lookup(Bytes("www-authenticate")))
+      response.add(
+        Bytes("WWW-Authenticate"), challenge, FieldName.lookup(Bytes("www-authenticate")))
     }
     sign()
     if isHead || response.status == 204 || response.status == 304 { response.hasBody = false }
@@ -85,7 +86,8 @@ extension Exchange {
     stream.endBody()
   }
 
-  /// The source of the body failed: what came of it goes out, then the client sees that it isn't all.
+  /// The source of the body failed: what came of it goes out, then the client sees that it isn't
+  /// all.
   func endEarly() {
     keepAlive = false
     state = .sending
@@ -107,7 +109,7 @@ extension Exchange {
     }
   }
 
-  // --- errors -------------------------------------------------------------------------------------
+  // --- errors ------------------------------------------------------------------------------------
 
   /// Answers with an error: the location's `error_page`, or a small page of ours.
   func fail(_ status: Int) {
@@ -182,7 +184,7 @@ extension Exchange {
     completeResponse()
   }
 
-  // --- redirects ----------------------------------------------------------------------------------
+  // --- redirects ---------------------------------------------------------------------------------
 
   /// Redirects to a path of this site.
   func redirect(_ status: Int, toPath path: Bytes) {
@@ -214,7 +216,8 @@ extension Exchange {
     for index in 0..<value.count {
       let byte = value[index]
       if Self.breaksLine(byte) {
-        room.copy(byte == 13 ? Bytes("%0D") : byte == 10 ? Bytes("%0A") : Bytes("%00"), at: position)
+        room.copy(
+          byte == 13 ? Bytes("%0D") : byte == 10 ? Bytes("%0A") : Bytes("%00"), at: position)
         position += 3
       } else {
         room[position] = byte
@@ -252,7 +255,8 @@ enum ErrorPageText {
   static func make(_ status: Int, signature: Bytes, _ arena: inout Arena) -> Bytes {
     let (number, words) = title(status, &arena)
     let pieces = [
-      Bytes("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>"), number, words,
+      Bytes("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>"), number,
+      words,
       Bytes(
         """
         </title>

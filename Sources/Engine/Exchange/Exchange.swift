@@ -387,7 +387,9 @@ final class Exchange {
   var requestLine: Bytes {
     var start = 0
     // Empty lines before a request are no part of it (RFC 9112 §2.2).
-    while start < headBytes.count && (headBytes[start] == 13 || headBytes[start] == 10) { start += 1 }
+    while start < headBytes.count && (headBytes[start] == 13 || headBytes[start] == 10) {
+      start += 1
+    }
     var end = start
     while end < headBytes.count && headBytes[end] != 13 && headBytes[end] != 10 { end += 1 }
     return headBytes.slice(start, end)

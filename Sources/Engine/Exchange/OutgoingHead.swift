@@ -1,5 +1,5 @@
-// A response head before it takes the form of a protocol: a status and fields whose bytes live until
-// the exchange finishes. HTTP/1 writes it as lines, HTTP/2 as a header block.
+// A response head before it takes the form of a protocol: a status and fields whose bytes live
+// until the exchange finishes. HTTP/1 writes it as lines, HTTP/2 as a header block.
 
 import HTTP
 
@@ -26,7 +26,8 @@ struct OutgoingHead: ~Copyable {
   var acceptsRanges = false
   /// Whether an upstream judged the request's conditions: what it answered is passed on as it is.
   var isJudged = false
-  /// Whether the body's source failed in the middle: what came of it goes out, without a proper end.
+  /// Whether the body's source failed in the middle: what came of it goes out, without a proper
+  /// end.
   var isBrokenOff = false
   /// Whether this switches protocols (101).
   var isUpgrade = false

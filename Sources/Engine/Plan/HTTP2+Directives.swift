@@ -11,29 +11,32 @@ struct HTTP2Settings {
 }
 
 extension Row {
-  static let http2Rows: [Row] = [
-    Row("http2", .httpServer, 1...1, "Whether clients may speak HTTP/2.", standard: "off") {
-      scope, directive throws(Refusal) in
-      scope.server.http2.isOn = try directive.flag(0)
-      scope.server.tls.offersHTTP2 = scope.server.http2.isOn
-    },
-    .number(
-      "http2_max_concurrent_streams", .httpServer, 1...65_535,
-      \.server.http2.maxConcurrentStreams, "128", "Requests that a connection may have open."),
-    .size(
-      "http2_body_preread_size", .httpServer, \.server.http2.bodyPrereadBytes, "64k",
-      "How much of each request body a client may send before it is read."),
-    .size(
-      "http2_chunk_size", .httpServerLocation, \.location.core.http2ChunkBytes, "16k",
-      """
-      The largest piece that a response body is cut into, if the client takes such frames; at most \
-      256k.
-      """
-    ),
-    .noEffect(
-      "http2_recv_buffer_size", .http, 1...1,
-      "Accepted for nginx's sake: the buffer comes from the worker's pool while bytes are there."),
-  ] + obsoleteRows
+  static let http2Rows: [Row] =
+    [
+      Row("http2", .httpServer, 1...1, "Whether clients may speak HTTP/2.", standard: "off") {
+        scope, directive throws(Refusal) in
+        scope.server.http2.isOn = try directive.flag(0)
+        scope.server.tls.offersHTTP2 = scope.server.http2.isOn
+      },
+      .number(
+        "http2_max_concurrent_streams", .httpServer, 1...65_535,
+        \.server.http2.maxConcurrentStreams, "128", "Requests that a connection may have open."),
+      .size(
+        "http2_body_preread_size", .httpServer, \.server.http2.bodyPrereadBytes, "64k",
+        "How much of each request body a client may send before it is read."),
+      .size(
+        "http2_chunk_size", .httpServerLocation, \.location.core.http2ChunkBytes, "16k",
+        """
+        The largest piece that a response body is cut into, if the client takes such frames; at \
+        most 256k.
+        """
+      ),
+      .noEffect(
+        "http2_recv_buffer_size", .http, 1...1,
+        """
+        Accepted for nginx's sake: the buffer comes from the worker's pool while bytes are there.
+        """),
+    ] + obsoleteRows
 
   /// What nginx knows and ignores since 1.19.7 and 1.25.1, with what takes its place.
   private static let obsoleteRows: [Row] = [

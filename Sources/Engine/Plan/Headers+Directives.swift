@@ -35,8 +35,8 @@ extension Row {
     .choice(
       "add_header_inherit", .anyHTTP, \.location.headers.addedInheritance, "on",
       """
-      What becomes of the `add_header` lines of the block around: `on`: they hold unless this block \
-      has some; `merge`: they hold too; `off`: they don't.
+      What becomes of the `add_header` lines of the block around: `on`: they hold unless this \
+      block has some; `merge`: they hold too; `off`: they don't.
       """
     ),
     .choice(

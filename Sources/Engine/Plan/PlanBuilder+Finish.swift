@@ -13,7 +13,8 @@ extension PlanBuilder {
     if scope.parent.map({ !$0.location.filters.isSame(as: scope.location.filters) }) ?? true {
       settleFilters(scope)
     }
-    let isGRPCChanged = scope.parent.map { !$0.location.grpc.isSame(as: scope.location.grpc) } ?? true
+    let isGRPCChanged =
+      scope.parent.map { !$0.location.grpc.isSame(as: scope.location.grpc) } ?? true
     if isGRPCChanged || scope.context == .http { settleProxy(&scope.location.grpc) }
     settleAdmission(scope)
     Row.settleHeaders(scope)
@@ -84,13 +85,17 @@ extension PlanBuilder {
       case .host: proxy.setsHost = true
       case .connection:
         proxy.setsConnection = true
-        if let literal = field.value.literal { proxy.closesUpstream = literal.equalsIgnoringCase(Bytes("close")) }
+        if let literal = field.value.literal {
+          proxy.closesUpstream = literal.equalsIgnoringCase(Bytes("close"))
+        }
       case .upgrade: proxy.setsUpgrade = true
       default: break
       }
     }
     if proxy.forwarded {
-      for token in [FieldName.xForwardedFor, .xForwardedProto, .xForwardedHost, .xRealIP, .forwarded] {
+      for token in [
+        FieldName.xForwardedFor, .xForwardedProto, .xForwardedHost, .xRealIP, .forwarded,
+      ] {
         dropped.insert(token)
       }
     }
@@ -100,10 +105,14 @@ extension PlanBuilder {
     proxy.memoryLimit = max(proxy.bufferCount * proxy.bufferUnitBytes, 8 << 10)
   }
 
-  /// nginx's list of fields that are not passed on, changed by proxy_hide_header, proxy_pass_header.
+  /// nginx's list of fields that are not passed on, changed by proxy_hide_header,
+  /// proxy_pass_header.
   private func settleHidden(_ proxy: inout Shared<ProxySettings>) {
     var hidden = FieldNames()
-    for token in [FieldName.date, .server, .xAccelRedirect, .xAccelExpires, .xAccelBuffering, .xAccelCharset, .xAccelLimitRate] {
+    for token in [
+      FieldName.date, .server, .xAccelRedirect, .xAccelExpires, .xAccelBuffering, .xAccelCharset,
+      .xAccelLimitRate,
+    ] {
       hidden.insert(token)
     }
     // What Apache httpd 1.3 pads heads with, for browsers of its time.
@@ -118,7 +127,10 @@ extension PlanBuilder {
     }
     proxy.hiddenNames = names
     // Never passed: they belong to the connection, or are written anew.
-    for token in [FieldName.connection, .keepAlive, .proxyConnection, .transferEncoding, .contentLength, .trailer] {
+    for token in [
+      FieldName.connection, .keepAlive, .proxyConnection, .transferEncoding, .contentLength,
+      .trailer,
+    ] {
       hidden.insert(token)
     }
     proxy.hiddenTokens = hidden
@@ -135,7 +147,7 @@ extension PlanBuilder {
     scope.location.log.accessLogs = [AccessLogSettings(path: "logs/access.log", format: format)]
   }
 
-  // --- the plan -----------------------------------------------------------------------------------
+  // --- the plan ----------------------------------------------------------------------------------
 
   /// Joins everything that was read.
   func finish() -> Plan {
@@ -170,7 +182,9 @@ extension PlanBuilder {
     return plan
   }
 
-  private func hostOnly(_ authority: String) -> String { HostPort(authority, defaultPort: 80)?.host ?? authority }
+  private func hostOnly(_ authority: String) -> String {
+    HostPort(authority, defaultPort: 80)?.host ?? authority
+  }
 
   /// `health_check` in a location belongs to the upstream that the location passes to.
   private func attachLocationChecks() {
@@ -179,7 +193,9 @@ extension PlanBuilder {
         case .upstream(let reference) = pass.destination,
         upstreams[reference.name] != nil
       else {
-        diagnostics.error("\"health_check\" in a location needs a \"proxy_pass\" or \"grpc_pass\" to an upstream", at: word)
+        diagnostics.error(
+          "\"health_check\" in a location needs a \"proxy_pass\" or \"grpc_pass\" to an upstream",
+          at: word)
         continue
       }
       upstreams[reference.name]?.healthCheck = settings
@@ -188,7 +204,8 @@ extension PlanBuilder {
     }
     // A check in the upstream block speaks as the first location that passes requests there.
     for (name, tls) in passedTLS { upstreams[name]?.healthCheck?.tls = tls }
-    // What a check speaks is its own affair: requests may go to the same servers by another version.
+    // What a check speaks is its own affair: requests may go to the same servers by another
+    // version.
     for name in upstreams.keys {
       guard let check = upstreams[name]?.healthCheck else { continue }
       if case .grpc = check.kind {
@@ -224,8 +241,8 @@ extension PlanBuilder {
     forgetTLSSettings()
   }
 
-  /// Lets go of the `ssl_` directives as written: what they come to is in each site's `tls`, and the
-  /// words of 10,000 sites are 10 MB.
+  /// Lets go of the `ssl_` directives as written: what they come to is in each site's `tls`, and
+  /// the words of 10,000 sites are 10 MB.
   private func forgetTLSSettings() {
     let none = Shared(TLSSettings())
     for draft in sites {
@@ -243,12 +260,16 @@ extension PlanBuilder {
   }
 
   private func merge(
-    _ listen: ListenDraft, into order: inout [(settings: ListenSettings, address: AddressPlan, isBound: Bool)],
+    _ listen: ListenDraft,
+    into order: inout [(settings: ListenSettings, address: AddressPlan, isBound: Bool)],
     _ address: AddressPlan
   ) {
-    guard listen.setsSocket, let index = order.firstIndex(where: { $0.address === address }) else { return }
+    guard listen.setsSocket, let index = order.firstIndex(where: { $0.address === address }) else {
+      return
+    }
     if order[index].isBound {
-      diagnostics.error("duplicate listen options for \(listen.settings.address.description)", at: listen.word)
+      diagnostics.error(
+        "duplicate listen options for \(listen.settings.address.description)", at: listen.word)
     }
     order[index].settings = listen.settings
     order[index].isBound = true
@@ -260,12 +281,14 @@ extension PlanBuilder {
   ) {
     // The listens of one server follow each other.
     if address.sites.last === site {
-      diagnostics.error("a duplicate listen \(listen.settings.address.description)", at: listen.word)
+      diagnostics.error(
+        "a duplicate listen \(listen.settings.address.description)", at: listen.word)
       return
     }
     if listen.isDefault {
       if !defaults.insert(address.address).inserted {
-        diagnostics.error("a duplicate default server for \(address.address.description)", at: listen.word)
+        diagnostics.error(
+          "a duplicate default server for \(address.address.description)", at: listen.word)
       }
       address.defaultSite = site
     }
@@ -278,7 +301,9 @@ extension PlanBuilder {
     address.hasOneSite = address.sites.count == 1 && !hasRegexName(draft)
   }
 
-  private func hasRegexName(_ draft: SiteDraft) -> Bool { draft.names.contains { $0.text.hasPrefix("~") } }
+  private func hasRegexName(_ draft: SiteDraft) -> Bool {
+    draft.names.contains { $0.text.hasPrefix("~") }
+  }
 
   private func insert(_ name: String, _ word: Word, _ site: Site, _ address: AddressPlan) {
     if name.hasPrefix("~") {
@@ -297,7 +322,8 @@ extension PlanBuilder {
       return
     }
     if !address.names.insert(name, site) {
-      diagnostics.warn("conflicting server name \"\(name)\" on \(address.address.description), ignored", at: word)
+      diagnostics.warn(
+        "conflicting server name \"\(name)\" on \(address.address.description), ignored", at: word)
     }
   }
 
@@ -327,7 +353,7 @@ extension PlanBuilder {
     plan.listens = plans.keys.sorted().compactMap { plans[$0] }
   }
 
-  // --- TLS ----------------------------------------------------------------------------------------
+  // --- TLS ---------------------------------------------------------------------------------------
 
   private func checkTLS(_ address: AddressPlan) {
     guard address.defaultSite.tls == nil else {
@@ -336,7 +362,10 @@ extension PlanBuilder {
     }
     if let draft = sites.first(where: { $0.site === address.defaultSite }) {
       diagnostics.error(
-        "no \"ssl_certificate\" is defined for the \"listen … ssl\" directive on \(address.address.description)",
+        """
+        no "ssl_certificate" is defined for the "listen … ssl" directive on \
+        \(address.address.description)
+        """,
         at: draft.listens.first?.word ?? draft.word)
     }
   }
@@ -347,7 +376,10 @@ extension PlanBuilder {
       guard let site = draft.site, site.tls == nil, address.sites.contains(where: { $0 === site })
       else { continue }
       diagnostics.error(
-        "no \"ssl_certificate\" is defined for this server, and the default one on \(address.address.description) rejects handshakes",
+        """
+        no "ssl_certificate" is defined for this server, and the default one on \
+        \(address.address.description) rejects handshakes
+        """,
         at: draft.word)
     }
   }

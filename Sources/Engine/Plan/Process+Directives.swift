@@ -25,26 +25,36 @@ struct ProcessSettings: Sendable, Equatable {
 
 extension Row {
   static let processRows: [Row] = [
-    Row("worker_rlimit_nofile", .main, 1...1, "The limit of open descriptors of worker processes.") {
+    Row("worker_rlimit_nofile", .main, 1...1, "The limit of open descriptors of worker processes.")
+    {
       scope, directive throws(Refusal) in
       scope.main.process.descriptorLimit = try directive.number(0, 16...(1 << 30))
     },
     Row(
       "worker_rlimit_core", .main, 1...1,
-      "The largest core file of a worker process, which writes none if its user differs from the supervisor's and this isn't set."
+      """
+      The largest core file of a worker process, which writes none if its user differs from the \
+      supervisor's and this isn't set.
+      """
     ) { scope, directive throws(Refusal) in
       scope.main.process.coreBytes = try directive.size(0)
     },
     .number(
       "worker_priority", .main, -20...20, \.main.process.priority, "0",
       "The scheduling priority of worker processes as nice(1) counts: negative is more urgent."),
-    Row("working_directory", .main, 1...1, "The folder that worker processes work in, where core files go.") {
+    Row(
+      "working_directory", .main, 1...1,
+      "The folder that worker processes work in, where core files go."
+    ) {
       scope, directive throws(Refusal) in
       scope.main.process.workingFolder = directive.text(0)
     },
     Row(
       "env", .main, 1...1,
-      "A variable for the environment of worker processes. Without a value it changes nothing: unlike nginx's, worker processes have all of the supervisor's."
+      """
+      A variable for the environment of worker processes. Without a value it changes nothing: \
+      unlike nginx's, worker processes have all of the supervisor's.
+      """
     ) { scope, directive throws(Refusal) in
       let text = directive.text(0)
       guard text.first != "=", !text.isEmpty else {
@@ -57,6 +67,10 @@ extension Row {
     }.repeatable(),
     .noEffect(
       "debug_points", .main, 1...1,
-      "Accepted for nginx's sake: what must never happen stops a worker process, which is replaced at once."),
+      """
+      Accepted for nginx's sake: what must never happen stops a worker process, which is replaced \
+      at once.
+      """
+    ),
   ]
 }

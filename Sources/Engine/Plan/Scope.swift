@@ -57,7 +57,8 @@ final class Scope {
 
   func warn(_ message: String, _ word: Word) { builder.diagnostics.warn(message, at: word) }
 
-  /// Warns of a well-known trap: the first directive of a block, at `word`, replaces what is inherited.
+  /// Warns of a well-known trap: the first directive of a block, at `word`, replaces what is
+  /// inherited.
   func warn(_ word: Word, hides inherited: [AddedHeader]) {
     guard !inherited.isEmpty, context != .http else { return }
     let names = inherited.map { $0.name.string }.joined(separator: ", ")

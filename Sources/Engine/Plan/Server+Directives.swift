@@ -8,7 +8,8 @@ extension Row {
   /// Every directive that exists.
   static let all: [Row] =
     mainRows + processRows + serverRows + clientRows + coreRows + fileRows + limitRows + linkRows
-    + accessRows + authRows + http2Rows + rewriteRows + splitRows + geoRows + headerRows + gzipRows + charsetRows
+    + accessRows + authRows + http2Rows + rewriteRows + splitRows + geoRows + headerRows + gzipRows
+    + charsetRows
     + substituteRows + ssiRows + additionRows + listingRows + mirrorRows + userIDRows + logRows
     + realIPRows + proxyRows + proxyCookieRows + storeRows + cacheRows + grpcRows + upstreamRows
     + stickyRows + tlsRows + tuningRows

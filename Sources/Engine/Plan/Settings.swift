@@ -1,4 +1,5 @@
-// What the directives of a block amount to, once inherited: plain structures that the data path reads.
+// What the directives of a block amount to, once inherited: plain structures that the data path
+// reads.
 //
 // Each directive row writes one field here. A block begins with a copy of its parent's settings; a
 // field's initial value is the directive's default.

@@ -40,8 +40,8 @@ extension Row {
     Row(
       "least_time", .upstream, 1...2,
       """
-      The server with the least time to the `header` or the `last_byte` of its responses, times its \
-      requests in flight, is chosen; `inflight`: requests without a response count by their age.
+      The server with the least time to the `header` or the `last_byte` of its responses, times \
+      its requests in flight, is chosen; `inflight`: requests without a response count by their age.
       """
     ) { scope, directive throws(Refusal) in
       var time = LeastTime(isToLastByte: try isToLastByte(directive, 0, directive.text(0)))

@@ -80,8 +80,8 @@ final class ProcessSignals {
   /// Becomes readable when a signal waits.
   let descriptor: Int32
 
-  /// Blocks `numbers` and reads them from a descriptor. SIGPIPE and SIGXFSZ are ignored: sends say EPIPE,
-  /// writes EFBIG.
+  /// Blocks `numbers` and reads them from a descriptor. SIGPIPE and SIGXFSZ are ignored: sends say
+  /// EPIPE, writes EFBIG.
   init(_ numbers: [Int32]) throws(SystemError) {
     linux_ignore_signal(SIGPIPE)
     linux_ignore_signal(SIGXFSZ)

@@ -60,7 +60,9 @@ enum Socket {
   }
 
   /// Switches Nagle's algorithm off.
-  static func setNoDelay(_ fd: Int32) { _ = linux_set_option(fd, Int32(IPPROTO_TCP), TCP_NODELAY, 1) }
+  static func setNoDelay(_ fd: Int32) {
+    _ = linux_set_option(fd, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+  }
 
   /// Lets TCP find out whether the peer of an idle connection is still there.
   static func setKeepAlive(_ fd: Int32) { _ = linux_set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1) }

@@ -54,7 +54,8 @@ final class Attempt {
   var didEndBody = false
   /// Whether any byte of a streamed body was read from the client: it can't be replayed.
   var consumedBody = false
-  /// The first piece of a streamed body stands behind the head in `request`; whether it is the last.
+  /// The first piece of a streamed body stands behind the head in `request`; whether it is the
+  /// last.
   var joinedPiece: Bool?
   var sendsChunked = false
   var bytesSent = 0

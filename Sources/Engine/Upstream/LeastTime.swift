@@ -2,8 +2,8 @@
 // there, by its weight (https://nginx.org/r/least_time). O(servers).
 //
 // A server that was slow once isn't asked any more, and so can't show that it has recovered. Here a
-// time counts half after ten seconds without a response, a quarter after twenty and so on, until the
-// server is asked again.
+// time counts half after ten seconds without a response, a quarter after twenty and so on, until
+// the server is asked again.
 
 /// What `least_time` measures.
 struct LeastTime: Sendable, Equatable {

@@ -1,8 +1,8 @@
 // What all threads know of one server: raw atomics in a block of their own, so that workers who
 // count requests to one server do not slow down those who talk to its neighbour.
 //
-//   0        8       16         24         32       40         48         56          128
-//   | active | fails | failedAt | checkedAt | health | requests | failures | latency  | times, padding
+//   0        8       16         24         32       40         48         56        64
+//   | active | fails | failedAt | checkedAt | health | requests | failures | latency | times, rest
 //
 // Blocks are handed out by PeerRegistry and are never freed while the process lives, so that a
 // worker that still runs an old plan can't touch foreign memory. All orderings are relaxed: each

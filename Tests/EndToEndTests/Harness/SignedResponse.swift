@@ -1,11 +1,11 @@
-// OCSP responses of another time than that of the test: openssl makes none, so they are made of what
-// it makes, and signed again.
+// OCSP responses of another time than that of the test: openssl makes none, so they are made of
+// what it makes, and signed again.
 
 import Foundation
 import Testing
 
-/// An OCSP response whose times can be changed (RFC 6960 §4.2.1): outer SEQUENCE, status, [0], SEQUENCE,
-/// name, OCTET STRING, SEQUENCE, then what is signed, the algorithm, the signature.
+/// An OCSP response whose times can be changed (RFC 6960 §4.2.1): outer SEQUENCE, status, [0],
+/// SEQUENCE, name, OCTET STRING, SEQUENCE, then what is signed, the algorithm, the signature.
 struct SignedResponse {
   private(set) var bytes: [UInt8]
   private let body: Range<Int>
