@@ -20,6 +20,25 @@ enum Project {
     return files.compactMap { $0 as? String }.filter { $0.hasSuffix(".swift") }
       .map { folder + "/" + $0 }.sorted()
   }
+
+  /// What `swift format` prints with `arguments`, in the project's folder; nil: it can't be run.
+  static func swiftFormat(_ arguments: [String]) -> String? {
+    let process = Process()
+    let output = Pipe()
+    process.executableURL = URL(filePath: "/usr/bin/env")
+    process.arguments = ["swift", "format"] + arguments
+    process.currentDirectoryURL = root
+    process.standardOutput = output
+    process.standardError = output
+    guard (try? process.run()) != nil else { return nil }
+    let bytes = output.fileHandleForReading.readDataToEndOfFile()
+    process.waitUntilExit()
+    return String(decoding: bytes, as: UTF8.self)
+  }
+
+  /// Whether `swift format` is there, in the version whose findings are none: others differ in what
+  /// they ask for.
+  static let hasSwiftFormat = swiftFormat(["--version"])?.hasPrefix("6.3") == true
 }
 
 struct TidyTests {
@@ -33,6 +52,20 @@ struct TidyTests {
     let count = try Project.text(path).split(separator: "\n", omittingEmptySubsequences: false)
       .count
     #expect(count <= 500, "\(path) has \(count) lines: two nouns?")
+  }
+
+  @Test(arguments: Project.swiftFiles("Sources"))
+  func aLineHas100ColumnsAtMost(path: String) throws {
+    let lines = try Project.text(path).split(separator: "\n", omittingEmptySubsequences: false)
+    for (index, line) in lines.enumerated() where line.count > 100 {
+      Issue.record("\(path):\(index + 1) has \(line.count) columns")
+    }
+  }
+
+  @Test(.enabled(if: Project.hasSwiftFormat, "swift format 6.3 is not here"))
+  func swiftFormatFindsNothing() {
+    let findings = Project.swiftFormat(["lint", "--parallel", "-r", "Sources", "Tests"])
+    #expect(findings == "")
   }
 
   @Test(arguments: Project.swiftFiles("Sources"))
