@@ -68,14 +68,12 @@ extension H1Connection {
     resetForRequest()
     let exchange = client.core.takeExchange(self)
     client.refreshPlan()
-    let address = client.address
-    let site = address.defaultSite
-    exchange.enter(address, site)
+    exchange.enter(client.address)
     exchange.countIn()
-    parser.limits.maxFields = site.settings.maxFields
-    parser.limits.allowUnderscores = site.settings.allowsUnderscores
-    parser.limits.ignoreInvalidFields = site.settings.ignoresInvalidFields
-    loop.setTimer(client.timer, after: site.settings.headerTimeout, for: client.handle)
+    parser.limits.maxFields = exchange.site.settings.maxFields
+    parser.limits.allowUnderscores = exchange.site.settings.allowsUnderscores
+    parser.limits.ignoreInvalidFields = exchange.site.settings.ignoresInvalidFields
+    loop.setTimer(client.timer, after: exchange.site.settings.headerTimeout, for: client.handle)
     self.exchange = exchange
   }
 

@@ -31,7 +31,7 @@ extension H2Stream {
     let client = h2.client
     let exchange = client.core.takeExchange(self)
     client.refreshPlan()
-    exchange.enter(client.address, client.address.defaultSite)
+    exchange.enter(client.address)
     exchange.countIn()
     self.exchange = exchange
     awaited = .head

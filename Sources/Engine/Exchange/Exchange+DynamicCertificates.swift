@@ -115,7 +115,7 @@ final class DynamicNameResolver: SiteNameResolver {
     // Variables are all that this exchange evaluates: its client needs no more than facts.
     let exchange = core.takeExchange(ClientStream(facts), plan)
     defer { exchange.abandon() }
-    exchange.enter(address, address.defaultSite)
+    exchange.enter(address)
     return exchange.load(dynamic, into: session)
   }
 }

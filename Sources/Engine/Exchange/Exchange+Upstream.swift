@@ -57,7 +57,7 @@ extension Exchange {
         core.idleConnections(group), peer.state, upstreamTLSKey, from: local)
     {
       attempt.isReused = true
-      use(kept)
+      use(consume kept)
       upstreamLog.update { $0.connectTime = 0 }
       return send()
     }

@@ -201,16 +201,16 @@ final class Exchange {
     }
   }
 
-  /// Sets what holds before the request is known.
-  func enter(_ address: AddressPlan, _ site: Site) {
+  /// Sets what holds before the request is known: what the address's default site says.
+  func enter(_ address: AddressPlan) {
     if connection.plan !== plan, let current = connection.plan {
       plan = current
       fitValues()
     }
     // Most requests go where the one before went: comparing is cheaper than counting references.
     if self.address !== address { self.address = address }
-    if self.site !== site { self.site = site }
-    location = site.root
+    if site !== address.defaultSite { site = address.defaultSite }
+    location = address.defaultSite.root
   }
 
   /// Refers to the current plan instead of a former one, which can then be freed. For an exchange
