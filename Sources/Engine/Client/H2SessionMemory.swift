@@ -1,9 +1,10 @@
 // Memory of libnghttp2's sessions. Most of it is a few large blocks, which hold next to nothing on a
 // connection where nothing is going on: the buffer in which a frame is written nothing at all; the
-// session, the rings of its two field tables and the table of streams mostly zeros. Those blocks lie on
-// pages of their own. A session that nobody needs for a while is folded: the words that aren't zero move
-// to the heap, and the pages go back to the kernel, so that an idle connection costs 3.5 KiB less than
-// with the frame buffer's pages given back alone. All else comes from malloc.
+// session, the rings of its two field tables and the table of streams mostly zeros. Those blocks
+// lie on pages of their own. A session that nobody needs for a while is folded: the words that
+// aren't zero move to the heap, and the pages go back to the kernel, so that an idle connection
+// costs 3.5 KiB less than with the frame buffer's pages given back alone. All else comes from
+// malloc.
 //
 //   base                                          frameOffset                     byteCount
 //   | size, block | size, block | …  free         | frame buffer                  |
@@ -67,8 +68,8 @@ final class H2SessionMemory {
     return unsafe make(&allocator)
   }
 
-  /// Gives the pages back to the kernel. For a session that has no frame to write; nobody may call the
-  /// library for it before `unfold`.
+  /// Gives the pages back to the kernel. For a session that has no frame to write; nobody may call
+  /// the library for it before `unfold`.
   func fold() {
     if isFolded { return }
     folded = unsafe SparseWords(UnsafeBufferPointer(usedWords))
@@ -107,7 +108,7 @@ final class H2SessionMemory {
   // They read as zeros afterwards.
   private func dropPages() { unsafe madvise(base, Self.byteCount, MADV_DONTNEED) }
 
-  // --- libnghttp2's allocator ---------------------------------------------------------------------
+  // --- libnghttp2's allocator --------------------------------------------------------------------
 
   private static func aligned(_ byteCount: Int) -> Int {
     (byteCount + alignment - 1) & ~(alignment - 1)
