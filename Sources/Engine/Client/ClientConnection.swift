@@ -259,7 +259,7 @@ final class ClientConnection {
 
   /// Hands queued bytes to the kernel, as many as it takes, and tells the protocol.
   func flush() {
-    guard let isSent = send() else { return }
+    guard let isSent = send(isLast: http2 == nil && http.endsWithOutput) else { return }
     if let http2 {
       if isSent { http2.onFlushed() } else { http2.onBlocked() }
     } else {
@@ -269,9 +269,10 @@ final class ClientConnection {
 
   /// Hands queued bytes to the kernel, as many as it takes. Whether that was all of them; nil: the
   /// connection is closed, or broke, which the protocol was told.
-  func send() -> Bool? {
+  ///
+  /// - Parameter isLast: the connection ends with what is queued.
+  func send(isLast: Bool) -> Bool? {
     guard phase == .open else { return nil }
-    let isLast = http2 == nil && http.endsWithOutput
     if isLast && output.byteCount <= Self.lastByteCount { transport.holdLast() }
     var result = output.flush(&transport, loop.pool)
     if isLast, case .bytes = result { result = transport.sendLast() }

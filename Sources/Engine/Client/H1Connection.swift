@@ -330,7 +330,7 @@ final class H1Connection: ClientStream {
     guard state == .exchanging else { return }
     // Nothing is there to be sent or to be gone on with while an upstream is asked.
     if client.output.isEmpty && !isResponseEnded && exchange?.didSendHead == false { return }
-    guard let isSent = client.send() else { return }
+    guard let isSent = client.send(isLast: endsWithOutput) else { return }
     if isSent { onFlushed() } else { onBlocked() }
   }
 

@@ -1,5 +1,6 @@
-// A stream of HTTP/2: the client side of one exchange. Its request is in H2Stream+Request.swift;
-// here is how its response becomes frames.
+// A stream of HTTP/2: the client side of one exchange. Its request is in H2Stream+Request.swift, what
+// it does when a client is too slow in H2Stream+Deadlines.swift; here is how its response becomes
+// frames.
 //
 //   head being received ─► begun ─► response under way ─► ended ─► closed
 //
@@ -46,8 +47,9 @@ final class H2Stream: ClientStream {
   private var endsByReset = false
   private(set) var didEndResponse = false
   private var sentCount = 0
-  private var sentBodyCount = 0
-  private var sentBodyAtDeadline = 0
+  private(set) var sentBodyCount = 0
+  /// What `sentBodyCount` was when the deadline of the window began.
+  var sentBodyAtDeadline = 0
 
   // What `settle` has to look at.
   var isTouched = false
@@ -60,10 +62,6 @@ final class H2Stream: ClientStream {
 
   // Bound: what the streams of one connection queue together before they wait for their client.
   private static let connectionLimit = 2 << 20
-  // Bound: progress that a client must make within `send_timeout`: a window that opens byte by byte
-  // holds a response for ever.
-  private static let progressByteCount = 4 << 10
-
   init(_ h2: H2Connection) {
     self.h2 = h2
     loop = h2.loop
@@ -202,31 +200,6 @@ final class H2Stream: ClientStream {
     h2.touch(self)
   }
 
-  func onTimeout() {
-    guard let exchange else { return }
-    switch awaited {
-    case .nothing: break
-    case .head:
-      exchange.log(.info, "client timed out while reading client request headers")
-      exchange.response.status = 408
-      // A request all the same: the connection may wait for the next one as for any.
-      h2.client.facts.requestCount += 1
-      reset(NGHTTP2_PROTOCOL_ERROR)
-    case .body:
-      guard !isRequestEnded, !didSendHead else { return }
-      exchange.log(.info, "client timed out while reading a client request body")
-      exchange.fail(408)
-    case .window:
-      if sentBodyCount - sentBodyAtDeadline >= Self.progressByteCount {
-        return awaitWindow(exchange)
-      }
-      exchange.log(.info, "client timed out while sending a response")
-      reset(NGHTTP2_CANCEL)
-    }
-    h2.settle()
-    h2.schedule()
-  }
-
   override func awaitBody(atMost timeout: Milliseconds) {
     awaited = .body
     loop.setTimer(timer, after: timeout, for: handle)
@@ -238,15 +211,8 @@ final class H2Stream: ClientStream {
     loop.clearTimer(timer)
   }
 
-  private func awaitWindow(_ exchange: Exchange) {
-    awaited = .window
-    sentBodyAtDeadline = sentBodyCount
-    let timeout = exchange.location.settings.core.value.sendTimeout
-    loop.setTimer(timer, after: timeout, for: handle)
-  }
-
   /// Breaks the stream off, and the exchange with it.
-  private func reset(_ code: nghttp2_error_code) {
+  func reset(_ code: nghttp2_error_code) {
     guard !isAborted, !isClosed, let session = unsafe h2.session else { return }
     isAborted = true
     unsafe nghttp2_submit_rst_stream(

@@ -1,0 +1,44 @@
+// What a client of HTTP/2 has to do in time: complete a head, send more of a body, open its window for a
+// response. One deadline a stream, moved by what the stream waits for (`H2Stream.Awaited`).
+
+import CNGHTTP2
+import HTTP
+
+extension H2Stream {
+  // Bound: progress that a client must make within `send_timeout`: a window that opens byte by byte
+  // holds a response for ever.
+  private static let progressByteCount = 4 << 10
+
+  func onTimeout() {
+    guard let exchange else { return }
+    switch awaited {
+    case .nothing: break
+    case .head:
+      exchange.log(.info, "client timed out while reading client request headers")
+      exchange.response.status = 408
+      // A request all the same: the connection may wait for the next one as for any.
+      h2.client.facts.requestCount += 1
+      reset(NGHTTP2_PROTOCOL_ERROR)
+    case .body:
+      guard !isRequestEnded, !didSendHead else { return }
+      exchange.log(.info, "client timed out while reading a client request body")
+      exchange.fail(408)
+    case .window:
+      if sentBodyCount - sentBodyAtDeadline >= Self.progressByteCount {
+        return awaitWindow(exchange)
+      }
+      exchange.log(.info, "client timed out while sending a response")
+      reset(NGHTTP2_CANCEL)
+    }
+    h2.settle()
+    h2.schedule()
+  }
+
+  /// The client has `send_timeout` to make progress, counted from here.
+  func awaitWindow(_ exchange: Exchange) {
+    awaited = .window
+    sentBodyAtDeadline = sentBodyCount
+    let timeout = exchange.location.settings.core.value.sendTimeout
+    loop.setTimer(timer, after: timeout, for: handle)
+  }
+}
