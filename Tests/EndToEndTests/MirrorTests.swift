@@ -106,6 +106,7 @@ import Testing
     try door.waitForLog("subrequest: \"/broken\"")
   }
 
+  /// A body behind the head, and one in a file.
   @Test(arguments: [8 << 10, 2 << 20])
   func aCopyOutlivesItsClient(size: Int) async throws {
     let mirror = RawServer(receiveRoom: 4096)
@@ -113,7 +114,7 @@ import Testing
     let body = String((0..<size).map { Character(UnicodeScalar(UInt8(97 + $0 * 7919 % 26))) })
     for _ in 0..<2 {
       var client: RawClient? = try door.client()
-      try client?.send(Self.post("/stream", body))
+      try client?.send(Self.post("/stream?a=kept", body))
       #expect(try client?.response().text == "app:\(size)")
       client = nil
     }
@@ -126,9 +127,46 @@ import Testing
     for connection in [first, second] {
       let head = try connection.read(until: "\r\n\r\n")
       #expect(head.contains("Content-Length: \(size)\r\n"))
-      #expect(head.contains("X-Original: /stream\r\n"))
+      #expect(head.contains("X-Original: /stream?a=kept\r\n"))
       #expect(try connection.read(count: size) == Array(body.utf8))
+      try connection.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     }
+    // What the log says of a copy lay in the head of what it copied.
+    func lines() -> [Substring] {
+      door.site.text("access.log").split(separator: "\n").filter { $0.hasPrefix("/copy ") }
+    }
+    try waitUntil("the copies' lines") { lines().count == 2 }
+    for line in lines() { #expect(line.hasSuffix(" kept b"), "\(line)") }
+  }
+
+  /// A body in memory is there until its last user is done, who may have to send it twice: the
+  /// kept connection is closed when the client is gone and others have used the pool.
+  @Test func aBodyInMemoryOutlivesItsClient() async throws {
+    let mirror = RawServer()
+    let (door, _) = try await Self.start(mirror: mirror.address)
+    let first = try door.client()
+    try first.send(Self.post("/", "hello"))
+    #expect(try first.response().text == "app:5")
+    var kept: RawClient? = try mirror.accept()
+    _ = try kept?.read(until: "hello")
+    try kept?.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    try waitUntil("the copy's end") { door.site.text("access.log").contains("/copy 200") }
+    let body = String(repeating: "abcdefg", count: 1_800)
+    var client: RawClient? = try door.client()
+    try client?.send(Self.post("/", body))
+    #expect(try client?.response().text == "app:\(body.utf8.count)")
+    client = nil
+    _ = try kept?.read(until: "\r\n\r\n")
+    #expect(try kept?.read(count: body.utf8.count) == Array(body.utf8))
+    for _ in 0..<3 {
+      let other = try door.client()
+      try other.send(Self.post("/off/", String(repeating: "x", count: body.utf8.count)))
+      #expect(try other.response().text == "app:\(body.utf8.count)")
+    }
+    kept = nil
+    let again = try mirror.accept()
+    _ = try again.read(until: "\r\n\r\n")
+    #expect(try again.read(count: body.utf8.count) == Array(body.utf8))
   }
 
   @Test func aStreamedBodyIsReadWholeOnlyForCopiesThatHaveIt() async throws {
