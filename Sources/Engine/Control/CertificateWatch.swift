@@ -3,8 +3,8 @@
 //
 // Only the supervisor has the right to read keys, and only it has the bundle, which gets the new bytes
 // too, so that a worker process that is replaced starts with them. As at a start, OpenSSL judges only
-// what `TLSFirstLook` can't: 1,000 renewed pairs took it
-// 2 s of a core else. A file is read when its status says that it changed; the key's status counts only while a pair is half renewed, which halves the system
+// what `TLSFirstLook` can't: 1,000 renewed pairs would take it 2 s. A file is read when its status says
+// that it changed; the key's status counts only while a pair is half renewed, which halves the system
 // calls (10,000 certificates: 10,000 stat(2) a second, about 5 % of a core).
 
 import CLinux
