@@ -240,6 +240,16 @@ static inline int portico_ssl_switch(SSL *ssl, SSL_CTX *ctx) {
   return 1;
 }
 
+static inline int portico_acknowledge_name(SSL *ssl, int *alert, void *unused) {
+  (void)ssl, (void)alert, (void)unused;
+  return SSL_TLSEXT_ERR_OK;
+}
+
+// Names that clients send are acknowledged by an empty server_name extension (RFC 6066 section 3).
+static inline void portico_ctx_acknowledge_names(SSL_CTX *ctx) {
+  SSL_CTX_set_tlsext_servername_callback(ctx, portico_acknowledge_name);
+}
+
 static inline int portico_ssl_set_server_name(SSL *ssl, const char *name) {
   return (int)SSL_set_tlsext_host_name(ssl, name);
 }

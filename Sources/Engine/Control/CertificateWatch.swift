@@ -2,8 +2,9 @@
 // checked and handed to the worker process; a pair that is no good is reported once and left alone.
 //
 // Only the supervisor has the right to read keys, and only it has the bundle, which gets the new
-// bytes too, so that a worker process that is replaced starts with them. A file is read when its
-// status says that it changed; the key's status counts only while a pair is half renewed, which
+// bytes too, so that a worker process that is replaced starts with them. As at a start, OpenSSL
+// judges only what `TLSFirstLook` can't: 1,000 renewed pairs would take it 2 s. A file is read when
+// its status says that it changed; the key's status counts only while a pair is half renewed, which
 // halves the system calls (10,000 certificates: 10,000 stat(2) a second, about 5 % of a core).
 
 import CLinux
@@ -47,20 +48,21 @@ struct CertificateWatch {
 
   /// The pairs of `plan`, whose files were just read.
   init(_ plan: Plan) {
-    paths = plan.paths
+    let policies = plan.listens.flatMap(\.addresses).flatMap(\.sites).compactMap(\.tls)
+    self.init(policies.filter(\.isWatched).flatMap(\.certificates), paths: plan.paths)
+  }
+
+  /// The pairs of `sources`, which are served with the content that they have here.
+  init(_ sources: [TLSCertificateSource], paths: PlanPaths) {
+    self.paths = paths
     var known: Set<String> = []
-    for site in plan.listens.flatMap(\.addresses).flatMap(\.sites) {
-      guard let tls = site.tls, tls.isWatched else { continue }
-      for source in tls.certificates where !source.isData {
-        guard known.insert("\(source.certificatePath)\n\(source.keyPath)").inserted else {
-          continue
-        }
-        pairs.append(
-          Pair(
-            certificate: keep(source.certificatePath), key: keep(source.keyPath),
-            passwords: source.passwords,
-            served: Self.digest(source.certificatePEM, source.keyPEM)))
-      }
+    for source in sources where !source.isData {
+      guard known.insert("\(source.certificatePath)\n\(source.keyPath)").inserted else { continue }
+      pairs.append(
+        Pair(
+          certificate: keep(source.certificatePath), key: keep(source.keyPath),
+          passwords: source.passwords,
+          served: Self.digest(source.certificatePEM, source.keyPEM)))
     }
   }
 
@@ -79,7 +81,15 @@ struct CertificateWatch {
   /// Looks at all pairs. `now` is seconds since 1970.
   mutating func look(now: Int) -> Findings {
     var findings = Findings()
-    for index in pairs.indices where hasChanged(index, now) { examine(index, now, &findings) }
+    // One for all pairs: a pair takes OpenSSL less time than a library and its algorithms.
+    lazy var library = TLSLibrary()
+    for index in pairs.indices where hasChanged(index, now) {
+      guard let source = reread(index, now, &findings) else { continue }
+      let isSound = TLSFirstLook.isSound(source, now: Int64(now))
+      let problems =
+        isSound ? [] : TLSCheck.certificate(source, now: Int64(now), library: library)
+      take(source, problems, index, &findings)
+    }
     return findings
   }
 
@@ -94,7 +104,10 @@ struct CertificateWatch {
     return true
   }
 
-  private mutating func examine(_ index: Int, _ now: Int, _ findings: inout Findings) {
+  /// Reads a pair again; nil when it can't be read, or is what is served or was refused already.
+  private mutating func reread(
+    _ index: Int, _ now: Int, _ findings: inout Findings
+  ) -> TLSCertificateSource? {
     var pair = pairs[index]
     let (certificate, key) = (file(pair.certificate), file(pair.key))
     pair.certificateStatus = Self.status(certificate.path, now)
@@ -114,24 +127,31 @@ struct CertificateWatch {
           "certificate \"\(source.certificatePath)\" can't be read again: \(error.logText)")
       }
       pair.refused = digest
-      return
+      return nil
     }
     let digest = Self.digest(source.certificatePEM, source.keyPEM)
     if digest == pair.served {
       pair.refused = nil
-      return
+      return nil
     }
-    if digest == pair.refused { return }
-    let problems = TLSCheck.certificate(source, now: Int64(now), library: TLSLibrary())
+    return digest == pair.refused ? nil : source
+  }
+
+  /// Takes a pair up that was read again, or refuses it for its `problems`.
+  private mutating func take(
+    _ source: TLSCertificateSource, _ problems: [TLSProblem], _ index: Int,
+    _ findings: inout Findings
+  ) {
+    let digest = Self.digest(source.certificatePEM, source.keyPEM)
     if let error = problems.first(where: { $0.severity == .error }) {
-      pair.refused = digest
+      pairs[index].refused = digest
       findings.refused.append(
         "\(error.message); the certificate that was there before stays in use")
       return
     }
     findings.warnings += problems.map(\.message)
-    pair.refused = nil
-    pair.served = digest
+    pairs[index].refused = nil
+    pairs[index].served = digest
     findings.renewed.append(
       CertificateRenewal(
         certificatePath: source.certificatePath, keyPath: source.keyPath,

@@ -74,14 +74,14 @@ enum ServerNameExtension {
   case unacceptable
 }
 
-/// Reads the body of a server_name extension: a list that holds one host name of 1 to 255 bytes. As
-/// OpenSSL, we accept exactly one entry.
+/// Reads the body of a server_name extension: a list that holds one host name of 1 to 255 bytes
+/// without NUL. An empty one breaks the syntax of RFC 6066 §3. As OpenSSL, we accept exactly one entry.
 func parseServerName(_ body: Bytes) -> ServerNameExtension {
-  guard body.count >= 5, Int(body[0]) << 8 + Int(body[1]) + 2 == body.count,
+  guard body.count >= 6, Int(body[0]) << 8 + Int(body[1]) + 2 == body.count,
     body[2] == TLSEXT_NAMETYPE_host_name, Int(body[3]) << 8 + Int(body[4]) + 5 == body.count
   else { return .malformed }
   let name = body.dropping(5)
-  guard (1...Int(TLSEXT_MAXLEN_host_name)).contains(name.count) else { return .unacceptable }
+  guard name.count <= Int(TLSEXT_MAXLEN_host_name) else { return .unacceptable }
   for index in 0..<name.count where name[index] == 0 { return .unacceptable }
   return .name(name)
 }

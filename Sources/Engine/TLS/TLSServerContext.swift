@@ -62,6 +62,7 @@ final class TLSServerContext {
     unsafe alpn = .allocate(capacity: wire.count)
     _ = unsafe alpn.initialize(from: wire)
     unsafe SSL_CTX_set_client_hello_cb(handle, onClientHello, nil)
+    unsafe portico_ctx_acknowledge_names(handle)
     unsafe SSL_CTX_set_tlsext_ticket_key_evp_cb(handle, onTicketKey)
     unsafe SSL_CTX_set_session_ticket_cb(handle, nil, onTicket, nil)
     if !wire.isEmpty { unsafe SSL_CTX_set_alpn_select_cb(handle, onApplicationProtocols, nil) }
