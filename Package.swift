@@ -3,8 +3,7 @@ import PackageDescription
 
 let strict: [SwiftSetting] = [.swiftLanguageMode(.v6), .strictMemorySafety()]
 
-// Exclusivity is enforced statically everywhere and dynamically in debug builds and tests; see
-// ARCHITECTURE.md for what the dynamic check costs per request in a release.
+// Exclusivity is enforced statically everywhere, and dynamically in debug builds, where all tests run.
 // Small functions of HTTP (a byte of a view, a copy) are inlined into Engine.
 let engineSettings: [SwiftSetting] =
   strict + [
@@ -48,7 +47,8 @@ let package = Package(
     .testTarget(name: "HTTPTests", dependencies: ["HTTP"]),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"], exclude: ["Goldens"]),
     .testTarget(name: "EngineTests", dependencies: ["Engine", "CNGHTTP2"]),
-    .testTarget(name: "EndToEndTests", dependencies: ["CZlib"]),
+    .systemLibrary(name: "CSpawn", path: "Tests/CSpawn"),
+    .testTarget(name: "EndToEndTests", dependencies: ["CSpawn", "CZlib"]),
     .testTarget(name: "TidyTests"),
   ]
 )

@@ -5,8 +5,10 @@ Every peer answers on a plain and on a TLS port (TLS 1.3, a P-256 certificate):
   /call           passed to a gRPC server: fields, a message, trailers (nginx and Portico only)
   /files/...      static files (HAProxy serves none)
   /nothing        an empty fixed answer, for handshakes
-The same by HTTP/2 on the TLS port, and with prior knowledge on a third one. Each configuration is the best fair one that we know: no logs, kept upstream connections, sendfile.
-nginx and Portico get the same text; what only nginx needs stands in `NGINX_ONLY`.
+The same by HTTP/2 on the TLS port, and with prior knowledge on a third one. Each configuration is the
+best fair one that we know: no logs, kept upstream connections, sendfile. nginx and Portico get the same
+text; what only nginx needs stands in `NGINX_ONLY`.
+"floor" is no server but a yardstick (floor.c): what passing the bytes costs without looking at them.
 """
 
 import os
@@ -168,6 +170,10 @@ class Peer:
     def speaks_nginx(self):
         return self.name in ("nginx", "portico")
 
+    @property
+    def is_floor(self):
+        return self.name == "floor"
+
     def start(self):
         """Starts the server on its own processor and waits for the first answer."""
         cpu, _ = process.processors()
@@ -184,6 +190,8 @@ class Peer:
             process.stop(self.process)
 
     def command(self):
+        if self.is_floor:
+            return [self.arena.build_floor(), str(self.http), str(self.arena.upstream)]
         text = {"haproxy": HAPROXY, "h2o": H2O, "caddy": CADDY}.get(self.name, NGINX_SMALL)
         file = self.arena.write(f"{self.name}.conf", self.arena.fill(text, self))
         return self.command_for(file)
@@ -225,6 +233,16 @@ class Arena:
             check=True, capture_output=True)
         os.chmod(key, 0o644)
         self.write("both.pem", open(leaf).read() + open(key).read())
+
+    def build_floor(self):
+        """Compiles floor.c and returns the program's path."""
+        program = f"{self.folder}/floor"
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "floor.c")
+        try:
+            subprocess.run(["cc", "-O2", "-o", program, source], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise process.Failure(f"floor.c was not compiled: {error}") from error
+        return program
 
     def write(self, name, text):
         path = f"{self.folder}/{name}"

@@ -56,13 +56,14 @@ def stat_fields(pid):
 
 
 def cpu_seconds(pid):
-    """User and system time that the tree of `pid` has used so far."""
-    ticks = 0
+    """User and system time that the tree of `pid` has used so far, as a pair."""
+    user, system = 0, 0
     for member in tree(pid):
         fields = stat_fields(member)
         if fields:
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / TICKS_PER_SECOND
+            user += int(fields[11])
+            system += int(fields[12])
+    return user / TICKS_PER_SECOND, system / TICKS_PER_SECOND
 
 
 def pss_bytes(pid):

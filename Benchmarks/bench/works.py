@@ -28,11 +28,14 @@ class Work:
         self.resumed = options.get("resumed", False)
         self.message = options.get("message")
         self.unable = options.get("unable", ())
+        self.is_forwarding = options.get("is_forwarding", False)
 
 
 WORKS = [
-    Work("small", "small proxied request, keep-alive, 64 connections", "/small", 0.85),
-    Work("body", "100 KiB proxied response, 16 connections", "/body", 0.60, connections=16),
+    Work("small", "small proxied request, keep-alive, 64 connections", "/small", 0.85,
+         is_forwarding=True),
+    Work("body", "100 KiB proxied response, 16 connections", "/body", 0.60, connections=16,
+         is_forwarding=True),
     Work("tls", "small proxied request, TLS 1.3 keep-alive, 64 connections", "/small", 0.92,
          tls=True),
     Work("handshake", "TLS 1.3 full handshake, P-256", "/nothing", 1.00, tls=True,
@@ -57,11 +60,12 @@ HANDSHAKES_AT_ONCE = 400
 
 
 class Run:
-    """The outcome of one run: microseconds of CPU per request, also of the load generator, requests a
-    second, errors seen."""
+    """The outcome of one run: microseconds of CPU per request, those of them outside the kernel, those
+    of the load generator, requests a second, errors seen."""
 
-    def __init__(self, cpu, client_cpu, requests, seconds, errors):
-        self.microseconds = cpu * 1e6 / max(requests, 1e-9)
+    def __init__(self, user, system, client_cpu, requests, seconds, errors):
+        self.microseconds = (user + system) * 1e6 / max(requests, 1e-9)
+        self.user_microseconds = user * 1e6 / max(requests, 1e-9)
         self.client_microseconds = client_cpu * 1e6 / max(requests, 1e-9)
         self.rate, self.errors = requests / seconds, errors
 
@@ -71,15 +75,15 @@ def measure(work, peer, seconds):
     load = (handshake_load if work.handshakes else resumption_load if work.resumed
             else http2_load if work.streams else wrk_load)
     load(work, peer, 0.3)
-    before, started = process.cpu_seconds(peer.process.pid), time.monotonic()
+    (user, system), started = process.cpu_seconds(peer.process.pid), time.monotonic()
     client_before = children_seconds()
     requests, errors = load(work, peer, seconds)
     elapsed = time.monotonic() - started
-    used = process.cpu_seconds(peer.process.pid) - before
+    user_end, system_end = process.cpu_seconds(peer.process.pid)
     client_used = children_seconds() - client_before
     if requests <= 0:
         raise process.Failure(f"{work.name}: no request was answered")
-    return Run(used, client_used, requests, elapsed, errors)
+    return Run(user_end - user, system_end - system, client_used, requests, elapsed, errors)
 
 
 def children_seconds():

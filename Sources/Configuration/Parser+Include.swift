@@ -125,7 +125,7 @@ extension Parser {
         words.append(token)
         continue
       case .semicolon:
-        if depth == 0 { readEnvironmentFile(words, lexer, of: file) }
+        if depth == 0 { readEnvironmentFile(words, lexer) }
       case .open: depth += 1
       case .close: depth = max(depth - 1, 0)
       case .end: return
@@ -134,7 +134,7 @@ extension Parser {
     }
   }
 
-  private mutating func readEnvironmentFile(_ words: [Token], _ lexer: Lexer, of file: SourceFile) {
+  private mutating func readEnvironmentFile(_ words: [Token], _ lexer: Lexer) {
     guard words.count == 2 else { return }
     let isNamed = lexer.bytes[words[0].contentStart..<words[0].contentEnd]
       .elementsEqual("env_file".utf8)

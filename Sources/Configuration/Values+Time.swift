@@ -6,31 +6,17 @@
 
 extension Value {
   /// A time in milliseconds.
-  public static func milliseconds(
-    _ text: String, of subject: String, in range: ClosedRange<Int> = 0...Int.max
-  ) throws(ValueError) -> Int {
-    let allowed = "a time such as \"30s\", \"500ms\" or \"1h 30m\""
-    guard let value = time(text, countsSeconds: false) else {
-      throw ValueError(subject, mustBe: allowed, not: text)
-    }
-    guard range.contains(value) else {
-      throw ValueError(subject, mustBe: describe(range, unit: " ms"), not: text)
-    }
-    return value
+  public static func milliseconds(_ text: String, of subject: String) throws(ValueError) -> Int {
+    if let value = time(text, countsSeconds: false) { return value }
+    throw ValueError(
+      subject, mustBe: "a time such as \"30s\", \"500ms\" or \"1h 30m\"", not: text)
   }
 
   /// A time in seconds.
-  public static func seconds(
-    _ text: String, of subject: String, in range: ClosedRange<Int> = 0...Int.max
-  ) throws(ValueError) -> Int {
-    let allowed = "a time of whole seconds such as \"30s\", \"1h 30m\" or \"30d\""
-    guard let value = time(text, countsSeconds: true) else {
-      throw ValueError(subject, mustBe: allowed, not: text)
-    }
-    guard range.contains(value) else {
-      throw ValueError(subject, mustBe: describe(range, unit: " seconds"), not: text)
-    }
-    return value
+  public static func seconds(_ text: String, of subject: String) throws(ValueError) -> Int {
+    if let value = time(text, countsSeconds: true) { return value }
+    throw ValueError(
+      subject, mustBe: "a time of whole seconds such as \"30s\", \"1h 30m\" or \"30d\"", not: text)
   }
 
   /// A unit: its place in the order that units must stand in, and its length.

@@ -35,8 +35,8 @@ public struct CodingPreference: BitwiseCopyable {
     return name.hasPrefixIgnoringCase(Bytes("x-")) && name.dropping(2).equalsIgnoringCase(coding)
   }
 
-  /// Whether a weight, "q=0.5", is above 0. One that is malformed counts as 0: what nobody asked for
-  /// can't be read.
+  /// Whether a weight, "q=0.5", is above 0. One that is malformed counts as 0: what nobody asked
+  /// for can't be read.
   private static func isWanted(_ parameters: Bytes) -> Bool {
     let weight = parameters.trimmed
     guard weight.count >= 3, weight[0] | 0x20 == UInt8(ascii: "q"), weight[1] == UInt8(ascii: "=")

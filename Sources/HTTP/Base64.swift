@@ -23,8 +23,8 @@ public enum Base64 {
     return end % 4 == 1 ? nil : count
   }
 
-  /// Encodes `bytes` into `output`, which must hold four bytes for each three that are begun; returns
-  /// how many it wrote, padding included.
+  /// Encodes `bytes` into `output`, which must hold four bytes for each three that are begun;
+  /// returns how many it wrote, padding included.
   @discardableResult
   public static func encode(_ bytes: Bytes, into output: MutableBytes) -> Int {
     let alphabet = Bytes("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")

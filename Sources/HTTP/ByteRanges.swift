@@ -38,7 +38,8 @@ public enum ByteRanges {
   /// - Parameters:
   ///   - value: the field's value; other units than bytes are ignored.
   ///   - size: the size of the whole representation in bytes.
-  ///   - maxRanges: how many ranges are allowed; `Int.max` as nginx by default, 0 ignores the field.
+  ///   - maxRanges: how many ranges are allowed; `Int.max` as nginx by default, 0 ignores the
+  ///     field.
   ///   - ranges: emptied, then filled when the outcome is `.ranges`.
   public static func parse(
     _ value: Bytes, size: Int, maxRanges: Int, into ranges: inout [ByteRange]

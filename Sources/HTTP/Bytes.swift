@@ -58,12 +58,6 @@ public struct Bytes: BitwiseCopyable {
   @inlinable
   public func prefix(_ length: Int) -> Bytes { slice(0, length) }
 
-  /// Calls `body` with the memory; the pointer must not escape.
-  @inlinable @unsafe
-  public func withUnsafePointer<R>(_ body: (UnsafePointer<UInt8>) -> R) -> R {
-    unsafe body(base)
-  }
-
   /// The address of the first byte, for handing to the kernel or to a C library.
   @inlinable @unsafe
   public var unsafeBase: UnsafePointer<UInt8> { unsafe base }
@@ -128,7 +122,8 @@ public struct MutableBytes: BitwiseCopyable {
     }
   }
 
-  /// Copies the first and the last `Word` of `source`, whose ranges cover it. The bounds are checked.
+  /// Copies the first and the last `Word` of `source`, whose ranges cover it. The bounds are
+  /// checked.
   @inlinable @inline(__always) @unsafe
   func copyEnds<Word: FixedWidthInteger & BitwiseCopyable>(
     _: Word.Type, _ source: Bytes, _ offset: Int

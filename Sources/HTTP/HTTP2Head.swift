@@ -37,13 +37,7 @@ public enum HTTP2Head {
       if bytes[control] != 0x09 { return .controlCharacter }
       from = control + 1
     }
-    switch FieldLine.parse(bytes, start, end, limits: limits) {
-    case .failed(let error): return error
-    case .ignored: return nil
-    case .field(let field):
-      head.append(field)
-      return nil
-    }
+    return head.appendLine(bytes, start, end, limits: limits)
   }
 
   /// Calls `body` with the value of each Cookie field.

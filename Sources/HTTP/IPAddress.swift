@@ -1,12 +1,14 @@
-// IP addresses as text and as numbers: PROXY protocol headers and fields such as X-Forwarded-For name
-// clients so. Read without allocating and without the C library; what isn't exactly an address is none.
+// IP addresses as text and as numbers: PROXY protocol headers and fields such as X-Forwarded-For
+// name clients so. Read without allocating and without the C library; what isn't exactly an address
+// is none.
 //
-// Strict as inet_pton(3): four decimal parts without leading zeros, or RFC 4291 §2.2 in any of its three
-// forms; no zone.
+// Strict as inet_pton(3): four decimal parts without leading zeros, or RFC 4291 §2.2 in any of its
+// three forms; no zone.
 
 /// An IPv4 or IPv6 address.
 public struct IPAddress: BitwiseCopyable, Hashable, Sendable {
-  /// The address as a number in the order of the network; an IPv4 address is the last 32 bits of `low`.
+  /// The address as a number in the order of the network; an IPv4 address is the last 32 bits of
+  /// `low`.
   public var high: UInt64
   public var low: UInt64
   public var isV6: Bool
@@ -165,7 +167,8 @@ public struct IPEndpoint: BitwiseCopyable, Hashable, Sendable {
     self.port = port
   }
 
-  /// `10.0.0.1`, `10.0.0.1:80`, `::1`, `[::1]`, `[::1]:80` (RFC 3986 §3.2.2); nil for anything else.
+  /// `10.0.0.1`, `10.0.0.1:80`, `::1`, `[::1]`, `[::1]:80` (RFC 3986 §3.2.2); nil for anything
+  /// else.
   public init?(_ text: Bytes) {
     if let address = IPAddress(text) {
       self.init(address)
@@ -188,13 +191,17 @@ public struct IPEndpoint: BitwiseCopyable, Hashable, Sendable {
       self.init(address)
       return
     }
-    guard text[end] == UInt8(ascii: ":"), let port = Self.port(text.dropping(end + 1)) else { return nil }
+    guard text[end] == UInt8(ascii: ":"), let port = Self.port(text.dropping(end + 1)) else {
+      return nil
+    }
     self.init(address, port: port)
   }
 
   /// One to five decimal digits, at most 65535.
   public static func port(_ text: Bytes) -> UInt16? {
-    guard (1...5).contains(text.count), let number = text.decimal, number <= 65_535 else { return nil }
+    guard (1...5).contains(text.count), let number = text.decimal, number <= 65_535 else {
+      return nil
+    }
     return UInt16(number)
   }
 }

@@ -72,6 +72,24 @@ extension Bytes {
   }
 }
 
+extension MessageHead {
+  /// Adds the field line from `start` up to `end`, unless `limits` say to leave its name out.
+  ///
+  /// - Returns: why the line is refused, or nil.
+  @inline(__always)
+  mutating func appendLine(
+    _ bytes: Bytes, _ start: Int, _ end: Int, limits: HeadLimits
+  ) -> HeadError? {
+    switch FieldLine.parse(bytes, start, end, limits: limits) {
+    case .failed(let error): return error
+    case .ignored: return nil
+    case .field(let field):
+      append(field)
+      return nil
+    }
+  }
+}
+
 /// One field line, parsed.
 enum FieldLine {
   case field(Field)

@@ -1,12 +1,12 @@
-// The PROXY protocol: what a load balancer in front of us says about the client before the client's own
-// bytes (HAProxy's "The PROXY protocol", versions 1 and 2).
+// The PROXY protocol: what a load balancer in front of us says about the client before the client's
+// own bytes (HAProxy's "The PROXY protocol", versions 1 and 2).
 //
 //   v1: "PROXY TCP4 192.0.2.1 198.51.100.1 4711 443" CR LF, at most 107 bytes
 //   v2: 12 bytes signature │ version, command │ family │ length │ addresses │ TLVs
 //
 // Called with everything that has come so far, from its first byte; nothing is consumed. LOCAL
-// connections (a balancer's health checks) and families other than TCP over IP have no addresses, as in
-// nginx. Fields of version 2 (TLV) are checked when the header is read and looked up later.
+// connections (a balancer's health checks) and families other than TCP over IP have no addresses,
+// as in nginx. Fields of version 2 (TLV) are checked when the header is read and looked up later.
 
 /// Why a PROXY protocol header is refused; the connection closes.
 public enum ProxyHeaderError: Error, Equatable {
@@ -41,7 +41,8 @@ public struct ProxyHeader: Equatable {
   /// Bytes of the header: the client's own begin behind them.
   public var length = 0
 
-  // Bound: what nginx takes. All known senders stay below 600 bytes; a header is peeked at as a whole.
+  // Bound: what nginx takes. All known senders stay below 600 bytes; a header is peeked at as a
+  // whole.
   public static let maxLength = 4096
   /// The longest line of version 1, with CR LF (§2.1).
   static let maxLineLength = 107
@@ -60,7 +61,7 @@ public struct ProxyHeader: Equatable {
     return isBinary ? parseBinary(bytes) : parseLine(bytes)
   }
 
-  // --- version 1 ----------------------------------------------------------------------------------
+  // --- version 1 ---------------------------------------------------------------------------------
 
   private static func parseLine(_ bytes: Bytes) -> Progress {
     let window = bytes.prefix(min(bytes.count, maxLineLength))
@@ -103,7 +104,7 @@ public struct ProxyHeader: Equatable {
     }
   }
 
-  // --- version 2 ----------------------------------------------------------------------------------
+  // --- version 2 ---------------------------------------------------------------------------------
 
   private static func parseBinary(_ bytes: Bytes) -> Progress {
     let start = 16

@@ -73,13 +73,7 @@ public struct RequestHeadParser: Sendable {
   ) -> HeadError? {
     fieldLines += 1
     if fieldLines > limits.maxFields { return .tooManyFields }
-    switch FieldLine.parse(bytes, start, end, limits: limits) {
-    case .failed(let error): return error
-    case .ignored: return nil
-    case .field(let field):
-      head.append(field)
-      return nil
-    }
+    return head.appendLine(bytes, start, end, limits: limits)
   }
 }
 

@@ -97,12 +97,6 @@ public struct ResponseHeadParser: Sendable {
   ) -> HeadError? {
     fieldLines += 1
     if fieldLines > limits.maxFields { return .tooManyFields }
-    switch FieldLine.parse(bytes, start, end, limits: limits) {
-    case .failed(let error): return error
-    case .ignored: return nil
-    case .field(let field):
-      head.append(field)
-      return nil
-    }
+    return head.appendLine(bytes, start, end, limits: limits)
   }
 }

@@ -1,6 +1,7 @@
 // The fields behind a chunked body (RFC 9112 §7.1.2), and which of them may be passed on.
 //
-// `ChunkedDecoder` has checked the bytes as they came; here they become fields by the rules of heads.
+// `ChunkedDecoder` has checked the bytes as they came; here they become fields by the rules of
+// heads.
 
 /// Iterates over the lines of a trailer section that has come whole.
 public struct TrailerSection: BitwiseCopyable {
@@ -28,15 +29,17 @@ public struct TrailerSection: BitwiseCopyable {
 
 extension FieldName {
   /// Whether a field may stand behind a body. What frames or routes a message, says who may have it
-  /// or what its body is must be known before the body (RFC 9110 §6.5.1): late, it would change what
-  /// others have decided already.
+  /// or what its body is must be known before the body (RFC 9110 §6.5.1): late, it would change
+  /// what others have decided already.
   public var mayTrail: Bool {
     if isHopByHop { return false }
     switch self {
-    case .contentLength, .contentType, .contentEncoding, .contentRange, .host, .expect, .maxForwards,
+    case .contentLength, .contentType, .contentEncoding, .contentRange, .host, .expect,
+      .maxForwards,
       .authorization, .wwwAuthenticate, .cookie, .setCookie, .range, .ifMatch, .ifNoneMatch,
       .ifModifiedSince, .ifUnmodifiedSince, .ifRange, .location, .refresh, .cacheControl, .vary,
-      .forwarded, .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedPort, .xRealIP, .proxy,
+      .forwarded, .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedPort, .xRealIP,
+      .proxy,
       .xAccelRedirect, .xAccelExpires, .xAccelBuffering, .xAccelCharset, .xAccelLimitRate:
       return false
     default:

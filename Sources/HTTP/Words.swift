@@ -59,8 +59,8 @@ extension Bytes {
     return unsafe UnsafeRawPointer(base + index).loadUnaligned(as: UInt64.self)
   }
 
-  /// All of at most seven bytes in a word that no other bytes of the same count have: the first four
-  /// and the last four, which overlap, or the first, the middle and the last.
+  /// All of at most seven bytes in a word that no other bytes of the same count have: the first
+  /// four and the last four, which overlap, or the first, the middle and the last.
   @inlinable @inline(__always)
   var shortWord: UInt64 {
     precondition(count < 8, "too many bytes for a word")

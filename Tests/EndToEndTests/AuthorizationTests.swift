@@ -95,7 +95,8 @@ import Testing
       // Kept alive, to see that nothing of the body is taken for a request.
       for _ in 0..<3 {
         try client.send(
-          "POST /app HTTP/1.1\r\nHost: a\r\nX-Token: good\r\nContent-Length: \(size)\r\n\r\n\(body)")
+          "POST /app HTTP/1.1\r\nHost: a\r\nX-Token: good\r\nContent-Length: \(size)\r\n\r\n\(body)"
+        )
         #expect(try client.response().text == "POST ann \(size)")
         try client.send(
           "POST /app HTTP/1.1\r\nHost: a\r\nX-Token: bad\r\nContent-Length: \(size)\r\n\r\n\(body)")

@@ -100,7 +100,7 @@ extension RunningPortico {
     let instances = try Instances(2)
     let door = try await Portico.start(
       config: config(
-        "server %%UPSTREAM_0%% max_fails=2 fail_timeout=1s; server %%UPSTREAM_1%% max_fails=2;"),
+        "server %%UPSTREAM_0%% max_fails=2 fail_timeout=3s; server %%UPSTREAM_1%% max_fails=2;"),
       upstreams: instances.upstreams)
     instances.fall(0)
     func drops() -> Int { instances.upstreams[0].requests.filter { $0.path == "/drop" }.count }
@@ -184,7 +184,7 @@ extension RunningPortico {
     let instances = try Instances(2)
     let text = config(
       "server %%UPSTREAM_0%%; server %%UPSTREAM_1%%; zone app 64k;\n"
-        + "health_check interval=100ms fails=2 passes=2 uri=/health;")
+        + "health_check interval=500ms fails=2 passes=2 uri=/health;")
     let door = try await Portico.start(config: text, upstreams: instances.upstreams)
     #expect(try door.ask(4).filter { $0 == "a" }.count == 2)
     instances.fall(0)
@@ -217,7 +217,7 @@ extension RunningPortico {
     let instances = try Instances(1)
     let door = try await Portico.start(
       config: config(
-        "server %%UPSTREAM_0%%; health_check interval=50ms uri=/health match=well mandatory;",
+        "server %%UPSTREAM_0%%; health_check interval=200ms uri=/health match=well mandatory;",
         extra: "match well { \(conditions) }"), upstreams: instances.upstreams)
     if passes {
       try waitUntil("the server to pass") { try door.get().status == 200 }
@@ -233,7 +233,7 @@ extension RunningPortico {
     let instances = try Instances(1)
     let door = try await Portico.start(
       config: config(
-        "server \(silent.address); server %%UPSTREAM_0%%; health_check interval=200ms uri=/health;"),
+        "server \(silent.address); server %%UPSTREAM_0%%; health_check interval=500ms uri=/health;"),
       upstreams: instances.upstreams)
     try door.waitForLog("it gets no requests until it passes")
     #expect(try door.ask(4) == "aaaa")
@@ -245,7 +245,7 @@ extension RunningPortico {
       let instances = try Instances(1)
       let door = try await Portico.start(
         config: config(
-          "server 127.0.0.1:%%PORT_7%%; server %%UPSTREAM_0%%; health_check interval=100ms type=\(type);"
+          "server 127.0.0.1:%%PORT_7%%; server %%UPSTREAM_0%%; health_check interval=500ms type=\(type);"
         ),
         upstreams: instances.upstreams)
       try door.waitForLog("connection refused (1 of 1); it gets no requests until it passes")
@@ -262,7 +262,7 @@ extension RunningPortico {
         match well { status 200; header X-State = fine; }
         server {
           listen 127.0.0.1:%%PORT_0%%;
-          location / { proxy_pass http://app; health_check interval=100ms uri=/health match=well; }
+          location / { proxy_pass http://app; health_check interval=500ms uri=/health match=well; }
         }
       }
       """

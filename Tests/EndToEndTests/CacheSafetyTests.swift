@@ -18,7 +18,9 @@ import Testing
 
   @Test func noKeyIsAVariantOfAnother() async throws {
     let app = try CountingApp(["Vary": "Accept-Encoding"])
-    let cache = try await CacheDoor(app, server: """
+    let cache = try await CacheDoor(
+      app,
+      server: """
         proxy_cache_key $uri; proxy_cache_valid any 1h;
         proxy_intercept_errors on; error_page 404 @none; location @none { return 404; }
         """)

@@ -19,7 +19,7 @@ import Testing
   func aStaleResponseStandsForAnError(word: String, answer: TestUpstream.Answer) async throws {
     let app = try CountingApp(Self.stale)
     let cache = try await CacheDoor(
-      app, server: "proxy_cache_use_stale \(word); proxy_read_timeout 300ms;",
+      app, server: "proxy_cache_use_stale \(word); proxy_read_timeout 1s;",
       locations: "location /off { proxy_cache_use_stale off; proxy_pass http://%%UPSTREAM_0%%; }")
     #expect(try cache.get("/a") == "MISS /a 1")
     #expect(try cache.get("/off") == "MISS /off 2")
@@ -141,6 +141,37 @@ import Testing
     #expect(try cache.get("/a") == "STALE /a 1")
     try waitUntil("the update") { try cache.get("/a") == "HIT /a 3" }
     try cache.door.stop()
+  }
+
+  @Test func anUpdateThatIsNotStoredIsNotReadToItsEnd() async throws {
+    let upstream = RawServer()
+    let door = try await Portico.start(
+      config: """
+        http { proxy_cache_path %%DIR%%/cache keys_zone=one:1m; server {
+          listen 127.0.0.1:%%PORT_0%%; proxy_cache one;
+          proxy_cache_background_update on; proxy_cache_use_stale updating;
+          location / { proxy_pass http://\(upstream.address); }
+        } }
+        """)
+    let client = try door.client()
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    try client.send(request)
+    let first = try upstream.accept()
+    _ = try first.read(until: "\r\n\r\n")
+    try first.send(
+      "HTTP/1.1 200 OK\r\nConnection: close\r\nX-Accel-Expires: @1\r\nContent-Length: 3\r\n\r\nold")
+    #expect(try client.response().text == "old")
+    // The second of them has the right to fetch that the first gave back.
+    for _ in 1...2 {
+      try client.send(request)
+      #expect(try client.response().text == "old")
+      let update = try upstream.accept()
+      _ = try update.read(until: "\r\n\r\n")
+      try update.send(
+        "HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: 100000\r\n\r\nhalf")
+      #expect(update.isClosed())
+    }
+    try door.stop(SIGTERM)
   }
 
   // --- for how long one fetches -------------------------------------------------------------------

@@ -139,7 +139,7 @@ import Testing
     try cache.door.stop()
   }
 
-  // --- Vary ---------------------------------------------------------------------------------------
+  // --- Vary --------------------------------------------------------------------------------------
 
   @Test func variantsAreKeptApart() async throws {
     let app = try CountingApp(["Vary": "Accept, x-kind"])
@@ -173,7 +173,7 @@ import Testing
     try cache.door.stop()
   }
 
-  // --- revalidating -------------------------------------------------------------------------------
+  // --- revalidating ------------------------------------------------------------------------------
 
   @Test func theUpstreamSaysIfWhatIsStoredHolds() async throws {
     let app = try CountingApp([

@@ -1,5 +1,5 @@
-// Certificates are loaded at the first handshake of their site: one that is broken in a way that only
-// OpenSSL sees costs its own site the handshakes, and nobody else anything.
+// Certificates are loaded at the first handshake of their site: one that is broken in a way that
+// only OpenSSL sees costs its own site the handshakes, and nobody else anything.
 
 import Foundation
 import Testing

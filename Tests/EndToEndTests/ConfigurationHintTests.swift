@@ -9,6 +9,14 @@ import Testing
     try Portico.run(Site(config: config, files: files), ["-t"])
   }
 
+  /// Checks that `config` is refused with `message`.
+  private func expect(_ config: String, isRefusedWith message: String) throws -> Finished {
+    let result = try check(config)
+    #expect(result.code == 1)
+    #expect(result.standardError.contains(message))
+    return result
+  }
+
   private static let missingSemicolon = "is a \";\" missing at the end of the previous line?"
 
   @Test(arguments: [
@@ -22,9 +30,8 @@ import Testing
     ("listen 127.0.0.1:80; root\n location { }", "\"location\" begins a line"),
   ])
   func asksForAForgottenSemicolon(_ server: String, _ word: String) throws {
-    let result = try check("http { server { \(server) } }")
-    #expect(result.code == 1)
-    #expect(result.standardError.contains("\(word); \(Self.missingSemicolon)"))
+    _ = try expect(
+      "http { server { \(server) } }", isRefusedWith: "\(word); \(Self.missingSemicolon)")
   }
 
   @Test(arguments: [
@@ -33,9 +40,7 @@ import Testing
     ("http { server listen 80; }", "\"server\" needs a block"),
   ])
   func refusesBlocksThatNginxRefuses(_ config: String, _ message: String) throws {
-    let result = try check(config)
-    #expect(result.code == 1)
-    #expect(result.standardError.contains(message))
+    _ = try expect(config, isRefusedWith: message)
   }
 
   @Test(arguments: [
@@ -52,9 +57,7 @@ import Testing
     ("brotli_types text/css;", "\"gzip\" is"),
   ])
   func saysWhatIsMissingHere(_ server: String, _ message: String) throws {
-    let result = try check("http { server { \(server) } }")
-    #expect(result.code == 1)
-    #expect(result.standardError.contains(message))
+    let result = try expect("http { server { \(server) } }", isRefusedWith: message)
     #expect(!result.standardError.contains("did you mean"))
   }
 
@@ -65,10 +68,24 @@ import Testing
     ("server 10.0.0.1; health_check interval=x;", "\"interval\" must be a time"),
   ])
   func namesTheParameterThatIsWrong(_ lines: String, _ message: String) throws {
-    let result = try check("http { upstream a { \(lines) } }")
-    #expect(result.code == 1)
-    #expect(result.standardError.contains(message))
+    let result = try expect("http { upstream a { \(lines) } }", isRefusedWith: message)
     #expect(!result.standardError.contains("no servers are inside"))
+  }
+
+  @Test func namesTheParameterWhoseSecondsAreWrong() throws {
+    _ = try expect(
+      "http { proxy_cache_path /x keys_zone=a:1m inactive=1ms; }",
+      isRefusedWith: "\"inactive\" must be a time of whole seconds")
+  }
+
+  @Test(arguments: ["add_header", "proxy_set_header", "grpc_set_header"])
+  func warnsOfFieldsThatAreHidden(_ name: String) throws {
+    let result = try check(
+      "http { server { \(name) X-One 1; \(name) X-Two 2; location / { \(name) X-Three 3; } } }")
+    #expect(result.code == 0)
+    #expect(
+      result.standardError.contains(
+        "this \"\(name)\" hides those inherited from outside: X-One, X-Two"))
   }
 
   @Test func meansTheVersionOfTLSThatWasMeant() throws {

@@ -4,12 +4,16 @@ import Foundation
 import Testing
 
 /// The subject of the certificate that a server shows to `name`; nil if the handshake fails.
-private func subject(_ door: RunningPortico, _ name: String, port: Int = 0, _ more: String = "") throws -> String? {
+private func subject(_ door: RunningPortico, _ name: String, port: Int = 0, _ more: String = "")
+  throws -> String?
+{
   let script =
     "openssl s_client -connect 127.0.0.1:\(door.port(port)) -servername \(name) \(more) </dev/null 2>/dev/null "
     + "| openssl x509 -noout -subject 2>/dev/null"
   let output = try Command.run(["sh", "-c", script], folder: door.site.folder).standardOutput
-  return output.split(separator: "=").last.map { $0.trimmingCharacters(in: .whitespacesAndNewlines) }
+  return output.split(separator: "=").last.map {
+    $0.trimmingCharacters(in: .whitespacesAndNewlines)
+  }
 }
 
 extension Site {
@@ -125,9 +129,13 @@ extension Site {
   @Test func refusesSourcesThatDoNotExist() throws {
     for source in ["engine:e:key", "store:pkcs11:token=a"] {
       let site = try Site(
-        config: "http { server { listen 127.0.0.1:%%PORT_0%% ssl; ssl_certificate a.crt; ssl_certificate_key \(source); } }")
+        config:
+          "http { server { listen 127.0.0.1:%%PORT_0%% ssl; ssl_certificate a.crt; ssl_certificate_key \(source); } }"
+      )
       let result = try Portico.run(site, ["-t"])
-      #expect(result.code == 1 && result.standardError.contains("takes a path, \"data:\" or \"store:file:\""))
+      #expect(
+        result.code == 1
+          && result.standardError.contains("takes a path, \"data:\" or \"store:file:\""))
     }
   }
 }

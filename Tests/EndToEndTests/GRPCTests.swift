@@ -135,7 +135,7 @@ import Testing
       server = try GRPCServer(folder: site.folder)
       try site.write("upstream.conf", """
         upstream app { server \(server?.address ?? "");
-          health_check mandatory interval=100ms type=grpc \(parameters); }
+          health_check mandatory interval=500ms type=grpc \(parameters); }
         """)
       return "grpc_pass app;"
     }, http: "include upstream.conf;")

@@ -1,5 +1,6 @@
-// HTTP/1 as clients and upstreams speak it, beyond plain requests: pipelining, pieces, 100-continue,
-// responses without a body, both codings, both versions, every form of target (RFC 9110, 9112).
+// HTTP/1 as clients and upstreams speak it, beyond plain requests: pipelining, pieces,
+// 100-continue, responses without a body, both codings, both versions, every form of target (RFC
+// 9110, 9112).
 
 import Foundation
 import Testing

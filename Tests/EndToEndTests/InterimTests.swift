@@ -45,7 +45,9 @@ import Testing
     try door.stop()
   }
 
-  @Test(arguments: [("/never", "1.1"), ("/asked?a=0", "1.1"), ("/asked", "1.1"), ("/always", "1.0")])
+  @Test(arguments: [
+    ("/never", "1.1"), ("/asked?a=0", "1.1"), ("/asked", "1.1"), ("/always", "1.0"),
+  ])
   func swallowsThemElsewhere(path: String, version: String) async throws {
     let door = try await start()
     let client = try door.client()
@@ -57,7 +59,8 @@ import Testing
   @Test func passesThemOnOverHTTP2() async throws {
     let app = try TestUpstream { request in
       .steps([
-        .bytes("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nX-Own: 1\r\nConnection: X-Own\r\n\r\n"),
+        .bytes(
+          "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nX-Own: 1\r\nConnection: X-Own\r\n\r\n"),
         .pause(seconds: request.path == "/later" ? 0.1 : 0),
         .bytes(
           "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: abc\r\n\r\n"),

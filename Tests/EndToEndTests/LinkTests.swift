@@ -54,15 +54,18 @@ import Testing
     let door = try await start()
     let (good, late) = ("mEHGl8xodq67urk4K-SH7g", "itJwQSInDjOZW8FP5-AfNg")
     for (path, text) in [
-      ("/link?s=UMDbPg3nPplVlEhYgNSmRA", "[1]"), ("/link?s=UMDbPg3nPplVlEhYgNSmRA==", "[1]"), ("/link?s=", "[]"), ("/link", "[]"),
+      ("/link?s=UMDbPg3nPplVlEhYgNSmRA", "[1]"), ("/link?s=UMDbPg3nPplVlEhYgNSmRA==", "[1]"),
+      ("/link?s=", "[]"), ("/link", "[]"),
       ("/link?s=xUMDbPg3nPplVlEhYgNSmRA", "[]"), ("/link?s=VNEbQg3nQplWlFhZgOTmSB", "[]"),
       ("/link?s=!!!", "[]"), ("/link2?s=UMDbPg3nPplVlEhYgNSmRA", "[]"),
       ("/until?s=\(good)&e=4102444800", "[1] 4102444800"),
       ("/until?s=\(good)&e=4102444801", "[] 4102444801"), ("/until?s=\(late)&e=1", "[0] 1"),
       ("/until?s=\(late)&e=0", "[] 0"), ("/until?s=\(late)&e=", "[] "),
       ("/until?s=\(late)&e=99999999999999999999", "[] 99999999999999999999"),
-      ("/p/73e4a9897e80d4699cfe9089f1c3280b/a/b.html", "[a/b.html]"), ("/p/73e4a9897e80d4699cfe9089f1c3280b/a/c.html", "[]"),
-      ("/p/73e4a9897e80d4699cfe9089f1c3280b", "[]"), ("/p/73e4a9897e80d4699cfe9089f1c3280b/", "[]"), ("/p/", "[]"), ("/p/off", "[]"),
+      ("/p/73e4a9897e80d4699cfe9089f1c3280b/a/b.html", "[a/b.html]"),
+      ("/p/73e4a9897e80d4699cfe9089f1c3280b/a/c.html", "[]"),
+      ("/p/73e4a9897e80d4699cfe9089f1c3280b", "[]"), ("/p/73e4a9897e80d4699cfe9089f1c3280b/", "[]"),
+      ("/p/", "[]"), ("/p/off", "[]"),
       ("/p/zze4a9897e80d4699cfe9089f1c3280b/a/b.html", "[]"),
     ] { #expect(try door.get(path).text == text, "\(path)") }
   }

@@ -47,7 +47,10 @@ import Testing
         let page = #"a<!--#set var="x" value="1" -->b<!--#echo var="x" --><!<!-<!--c"#
         let pieces = page.utf8.map { byte in "1\r\n" + String(UnicodeScalar(byte)) + "\r\n" }
         return .steps(
-          [.bytes("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n")]
+          [
+            .bytes(
+              "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n")
+          ]
             + pieces.map { .bytes($0) } + [.bytes("0\r\n\r\n")])
       default: return .answer(body: #"<!--#echo var="arg_a" -->"#)
       }
@@ -72,11 +75,20 @@ import Testing
     (#"<!--#set var="v" value="<>" --><!--#echo var="v" encoding="none" -->"#, "<>"),
     (#"<!--#set var="v" value="<>" --><!--#echo var="v" encoding="url" -->"#, "%3C%3E"),
     (#"<!--#set var="v" value='"\'-->' --><!--#echo var="v" encoding="none" -->"#, #""'-->"#),
-    (#"<!--#if expr="$arg_a = 1" -->A<!--#elif expr="$arg_a" -->B<!--#else -->C<!--#endif -->"#, "A"),
-    (#"<!--#if expr="$arg_a != 1" -->A<!--#elif expr="$arg_a" -->B<!--#else -->C<!--#endif -->"#, "B"),
+    (
+      #"<!--#if expr="$arg_a = 1" -->A<!--#elif expr="$arg_a" -->B<!--#else -->C<!--#endif -->"#,
+      "A"
+    ),
+    (
+      #"<!--#if expr="$arg_a != 1" -->A<!--#elif expr="$arg_a" -->B<!--#else -->C<!--#endif -->"#,
+      "B"
+    ),
     (#"<!--#if expr="$arg_x" -->A<!--#elif expr="$arg_y" -->B<!--#else -->C<!--#endif -->"#, "C"),
     (#"<!--#if expr="$uri = /p(.)ge/" --><!--#echo var="1" --><!--#endif -->"#, "a"),
-    (#"<!--#if expr="$arg_x" --><!--#if expr="1" -->A<!--#else -->B<!--#endif --><!--#endif -->C"#, "C"),
+    (
+      #"<!--#if expr="$arg_x" --><!--#if expr="1" -->A<!--#else -->B<!--#endif --><!--#endif -->C"#,
+      "C"
+    ),
     (#"<!--#include virtual="/hidden" -->"#, "<hidden>"),
     (#"<!--#include file="part.html" -->."#, "part."),
     (#"<!--#include virtual="/part%2ehtml?a" wait="yes" -->."#, "part."),
@@ -88,10 +100,12 @@ import Testing
     (#"<!--#if expr="a = /(/" -->x<!--#endif -->"#, failed), (#"<!--#echo var=a -->"#, failed),
     (#"<!--#config errmsg="E" --><!--#endblock -->"#, "E"),
     (#"<!--#config timefmt="%Y!" --><!--#if expr="$date_gmt = /^20..!$/" -->Y<!--#endif -->"#, "Y"),
-    (#"<!--#block name="b" -->S<!--#echo var="arg_a" --><!--#endblock -->"#
-      + #"<!--#include virtual="/down" stub="b" --><!--#include virtual="/app/error" stub="b" -->"#
-      + #"<!--#include virtual="/empty.html" stub="b" --><!--#include virtual="/part.html" stub="b" -->"#,
-      "S1S1S1part"),
+    (
+      #"<!--#block name="b" -->S<!--#echo var="arg_a" --><!--#endblock -->"#
+        + #"<!--#include virtual="/down" stub="b" --><!--#include virtual="/app/error" stub="b" -->"#
+        + #"<!--#include virtual="/empty.html" stub="b" --><!--#include virtual="/part.html" stub="b" -->"#,
+      "S1S1S1part"
+    ),
     ("<!-- text --><!--", "<!-- text --><!--"), ("a<!--#echo ", "a"),
   ])
   func commandsAreObeyed(page: String, expected: String) async throws {
@@ -142,12 +156,14 @@ import Testing
   @Test func pagesThatIncludeThemselvesEnd() async throws {
     let door = try await start([
       "once.html": #"o<!--#include virtual="/once.html" -->"#,
-      "twice.html": #"t<!--#include virtual="/twice.html" --><!--#include virtual="/twice.html" -->"#,
+      "twice.html":
+        #"t<!--#include virtual="/twice.html" --><!--#include virtual="/twice.html" -->"#,
     ])
     let once = try door.get("/once.html").text
     #expect(once == String(repeating: "o", count: 51) + Self.failed)
     let twice = try door.get("/twice.html").text
-    #expect(twice.split(separator: Self.failed).count > 0 && twice.filter { $0 == "t" }.count >= 1000)
+    #expect(
+      twice.split(separator: Self.failed).count > 0 && twice.filter { $0 == "t" }.count >= 1000)
     try door.waitForLog("pages include each other too often")
     try door.stop()
   }
@@ -200,7 +216,8 @@ import Testing
       "page.html": #"<<!--#include virtual="/app/big" -->|<!--#include virtual="/app/big" -->>"#,
       "tiny.html": #"[<!--#include virtual="/hidden" -->]"#,
     ])
-    let expected = "<" + String(repeating: "b", count: 3_000_000) + "|"
+    let expected =
+      "<" + String(repeating: "b", count: 3_000_000) + "|"
       + String(repeating: "b", count: 3_000_000) + ">"
     #expect(try door.get("/page.html").text == expected)
     let http2 = try H2Client(port: door.port())

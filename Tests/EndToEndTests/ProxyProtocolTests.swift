@@ -135,7 +135,7 @@ private func isClosed(_ client: RawClient) -> Bool {
     try site.makeCertificate("one.test")
     let door = try await Portico.start(site)
     let result = try Command.run(
-      ["curl", "-sk", "-m", "10", "--haproxy-protocol", "https://127.0.0.1:\(door.port())/"],
+      ["curl", "-sk", "-m", "35", "--haproxy-protocol", "https://127.0.0.1:\(door.port())/"],
       folder: site.folder)
     #expect(result.standardOutput == "127.0.0.1 TLSv1.3")
   }

@@ -44,7 +44,8 @@ private func ask(_ door: RunningPortico, _ path: String, _ fields: [String]) thr
     // As in nginx, the location's settings hold after its rewrite directives, the server's before.
     #expect(try ask(door, "/rewritten", ["X-Client: 192.0.2.9"]) == "127.0.0.1")
     #expect(try ask(door, "/rewritten", ["X-Real-IP: 192.0.2.9"]) == "192.0.2.9")
-    #expect(try ask(door, "/custom", ["X-Client: 192.0.2.9", "X-Real-IP: 192.0.2.1"]) == "192.0.2.1:")
+    #expect(
+      try ask(door, "/custom", ["X-Client: 192.0.2.9", "X-Real-IP: 192.0.2.1"]) == "192.0.2.1:")
   }
 
   @Test func believesNobodyElse() async throws {
@@ -57,12 +58,18 @@ private func ask(_ door: RunningPortico, _ path: String, _ fields: [String]) thr
     let one = ["X-Forwarded-For: 192.0.2.1, 10.0.1.1, 127.0.0.1"]
     #expect(try ask(door, "/last", one) == "127.0.0.1")
     #expect(try ask(door, "/recursive", one) == "192.0.2.1")
-    let several = ["X-Forwarded-For: 10.0.1.1", "X-Forwarded-For: 192.0.2.1 ,10.0.1.9", "X-Forwarded-For: 127.0.0.1"]
+    let several = [
+      "X-Forwarded-For: 10.0.1.1", "X-Forwarded-For: 192.0.2.1 ,10.0.1.9",
+      "X-Forwarded-For: 127.0.0.1",
+    ]
     #expect(try ask(door, "/last", several) == "127.0.0.1")
     #expect(try ask(door, "/recursive", several) == "192.0.2.1")
     #expect(try ask(door, "/recursive", ["X-Forwarded-For: 10.0.1.1, 10.0.1.2"]) == "10.0.1.1")
-    #expect(try ask(door, "/recursive", ["X-Forwarded-For: 192.0.2.1, unknown, 10.0.1.2"]) == "10.0.1.2")
-    #expect(try ask(door, "/recursive", ["X-Forwarded-For: 2001:db8:2::1, 2001:db8:1::1,127.0.0.1"]) == "2001:db8:2::1")
+    #expect(
+      try ask(door, "/recursive", ["X-Forwarded-For: 192.0.2.1, unknown, 10.0.1.2"]) == "10.0.1.2")
+    #expect(
+      try ask(door, "/recursive", ["X-Forwarded-For: 2001:db8:2::1, 2001:db8:1::1,127.0.0.1"])
+        == "2001:db8:2::1")
     #expect(try ask(door, "/recursive", ["X-Forwarded-For: ,"]) == "127.0.0.1")
   }
 
@@ -130,7 +137,10 @@ private func ask(_ door: RunningPortico, _ path: String, _ fields: [String]) thr
   @Test func refusesWhatIsNoNetworkAndNoHost() throws {
     for (line, message) in [
       ("set_real_ip_from 10.0.0.0/33;", "\"10.0.0.0/33\" is no network"),
-      ("set_real_ip_from nobody.invalid;", "host not found in \"set_real_ip_from\": \"nobody.invalid\""),
+      (
+        "set_real_ip_from nobody.invalid;",
+        "host not found in \"set_real_ip_from\": \"nobody.invalid\""
+      ),
       ("real_ip_header \"a b\";", "\"a b\" is no field name"),
     ] {
       let site = try Site(config: "http { server { listen 127.0.0.1:%%PORT_0%%; \(line) } }")

@@ -1,5 +1,5 @@
-// What the error log says of requests that are refused: a sentence for whoever reads it, and one for
-// each of them.
+// What the error log says of requests that are refused: a sentence for whoever reads it, and one
+// for each of them.
 
 import Foundation
 import Testing

@@ -49,7 +49,8 @@ import Testing
     #expect(try door.get("/unset").text == "[]")
     try waitUntil("the log") {
       let log = door.site.text("access.log")
-      return log.contains("/set own\n") && log.contains("/unset sent\n") && log.contains("/unset -\n")
+      return log.contains("/set own\n") && log.contains("/unset sent\n")
+        && log.contains("/unset -\n")
     }
   }
 

@@ -1,5 +1,5 @@
-// `sticky`: who a client stays with, what its cookie says and can't say, sessions that servers make, and
-// servers that drain.
+// `sticky`: who a client stays with, what its cookie says and can't say, sessions that servers
+// make, and servers that drain.
 
 import Foundation
 import Testing
@@ -53,7 +53,7 @@ extension RunningPortico {
 private let three = "server %%UPSTREAM_0%%; server %%UPSTREAM_1%%; server %%UPSTREAM_2%%; "
 
 @Suite struct StickyTests {
-  // --- cookie -------------------------------------------------------------------------------------
+  // --- cookie ------------------------------------------------------------------------------------
 
   @Test(arguments: ["", "least_conn;", "hash $uri;", "random;"])
   func aClientStaysWhereItsCookieLeads(method: String) async throws {
@@ -152,7 +152,7 @@ private let three = "server %%UPSTREAM_0%%; server %%UPSTREAM_1%%; server %%UPST
     try door.stop()
   }
 
-  // --- route --------------------------------------------------------------------------------------
+  // --- route -------------------------------------------------------------------------------------
 
   @Test func theFirstVariableThatSaysSomethingRoutes() async throws {
     let upstreams = try instances()
@@ -189,7 +189,7 @@ private let three = "server %%UPSTREAM_0%%; server %%UPSTREAM_1%%; server %%UPST
     try alone.stop()
   }
 
-  // --- learn --------------------------------------------------------------------------------------
+  // --- learn -------------------------------------------------------------------------------------
 
   private static let learning =
     "sticky learn create=$upstream_cookie_sid lookup=$cookie_sid zone=sessions:64k;"
@@ -272,7 +272,7 @@ private let three = "server %%UPSTREAM_0%%; server %%UPSTREAM_1%%; server %%UPST
     }
   }
 
-  // --- configuration ------------------------------------------------------------------------------
+  // --- configuration -----------------------------------------------------------------------------
 
   @Test(arguments: [
     ("sticky", "\"sticky\" takes at least 2 arguments, not 0"),

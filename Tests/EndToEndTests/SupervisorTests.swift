@@ -82,7 +82,7 @@ private func site(_ answer: String, extra: String = "") -> String {
     for name in ["stop", "quit"] {
       let door = try await Portico.start(config: site("hello"))
       #expect(try door.send(name).code == 0)
-      #expect(try door.command.wait(within: 10).code == 0)
+      #expect(try door.command.wait().code == 0)
     }
   }
 
@@ -120,7 +120,7 @@ private func site(_ answer: String, extra: String = "") -> String {
     let pid = try background.pid("portico.pid")
     #expect(try RawClient(port: background.ports.number(0)).descriptor >= 0)
     #expect(try Portico.run(background, ["-s", "quit"]).code == 0)
-    try waitUntil("the end of the daemon") { kill(pid, 0) != 0 }
+    try waitUntil("the end of the daemon") { hasEnded(pid) }
     let bad = try Site(config: site("hello", extra: "daemon on; user nobody-of-that-name;"))
     #expect(try Portico.run(bad, []).code == 1)
   }
@@ -158,22 +158,17 @@ private func site(_ answer: String, extra: String = "") -> String {
 }
 
 @Suite struct WorkerDeathTests {
-  /// How long it takes until a connection made now is answered.
-  private func secondsToAnswer(_ door: RunningPortico) throws -> Double {
-    let start = Date()
-    #expect(try door.get().text == "hello")
-    return Date().timeIntervalSince(start)
-  }
+  /// Said when the next worker process is not started at once.
+  private static let delay = "the next worker process starts in"
 
   @Test func replacesAKilledWorkerWithoutRefusingAConnection() async throws {
     let door = try await Portico.start(config: site("hello"))
-    // Older than a second: its death is not counted as one of a series.
     let first = try door.workerPid
     kill(first, SIGKILL)
-    // A release answers within 0.1 s; debug builds start slower, on a machine that others use too.
-    #expect(try secondsToAnswer(door) < 1)
+    #expect(try door.get().text == "hello")
     #expect(try door.workerPid != first)
     #expect(door.errorLog.contains("worker process \(first) exited on signal 9"))
+    #expect(!door.errorLog.contains(Self.delay))
     try door.stop()
   }
 
@@ -181,12 +176,14 @@ private func site(_ answer: String, extra: String = "") -> String {
     let door = try await Portico.start(config: site("hello"))
     let first = try door.workerPid
     // Older than a second, or its death counts as one of a series.
-    try waitUntil("a worker of age") { Date().timeIntervalSince(start(of: first)) > 1.1 }
+    let watch = Stopwatch()
+    try waitUntil("a worker of age") { watch.seconds > 1.1 }
     kill(first, SIGKILL)
     var clients: [RawClient] = []
     try waitUntil("the next worker process to serve") {
-      // Every attempt is taken into the queue of the socket that the supervisor holds.
-      clients.append(try door.client())
+      // Every attempt is taken into the queue of the socket that the supervisor holds, which has room
+      // for more than these.
+      if clients.count < 200 { clients.append(try door.client()) }
       return door.errorLog.contains("the new worker process serves")
     }
     for client in clients {
@@ -196,30 +193,28 @@ private func site(_ answer: String, extra: String = "") -> String {
     try door.stop()
   }
 
-  private func start(of process: Int32) -> Date {
-    var status = stat()
-    stat("/proc/\(process)", &status)
-    return Date(timeIntervalSince1970: Double(status.st_ctim.tv_sec))
-  }
-
   @Test func restartsFromTheBundleWhenTheDiskHoldsSomethingBroken() async throws {
     let door = try await Portico.start(config: site("hello"))
     try door.site.write("portico.conf", "bogus;")
     kill(try door.workerPid, SIGKILL)
-    #expect(try secondsToAnswer(door) < 2)
+    #expect(try door.get().text == "hello")
+    #expect(!door.errorLog.contains(Self.delay))
     try door.stop()
   }
 
   @Test func waitsLongerBetweenWorkersThatDieYoung() async throws {
     let door = try await Portico.start(config: site("hello"))
-    for _ in 0..<3 {
+    // Two that died within a second of their start; on a busy machine one of the first may be older.
+    var deaths = 0
+    while !door.errorLog.contains(Self.delay) && deaths < 20 {
       let before = try waitForWorker(door)
       kill(before, SIGKILL)
       try waitUntil("the death of \(before)") { (try? door.workerPid) != before }
+      deaths += 1
     }
-    try door.waitForLog("the next worker process starts in 100 ms")
-    #expect(door.errorLog.components(separatedBy: "[alert]").count - 1 == 3)
-    #expect(try secondsToAnswer(door) < 5)
+    #expect(door.errorLog.contains("\(Self.delay) 100 ms"))
+    #expect(door.errorLog.components(separatedBy: "[alert]").count - 1 == deaths)
+    #expect(try door.get().text == "hello")
     #expect(try door.stop() == 0)
   }
 
@@ -236,6 +231,6 @@ private func site(_ answer: String, extra: String = "") -> String {
     let door = try await Portico.start(config: site("hello"))
     let worker = try door.workerPid
     kill(door.command.pid, SIGKILL)
-    try waitUntil("the end of the worker process") { kill(worker, 0) != 0 }
+    try waitUntil("the end of the worker process") { hasEnded(worker) }
   }
 }

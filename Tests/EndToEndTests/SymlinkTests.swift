@@ -47,7 +47,8 @@ import Testing
       ("/owner/file", 200), ("/owner/inner", 200), ("/owner/way/file", 200),
       ("/owner/foreign", foreign), ("/owner/broken", 404),
       ("/through/file", 403), ("/trust/file", 200), ("/trust/inner", 403),
-      ("/from/file", 200), ("/from/inner", 403), ("/test/?f=file", 204), ("/test/?f=inner", 205), ("/test/?f=none", 205),
+      ("/from/file", 200), ("/from/inner", 403), ("/test/?f=file", 204), ("/test/?f=inner", 205),
+      ("/test/?f=none", 205),
     ]
     // Twice: locations that share a cache don't share what it found.
     for _ in 0..<2 {

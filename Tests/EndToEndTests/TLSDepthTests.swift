@@ -1,4 +1,5 @@
-// Early data, stapled OCSP responses, the size of records, encrypted keys, groups: openssl is the client.
+// Early data, stapled OCSP responses, the size of records, encrypted keys, groups: openssl is the
+// client.
 
 import Foundation
 import Testing
@@ -41,7 +42,8 @@ private func openssl(_ words: String, _ site: Site) throws {
   @Test(arguments: [true, false])
   func takesRequestsInEarlyDataWhereItIsTold(isOn: Bool) async throws {
     let door = try await start(
-      "ssl_early_data \(isOn ? "on" : "off"); return 200 \"early=$ssl_early_data reused=$ssl_session_reused\";")
+      "ssl_early_data \(isOn ? "on" : "off"); return 200 \"early=$ssl_early_data reused=$ssl_session_reused\";"
+    )
     let first = try connect(door, "-tls1_3 -sess_out \(door.site.folder)kept.pem")
     #expect(first.contains("early= reused=."))
     if !isOn { return #expect(first.contains("Max Early Data: 0")) }
@@ -50,7 +52,8 @@ private func openssl(_ words: String, _ site: Site) throws {
       "openssl s_client -connect 127.0.0.1:\(door.port()) -servername a.test -tls1_3 -sess_in kept.pem "
       + "-early_data early -ign_eof </dev/null"
     let folder = door.site.folder
-    let second = try Command.run(["sh", "-c", "cd \(folder) && \(script)"], folder: folder).standardOutput
+    let second = try Command.run(["sh", "-c", "cd \(folder) && \(script)"], folder: folder)
+      .standardOutput
     #expect(second.contains("early=1 reused=r"))
     #expect(second.contains("Early data was accepted"))
   }
@@ -79,10 +82,14 @@ private func openssl(_ words: String, _ site: Site) throws {
   @Test func refusesAFileThatIsNoResponse() throws {
     for (settings, message) in [
       ("ssl_stapling_responder https://a/;", "takes an \"http://\" URL, not \"https://a/\""),
-      ("ssl_stapling on; ssl_stapling_file a.test.crt;", "holds no successful OCSP response in DER"),
+      (
+        "ssl_stapling on; ssl_stapling_file a.test.crt;", "holds no successful OCSP response in DER"
+      ),
     ] {
       let site = try Site(
-        config: "http { server { listen 127.0.0.1:%%PORT_0%% ssl; ssl_certificate a.test.crt; ssl_certificate_key a.test.key; \(settings) } }")
+        config:
+          "http { server { listen 127.0.0.1:%%PORT_0%% ssl; ssl_certificate a.test.crt; ssl_certificate_key a.test.key; \(settings) } }"
+      )
       try site.makeCertificate("a.test")
       let result = try Portico.run(site, ["-t"])
       #expect(result.code == 1 && result.standardError.contains(message), "\(result.standardError)")
@@ -91,14 +98,18 @@ private func openssl(_ words: String, _ site: Site) throws {
 }
 
 @Suite struct TLSSettingsTests {
-  @Test(arguments: [("", 16_384), ("ssl_buffer_size 4k;", 4096), ("ssl_buffer_size 1k;", 1024), ("ssl_buffer_size 64k;", 16_384)])
+  @Test(arguments: [
+    ("", 16_384), ("ssl_buffer_size 4k;", 4096), ("ssl_buffer_size 1k;", 1024),
+    ("ssl_buffer_size 64k;", 16_384),
+  ])
   func sendsRecordsOfTheSizeThatItIsTold(settings: String, bytes: Int) async throws {
     let door = try await start("\(settings) root %%DIR%%;") { site in
       try site.write("big", String(repeating: "x", count: 100_000))
     }
     let output = try connect(
-      door, "-tls1_3 -msg", request: "GET /big HTTP/1.1\\r\\nHost: a.test\\r\\nConnection: close\\r\\n\\r\\n")
-    // "    17 03 03 40 11": an application data record, with a byte for its type and 16 for its tag.
+      door, "-tls1_3 -msg",
+      request: "GET /big HTTP/1.1\\r\\nHost: a.test\\r\\nConnection: close\\r\\n\\r\\n")
+    // "    17 03 03 40 11": a record of application data, a byte for its type and 16 for its tag.
     let sizes = output.split(separator: "\n").compactMap { line -> Int? in
       let words = line.split(separator: " ")
       guard words.count == 5, words.prefix(3) == ["17", "03", "03"] else { return nil }
@@ -114,7 +125,8 @@ private func openssl(_ words: String, _ site: Site) throws {
     ("ssl_ciphers HIGH:!aNULL:!MD5;", "ECDHE-ECDSA-AES128-SHA256", true),
     ("ssl_protocols TLSv1.1 TLSv1.2;", "ECDHE-ECDSA-AES128-SHA256", true),
   ])
-  func takesCiphersWithForwardSecrecy(directives: String, cipher: String, isTaken: Bool) async throws
+  func takesCiphersWithForwardSecrecy(directives: String, cipher: String, isTaken: Bool)
+    async throws
   {
     let site = try Site(
       config: """
@@ -127,7 +139,9 @@ private func openssl(_ words: String, _ site: Site) throws {
         """)
     try site.makeCertificate("a.test")
     let door = try await Portico.start(site)
-    let curl = ["curl", "-sk", "--tls-max", "1.2", "--ciphers", cipher, "https://127.0.0.1:\(door.port())/"]
+    let curl = [
+      "curl", "-sk", "--tls-max", "1.2", "--ciphers", cipher, "https://127.0.0.1:\(door.port())/",
+    ]
     let result = try Command.run(curl, folder: site.folder)
     #expect(result.standardOutput == (isTaken ? cipher : ""))
   }
@@ -159,16 +173,22 @@ private func openssl(_ words: String, _ site: Site) throws {
       "ssl_ecdh_curve P-384:P-521; ssl_password_file passwords; return 200 \"$ssl_curve|$ssl_sigalgs|$ssl_sigalg|$ssl_client_sigalg|$ssl_ech_status|$ssl_ech_outer_server_name\";"
     ) { site in
       try site.write("passwords", "wrong\nsecret\n")
-      try openssl("ec -in a.test.key -aes128 -passout pass:secret -out b && mv b a.test.key".replacing(" && mv", with: "; mv"), site)
+      try openssl(
+        "ec -in a.test.key -aes128 -passout pass:secret -out b && mv b a.test.key".replacing(
+          " && mv", with: "; mv"), site)
     }
     let output = try connect(door, "-tls1_3 -sigalgs ECDSA+SHA256:RSA-PSS+SHA256")
     #expect(output.contains("secp384r1|0x0403:0x0804||||"))
   }
 
   @Test func agreesOnFiniteFieldsByItsOwnParameters() async throws {
-    let door = try await start("ssl_dhparam dh.pem; ssl_ciphers DHE; ssl_protocols TLSv1.2; return 200 $ssl_cipher;") { site in
+    let door = try await start(
+      "ssl_dhparam dh.pem; ssl_ciphers DHE; ssl_protocols TLSv1.2; return 200 $ssl_cipher;"
+    ) { site in
       try openssl("genpkey -genparam -algorithm DH -pkeyopt group:ffdhe2048 -out dh.pem", site)
-      try openssl("req -x509 -newkey rsa:2048 -nodes -days 3 -subj /CN=a.test -keyout a.test.key -out a.test.crt", site)
+      try openssl(
+        "req -x509 -newkey rsa:2048 -nodes -days 3 -subj /CN=a.test -keyout a.test.key -out a.test.crt",
+        site)
     }
     let output = try connect(door, "-tls1_2")
     #expect(output.contains("Temp Key: DH, 2048 bits"))

@@ -1,5 +1,6 @@
-// A session of one site is never resumed at another of another policy (the class of CVE-2025-23419): all
-// pairs of sites on one listener, both versions, tickets and session ids, before and after a reload.
+// A session of one site is never resumed at another of another policy (the class of
+// CVE-2025-23419): all pairs of sites on one listener, both versions, tickets and session ids,
+// before and after a reload.
 
 import Foundation
 import Testing
@@ -43,7 +44,8 @@ private struct Visitor {
   let door: RunningPortico
   let version: String
 
-  /// Connects to the site called `name`; whether the session was resumed, nil if nothing was agreed on.
+  /// Connects to the site called `name`; whether the session was resumed, nil if nothing was agreed
+  /// on.
   private func connect(_ name: String, _ options: String) throws -> Bool? {
     let number = ["other.test", "twin.test"].contains(name) ? 2 : 1
     let client = "\(door.site.folder)client\(number)"

@@ -17,7 +17,7 @@ private func ask(
 ) throws -> Answer {
   let number = door.port(port)
   let result = try Command.run(
-    ["curl", "-sk", "-m", "20", "--resolve", "\(name):\(number):127.0.0.1", "-w", "\n%{http_code}"]
+    ["curl", "-sk", "-m", "35", "--resolve", "\(name):\(number):127.0.0.1", "-w", "\n%{http_code}"]
       + options + ["https://\(name):\(number)\(path)"], folder: door.site.folder)
   var lines = result.standardOutput.components(separatedBy: "\n")
   let status = Int(lines.removeLast()) ?? 0

@@ -50,7 +50,7 @@ import Testing
   private func fetch(_ door: RunningPortico, _ name: String) throws -> String {
     try Command.run(
       [
-        "curl", "-sk", "-m", "20", "--resolve", "\(name):\(door.port()):127.0.0.1",
+        "curl", "-sk", "-m", "35", "--resolve", "\(name):\(door.port()):127.0.0.1",
         "https://\(name):\(door.port())/",
       ], folder: door.site.folder
     ).standardOutput
@@ -105,9 +105,9 @@ import Testing
     try door.site.write("body", body)
     let result = try Command.run(
       [
-        "curl", "-s", "-m", "60", "--limit-rate", "30M", "-T", door.site.folder + "body",
+        "curl", "-s", "-m", "100", "--limit-rate", "30M", "-T", door.site.folder + "body",
         "http://127.0.0.1:\(door.port())/echo",
-      ], folder: door.site.folder, within: 90)
+      ], folder: door.site.folder, within: 3 * patience)
     #expect(result.standardOutput == body)
   }
 }

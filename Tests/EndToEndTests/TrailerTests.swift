@@ -1,5 +1,5 @@
-// Fields behind a chunked response: passed on where `proxy_pass_trailers` says so, those that frame,
-// route or belong to a connection never.
+// Fields behind a chunked response: passed on where `proxy_pass_trailers` says so, those that
+// frame, route or belong to a connection never.
 
 import Foundation
 import Testing
@@ -38,10 +38,12 @@ import Testing
 
   @Test(arguments: ["/on", "/plain"], [false, true])
   func passesTrailersOn(path: String, isBroken: Bool) async throws {
-    let text = Self.head + "5\r\nhello\r\n0\r\n" + Self.trailers.joined(separator: "\r\n") + "\r\n\r\n"
+    let text =
+      Self.head + "5\r\nhello\r\n0\r\n" + Self.trailers.joined(separator: "\r\n") + "\r\n\r\n"
     // Whole, and in pieces of a few bytes.
     let bytes = Array(text.utf8)
-    let steps: [TestUpstream.Step] = isBroken
+    let steps: [TestUpstream.Step] =
+      isBroken
       ? stride(from: 0, to: bytes.count, by: 7).flatMap {
         [.bytes(Array(bytes[$0..<min($0 + 7, bytes.count)])), .pause(seconds: 0.001)]
       } : [.bytes(bytes)]

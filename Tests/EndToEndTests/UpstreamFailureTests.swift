@@ -62,7 +62,7 @@ private func config(_ servers: String, location: String = "") -> String {
     let door = try await Portico.start(
       config: config(
         "server %%UPSTREAM_0%% max_fails=0 weight=100; server %%UPSTREAM_1%%;",
-        location: "proxy_read_timeout 300ms; proxy_next_upstream error timeout invalid_header;"),
+        location: "proxy_read_timeout 1s; proxy_next_upstream error timeout invalid_header;"),
       upstreams: [broken, app])
     #expect(try door.get().text == "GET", "\(name)")
     try waitUntil("both tries in the access log") {

@@ -29,7 +29,9 @@ import Testing
     }
     """
 
-  private func start() async throws -> RunningPortico { try await Portico.start(config: Self.config) }
+  private func start() async throws -> RunningPortico {
+    try await Portico.start(config: Self.config)
+  }
 
   /// The identifier in a cookie as variables show it.
   private func shown(_ cookie: String) -> String {
@@ -83,7 +85,8 @@ import Testing
     let cookie = try #require(try door.get("/")["Set-Cookie"])
     let sent = ["Cookie": String(cookie.prefix { $0 != ";" })]
     let log = try door.get("/log", headers: sent)
-    #expect(log["Set-Cookie"] == nil && log["X-Got"] == "uid=" + shown(cookie) && log["X-Set"] == nil)
+    #expect(
+      log["Set-Cookie"] == nil && log["X-Got"] == "uid=" + shown(cookie) && log["X-Set"] == nil)
     #expect(try door.get("/log")["Set-Cookie"] == nil)
     let off = try door.get("/off", headers: sent)
     #expect(off["Set-Cookie"] == nil && off["X-Got"] == nil)
@@ -105,7 +108,9 @@ import Testing
     try door.waitForLog("userid cookie \"uid=\(shown(cookie))\" was reset")
   }
 
-  @Test(arguments: ["", "uid=", "uid=abc", "uid=!!!!!!!!!!!!!!!!!!!!!!", "uid=AAAAAAAAAAAAAAAAAAAAAA"])
+  @Test(arguments: [
+    "", "uid=", "uid=abc", "uid=!!!!!!!!!!!!!!!!!!!!!!", "uid=AAAAAAAAAAAAAAAAAAAAAA",
+  ])
   func whatIsNoIdentifierIsReplaced(cookie: String) async throws {
     let door = try await start()
     let response = try door.get("/", headers: ["Cookie": cookie])

@@ -13,7 +13,7 @@ import Testing
       map $http_upgrade $connection_upgrade { default upgrade; "" close; }
       server {
         listen 127.0.0.1:%%PORT_0%%;
-        proxy_read_timeout 10s;
+        proxy_read_timeout 1m;
         location /automatic { proxy_pass http://\(upstream.address); }
         location /explicit {
           proxy_pass http://\(upstream.address);
@@ -21,7 +21,7 @@ import Testing
           proxy_set_header Upgrade $http_upgrade;
           proxy_set_header Connection $connection_upgrade;
         }
-        location /short { proxy_pass http://\(upstream.address); proxy_read_timeout 300ms; }
+        location /short { proxy_pass http://\(upstream.address); proxy_read_timeout 500ms; }
         \(extra)
       }
     }
@@ -133,11 +133,11 @@ import Testing
   @Test func closesWhenBothSidesSayNothingForTooLong() async throws {
     let upstream = RawServer()
     let door = try await Portico.start(config: Self.config(upstream))
+    let watch = Stopwatch()
     let (client, server) = try open("/short", door, upstream)
-    let start = Date()
     #expect(client.isClosed())
     #expect(server.isClosed())
-    #expect(Date().timeIntervalSince(start) > 0.2)
+    #expect(watch.seconds > 0.49)
     try door.stop()
   }
 }

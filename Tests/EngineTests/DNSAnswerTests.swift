@@ -119,7 +119,7 @@ struct DNSMessage {
     #expect(DNSAnswer(message.bytes, name: "a.test") == nil)
   }
 
-  // --- from records to servers --------------------------------------------------------------------
+  // --- from records to servers -------------------------------------------------------------------
 
   private func addresses(_ hosts: String...) -> [SocketAddress] {
     hosts.map { SocketAddress(literal: $0, port: 0)! }

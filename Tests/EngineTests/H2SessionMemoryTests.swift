@@ -55,7 +55,8 @@ import Testing
 
   @Test func holdsTheTwoLargeBlocks() throws {
     let server = try Server()
-    // Five pages for the frame, and one for the table where libnghttp2 (before 1.60) begins with it.
+    // Five pages for the frame, and one for the table where libnghttp2 (before 1.60) begins with
+    // it.
     #expect([5, 6].contains(server.memory.usedByteCount / 4096))
     #expect(server.sent() == [4, 4])
     #expect(server.memory.residentPageCount > 0)

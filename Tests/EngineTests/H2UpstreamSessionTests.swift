@@ -1,5 +1,5 @@
-// HTTP/2 to upstreams without sockets: what a session makes of bytes, whole and in pieces, and what a
-// health check by gRPC concludes.
+// HTTP/2 to upstreams without sockets: what a session makes of bytes, whole and in pieces, and what
+// a health check by gRPC concludes.
 
 import HTTP
 import Testing
@@ -7,14 +7,20 @@ import Testing
 @testable import Engine
 
 @Suite struct H2UpstreamSessionTests {
-  private static func frame(_ type: UInt8, _ flags: UInt8, _ stream: UInt8, _ payload: [UInt8]) -> [UInt8] {
+  private static func frame(_ type: UInt8, _ flags: UInt8, _ stream: UInt8, _ payload: [UInt8])
+    -> [UInt8]
+  {
     let count = payload.count
-    return [UInt8(count >> 16), UInt8(count >> 8 & 255), UInt8(count & 255), type, flags, 0, 0, 0, stream]
+    return [
+      UInt8(count >> 16), UInt8(count >> 8 & 255), UInt8(count & 255), type, flags, 0, 0, 0, stream,
+    ]
       + payload
   }
 
   private static func fields(_ fields: [(String, String)]) -> [UInt8] {
-    fields.flatMap { [0, UInt8($0.0.utf8.count)] + $0.0.utf8 + [UInt8($0.1.utf8.count)] + $0.1.utf8 }
+    fields.flatMap {
+      [0, UInt8($0.0.utf8.count)] + $0.0.utf8 + [UInt8($0.1.utf8.count)] + $0.1.utf8
+    }
   }
 
   /// The server's, and its acknowledgement of ours, from which on our window holds.
@@ -37,7 +43,9 @@ import Testing
       session = try #require(H2UpstreamSession(pool: pool))
       session.attach(stream)
       let block = Buffer(capacity: 512)
-      for (name, value) in [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")] {
+      for (name, value) in [
+        (":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a"),
+      ] {
         name.withBytes { name in value.withBytes { H2FieldBlock.append(name, $0, to: block) } }
       }
       #expect(session.submit(stream, block.unread, hasBody: body != nil))
@@ -126,7 +134,9 @@ import Testing
       #expect(isWell)
     }
     // WINDOW_UPDATE of stream 1: type 8 in front of that stream's number.
-    let updates = { (bytes: [UInt8]) in firstRange(of: [0, 0, 4, 8, 0, 0, 0, 0, 1], in: bytes) != nil }
+    let updates = { (bytes: [UInt8]) in
+      firstRange(of: [0, 0, 4, 8, 0, 0, 0, 0, 1], in: bytes) != nil
+    }
     #expect(!updates(asked.produce()))
     var taken = 0
     while let buffer = asked.stream.takeInput(.max, asked.pool) { taken += buffer.count }
@@ -145,26 +155,36 @@ import Testing
     #expect(asked.stream.failure != nil || asked.session.isBroken)
   }
 
-  // --- gRPC health --------------------------------------------------------------------------------
+  // --- gRPC health -------------------------------------------------------------------------------
 
-  private static func health(_ trailers: [(String, String)], message: [UInt8], status: String = "200") -> [UInt8] {
+  private static func health(
+    _ trailers: [(String, String)], message: [UInt8], status: String = "200"
+  ) -> [UInt8] {
     settings + frame(1, 4, 1, fields([(":status", status)]))
-      + frame(0, 0, 1, [0, 0, 0, 0, UInt8(message.count)] + message) + frame(1, 5, 1, fields(trailers))
+      + frame(0, 0, 1, [0, 0, 0, 0, UInt8(message.count)] + message)
+      + frame(1, 5, 1, fields(trailers))
   }
 
-  @Test(arguments: [
-    (health([("grpc-status", "0")], message: [8, 1]), nil, HealthVerdict.passed("SERVING")),
-    (health([("grpc-status", "0")], message: [8, 2]), nil, .failed("NOT_SERVING")),
-    (health([("grpc-status", "0")], message: []), nil, .failed("service status 0")),
-    (health([("grpc-status", "0")], message: [0x12, 1, 65, 8, 1]), nil, .passed("SERVING")),
-    (health([("grpc-status", "0")], message: [0x12, 90, 65]), nil, .failed("service status 0")),
-    (health([("grpc-status", "5")], message: []), nil, .failed("grpc-status 5")),
-    (health([("grpc-status", "12")], message: []), 12, .passed("grpc-status 12")),
-    (health([], message: [8, 1]), nil, .failed("the answer has no grpc-status")),
-    (health([("grpc-status", "0")], message: [8, 1], status: "503"), nil, .failed("HTTP status 503")),
-    (settings + frame(1, 5, 1, fields([(":status", "200"), ("grpc-status", "12")])), 12, .passed("grpc-status 12")),
-    (settings + frame(3, 0, 1, [0, 0, 0, 7]), nil, .failed("the call was refused")),
-  ] as [([UInt8], Int?, HealthVerdict)])
+  @Test(
+    arguments: [
+      (health([("grpc-status", "0")], message: [8, 1]), nil, HealthVerdict.passed("SERVING")),
+      (health([("grpc-status", "0")], message: [8, 2]), nil, .failed("NOT_SERVING")),
+      (health([("grpc-status", "0")], message: []), nil, .failed("service status 0")),
+      (health([("grpc-status", "0")], message: [0x12, 1, 65, 8, 1]), nil, .passed("SERVING")),
+      (health([("grpc-status", "0")], message: [0x12, 90, 65]), nil, .failed("service status 0")),
+      (health([("grpc-status", "5")], message: []), nil, .failed("grpc-status 5")),
+      (health([("grpc-status", "12")], message: []), 12, .passed("grpc-status 12")),
+      (health([], message: [8, 1]), nil, .failed("the answer has no grpc-status")),
+      (
+        health([("grpc-status", "0")], message: [8, 1], status: "503"), nil,
+        .failed("HTTP status 503")
+      ),
+      (
+        settings + frame(1, 5, 1, fields([(":status", "200"), ("grpc-status", "12")])), 12,
+        .passed("grpc-status 12")
+      ),
+      (settings + frame(3, 0, 1, [0, 0, 0, 7]), nil, .failed("the call was refused")),
+    ] as [([UInt8], Int?, HealthVerdict)])
   func judgesHealthChecks(bytes: [UInt8], healthyStatus: Int?, verdict: HealthVerdict) {
     let call = GRPCHealthCall(service: "s", healthyStatus: healthyStatus, host: "a", isTLS: false)
     let output = Buffer(capacity: 128 << 10)

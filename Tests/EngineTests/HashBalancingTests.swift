@@ -10,7 +10,8 @@ import Testing
     var settings = UpstreamSettings(name: "u")
     settings.method = method
     settings.servers = weights.enumerated().map { index, weight in
-      var server = UpstreamServerSettings(.address(SocketAddress(literal: "10.0.0.\(index + 1)", port: 80)!))
+      var server = UpstreamServerSettings(
+        .address(SocketAddress(literal: "10.0.0.\(index + 1)", port: 80)!))
       server.weight = weight
       return server
     }
@@ -43,7 +44,9 @@ import Testing
   }
 
   @Test func movesOnlyTheKeysOfTheServerThatLeft() {
-    let (all, fewer) = (group([1, 2, 1], .keyHash(consistent: true)), group([1, 2], .keyHash(consistent: true)))
+    let (all, fewer) = (
+      group([1, 2, 1], .keyHash(consistent: true)), group([1, 2], .keyHash(consistent: true))
+    )
     for number in 0..<200 where choose(all, "\(number)") != "10.0.0.3:80" {
       #expect(choose(fewer, "\(number)") == choose(all, "\(number)"))
     }
@@ -60,7 +63,9 @@ import Testing
   }
 
   @Test func asksEachServerOnceBeforeGivingUp() {
-    for method in [UpstreamSettings.Method.keyHash(consistent: true), .random(two: false), .random(two: true)] {
+    for method in [
+      UpstreamSettings.Method.keyHash(consistent: true), .random(two: false), .random(two: true),
+    ] {
       let group = group([1, 1, 1, 1], method)
       var tried = TriedSet()
       var names: Set<String> = []

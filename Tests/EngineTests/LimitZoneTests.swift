@@ -1,4 +1,5 @@
-// Zones of limits: the table against a dictionary, rates against arithmetic, both under many threads.
+// Zones of limits: the table against a dictionary, rates against arithmetic, both under many
+// threads.
 
 import Foundation
 import Synchronization
@@ -174,7 +175,7 @@ private func take(
     #expect(zone.count == 51)
   }
 
-  // --- sessions -----------------------------------------------------------------------------------
+  // --- sessions ----------------------------------------------------------------------------------
 
   private func bind(
     _ zone: LimitZone, _ session: String, _ binding: UInt64, creates: Bool = true,

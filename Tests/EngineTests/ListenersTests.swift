@@ -6,19 +6,28 @@ import Testing
 
 @testable import Engine
 
-@Suite struct ListenersTests {
-  private func settings(_ port: UInt16, reusePort: Bool = false) throws -> ListenSettings {
-    var settings = ListenSettings(
-      address: try #require(SocketAddress(literal: "127.0.0.1", port: port)))
-    settings.reusePort = reusePort
-    return settings
+/// A port that nobody else is given: bound, but not listening, which keeps no listener from it.
+private final class HeldPort {
+  let number: UInt16
+  private let fd: Int32
+
+  init() throws {
+    fd = Int32(try check(linux_stream_socket(AF_INET)))
+    _ = linux_set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1)
+    let (fd, any) = (fd, SocketAddress(literal: "127.0.0.1", port: 0)!)
+    _ = try check(any.withSockaddr { unsafe linux_bind(fd, $0, $1) })
+    number = Socket.localAddress(fd).port
   }
 
-  /// A port of the kernel's choice, free again.
-  private func freePort() throws -> UInt16 {
-    let fd = try ListenerSockets.open(settings(0))
-    defer { _ = linux_close(fd) }
-    return Socket.localAddress(fd).port
+  deinit { _ = linux_close(fd) }
+}
+
+@Suite struct ListenersTests {
+  private func settings(_ port: HeldPort, reusePort: Bool = false) throws -> ListenSettings {
+    var settings = ListenSettings(
+      address: try #require(SocketAddress(literal: "127.0.0.1", port: port.number)))
+    settings.reusePort = reusePort
+    return settings
   }
 
   private func table(_ old: Listeners, _ wanted: [ListenSettings], workers: Int = 1) throws
@@ -27,24 +36,29 @@ import Testing
     try old.next(for: wanted, workerCount: workers) { _ in }
   }
 
-  private func isOpen(_ fd: Int32) -> Bool { linux_get_option(fd, SOL_SOCKET, SO_ACCEPTCONN) == 1 }
+  /// Whether a descriptor listens at a port of this test's: tests that run beside it take the numbers
+  /// that it closes, for listeners of their own.
+  private func listens(_ fd: Int32, at port: HeldPort) -> Bool {
+    linux_get_option(fd, SOL_SOCKET, SO_ACCEPTCONN) == 1
+      && Socket.localAddress(fd).port == port.number
+  }
 
   @Test func keepsWhatStaysAndClosesWhatGoes() throws {
-    let (first, second) = (try freePort(), try freePort())
+    let (first, second) = (try HeldPort(), try HeldPort())
     let one = try table(Listeners(), [settings(first), settings(second)])
-    let stays = try #require(one.table[.init(address: "127.0.0.1:\(first)", index: 0)])
-    let goes = try #require(one.table[.init(address: "127.0.0.1:\(second)", index: 0)])
+    let stays = try #require(one.table[.init(address: "127.0.0.1:\(first.number)", index: 0)])
+    let goes = try #require(one.table[.init(address: "127.0.0.1:\(second.number)", index: 0)])
     let two = try table(one, [settings(first)])
     #expect(two.table.values.map(\.id) == [stays.id])
     one.close(except: two)
-    #expect(isOpen(stays.fd))
-    #expect(!isOpen(goes.fd))
+    #expect(listens(stays.fd, at: first))
+    #expect(!listens(goes.fd, at: second))
     two.close(except: nil)
-    #expect(!isOpen(stays.fd))
+    #expect(!listens(stays.fd, at: first))
   }
 
   @Test func opensASocketForEachWorkerWithReuseport() throws {
-    let port = try freePort()
+    let port = try HeldPort()
     let one = try table(Listeners(), [settings(port)])
     let three = try table(one, [settings(port, reusePort: true)], workers: 3)
     #expect(three.table.count == 3)
@@ -60,7 +74,7 @@ import Testing
     var seen: Set<UInt64> = []
     var current = Listeners()
     for _ in 0..<10 {
-      let next = try table(current, [settings(freePort())])
+      let next = try table(current, [settings(HeldPort())])
       current.close(except: next)
       current = next
       for listener in next.table.values { #expect(seen.insert(listener.id).inserted) }
@@ -69,12 +83,12 @@ import Testing
   }
 
   @Test func leavesEverythingAsItWasWhenAnAddressCannotBeHad() throws {
-    let port = try freePort()
+    let port = try HeldPort()
     let one = try table(Listeners(), [settings(port)])
     // No machine has this address: it is kept for documentation.
     let foreign = ListenSettings(
       address: try #require(SocketAddress(literal: "192.0.2.1", port: 80)))
-    let added = try freePort()
+    let added = try HeldPort()
     do {
       _ = try table(one, [settings(port), settings(added), foreign])
       Issue.record("bound to a foreign address")
@@ -84,13 +98,13 @@ import Testing
           "bind() to 192.0.2.1:80 failed (99: Cannot assign requested address)"
         ])
     }
-    #expect(one.table.values.allSatisfy { isOpen($0.fd) })
+    #expect(one.table.values.allSatisfy { listens($0.fd, at: port) })
     _ = linux_close(try ListenerSockets.open(settings(added)))
     one.close(except: nil)
   }
 
   @Test func adoptsSocketsOfAnOlderBinary() throws {
-    let port = try freePort()
+    let port = try HeldPort()
     let old = try table(Listeners(), [settings(port, reusePort: true)], workers: 2)
     let descriptors = try old.table.values.map { Int32(try check(linux_duplicate($0.fd))) }
     old.close(except: nil)
@@ -98,7 +112,7 @@ import Testing
     let new = try table(adopted, [settings(port, reusePort: true)], workers: 2)
     #expect(Set(new.table.values.map(\.fd)) == Set(descriptors))
     adopted.closeLeavingPaths(except: new)
-    #expect(new.table.values.allSatisfy { isOpen($0.fd) })
+    #expect(new.table.values.allSatisfy { listens($0.fd, at: port) })
     new.close(except: nil)
   }
 }

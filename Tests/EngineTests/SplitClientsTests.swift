@@ -6,9 +6,11 @@ import Testing
 @testable import Engine
 
 struct SplitClientsTests {
-  @Test(arguments: [
-    ("", 0), ("a", 0x9268_5f5e), ("abc", 0x1357_7c9b), ("abcd", 0x2687_3021), ("The quick brown fox", 0x5b36_1318),
-  ] as [(StaticString, UInt32)])
+  @Test(
+    arguments: [
+      ("", 0), ("a", 0x9268_5f5e), ("abc", 0x1357_7c9b), ("abcd", 0x2687_3021),
+      ("The quick brown fox", 0x5b36_1318),
+    ] as [(StaticString, UInt32)])
   func hashesAsNginxDoes(text: StaticString, hash: UInt32) {
     #expect(SplitTable.murmur2(Bytes(text)) == hash)
   }

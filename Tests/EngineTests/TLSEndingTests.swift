@@ -11,11 +11,20 @@ import Testing
 
   func pair(sendBufferBytes: Int32? = nil) throws -> TLSPair {
     let policy = TLSServerPolicy(certificates: [TestPKI.one.source()])
-    let context = try TLSServerContext(policy: policy, library: library, ticketKeys: TLSTicketKeys())
+    let context = try TLSServerContext(
+      policy: policy, library: library, ticketKeys: TLSTicketKeys())
     let client = try TLSClientContext(library: library, options: TLSClientOptions())
     let pair = TLSPair(context, client, sendBufferBytes: sendBufferBytes)
     pair.connect()
     return pair
+  }
+
+  /// A transport that reads and writes as the server of `pair`.
+  private func transport(of pair: TLSPair) -> Transport {
+    var transport = Transport()
+    transport.open(pair.sockets.server, readable: true, writable: true)
+    transport.start(pair.server)
+    return transport
   }
 
   private func byteCount(waitingAt fd: Int32) -> Int {
@@ -51,7 +60,8 @@ import Testing
     }
     drain()
     pair.server.holdLast()
-    guard case .bytes(let more) = unsafe rest.withUnsafeBytes({ unsafe pair.server.write($0) }) else {
+    guard case .bytes(let more) = unsafe rest.withUnsafeBytes({ unsafe pair.server.write($0) })
+    else {
       Issue.record("not held")
       return
     }
@@ -90,9 +100,7 @@ import Testing
 
   @Test func aReadThatEmptiedTheSocketSaysSo() throws {
     let pair = try pair()
-    var transport = Transport()
-    transport.open(pair.sockets.server, readable: true, writable: true)
-    transport.start(pair.server)
+    var transport = self.transport(of: pair)
     pair.client.send("request")
     transport.note(.readable)
     let room = BufferPool().take(.medium)
@@ -105,9 +113,7 @@ import Testing
 
   @Test func aReadThatLeftSomethingSaysSo() throws {
     let pair = try pair()
-    var transport = Transport()
-    transport.open(pair.sockets.server, readable: true, writable: true)
-    transport.start(pair.server)
+    var transport = self.transport(of: pair)
     pair.client.send("a request")
     shutdown(pair.sockets.client, Int32(SHUT_WR))
     transport.note([.readable, .peerClosed])
@@ -131,9 +137,7 @@ import Testing
 
   @Test func closeNotifyThatCameWithTheLastBytesIsSeenWithoutAnotherEvent() throws {
     let pair = try pair()
-    var transport = Transport()
-    transport.open(pair.sockets.server, readable: true, writable: true)
-    transport.start(pair.server)
+    var transport = self.transport(of: pair)
     pair.client.send("bye")
     pair.client.shutdownWrite()
     transport.note(.readable)

@@ -192,7 +192,7 @@ import Testing
     let chain = (0..<12).map { TestCertificate("Test CA \($0)", isCA: true) }
     let context = try server { $0.certificates = [TestPKI.one.source(chain: chain)] }
     var ends: [Int32] = [0, 0]
-    let kind = Int32(SOCK_SEQPACKET.rawValue | SOCK_NONBLOCK.rawValue)
+    let kind = Int32(SOCK_SEQPACKET.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
     #expect(unsafe socketpair(AF_UNIX, kind, 0, &ends) == 0)
     defer { for end in ends { close(end) } }
     let server = try #require(TLSSession(server: context, fd: ends[0]))

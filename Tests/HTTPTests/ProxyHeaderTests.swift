@@ -38,11 +38,12 @@ private func binary(_ command: UInt8, _ family: UInt8, _ body: [UInt8]) -> [UInt
 private let four: [UInt8] = [192, 0, 2, 1, 192, 0, 2, 2, 0, 123, 0x16, 0x2e]
 
 @Suite struct ProxyHeaderTests {
-  @Test(arguments: [
-    ("PROXY TCP4 192.0.2.1 192.0.2.2 123 5678\r\n", "192.0.2.1:123", "192.0.2.2:5678"),
-    ("PROXY TCP6 2001:Db8::1 2001:Db8::2 0 65535\r\n", "[2001:db8::1]:0", "[2001:db8::2]:65535"),
-    ("PROXY UNKNOWN\r\n", nil, nil), ("PROXY UNKNOWN 1 2 3 4 5 6\r\n", nil, nil),
-  ] as [(String, String?, String?)])
+  @Test(
+    arguments: [
+      ("PROXY TCP4 192.0.2.1 192.0.2.2 123 5678\r\n", "192.0.2.1:123", "192.0.2.2:5678"),
+      ("PROXY TCP6 2001:Db8::1 2001:Db8::2 0 65535\r\n", "[2001:db8::1]:0", "[2001:db8::2]:65535"),
+      ("PROXY UNKNOWN\r\n", nil, nil), ("PROXY UNKNOWN 1 2 3 4 5 6\r\n", nil, nil),
+    ] as [(String, String?, String?)])
   func readsLines(_ line: String, _ source: String?, _ destination: String?) {
     let input = (line + "GET / HTTP/1.1\r\n").latin1
     for lengths in feedings(input.count) {
@@ -54,23 +55,24 @@ private let four: [UInt8] = [192, 0, 2, 1, 192, 0, 2, 2, 0, 123, 0x16, 0x2e]
     }
   }
 
-  @Test(arguments: [
-    ("GET / HTTP/1.1\r\n", .missing), ("PROXX TCP4", .missing), ("\u{16}\u{3}\u{1}", .missing),
-    ("\r\n\r\nGET", .missing), ("proxy TCP4 1.1.1.1 2.2.2.2 1 2\r\n", .missing),
-    ("PROXY TCP4 192.0.2.1 192.0.2.2 123 5678\n", .malformedLine),
-    ("PROXY TCP4 192.0.2.1 192.0.2.2 123\r\n", .malformedLine),
-    ("PROXY TCP4 192.0.2.1 192.0.2.2 123 5678 9\r\n", .malformedLine),
-    ("PROXY TCP4 192.0.2.1 192.0.2.2 123 5678 \r\n", .malformedLine),
-    ("PROXY TCP4  192.0.2.1 192.0.2.2 123 5678\r\n", .malformedLine),
-    ("PROXY TCP4 192.0.2.1 192.0.2.2 123 65536\r\n", .malformedLine),
-    ("PROXY TCP4 192.0.2.1 192.0.2.2 -1 1\r\n", .malformedLine),
-    ("PROXY TCP4 192.0.2.256 192.0.2.2 1 1\r\n", .malformedLine),
-    ("PROXY TCP4 2001:db8::1 2001:db8::2 1 1\r\n", .malformedLine),
-    ("PROXY TCP6 192.0.2.1 192.0.2.2 1 1\r\n", .malformedLine),
-    ("PROXY TCP6 2001:db8::1 192.0.2.2 1 1\r\n", .malformedLine),
-    ("PROXY UDP4 192.0.2.1 192.0.2.2 1 1\r\n", .malformedLine),
-    ("PROXY \r\n", .malformedLine), ("PROXY UNKNOWN\u{0}\n", .malformedLine),
-  ] as [(String, ProxyHeaderError)])
+  @Test(
+    arguments: [
+      ("GET / HTTP/1.1\r\n", .missing), ("PROXX TCP4", .missing), ("\u{16}\u{3}\u{1}", .missing),
+      ("\r\n\r\nGET", .missing), ("proxy TCP4 1.1.1.1 2.2.2.2 1 2\r\n", .missing),
+      ("PROXY TCP4 192.0.2.1 192.0.2.2 123 5678\n", .malformedLine),
+      ("PROXY TCP4 192.0.2.1 192.0.2.2 123\r\n", .malformedLine),
+      ("PROXY TCP4 192.0.2.1 192.0.2.2 123 5678 9\r\n", .malformedLine),
+      ("PROXY TCP4 192.0.2.1 192.0.2.2 123 5678 \r\n", .malformedLine),
+      ("PROXY TCP4  192.0.2.1 192.0.2.2 123 5678\r\n", .malformedLine),
+      ("PROXY TCP4 192.0.2.1 192.0.2.2 123 65536\r\n", .malformedLine),
+      ("PROXY TCP4 192.0.2.1 192.0.2.2 -1 1\r\n", .malformedLine),
+      ("PROXY TCP4 192.0.2.256 192.0.2.2 1 1\r\n", .malformedLine),
+      ("PROXY TCP4 2001:db8::1 2001:db8::2 1 1\r\n", .malformedLine),
+      ("PROXY TCP6 192.0.2.1 192.0.2.2 1 1\r\n", .malformedLine),
+      ("PROXY TCP6 2001:db8::1 192.0.2.2 1 1\r\n", .malformedLine),
+      ("PROXY UDP4 192.0.2.1 192.0.2.2 1 1\r\n", .malformedLine),
+      ("PROXY \r\n", .malformedLine), ("PROXY UNKNOWN\u{0}\n", .malformedLine),
+    ] as [(String, ProxyHeaderError)])
   func refusesLines(_ line: String, _ error: ProxyHeaderError) {
     let input = line.latin1
     for lengths in feedings(input.count) {
@@ -100,7 +102,10 @@ private let four: [UInt8] = [192, 0, 2, 1, 192, 0, 2, 2, 0, 123, 0x16, 0x2e]
     let cases: [([UInt8], String?, String?, Int)] = [
       (binary(0x21, 0x11, four), "192.0.2.1:123", "192.0.2.2:5678", 0),
       (binary(0x21, 0x21, six + six + [0, 1, 1, 0]), "[2001:db8::1]:1", "[2001:db8::1]:256", 0),
-      (binary(0x21, 0x11, four + [UInt8](repeating: 0, count: 9)), "192.0.2.1:123", "192.0.2.2:5678", 9),
+      (
+        binary(0x21, 0x11, four + [UInt8](repeating: 0, count: 9)), "192.0.2.1:123",
+        "192.0.2.2:5678", 9
+      ),
       (binary(0x20, 0x11, four), nil, nil, 0),  // LOCAL
       (binary(0x20, 0x00, []), nil, nil, 0), (binary(0x21, 0x00, []), nil, nil, 0),
       (binary(0x21, 0x12, four), nil, nil, 0),  // UDP
@@ -122,14 +127,18 @@ private let four: [UInt8] = [192, 0, 2, 1, 192, 0, 2, 2, 0, 123, 0x16, 0x2e]
     }
   }
 
-  @Test(arguments: [
-    (binary(0x11, 0x11, four), .malformedHeader), (binary(0x22, 0x11, four), .malformedHeader),
-    (binary(0x21, 0x11, Array(four.dropLast())), .shortAddresses), (binary(0x21, 0x21, four), .shortAddresses),
-    (binary(0x21, 0x11, four + [1]), .malformedFields), (binary(0x21, 0x11, four + [1, 0, 2, 0]), .malformedFields),
-    (binary(0x21, 0x11, four + field(0x20, [1, 0, 0, 0])), .malformedFields),
-    (binary(0x21, 0x11, four + field(0x20, [1, 0, 0, 0, 0, 0x21, 0, 9])), .malformedFields),
-    (signature + [0x21, 0x11, 0x0f, 0xf1], .tooLong), (signature + [0x20, 0xff, 0xff, 0xff], .tooLong),
-  ] as [([UInt8], ProxyHeaderError)])
+  @Test(
+    arguments: [
+      (binary(0x11, 0x11, four), .malformedHeader), (binary(0x22, 0x11, four), .malformedHeader),
+      (binary(0x21, 0x11, Array(four.dropLast())), .shortAddresses),
+      (binary(0x21, 0x21, four), .shortAddresses),
+      (binary(0x21, 0x11, four + [1]), .malformedFields),
+      (binary(0x21, 0x11, four + [1, 0, 2, 0]), .malformedFields),
+      (binary(0x21, 0x11, four + field(0x20, [1, 0, 0, 0])), .malformedFields),
+      (binary(0x21, 0x11, four + field(0x20, [1, 0, 0, 0, 0, 0x21, 0, 9])), .malformedFields),
+      (signature + [0x21, 0x11, 0x0f, 0xf1], .tooLong),
+      (signature + [0x20, 0xff, 0xff, 0xff], .tooLong),
+    ] as [([UInt8], ProxyHeaderError)])
   func refusesBinaryHeaders(_ input: [UInt8], _ error: ProxyHeaderError) {
     for lengths in [[input.count], Array(0...input.count)] {
       #expect(parse(input, at: lengths).progress == .failed(error))

@@ -1,5 +1,5 @@
-// Rules of the house that a machine can check: sizes, header comments, ranks of folders, banned words,
-// documentation that follows the code.
+// Rules of the house that a machine can check: sizes, header comments, ranks of folders, banned
+// words, documentation that follows the code.
 
 import Foundation
 import Testing
@@ -30,7 +30,8 @@ struct TidyTests {
 
   @Test(arguments: Project.swiftFiles("Sources"))
   func aFileStaysUnder500Lines(path: String) throws {
-    let count = try Project.text(path).split(separator: "\n", omittingEmptySubsequences: false).count
+    let count = try Project.text(path).split(separator: "\n", omittingEmptySubsequences: false)
+      .count
     #expect(count <= 500, "\(path) has \(count) lines: two nouns?")
   }
 
@@ -58,12 +59,14 @@ struct TidyTests {
 
   /// Folders of Engine by rank; Upstream and Plan know each other.
   private static let ranks = [
-    "System": 0, "Loop": 1, "Log": 2, "TLS": 3, "Limits": 3, "Cache": 3, "Upstream": 4, "Plan": 4, "Exchange": 5,
+    "System": 0, "Loop": 1, "Log": 2, "TLS": 3, "Limits": 3, "Cache": 3, "Upstream": 4, "Plan": 4,
+    "Exchange": 5,
     "Client": 6, "Control": 7,
   ]
 
   @Test func aFileNamesOnlyTypesOfItsOwnRankOrALowerOne() throws {
-    let declaration = /\n(?:@[a-z]+ ?\n?)*(?:public |final |indirect )*(?:class|struct|enum|protocol) (\w+)/
+    let declaration =
+      /\n(?:@[a-z]+ ?\n?)*(?:public |final |indirect )*(?:class|struct|enum|protocol) (\w+)/
     var rankOfType: [String: (rank: Int, folder: String)] = [:]
     let files = Project.swiftFiles("Sources/Engine")
     for path in files {
@@ -78,7 +81,8 @@ struct TidyTests {
       let code = try Project.text(path).split(separator: "\n")
         .filter { !$0.drop(while: { $0 == " " }).hasPrefix("//") }.joined(separator: "\n")
         .replacing(/"[^"\n]*"/, with: "")
-      for word in Set(code.split(whereSeparator: { !$0.isLetter && !$0.isNumber }).map(String.init)) {
+      for word in Set(code.split(whereSeparator: { !$0.isLetter && !$0.isNumber }).map(String.init))
+      {
         guard let type = rankOfType[word], type.rank > rank else { continue }
         Issue.record("\(path) names \(word), which is of \(type.folder)")
       }
@@ -87,12 +91,15 @@ struct TidyTests {
 
   @Test func everyDirectiveIsInTheReference() throws {
     let reference = try Project.text("docs/directives.md")
-    let row = /(?:Row|flag|time|size|number|choice|text|optionalText|template|noEffect)\(\s*"([a-z0-9_]+)"/
+    let row =
+      /(?:Row|flag|time|size|number|choice|text|optionalText|template|noEffect)\(\s*"([a-z0-9_]+)"/
     var count = 0
-    for path in Project.swiftFiles("Sources/Engine/Plan") where path.hasSuffix("+Directives.swift") {
+    for path in Project.swiftFiles("Sources/Engine/Plan") where path.hasSuffix("+Directives.swift")
+    {
       for match in try Project.text(path).matches(of: row) {
         count += 1
-        #expect(reference.contains("| `\(match.1)` |"), "\(match.1) is missing: run portico directives")
+        #expect(
+          reference.contains("| `\(match.1)` |"), "\(match.1) is missing: run portico directives")
       }
     }
     #expect(count > 100)
@@ -100,9 +107,13 @@ struct TidyTests {
 
   @Test func everySymbolInArchitectureExists() throws {
     let page = try Project.text("ARCHITECTURE.md")
-    let code = try (Project.swiftFiles("Sources")).map { try Project.text($0) }.joined()
-    for match in page.matches(of: /`([A-Z][A-Za-z0-9]+)(?:\.[a-zA-Z]+)?`/) {
-      #expect(code.contains(String(match.1)), "\(match.1) does not exist")
+    var code = try Project.swiftFiles("Sources").map { try Project.text($0) }
+    code += [try Project.text("Package.swift"), "Harness Fuzz Benchmarks"]
+    let words = Set(code.joined(separator: " ").split { !$0.isLetter && !$0.isNumber })
+    for match in page.matches(of: /`([A-Z][A-Za-z0-9]+)(?:\.([a-zA-Z]+))?`/) {
+      for name in [match.1, match.2].compactMap({ $0 }) {
+        #expect(words.contains(name), "\(match.0) does not exist")
+      }
     }
   }
 }

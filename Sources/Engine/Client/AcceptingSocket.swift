@@ -16,9 +16,9 @@ final class AcceptingSocket {
   }
 }
 
-/// How many connections to accept at an event: one, and twice as many each time that the turn of the
-/// loop before had such an event too. Who comes alone shall not cost a second accept4(2) that finds
-/// nobody; a crowd is let in by batches.
+/// How many connections to accept at an event: one, and twice as many each time that the turn of
+/// the loop before had such an event too. Who comes alone shall not cost a second accept4(2) that
+/// finds nobody; a crowd is let in by batches.
 struct AcceptBatch {
   private var count = 1
   private var lastTurn = 0

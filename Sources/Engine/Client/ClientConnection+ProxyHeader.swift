@@ -1,8 +1,8 @@
 // The PROXY protocol in front of a client's bytes, where `listen … proxy_protocol` wants it.
 //
 // The header is looked at while it stays in the socket, and taken out only when it is whole: what
-// follows belongs to TLS or HTTP, which read the socket themselves. Whoever doesn't send one is closed,
-// as nothing that is said of the client could be believed.
+// follows belongs to TLS or HTTP, which read the socket themselves. Whoever doesn't send one is
+// closed, as nothing that is said of the client could be believed.
 
 import CLinux
 import HTTP

@@ -50,7 +50,6 @@ final class ClientConnection {
     self.listen = listen
     plan = core.plan
     facts.peerAddress = peer
-    facts.peerText.removeAll(keepingCapacity: true)
     facts.fd = fd
     facts.serial = core.nextSerial()
     facts.requestCount = 0

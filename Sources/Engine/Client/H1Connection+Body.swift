@@ -1,5 +1,5 @@
-// The bytes of a request body as they come from the connection, behind its head or by themselves, and
-// out of their chunks (RFC 9112 §§6, 7.1).
+// The bytes of a request body as they come from the connection, behind its head or by themselves,
+// and out of their chunks (RFC 9112 §§6, 7.1).
 
 import HTTP
 
@@ -105,7 +105,9 @@ extension H1Connection {
         || exchange.state == .readingBody || exchange.state == .waiting
         || exchange.include != nil
     else { return }
-    if exchange.state == .waiting || client.transport.isBroken || !exchange.location.settings.proxy.value.ignoresClientAbort {
+    if exchange.state == .waiting || client.transport.isBroken
+      || !exchange.location.settings.proxy.value.ignoresClientAbort
+    {
       exchange.log(.info, "client prematurely closed connection")
       client.close()
     }

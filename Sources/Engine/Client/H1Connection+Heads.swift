@@ -1,5 +1,5 @@
-// Request heads on a client's connection: received into one buffer, parsed where they lie, refused or
-// handed to an exchange.
+// Request heads on a client's connection: received into one buffer, parsed where they lie, refused
+// or handed to an exchange.
 
 import HTTP
 
@@ -18,7 +18,8 @@ extension H1Connection {
         return
       case .end:
         if state == .head {
-          exchange?.log(.info, "client prematurely closed connection while reading client request headers")
+          exchange?.log(
+            .info, "client prematurely closed connection while reading client request headers")
           exchange?.response.status = 400
         }
         return client.close()
@@ -101,10 +102,15 @@ extension H1Connection {
       let settings = exchange.site.settings
       let line = input.count - parser.lineStart
       let limit = max(settings.largeHeaderBufferBytes, settings.headerBufferBytes)
-      if line > limit || input.count > max(limit, settings.largeHeaderBufferCount * settings.largeHeaderBufferBytes) {
+      if line > limit
+        || input.count
+          > max(limit, settings.largeHeaderBufferCount * settings.largeHeaderBufferBytes)
+      {
         let status = parser.isInRequestLine ? 414 : 494
         exchange.headBytes = input.unread
-        exchange.log(.info, parser.isInRequestLine ? "client sent too long URI" : "client sent too long header line")
+        exchange.log(
+          .info,
+          parser.isInRequestLine ? "client sent too long URI" : "client sent too long header line")
         reject(status)
         return false
       }
@@ -120,7 +126,8 @@ extension H1Connection {
     case .complete:
       if let status = tooLarge(exchange) {
         exchange.headBytes = input.unread.prefix(exchange.request.length)
-        exchange.log(.info, status == 414 ? "client sent too long URI" : "client sent too long header line")
+        exchange.log(
+          .info, status == 414 ? "client sent too long URI" : "client sent too long header line")
         reject(status)
         return false
       }

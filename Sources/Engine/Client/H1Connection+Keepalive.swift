@@ -25,11 +25,10 @@ extension H1Connection {
       state = .lingering
       client.transport.shutdownWrite()
       giveBackInput()
-      return linger()
+      return client.linger(until: lingerUntil)
     }
     client.close()
   }
-
 
   func waitForNext(_ timeout: Milliseconds) {
     state = .waiting
@@ -58,22 +57,6 @@ extension H1Connection {
         return
       case .complete: return waitForNext(nextKeepalive)
       case .failed: return client.close()
-      }
-    }
-    if loop.now > lingerUntil { client.close() } else { client.yield() }
-  }
-
-  /// Reads and drops until the client has read our answer and closes.
-  func linger() {
-    let scratch = loop.pool.take(.medium)
-    defer { loop.pool.giveBack(scratch) }
-    for _ in 0..<64 {
-      switch client.transport.receive(into: scratch.free) {
-      case .bytes: continue
-      case .wouldBlock:
-        if loop.now > lingerUntil { client.close() }
-        return
-      case .end, .failed: return client.close()
       }
     }
     if loop.now > lingerUntil { client.close() } else { client.yield() }

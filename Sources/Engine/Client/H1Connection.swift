@@ -108,7 +108,7 @@ final class H1Connection: ClientStream {
     case .waiting, .head: receiveHead()
     case .exchanging: readableWhileExchanging()
     case .discarding: discard()
-    case .lingering: linger()
+    case .lingering: client.linger(until: lingerUntil)
     case .closed: break
     }
   }
@@ -199,8 +199,7 @@ final class H1Connection: ClientStream {
 
   override func sendHead(_ exchange: Exchange) {
     keepsAlive = decideKeepAlive(exchange)
-    let writer = ResponseHeadWriter(
-      exchange, keepsAlive: keepsAlive, requestCount: client.facts.requestCount)
+    let writer = ResponseHeadWriter(exchange)
     isChunked = writer.isChunked
     endsByClose = writer.endsByClose
     if endsByClose { keepsAlive = false }

@@ -1,13 +1,13 @@
-// The part of a response body that waits in one stream of HTTP/2 for its turn and its window. Pieces
-// go on to the connection's `OutputQueue` frame by frame, large ones without being copied.
+// The part of a response body that waits in one stream of HTTP/2 for its turn and its window.
+// Pieces go on to the connection's `OutputQueue` frame by frame, large ones without being copied.
 
 import HTTP
 
 /// Body bytes of one stream, in order.
 struct H2BodyQueue {
   private enum Piece {
-    /// A buffer of the pool. `isShared`: its beginning was handed to the connection's queue, which may
-    /// still refer to it.
+    /// A buffer of the pool. `isShared`: its beginning was handed to the connection's queue, which
+    /// may still refer to it.
     case buffer(Buffer, isShared: Bool)
     /// Bytes that live until the exchange finishes.
     case bytes(Bytes)
@@ -66,8 +66,8 @@ struct H2BodyQueue {
     pieces.append(.file(file, offset: offset, count: count))
   }
 
-  /// How many bytes the next frame may take: at most `limit`, and of a file what could be read. Nil: a
-  /// file is shorter than promised.
+  /// How many bytes the next frame may take: at most `limit`, and of a file what could be read.
+  /// Nil: a file is shorter than promised.
   mutating func prepare(_ limit: Int, _ pool: BufferPool) -> Int? {
     let wanted = min(limit, byteCount)
     guard wanted > 0, case .file(let file, let offset, let count) = pieces[first] else {
@@ -106,8 +106,8 @@ struct H2BodyQueue {
 
   /// Moves the first `count` bytes, all of them in memory, behind those of `output`.
   ///
-  /// - Parameter maySlice: `output` may refer to pieces instead of copying them (not so for TLS, whose
-  ///   records are to hold frame headers and bodies together).
+  /// - Parameter maySlice: `output` may refer to pieces instead of copying them (not so for TLS,
+  ///   whose records are to hold frame headers and bodies together).
   mutating func move(
     _ count: Int, to output: inout OutputQueue, maySlice: Bool, _ pool: BufferPool
   ) {

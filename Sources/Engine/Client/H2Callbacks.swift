@@ -1,5 +1,5 @@
-// libnghttp2 calls back with C functions; each finds its connection and calls the method of its name.
-// None of them runs an exchange: that could lead back into the library, which forbids it.
+// libnghttp2 calls back with C functions; each finds its connection and calls the method of its
+// name. None of them runs an exchange: that could lead back into the library, which forbids it.
 
 import CNGHTTP2
 import HTTP
@@ -18,7 +18,8 @@ enum H2Callbacks {
         unsafe $0.onHeader(frame!.pointee.hd.stream_id, name, value)
       }
     }
-    // A field that HTTP/2 forbids makes the request malformed (RFC 9113 §8.2.1): the stream is reset.
+    // A field that HTTP/2 forbids makes the request malformed (RFC 9113 §8.2.1): the stream is
+    // reset.
     unsafe nghttp2_session_callbacks_set_on_invalid_header_callback(table) {
       _, _, _, _, _, _, _, _ in NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
     }

@@ -1,6 +1,6 @@
-// Which streams of a connection ended lately, and by whom: what a frame for a stream that is gone means
-// depends on that (RFC 9113 §5.1). libnghttp2 could keep closed streams itself, at the price of their
-// memory, and lets most such frames pass.
+// Which streams of a connection ended lately, and by whom: what a frame for a stream that is gone
+// means depends on that (RFC 9113 §5.1). libnghttp2 could keep closed streams itself, at the price
+// of their memory, and lets most such frames pass.
 
 /// The streams of one connection that are closed, as far as frames for them are to be judged.
 struct H2ClosedStreams {

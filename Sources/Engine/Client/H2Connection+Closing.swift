@@ -1,4 +1,5 @@
-// How an HTTP/2 connection ends: idle, by GOAWAY, thrown out, or lingering until the client has seen why.
+// How an HTTP/2 connection ends: idle, by GOAWAY, thrown out, or lingering until the client has
+// seen why.
 
 import CNGHTTP2
 import HTTP
@@ -64,7 +65,8 @@ extension H2Connection {
     unsafe nghttp2_session_terminate_session(session, code.rawValue)
   }
 
-  /// Closes when the library wants neither to read nor to write, or a drain has nothing left to wait for.
+  /// Closes when the library wants neither to read nor to write, or a drain has nothing left to
+  /// wait for.
   func endIfDone() {
     let isDone =
       isSessionBroken || (state == .draining && streams.isEmpty) || !wantsToRead
@@ -85,22 +87,6 @@ extension H2Connection {
     client.transport.shutdownWrite()
     lingerUntil = loop.now + settings.lingeringTime
     loop.setTimer(client.timer, after: settings.lingeringTimeout, for: client.handle)
-    linger()
-  }
-
-  /// Reads and drops until the client has seen our last frame and closes.
-  func linger() {
-    let scratch = loop.pool.take(.medium)
-    defer { loop.pool.giveBack(scratch) }
-    for _ in 0..<64 {
-      switch client.transport.receive(into: scratch.free) {
-      case .bytes: continue
-      case .wouldBlock:
-        if loop.now > lingerUntil { client.close() }
-        return
-      case .end, .failed: return client.close()
-      }
-    }
-    if loop.now > lingerUntil { client.close() } else { client.yield() }
+    client.linger(until: lingerUntil)
   }
 }

@@ -1,5 +1,5 @@
-// What libnghttp2 says of frames, on their way in and out. These methods run inside the library: they
-// note what happened on the stream and leave exchanges to `settle`.
+// What libnghttp2 says of frames, on their way in and out. These methods run inside the library:
+// they note what happened on the stream and leave exchanges to `settle`.
 
 import CNGHTTP2
 import HTTP
@@ -22,7 +22,8 @@ extension H2Connection {
     case NGHTTP2_HEADERS, NGHTTP2_DATA:
       if header.streamID & 1 == 1, stream(header.streamID) == nil { judge(header) }
     case NGHTTP2_PRIORITY:
-      // Priorities are those of RFC 9218, but what never was right still isn't (RFC 7540 §5.3.1, §6.3).
+      // Priorities are those of RFC 9218, but what never was right still isn't (RFC 7540 §5.3.1,
+      // §6.3).
       if header.streamID == 0 || header.streamID == header.dependency {
         terminate(NGHTTP2_PROTOCOL_ERROR, "client sent an impossible priority")
       }
@@ -100,8 +101,8 @@ extension H2Connection {
     stream.onClose(code)
   }
 
-  /// A frame is about to be written. A request that the library finds malformed is answered before its
-  /// stream is reset, so that whoever sent it sees why (§8.1.1).
+  /// A frame is about to be written. A request that the library finds malformed is answered before
+  /// its stream is reset, so that whoever sent it sees why (§8.1.1).
   func beforeFrame(_ frame: nghttp2_frame) {
     guard unsafe nghttp2_frame_type(UInt32(frame.hd.type)) == NGHTTP2_RST_STREAM,
       unsafe frame.rst_stream.error_code == NGHTTP2_PROTOCOL_ERROR.rawValue,
@@ -110,8 +111,8 @@ extension H2Connection {
     H2ResponseHead.badRequest(stream.id).withBytes { client.output.copy($0, loop.pool, in: .small) }
   }
 
-  /// Whether the client keeps a table of fields no smaller than HPACK's first: a smaller one would have
-  /// to be mentioned in the next header block (RFC 7541 §4.2).
+  /// Whether the client keeps a table of fields no smaller than HPACK's first: a smaller one would
+  /// have to be mentioned in the next header block (RFC 7541 §4.2).
   private var hasDefaultTable: Bool {
     unsafe nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_HEADER_TABLE_SIZE) >= 4096
   }

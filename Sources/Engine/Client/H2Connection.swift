@@ -1,11 +1,11 @@
-// HTTP/2 on a client's connection (RFC 9113). libnghttp2 reads and writes frames; here bytes are moved
-// between it and the socket, streams begin and end, and the connection is closed in order.
+// HTTP/2 on a client's connection (RFC 9113). libnghttp2 reads and writes frames; here bytes are
+// moved between it and the socket, streams begin and end, and the connection is closed in order.
 //
 //   open ─► draining (GOAWAY sent; the streams that are open finish) ─► lingering ─► closed
 //
-// One turn of the loop: what was received is fed to the library, whose callbacks note what became of
-// streams (`touched`); then `settle` lets exchanges begin, read and finish; at the end of the turn
-// `pump` writes the frames of all streams, with one system call where the socket takes them.
+// One turn of the loop: what was received is fed to the library, whose callbacks note what became
+// of streams (`touched`); then `settle` lets exchanges begin, read and finish; at the end of the
+// turn `pump` writes the frames of all streams, with one system call where the socket takes them.
 
 import CNGHTTP2
 import HTTP
@@ -96,7 +96,8 @@ final class H2Connection {
       nghttp2_settings_entry(
         settings_id: Int32(NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES.rawValue), value: 1),
     ]
-    unsafe nghttp2_submit_settings(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), &entries, entries.count)
+    unsafe nghttp2_submit_settings(
+      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), &entries, entries.count)
     unsafe nghttp2_session_set_local_window_size(
       session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, max(Self.windowByteCount, Int32(window)))
   }
@@ -131,7 +132,7 @@ final class H2Connection {
     if settling.isEmpty { settling = [] }
   }
 
-  // --- receiving ----------------------------------------------------------------------------------
+  // --- receiving ---------------------------------------------------------------------------------
 
   /// Takes what the client sent before this connection was known to speak HTTP/2.
   func receive(_ bytes: Bytes) {
@@ -141,7 +142,7 @@ final class H2Connection {
   }
 
   func onReadable() {
-    if state == .lingering { return linger() }
+    if state == .lingering { return client.linger(until: lingerUntil) }
     let input = loop.pool.take(.medium)
     defer { loop.pool.giveBack(input) }
     // Bound: reads per event; the rest goes on after others had a turn.
@@ -178,9 +179,9 @@ final class H2Connection {
       fed = end
       guard let header else { continue }
       if !sawFrame && !header.isSettings && position - fed == H2Callbacks.frameHeaderByteCount {
-        // nginx serves clients that leave their SETTINGS out, and some do (RFC 9113 §3.4 wants them):
-        // to the library they look as if they had sent empty ones. They would take an answer to
-        // those for an error.
+        // nginx serves clients that leave their SETTINGS out, and some do (RFC 9113 §3.4 wants
+        // them): to the library they look as if they had sent empty ones. They would take an answer
+        // to those for an error.
         withholdsAcknowledgement = true
         _ = feedLibrary(Bytes("\0\0\0\u{4}\0\0\0\0\0"))
       }
@@ -217,7 +218,7 @@ final class H2Connection {
     }
   }
 
-  // --- streams ------------------------------------------------------------------------------------
+  // --- streams -----------------------------------------------------------------------------------
 
   /// Takes a stream object for the request `id`.
   func makeStream(_ id: Int32) -> H2Stream {
@@ -278,7 +279,7 @@ final class H2Connection {
     if isLast { goAway() }
   }
 
-  // --- sending ------------------------------------------------------------------------------------
+  // --- sending -----------------------------------------------------------------------------------
 
   /// Writes what streams have ready, at the end of this turn of the loop.
   func schedule() {

@@ -33,8 +33,8 @@ struct H2FloodGuard {
     }
   }
 
-  // Bound: streams that a client broke off, or made us break off. A browser that closes a tab resets
-  // all that is open at once, and then opens others.
+  // Bound: streams that a client broke off, or made us break off. A browser that closes a tab
+  // resets all that is open at once, and then opens others.
   private var resets = Bucket(capacity: 300, perSecond: 20)
   // Bound: frames that carry nothing. A busy gRPC client sends a PING per round trip and two
   // WINDOW_UPDATEs per DATA frame, which is what each DATA frame that we send pays for.
@@ -54,7 +54,8 @@ struct H2FloodGuard {
     frames.spend(cost(of: header), now: now)
   }
 
-  /// A frame came for a stream that we had reset. False: too many; a window's worth may be on its way.
+  /// A frame came for a stream that we had reset. False: too many; a window's worth may be on its
+  /// way.
   mutating func noteLate(now: Milliseconds) -> Bool { frames.spend(1, now: now) }
 
   /// Work was done for the client: a request was begun, DATA was sent.

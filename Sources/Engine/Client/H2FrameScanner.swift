@@ -1,6 +1,6 @@
-// Finds the frames in what an HTTP/2 client sends, so that each can be judged and paid for before the
-// library acts on it: libnghttp2 drops frames of closed streams in silence, and a flood of them costs
-// as much as any other.
+// Finds the frames in what an HTTP/2 client sends, so that each can be judged and paid for before
+// the library acts on it: libnghttp2 drops frames of closed streams in silence, and a flood of them
+// costs as much as any other.
 //
 //   preface (24 bytes) ─► header (9 bytes; 13 of a PRIORITY) ─► rest of the payload ─► header ─► …
 

@@ -1,7 +1,7 @@
-// Header blocks in as few frames as the client takes (RFC 9113 §4.3). libnghttp2 cuts a block at 16 KiB
-// whatever SETTINGS_MAX_FRAME_SIZE the client announced, or later, when larger DATA frames have made its
-// buffer grow, and a client that lowered its limit since must not get such. Blocks of more than one frame,
-// which are rare, are put together here and cut anew.
+// Header blocks in as few frames as the client takes (RFC 9113 §4.3). libnghttp2 cuts a block at 16
+// KiB whatever SETTINGS_MAX_FRAME_SIZE the client announced, or later, when larger DATA frames have
+// made its buffer grow, and a client that lowered its limit since must not get such. Blocks of more
+// than one frame, which are rare, are put together here and cut anew.
 
 import CNGHTTP2
 import HTTP

@@ -64,8 +64,8 @@ struct H2ResponseHead {
     }
   }
 
-  /// A frame that says 400 and ends its stream. Its block (RFC 7541 §6) uses the static table alone, and
-  /// so may stand between those that libnghttp2 writes.
+  /// A frame that says 400 and ends its stream. Its block (RFC 7541 §6) uses the static table
+  /// alone, and so may stand between those that libnghttp2 writes.
   static func badRequest(_ id: Int32) -> [UInt8] {
     let block: [UInt8] = [0x8C, 0x0F, 0x0D, 0x01, UInt8(ascii: "0")]
     let flags = NGHTTP2_FLAG_END_STREAM.rawValue | NGHTTP2_FLAG_END_HEADERS.rawValue
@@ -76,7 +76,8 @@ struct H2ResponseHead {
   /// Fields that HTTP/2 forbids (RFC 9113 §8.2.2), and what a WebSocket over it has no use for.
   private static func isOfConnection(_ token: FieldName) -> Bool {
     switch token {
-    case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade, .secWebSocketAccept:
+    case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade,
+      .secWebSocketAccept:
       true
     default: false
     }

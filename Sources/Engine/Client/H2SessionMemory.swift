@@ -1,7 +1,7 @@
-// Memory of libnghttp2's sessions. Most of a session's memory is two large blocks: the buffer in which
-// a frame is written, and the table of open streams. On a connection where nothing is going on neither
-// holds anything, so their pages go back to the kernel until they are needed again; that halves what
-// an idle HTTP/2 connection costs. All else comes from malloc.
+// Memory of libnghttp2's sessions. Most of a session's memory is two large blocks: the buffer in
+// which a frame is written, and the table of open streams. On a connection where nothing is going
+// on neither holds anything, so their pages go back to the kernel until they are needed again; that
+// halves what an idle HTTP/2 connection costs. All else comes from malloc.
 
 import CLinux
 import CNGHTTP2
@@ -52,8 +52,8 @@ final class H2SessionMemory {
     return unsafe make(&allocator)
   }
 
-  /// Gives the pages back to the kernel; they read as zeros then. For a session that has no frame to
-  /// write and no stream: its table is looked at, its frame buffer is not.
+  /// Gives the pages back to the kernel; they read as zeros then. For a session that has no frame
+  /// to write and no stream: its table is looked at, its frame buffer is not.
   func trim() {
     if isTableEmpty { discard() }
   }
@@ -74,7 +74,7 @@ final class H2SessionMemory {
       .bindMemory(to: UInt64.self).allSatisfy { $0 == 0 }
   }
 
-  // --- libnghttp2's allocator ---------------------------------------------------------------------
+  // --- libnghttp2's allocator --------------------------------------------------------------------
 
   /// A block of whole pages while a session is made, if there is room.
   private func take(_ byteCount: Int) -> UnsafeMutableRawPointer? {

@@ -208,7 +208,7 @@ extension H2Stream {
     endField(start, exchange)
   }
 
-  // --- beginning ----------------------------------------------------------------------------------
+  // --- beginning ---------------------------------------------------------------------------------
 
   /// Lets the exchange work on a complete head.
   func begin() {
@@ -264,7 +264,7 @@ extension H2Stream {
     exchange.headBytes = head.contents.dropping(draft.base)
   }
 
-  // --- the body -----------------------------------------------------------------------------------
+  // --- the body ----------------------------------------------------------------------------------
 
   /// Takes a piece of the body; false if nobody will read it.
   func take(_ bytes: Bytes) -> Bool {

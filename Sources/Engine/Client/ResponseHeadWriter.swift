@@ -9,7 +9,7 @@ struct ResponseHeadWriter: BitwiseCopyable {
   /// Whether only the end of the connection ends the body.
   let endsByClose: Bool
 
-  init(_ exchange: Exchange, keepsAlive: Bool, requestCount: Int) {
+  init(_ exchange: Exchange) {
     let isOpenEnded =
       exchange.response.contentLength == nil && exchange.response.hasBody
       && !exchange.response.isUpgrade

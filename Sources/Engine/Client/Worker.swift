@@ -6,63 +6,6 @@
 import CLinux
 import HTTP
 
-/// What other threads tell a worker.
-enum WorkerMessage: Sendable {
-  /// A new configuration, with all listeners that it has.
-  case plan(Handover<Plan>, listeners: [ListenerSocket], logs: [String: Int32])
-  /// Finish what is under way, accept nothing, end; after `deadlineMs` at the latest.
-  case drain(deadlineMs: Int?)
-  /// End at once.
-  case stop
-  /// The servers of an upstream have changed.
-  case peers(upstream: String, servers: [ResolvedServer])
-  /// A name that an exchange waits for.
-  case resolved(exchange: UInt64, name: String, addresses: [SocketAddress], problem: String?)
-  /// Credentials that exchanges wait for were checked.
-  case passwordChecked(CredentialDigest, isRight: Bool)
-  /// What an exchange waits for in a cache was stored, or wasn't.
-  case cacheReleased(exchange: UInt64)
-  /// Certificates to exchange for newer ones.
-  case renewed([CertificateRenewal])
-  /// What an OCSP responder said.
-  case stapled(OCSPQuestion, StapleOutcome)
-  /// What is known of a client's certificate, for the inquiry of this token.
-  case certificateJudged(UInt64, CertificateVerdict)
-  /// Write out buffered log lines.
-  case flushLogs
-  /// Close listening sockets that no thread polls any more.
-  case close([Int32])
-}
-
-/// A bound socket, and what it is to be used for.
-struct ListenerSocket: Sendable {
-  let settings: ListenSettings
-  let fd: Int32
-}
-
-/// What the workers of a process share, all of it safe to share.
-struct WorkerShared: Sendable {
-  var errorLog: ErrorLog
-  var registry: PeerRegistry
-  var control: (any ControlPort)?
-  var hostName: String
-  var counters: CounterBlocks
-  /// What the main thread of the process is told.
-  var reports: Mailbox<WorkerReport>
-}
-
-/// What a worker tells the main thread of its process.
-enum WorkerReport: Sendable {
-  /// The worker serves by the plan it was sent last.
-  case planTaken(worker: Int)
-  /// A plan that the worker is done with, to be freed where that stalls no loop.
-  case planRetired(RetiredPlan)
-  /// The worker drains and polls no listening socket any more.
-  case stoppedAccepting(worker: Int)
-  /// The worker's thread is about to end.
-  case ended(worker: Int)
-}
-
 /// One worker thread.
 final class Worker {
   let core: WorkerCore
@@ -229,16 +172,11 @@ final class Worker {
   /// served, if the current plan has a socket for the address.
   private func close(_ sockets: [Int32]) {
     for socket in sockets {
-      while core.hasFreeConnection {
-        var peer = SocketAddress()
-        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        let result = unsafe linux_accept(socket, &peer.storage, &length)
-        if result < 0 { break }
-        peer.length = length
-        if let listen = core.plan.listen(covering: Socket.localAddress(Int32(result))) {
-          open(Int32(result), peer, listen)
+      while core.hasFreeConnection, case .success(let accepted) = Socket.accept(socket) {
+        if let listen = core.plan.listen(covering: Socket.localAddress(accepted.fd)) {
+          open(accepted.fd, accepted.peer, listen)
         } else {
-          Socket.close(Int32(result))
+          Socket.close(accepted.fd)
         }
       }
       Socket.close(socket)
@@ -304,18 +242,14 @@ final class Worker {
         pauseAccepting("worker_connections are not enough", slot)
         return false
       }
-      var peer = SocketAddress()
-      var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-      let result = unsafe linux_accept(listener.fd, &peer.storage, &length)
-      if result < 0 {
-        let error = SystemError(code: Int32(-result))
-        if error.code == EMFILE || error.code == ENFILE || error.code == ENOMEM || error.code == ENOBUFS {
+      switch Socket.accept(listener.fd) {
+      case .success(let accepted): open(accepted.fd, accepted.peer, listen)
+      case .failure(let error):
+        if [EMFILE, ENFILE, ENOMEM, ENOBUFS].contains(error.code) {
           pauseAccepting("accept4() failed \(error.logText)", slot)
         }
         return false
       }
-      peer.length = length
-      open(Int32(result), peer, listen)
     }
     return true
   }
@@ -391,17 +325,4 @@ extension Worker {
     if client.facts.requestCount > 0 { return client.close() }
     loop.setTimer(client.timer, after: Self.firstRequestGrace, for: client.handle)
   }
-}
-
-/// A plan on its way to the thread that frees it: the one reference that is left.
-///
-/// - Safety: a worker makes one of a plan that nobody else refers to, and forgets it.
-@safe
-struct RetiredPlan: @unchecked Sendable {
-  private let reference: Unmanaged<Plan>
-
-  init(_ plan: Plan) { unsafe reference = Unmanaged.passRetained(plan) }
-
-  /// Frees the plan. Once.
-  func free() { unsafe reference.release() }
 }

@@ -1,10 +1,10 @@
 // Certificates on disk, looked at once a second (`ssl_certificate_watch`): a renewed pair is read,
 // checked and handed to the worker process; a pair that is no good is reported once and left alone.
 //
-// Only the supervisor has the right to read keys, and only it has the bundle, which gets the new bytes
-// too, so that a worker process that is replaced starts with them. A file is read when its status says
-// that it changed; the key's status counts only while a pair is half renewed, which halves the system
-// calls (10,000 certificates: 10,000 stat(2) a second, about 5 % of a core).
+// Only the supervisor has the right to read keys, and only it has the bundle, which gets the new
+// bytes too, so that a worker process that is replaced starts with them. A file is read when its
+// status says that it changed; the key's status counts only while a pair is half renewed, which
+// halves the system calls (10,000 certificates: 10,000 stat(2) a second, about 5 % of a core).
 
 import CLinux
 
@@ -18,8 +18,8 @@ struct CertificateWatch {
     var warnings: [String] = []
   }
 
-  /// What is kept of a pair. Its names are in `texts`: 10,000 strings of their own, made while a plan
-  /// fills the heap, would keep the plan's pages from going back to the system (2 KiB each).
+  /// What is kept of a pair. Its names are in `texts`: 10,000 strings of their own, made while a
+  /// plan fills the heap, would keep the plan's pages from going back to the system (2 KiB each).
   private struct Pair {
     let certificate: Range<Int>
     let key: Range<Int>
@@ -37,8 +37,8 @@ struct CertificateWatch {
   private var texts: [UInt8] = []
   private var paths = PlanPaths(prefix: "/", confFolder: "/")
 
-  // A status proves nothing while the file's time is as young as this: two changes within one tick of
-  // the file system's clock look like one.
+  // A status proves nothing while the file's time is as young as this: two changes within one tick
+  // of the file system's clock look like one.
   private static let restSeconds = 2
 
   var isEmpty: Bool { pairs.isEmpty }

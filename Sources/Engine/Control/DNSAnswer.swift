@@ -1,7 +1,7 @@
-// What a DNS server says of a service: SRV records (RFC 2782), and the alias that stands for them (CNAME).
-// c-ares sends the question and checks that the answer belongs to it, but its own parser of SRV leaves
-// times to live out. Every byte comes from the network: reading past the end, a loop of pointers or a
-// name that is none make the answer invalid, never more.
+// What a DNS server says of a service: SRV records (RFC 2782), and the alias that stands for them
+// (CNAME). c-ares sends the question and checks that the answer belongs to it, but its own parser
+// of SRV leaves times to live out. Every byte comes from the network: reading past the end, a loop
+// of pointers or a name that is none make the answer invalid, never more.
 
 /// One SRV record.
 struct ServiceRecord: Sendable, Equatable {
@@ -104,8 +104,8 @@ private struct DNSReader {
     return bytes[position..<end].reduce(0) { $0 << 8 | Int($1) }
   }
 
-  /// A name without its last dot, its pointers followed (RFC 1035 §4.1.4); empty for the root. Labels
-  /// hold printable ASCII other than dots, as names of hosts and services do.
+  /// A name without its last dot, its pointers followed (RFC 1035 §4.1.4); empty for the root.
+  /// Labels hold printable ASCII other than dots, as names of hosts and services do.
   mutating func name() -> String? {
     var text: [UInt8] = []
     var at = position

@@ -1,5 +1,5 @@
-// The reference of directives, docs/directives.md, written from the rows: what is not in a row is not
-// a directive, and what is in one is documented.
+// The reference of directives, docs/directives.md, written from the rows: what is not in a row is
+// not a directive, and what is in one is documented.
 
 extension FrontDoor {
   /// The whole reference, in Markdown.
@@ -7,13 +7,16 @@ extension FrontDoor {
     var text = """
       # Directives
 
-      Written by `portico directives`; don't edit. What a directive means is nginx's documentation's to
-      say, unless the line below says otherwise. Where a default differs from nginx's, the line gives
+      Written by `portico directives`; don't edit. What a directive means is nginx's \
+      documentation's to
+      say, unless the line below says otherwise. Where a default differs from nginx's, the line \
+      gives
       the reason.
 
       """
     for (title, rows) in chapters {
-      text += "\n## \(title)\n\n| directive | arguments | default | where | |\n|---|---|---|---|---|\n"
+      text +=
+        "\n## \(title)\n\n| directive | arguments | default | where | |\n|---|---|---|---|---|\n"
       for row in rows.sorted(by: { $0.name < $1.name }) { text += line(row) }
     }
     return text + unsupported()
@@ -41,11 +44,19 @@ extension FrontDoor {
 
   private static let chapters: [(String, [Row])] = [
     ("Program and connections", Row.mainRows), ("Servers and locations", Row.serverRows),
-    ("Requests, files and responses", Row.coreRows + Row.mirrorRows + Row.listingRows),
-    ("Admission", Row.limitRows + Row.accessRows + Row.authRows + Row.linkRows), ("HTTP/2", Row.http2Rows),
+    (
+      "Requests, files and responses",
+      Row.clientRows + Row.coreRows + Row.fileRows + Row.mirrorRows + Row.listingRows
+    ),
+    ("Admission", Row.limitRows + Row.accessRows + Row.authRows + Row.linkRows),
+    ("HTTP/2", Row.http2Rows),
     ("Rewriting and maps", Row.rewriteRows + Row.splitRows + Row.geoRows),
-    ("Bodies of responses", Row.gzipRows + Row.charsetRows + Row.substituteRows + Row.ssiRows + Row.additionRows),
-    ("Fields and logs", Row.headerRows + Row.userIDRows + Row.logRows), ("Client addresses", Row.realIPRows),
+    (
+      "Bodies of responses",
+      Row.gzipRows + Row.charsetRows + Row.substituteRows + Row.ssiRows + Row.additionRows
+    ),
+    ("Fields and logs", Row.headerRows + Row.userIDRows + Row.logRows),
+    ("Client addresses", Row.realIPRows),
     ("Proxying", Row.proxyRows + Row.proxyCookieRows + Row.storeRows), ("Caching", Row.cacheRows),
     ("gRPC", Row.grpcRows),
     ("Upstreams and health checks", Row.upstreamRows + Row.stickyRows), ("TLS", Row.tlsRows),
@@ -57,7 +68,8 @@ extension FrontDoor {
     let count =
       range.lowerBound == range.upperBound
       ? "\(range.lowerBound)"
-      : range.upperBound >= 1000 ? "\(range.lowerBound)…" : "\(range.lowerBound)–\(range.upperBound)"
+      : range.upperBound >= 1000
+        ? "\(range.lowerBound)…" : "\(range.lowerBound)–\(range.upperBound)"
     let form = row.isBlock ? count + " { }" : count
     let standard = row.standard.map { $0 == "—" ? "—" : "`\($0)`" } ?? "—"
     let places = row.contexts.names.joined(separator: ", ")

@@ -1,6 +1,6 @@
-// A health check by gRPC: one call of grpc.health.v1.Health/Check, judged by its grpc-status and by the
-// status in its message (https://github.com/grpc/grpc/blob/master/doc/health-checking.md). Bytes in,
-// bytes out, a verdict at the end; HealthProbe moves the bytes.
+// A health check by gRPC: one call of grpc.health.v1.Health/Check, judged by its grpc-status and by
+// the status in its message (https://github.com/grpc/grpc/blob/master/doc/health-checking.md).
+// Bytes in, bytes out, a verdict at the end; HealthProbe moves the bytes.
 
 import HTTP
 
@@ -88,7 +88,9 @@ final class GRPCHealthCall {
   }
 
   private func judge() -> HealthVerdict {
-    guard stream.head.statusCode == 200 else { return .failed("HTTP status \(stream.head.statusCode)") }
+    guard stream.head.statusCode == 200 else {
+      return .failed("HTTP status \(stream.head.statusCode)")
+    }
     guard let status = grpcStatus else { return .failed("the answer has no grpc-status") }
     if status == healthyStatus { return .passed("grpc-status \(status)") }
     if status != 0 { return .failed("grpc-status \(status)") }
@@ -132,7 +134,9 @@ enum GRPCMessage {
         if key >> 3 == 1 { return value }
       case 1: position += 8
       case 2:
-        guard let count = varint(bytes, &position), count <= bytes.count - position else { return nil }
+        guard let count = varint(bytes, &position), count <= bytes.count - position else {
+          return nil
+        }
         position += count
       case 5: position += 4
       default: return nil

@@ -37,8 +37,7 @@ final class HealthProbe {
     let text =
       "GET \(settings.uri) HTTP/1.1\r\nHost: \(host)\r\nUser-Agent: portico-health-check\r\n"
       + "Accept: */*\r\nConnection: close\r\n\r\n"
-    request = Buffer(capacity: text.utf8.count)
-    for byte in text.utf8 { request.append(byte) }
+    request = Buffer(holding: Array(text.utf8))
   }
 
   deinit { transport.close() }

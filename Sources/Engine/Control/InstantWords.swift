@@ -23,8 +23,8 @@ extension InstantConfiguration {
     }
   }
 
-  /// What an `upstream` says for a server that people write as `HOST:PORT`, `HOST`, `PORT`, `:PORT`,
-  /// `http://HOST:PORT/` or `unix:/PATH`. A port alone is one of this machine.
+  /// What an `upstream` says for a server that people write as `HOST:PORT`, `HOST`, `PORT`,
+  /// `:PORT`, `http://HOST:PORT/` or `unix:/PATH`. A port alone is one of this machine.
   public static func server(_ word: String) throws(Invalid) -> String {
     var rest = Substring(word)
     if rest.hasPrefix("https://") {

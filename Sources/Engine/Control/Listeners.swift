@@ -121,7 +121,9 @@ struct Listeners {
           continue
         }
         do {
-          let leaving = old.filter { isGivenUp($0.key, wanted) && $0.value.settings.overlaps(listen) }
+          let leaving = old.filter {
+            isGivenUp($0.key, wanted) && $0.value.settings.overlaps(listen)
+          }
           add(key, fd: try ListenerSockets.open(listen, beside: leaving.values.map(\.fd)), listen)
         } catch {
           problems.append(

@@ -10,9 +10,9 @@ enum ListenerSockets {
     let error: SystemError
   }
 
-  /// A socket that listens. `leaving` are sockets of this process that overlap with it and are given
-  /// up when it serves: `listen 8080` that becomes `listen 127.0.0.1:8080`. The kernel allows both
-  /// for as long as both share the port, and prefers the one with the exact address.
+  /// A socket that listens. `leaving` are sockets of this process that overlap with it and are
+  /// given up when it serves: `listen 8080` that becomes `listen 127.0.0.1:8080`. The kernel allows
+  /// both for as long as both share the port, and prefers the one with the exact address.
   static func open(
     _ settings: ListenSettings, beside leaving: [Int32] = []
   ) throws(OpenFailure) -> Int32 {

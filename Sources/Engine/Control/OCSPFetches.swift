@@ -1,10 +1,11 @@
-// Asking OCSP responders: one GET a question (RFC 6960 §A.1), on the control loop. Workers that ask the
-// same are told the same, and what is known and fresh is told at once: about certificates of sites to all
-// workers, which staple it, about a client's certificate to who waits for it.
+// Asking OCSP responders: one GET a question (RFC 6960 §A.1), on the control loop. Workers that ask
+// the same are told the same, and what is known and fresh is told at once: about certificates of
+// sites to all workers, which staple it, about a client's certificate to who waits for it.
 //
 //   resolving ──► connecting ──► sending ──► receiving ──► outcome
 //
-// A responder that is slow holds nobody up: each question has a connection of its own and ten seconds.
+// A responder that is slow holds nobody up: each question has a connection of its own and ten
+// seconds.
 
 import CLinux
 import HTTP
@@ -13,7 +14,8 @@ import HTTP
 final class OCSPFetches {
   // Bound: connections at once; further questions wait.
   private static let fetchLimit = 256
-  // Bound: questions that wait for a connection. More clients are refused, as their status isn't known.
+  // Bound: questions that wait for a connection. More clients are refused, as their status isn't
+  // known.
   private static let waitingLimit = 4096
   private static let timeout: Milliseconds = 10_000
   // Bound: outcomes that are kept for workers that ask later.
@@ -33,8 +35,7 @@ final class OCSPFetches {
       let head =
         "GET \(question.target) HTTP/1.1\r\nHost: \(question.responder.authority)\r\n"
         + "User-Agent: portico\r\nAccept: application/ocsp-response\r\nConnection: close\r\n\r\n"
-      request = Buffer(capacity: head.utf8.count)
-      for byte in head.utf8 { request.append(byte) }
+      request = Buffer(holding: Array(head.utf8))
     }
 
     deinit { transport.close() }
@@ -187,7 +188,8 @@ final class OCSPFetches {
     remove(number)
   }
 
-  /// - Parameter until: how long the verdict may be kept; nil: the next client has to be asked about anew.
+  /// - Parameter until: how long the verdict may be kept; nil: the next client has to be asked
+  ///   about anew.
   private func tell(_ question: OCSPQuestion, _ verdict: CertificateVerdict, until: Int? = nil) {
     for request in askers.removeValue(forKey: question) ?? [] {
       if let until, let cache = request.cache {

@@ -1,9 +1,9 @@
-// The thread that checks passwords whose hashes are made to cost time, one a process: a worker that did it
-// itself would let all its clients wait, and anybody could make it, by guessing.
+// The thread that checks passwords whose hashes are made to cost time, one a process: a worker that
+// did it itself would let all its clients wait, and anybody could make it, by guessing.
 //
-// It is started by the first check and takes jobs in order, but for those that nobody wants any more.
-// Workers bound how many wait (`PasswordChecks`), ask for the same credentials only once, and for one of
-// a client's at a time.
+// It is started by the first check and takes jobs in order, but for those that nobody wants any
+// more. Workers bound how many wait (`PasswordChecks`), ask for the same credentials only once, and
+// for one of a client's at a time.
 
 import CLinux
 import HTTP

@@ -124,8 +124,8 @@ final class ResolverChannel {
     }
   }
 
-  /// Starts to look the SRV records of `name` up. Aliases are followed across answers, since not every
-  /// server does it.
+  /// Starts to look the SRV records of `name` up. Aliases are followed across answers, since not
+  /// every server does it.
   func lookUpServices(_ name: String, lookup number: Int) {
     ask(Lookup(channel: self, number: number, name: name), Self.serviceType)
   }

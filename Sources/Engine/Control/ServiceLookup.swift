@@ -1,5 +1,5 @@
-// The second half of looking a service up: SRV records name hosts, and each of those has addresses of its
-// own. Held by ResolverNames while the hosts are being asked for; values only.
+// The second half of looking a service up: SRV records name hosts, and each of those has addresses
+// of its own. Held by ResolverNames while the hosts are being asked for; values only.
 
 /// A service on its way from records to addresses.
 struct ServiceLookup {

@@ -1,5 +1,5 @@
-// What OCSP responders said of clients' certificates, kept until it ends (`ssl_ocsp_cache`). One for all
-// workers: it is the control thread's, which asks.
+// What OCSP responders said of clients' certificates, kept until it ends (`ssl_ocsp_cache`). One
+// for all workers: it is the control thread's, which asks.
 
 /// What is kept under one name.
 ///

@@ -1,6 +1,6 @@
 // A reload that changes `user`: a process can't become another user, so a second worker process
-// takes the new configuration up under the new one. When it serves, the first one drains, as nginx's
-// workers do at every reload; until then, and if the second one fails, the first serves on.
+// takes the new configuration up under the new one. When it serves, the first one drains, as
+// nginx's workers do at every reload; until then, and if the second one fails, the first serves on.
 //
 //   worker ───serves───────────────ready──► drains ──► ended
 //   successor ──started, takes up──┘└────► worker

@@ -11,11 +11,12 @@ extension FrontDoor {
   /// What this binary was made with, for `-V`.
   public static var buildDescription: String {
     let hybrid = "X25519MLKEM768"
+    let exchange = TLSAbilities.hasGroup(hybrid) ? hybrid : "none, it comes with OpenSSL 3.5"
     let compression = TLSAbilities.compressesCertificates
     return """
       running with \(TLSAbilities.version)
       TLS SNI support enabled
-      post-quantum key exchange: \(TLSAbilities.hasGroup(hybrid) ? hybrid : "none, it comes with OpenSSL 3.5")
+      post-quantum key exchange: \(exchange)
       certificate compression: \(compression ? "available" : "none, it comes with OpenSSL 3.2")
       prefix: \(StartOptions.defaultPrefix)
       configuration: \(StartOptions.defaultConfigurationPath)
@@ -38,7 +39,8 @@ extension FrontDoor {
     }
     let here = ProcessFiles.absolute(name, in: ProcessFiles.workingFolder)
     guard case .success = unsafe FileStatus.of(path: here) else { return nil }
-    return "\"\(name)\" is looked for in the prefix, \"\(options.prefix)\", as by nginx; the one in "
+    return
+      "\"\(name)\" is looked for in the prefix, \"\(options.prefix)\", as by nginx; the one in "
       + "this folder is \"\(here)\""
   }
 

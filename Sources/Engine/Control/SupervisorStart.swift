@@ -6,8 +6,8 @@ import CLinux
 
 /// The entry points of the `portico` command.
 public enum FrontDoor {
-  /// Starts the front door; returns when it has ended (or, as a daemon, when it serves). `greeting` is
-  /// told at the terminal when it serves.
+  /// Starts the front door; returns when it has ended (or, as a daemon, when it serves). `greeting`
+  /// is told at the terminal when it serves.
   public static func start(_ options: StartOptions, greeting: String? = nil) -> Int32 {
     _ = linux_raise_descriptor_limit()
     linux_ignore_signal(SIGPIPE)

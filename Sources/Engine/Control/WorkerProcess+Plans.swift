@@ -200,7 +200,10 @@ extension WorkerProcess {
       if let former = cacheFolders[name], former != zone.folder {
         errorLog(plan).write(
           .notice,
-          "cache \"\(name)\" begins anew: it has other files than before, in \"\(zone.folder.path)\"")
+          """
+          cache "\(name)" begins anew: it has other files than before, in "\(zone.folder.path)"
+          """
+        )
       }
     }
     cacheFolders = plan.caches.mapValues(\.folder)

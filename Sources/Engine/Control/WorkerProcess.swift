@@ -1,8 +1,8 @@
 // The main thread of the worker process: takes orders from the supervisor, builds plans from
 // bundles, starts worker threads and hands plans to them. It serves no connection itself.
 //
-//   starting ──apply──► serving ──drain, SIGQUIT, supervisor gone──► draining ──all threads ended──► 0
-//       │ failed           └──────────── stop, SIGTERM ────────────► stopping ──────────────────────► 0
+//   starting ──apply──► serving ──drain, SIGQUIT, supervisor gone──► draining ──threads ended──► 0
+//       │ failed           └──────────── stop, SIGTERM ────────────► stopping ──────────────────► 0
 //       └─► 2
 //
 // With `master_process off` the same code runs on a second thread of the supervisor's own process,
@@ -127,7 +127,8 @@ final class WorkerProcess {
     case .apply(let generation, let identity, let limit):
       apply(generation, identity: identity, descriptorLimit: limit)
     case .reopened: replaceLogs()
-    case .renew(let renewals): for thread in threads.values { thread.mailbox.post(.renewed(renewals)) }
+    case .renew(let renewals):
+      for thread in threads.values { thread.mailbox.post(.renewed(renewals)) }
     case .drain(let deadlineMs): drain(deadlineMs: deadlineMs)
     case .stop: stop()
     }

@@ -7,7 +7,8 @@ import HTTP
 
 /// Puts other responses around a body.
 final class AdditionStage: BodyStage {
-  // Safety: an exchange owns its pipeline and its stages, and exchanges live as long as their worker.
+  // Safety: an exchange owns its pipeline and its stages, and exchanges live as long as their
+  // worker.
   private unowned(unsafe) let exchange: Exchange
   private var before: Bytes?
   private var after: Bytes?

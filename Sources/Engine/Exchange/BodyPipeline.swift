@@ -77,8 +77,6 @@ final class BodyPipeline {
   }
 
   var isEmpty: Bool { links.isEmpty }
-  /// Whether `end` was called.
-  var isEnding: Bool { sourceGoal == .end }
 
   /// Puts `stage` behind the others.
   func append(_ stage: BodyStage) { links.append(Link(stage: stage)) }

@@ -1,6 +1,6 @@
 // One step of what happens to a response's body on its way to the client: decompressing, changing,
-// compressing. A `BodyPipeline` asks its stages for bytes, from the last one to the first, so that no
-// stage makes more than is wanted.
+// compressing. A `BodyPipeline` asks its stages for bytes, from the last one to the first, so that
+// no stage makes more than is wanted.
 
 import HTTP
 

@@ -30,7 +30,9 @@ struct CacheControl {
     if age == 0 { forbids = true }
   }
 
-  private static var forbidding: [Bytes] { [Bytes("no-cache"), Bytes("no-store"), Bytes("private")] }
+  private static var forbidding: [Bytes] {
+    [Bytes("no-cache"), Bytes("no-store"), Bytes("private")]
+  }
 
   private static func holds(_ text: Bytes, _ word: Bytes) -> Bool {
     guard text.count >= word.count else { return false }

@@ -2,8 +2,8 @@
 // small file that the cache keeps, its content.
 //
 // Opened by OpenFileCache. Each user counts itself; the descriptor is closed when there is no user
-// left and the cache doesn't hold the file (any more). What a file says of itself never changes while
-// it is used: a file that changed on disk gets a new object. Objects are recycled.
+// left and the cache doesn't hold the file (any more). What a file says of itself never changes
+// while it is used: a file that changed on disk gets a new object. Objects are recycled.
 
 import CLinux
 import HTTP

@@ -1,5 +1,6 @@
 // X-Accel-Redirect: the upstream lets another location answer, such as one that sends a file. A few
-// of its fields stay (https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_ignore_headers).
+// of its fields stay
+// (https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_ignore_headers).
 
 import HTTP
 

@@ -5,10 +5,11 @@
 //   └───────────────────── satisfy: all of them, or any ─────────────────────────┘
 //   verdict ─► refusal, or content
 //
-// Each step gives an `AdmissionVerdict`; whoever adds a step adds a case and its place in the order. A
-// step may have to wait (for a moment, or for another thread's answer): the exchange then is `waiting`
-// and holds nothing but its request, and `goOnAdmitting` takes it up again. Internal redirects pass
-// all of this anew for the location they come to. A location without any of it costs one test.
+// Each step gives an `AdmissionVerdict`; whoever adds a step adds a case and its place in the
+// order. A step may have to wait (for a moment, or for another thread's answer): the exchange then
+// is `waiting` and holds nothing but its request, and `goOnAdmitting` takes it up again. Internal
+// redirects pass all of this anew for the location they come to. A location without any of it costs
+// one test.
 
 import HTTP
 
@@ -125,7 +126,8 @@ extension Exchange {
   }
 
   private func ask(_ step: AdmissionStep) -> AdmissionVerdict {
-    // As in nginx, a request that another one makes is limited, but for whom it is was judged there.
+    // As in nginx, a request that another one makes is limited, but for whom it is was judged
+    // there.
     if isInner && step > .connections { return .abstains }
     return switch step {
     case .requests: limitRequests()

@@ -71,7 +71,7 @@ extension Exchange {
   /// nginx's: protocol, host and target of the upstream's request.
   private var standardCacheKey: Bytes {
     let scheme = proxyIsTLS ? Bytes("https://") : Bytes("http://")
-    return concatenate(scheme, proxyHost, upstreamTarget(location.settings.proxy.value))
+    return concatenate(scheme, proxyHost, upstreamTarget)
   }
 
   // --- looking up ---------------------------------------------------------------------------------

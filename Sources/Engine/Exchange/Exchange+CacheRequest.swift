@@ -10,33 +10,42 @@ extension Exchange {
   ) {
     guard cache.mayStore, cache.stored != nil else { return }
     if !settings.droppedRequestFields.contains(.ifModifiedSince),
-      let modified = storedValidator(.upstream_cache_last_modified)
+      let modified = storedModification
     {
       head.field(Bytes("If-Modified-Since"), modified)
     }
     if !settings.droppedRequestFields.contains(.ifNoneMatch),
-      let tag = storedValidator(.upstream_cache_etag)
+      let tag = storedTag
     {
       head.field(Bytes("If-None-Match"), tag)
     }
   }
 
-  /// `$upstream_cache_last_modified` and `$upstream_cache_etag`: what an expired response is known
-  /// by, where the location revalidates.
-  func storedValidator(_ name: Builtin) -> Bytes? {
-    guard let stored = cache?.stored, cacheStatus == .expired, stored.header.status == 200,
-      location.settings.cache.revalidates
+  /// `$upstream_cache_last_modified`: when an expired response that is to be revalidated changed
+  /// last.
+  var storedModification: Bytes? {
+    guard let header = expiredResponse?.header, header.lastModified != CacheFileHeader.noMoment
     else { return nil }
-    if name == .upstream_cache_last_modified {
-      guard stored.header.lastModified != CacheFileHeader.noMoment else { return nil }
-      let room = arena.allocate(HTTPDate.length)
-      HTTPDate.write(stored.header.lastModified, into: room)
-      return room.readOnly
-    }
+    let room = arena.allocate(HTTPDate.length)
+    HTTPDate.write(header.lastModified, into: room)
+    return room.readOnly
+  }
+
+  /// `$upstream_cache_etag`: the tag of an expired response that is to be revalidated.
+  var storedTag: Bytes? {
+    guard let stored = expiredResponse else { return nil }
     var head = ResponseHead()
     var parser = ResponseHeadParser(limits: .upstream)
     guard case .complete = parser.parse(stored.header.head, into: &head) else { return nil }
     return head.first(.etag)?.value.of(stored.header.head)
+  }
+
+  /// What is stored and has expired, where the location revalidates.
+  private var expiredResponse: StoredResponse? {
+    guard let stored = cache?.stored, cacheStatus == .expired, stored.header.status == 200,
+      location.settings.cache.revalidates
+    else { return nil }
+    return stored
   }
 
   /// Removes a file of a cache that is no good.

@@ -109,7 +109,7 @@ extension Exchange {
     attempt.group = nil
   }
 
-  // --- after the upstream's head ------------------------------------------------------------------
+  // --- after the upstream's head -----------------------------------------------------------------
 
   /// What the cache makes of a response whose status is no reason to ask another server; true: it
   /// answered.

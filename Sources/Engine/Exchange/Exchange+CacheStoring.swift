@@ -155,7 +155,7 @@ extension Exchange {
       if entry.token.isHopByHop { continue }
       // The file knows how long it is; a response to HEAD says how long it would be.
       if entry.token == .contentLength && upstreamMethod != .head { continue }
-      if attempt.framing.namesFields && upstreamConnectionNames(name) { continue }
+      if attempt.framing.namesFields && attempt.head.connectionNames(name, in: bytes) { continue }
       put(name)
       put(Bytes(": "))
       put(entry.value.of(bytes))

@@ -7,40 +7,22 @@ extension Exchange {
   /// Begins an exchange that fetches what `cache` found stale, with its right to.
   func updateInBackground(_ cache: CacheAccess) {
     guard let pass = location.settings.proxy.value.pass else { return }
-    // The client of the other one, until it has its own.
-    let update = core.takeExchange(self.stream, plan)
-    let stream = DetachedStream(update, connection)
-    stream.isHeld = true
-    update.attach(stream)
-    update.enter(updating: self)
-    update.cache = CacheAccess(updating: cache, update.arena.copy(cache.text))
-    cache.ticket = 0
-    update.proxy(pass)
-    stream.isHeld = false
-    stream.flush()
+    DetachedStream(core, for: .cache, connection).start(plan) { update in
+      update.enter(updating: self)
+      update.cache = CacheAccess(updating: cache, update.arena.copy(cache.text))
+      cache.ticket = 0
+      update.proxy(pass)
+    }
   }
 
   /// Begins a life with a copy of the request of `other`, at its location.
   private func enter(updating other: Exchange) {
-    isInner = true
-    state = .working
-    address = other.address
-    site = other.site
+    enter(copying: other)
     location = other.location
-    request = other.request
-    headBytes = arena.copy(other.headBytes)
-    method = other.method
-    methodName = arena.copy(other.methodName)
     uri = arena.copy(other.uri)
-    arguments = arena.copy(other.arguments)
-    host = arena.copy(other.host)
-    requestTarget = arena.copy(other.requestTarget)
     isInternal = other.isInternal
     uriIsOriginal = other.uriIsOriginal
     locationIsValid = other.locationIsValid
-    realAddress = other.realAddress
-    connectionNamesFields = other.connectionNamesFields
-    for index in values.indices { values[index] = other.values[index].map { arena.copy($0) } }
     captures = other.captures.moved(to: arena.copy(other.captures.subject))
   }
 
@@ -65,7 +47,7 @@ extension Exchange {
     response.hasBody = false
     isAbandoned = true
     keptHead = head
-    attach(DetachedStream(self, connection))
+    DetachedStream(core, for: .cache, connection).takeOver(self)
     // What the slow client held back comes now; not at once, since its connection is being closed.
     if let connection = attempt.connection { loop.yield(connection.handle) }
     if let stream = attempt.stream, let session = stream.session {
@@ -76,7 +58,6 @@ extension Exchange {
 }
 
 extension WorkerCore {
-  /// Whether another exchange may go on without a client. Bound: a quarter of `worker_connections`, or
-  /// an upstream that answers slowly would take the connections that clients need.
-  var mayDetach: Bool { detachedCount < max(1, plan.main.workerConnections / 4) }
+  /// Whether another exchange may go on for a cache without a client.
+  var mayDetach: Bool { detachedCount - mirrorCount < mostDetached }
 }

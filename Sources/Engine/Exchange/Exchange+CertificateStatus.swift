@@ -1,14 +1,14 @@
-// `ssl_ocsp`: a request waits until OCSP responders have said what they know of its client's certificate
-// (https://nginx.org/en/docs/http/ngx_http_ssl_module.html#ssl_ocsp).
+// `ssl_ocsp`: a request waits until OCSP responders have said what they know of its client's
+// certificate (https://nginx.org/en/docs/http/ngx_http_ssl_module.html#ssl_ocsp).
 //
-// nginx lets the handshake wait; here the requests do, before anything of their site has run. A resumed
-// session is asked about like any other: only `ssl_ocsp_cache` spares a question.
+// nginx lets the handshake wait; here the requests do, before anything of their site has run. A
+// resumed session is asked about like any other: only `ssl_ocsp_cache` spares a question.
 
 import HTTP
 
 extension Exchange {
-  /// Whether the client's certificate is known to be good; otherwise the request has been answered, or
-  /// waits for `onCertificateJudged`.
+  /// Whether the client's certificate is known to be good; otherwise the request has been answered,
+  /// or waits for `onCertificateJudged`.
   func admitByCertificateStatus(_ tls: TLSSession) -> Bool {
     guard let policy = tls.serverContext?.clientTrust.status, tls.hasPeerCertificate else {
       return true

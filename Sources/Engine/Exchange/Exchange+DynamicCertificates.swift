@@ -1,8 +1,8 @@
-// Loading certificates whose names have variables: an exchange evaluates them, the one that needs the
-// connection to an upstream, or one that exists only while a client's handshake asks.
+// Loading certificates whose names have variables: an exchange evaluates them, the one that needs
+// the connection to an upstream, or one that exists only while a client's handshake asks.
 //
-// Files are read while the loop waits, as nginx does; `ssl_certificate_cache` makes that rare. The worker
-// process reads them, so they must be readable by its user.
+// Files are read while the loop waits, as nginx does; `ssl_certificate_cache` makes that rare. The
+// worker process reads them, so they must be readable by its user.
 
 import HTTP
 
@@ -36,15 +36,23 @@ extension Exchange {
     let loadedKey = try privateKey(keyName, key.isData, dynamic)
     try session.use(
       file, loadedKey,
-      names: (certificate.isData ? TLSCertificateSource.dataName : name, key.isData ? TLSCertificateSource.dataName : keyName))
+      names: (
+        certificate.isData ? TLSCertificateSource.dataName : name,
+        key.isData ? TLSCertificateSource.dataName : keyName
+      ))
   }
 
   private func certificateFile(
     _ name: String, _ isData: Bool, _ dynamic: DynamicCertificates
   ) throws(TLSConfigurationError) -> TLSCertificateFile {
-    if isData { return try TLSCertificateFile(pem: Array(name.utf8), path: TLSCertificateSource.dataName, library: core.tlsLibrary) }
+    if isData {
+      return try TLSCertificateFile(
+        pem: Array(name.utf8), path: TLSCertificateSource.dataName, library: core.tlsLibrary)
+    }
     let path = try path(name, dynamic)
-    if case .certificate(let known)? = dynamic.cache?.find("c" + path, now: loop.now) { return known }
+    if case .certificate(let known)? = dynamic.cache?.find("c" + path, now: loop.now) {
+      return known
+    }
     let pem = try read(path, "certificate")
     let file = try TLSCertificateFile(pem: pem, path: path, library: core.tlsLibrary)
     dynamic.cache?.keep(.certificate(file), "c" + path, now: loop.now)
@@ -55,7 +63,9 @@ extension Exchange {
     _ name: String, _ isData: Bool, _ dynamic: DynamicCertificates
   ) throws(TLSConfigurationError) -> TLSPrivateKey {
     let path = isData ? TLSCertificateSource.dataName : try path(name, dynamic)
-    if !isData, case .key(let known)? = dynamic.cache?.find("k" + path, now: loop.now) { return known }
+    if !isData, case .key(let known)? = dynamic.cache?.find("k" + path, now: loop.now) {
+      return known
+    }
     let pem = isData ? Array(name.utf8) : try read(path, "key")
     let source = TLSCertificateSource(
       certificatePEM: [], keyPEM: pem, certificatePath: "", keyPath: path,

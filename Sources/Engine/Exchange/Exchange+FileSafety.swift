@@ -1,8 +1,8 @@
 // A request must not climb out of the folder that a location serves. Request paths come normalised,
-// so what is left are joints: `location /img { alias /www/img/; }` makes /www/img/../x of "/img../x",
-// and a variable in `root`, `alias` or `rewrite` brings whatever the client put into it. nginx serves
-// these; here ".." in a file's path is taken from the configuration only. Symbolic links are
-// followed unless `disable_symlinks` says otherwise.
+// so what is left are joints: `location /img { alias /www/img/; }` makes /www/img/../x of
+// "/img../x", and a variable in `root`, `alias` or `rewrite` brings whatever the client put into
+// it. nginx serves these; here ".." in a file's path is taken from the configuration only. Symbolic
+// links are followed unless `disable_symlinks` says otherwise.
 
 import CLinux
 import HTTP
@@ -25,8 +25,8 @@ extension Exchange {
     return nil
   }
 
-  /// How the location wants `path` to be opened: with `disable_symlinks … from=` the beginning of the
-  /// path is trusted.
+  /// How the location wants `path` to be opened: with `disable_symlinks … from=` the beginning of
+  /// the path is trusted.
   func filePolicy(_ path: Bytes) -> OpenFilePolicy {
     let settings = location.settings.core.value
     var policy = settings.filePolicy
@@ -49,7 +49,8 @@ extension Exchange {
     guard path.firstIndex(of: 0) == nil else { return nil }
     let name = concatenate(path, Bytes("\0"))
     let room = arena.allocate(Int(PATH_MAX))
-    let count = unsafe name.unsafeBase.withMemoryRebound(to: CChar.self, capacity: name.count) { name in
+    let count = unsafe name.unsafeBase.withMemoryRebound(to: CChar.self, capacity: name.count) {
+      name in
       unsafe room.unsafeBase.withMemoryRebound(to: CChar.self, capacity: room.count) {
         unsafe linux_real_path(name, $0)
       }

@@ -19,7 +19,9 @@ extension Exchange {
       response.add(Bytes("Content-Encoding"), Bytes("gzip"), .contentEncoding)
       return send(file, settings)
     }
-    switch core.fileCaches[settings.fileCache].open(path: path, policy: filePolicy(path), now: loop.now) {
+    switch core.fileCaches[settings.fileCache].open(
+      path: path, policy: filePolicy(path), now: loop.now)
+    {
     case .directory:
       let target = concatenate(uri, Bytes("/"))
       redirect(301, toPath: target)
@@ -116,7 +118,9 @@ extension Exchange {
   /// What is at `path`, or nil if nothing is (or may be looked at).
   func fileKind(_ path: Bytes) -> FileKind? {
     let settings = location.settings.core.value
-    switch core.fileCaches[settings.fileCache].test(path: path, policy: filePolicy(path), now: loop.now) {
+    switch core.fileCaches[settings.fileCache].test(
+      path: path, policy: filePolicy(path), now: loop.now)
+    {
     case .file: return .file
     case .directory: return .directory
     case .failed: return nil

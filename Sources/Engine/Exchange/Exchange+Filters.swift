@@ -1,5 +1,5 @@
-// Which stages a response's body goes through, and what its head says of that. Chosen when the head is
-// complete, in nginx's order: decompress, replace, recode, include, add, compress.
+// Which stages a response's body goes through, and what its head says of that. Chosen when the head
+// is complete, in nginx's order: decompress, replace, recode, include, add, compress.
 
 import HTTP
 
@@ -71,7 +71,7 @@ extension Exchange {
     response.add(Bytes("Vary"), Bytes("Accept-Encoding"), .vary)
   }
 
-  // --- gunzip -------------------------------------------------------------------------------------
+  // --- gunzip ------------------------------------------------------------------------------------
 
   private func chooseGunzip(_ settings: Borrowed<FilterSettings>) {
     guard let coding = response.first(.contentEncoding), coding.equalsIgnoringCase(Bytes("gzip")),
@@ -89,7 +89,7 @@ extension Exchange {
     becomeTransformed()
   }
 
-  // --- sub_filter ---------------------------------------------------------------------------------
+  // --- sub_filter --------------------------------------------------------------------------------
 
   private func chooseSubstitutes(_ settings: SubstituteSettings, _ head: UnfilteredHead) {
     guard settings.types.contains(head.type), head.length != 0, response.status != 206,
@@ -113,7 +113,7 @@ extension Exchange {
     response.remove(.etag)
   }
 
-  // --- gzip ---------------------------------------------------------------------------------------
+  // --- gzip --------------------------------------------------------------------------------------
 
   private func chooseGzip(_ settings: GzipSettings, _ head: UnfilteredHead) {
     guard isCompressible(response.status), response.first(.contentEncoding) == nil,

@@ -1,8 +1,8 @@
 // limit_req and limit_conn: how fast requests of one key may come, and how many may be under way.
 //
-// A request is counted once, where it comes first: internal redirects don't count again, as in nginx.
-// Where several limits hold and a later one rejects, those before it take their count back, so that
-// no thread ever lets more through than the configuration says.
+// A request is counted once, where it comes first: internal redirects don't count again, as in
+// nginx. Where several limits hold and a later one rejects, those before it take their count back,
+// so that no thread ever lets more through than the configuration says.
 
 import HTTP
 
@@ -13,7 +13,7 @@ struct CountedConnection: BitwiseCopyable {
 }
 
 extension Exchange {
-  // --- limit_req ----------------------------------------------------------------------------------
+  // --- limit_req ---------------------------------------------------------------------------------
 
   /// Asks every `limit_req` of the location.
   func limitRequests() -> AdmissionVerdict {
@@ -69,7 +69,7 @@ extension Exchange {
     }
   }
 
-  // --- limit_conn ---------------------------------------------------------------------------------
+  // --- limit_conn --------------------------------------------------------------------------------
 
   /// Asks every `limit_conn` of the location. What is counted is given back by `leaveConnections`.
   func limitConnections() -> AdmissionVerdict {
@@ -106,7 +106,7 @@ extension Exchange {
     countedConnections.removeAll(keepingCapacity: true)
   }
 
-  // --- both ---------------------------------------------------------------------------------------
+  // --- both --------------------------------------------------------------------------------------
 
   /// What this request is counted by; nil: it isn't.
   private func limitKey(_ settings: LimitZoneSettings) -> Bytes? {

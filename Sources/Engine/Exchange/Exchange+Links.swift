@@ -11,8 +11,8 @@ extension Exchange {
     return rules.allows(field(.referer), captures: &captures) ? Bytes() : Bytes("1")
   }
 
-  /// `$secure_link`: "1" for a link with a good signature, "0" if its time is over, nil without one; with
-  /// `secure_link_secret` the link itself.
+  /// `$secure_link`: "1" for a link with a good signature, "0" if its time is over, nil without
+  /// one; with `secure_link_secret` the link itself.
   var secureLink: Bytes? {
     let settings = location.settings.admission.value.secureLink
     if let secret = settings.secret { return signedPath(secret) }

@@ -115,7 +115,7 @@ struct FolderListing {
     return page
   }
 
-  // --- HTML ---------------------------------------------------------------------------------------
+  // --- HTML --------------------------------------------------------------------------------------
 
   private func writeHTML(_ entries: [FolderEntry], _ uri: Bytes, _ page: inout PageWriter) {
     page.write(Bytes("<!doctype html>\n<html>\n<head><title>Index of "))
@@ -176,7 +176,7 @@ struct FolderListing {
     page.write(unit)
   }
 
-  // --- XML and JSON -------------------------------------------------------------------------------
+  // --- XML and JSON ------------------------------------------------------------------------------
 
   private func writeXML(_ entries: [FolderEntry], _ page: inout PageWriter) {
     page.write(Bytes("<?xml version=\"1.0\"?>\n<list>\n"))

@@ -23,31 +23,24 @@ extension Exchange {
 
   private func mirror(_ target: Bytes) {
     guard core.mayMirror(logging: self) else { return }
-    MirrorStream(core, connection.copy()).start(target, self)
+    DetachedStream(core, for: .mirror, connection).start(plan) { copy in
+      copy.enter(mirroring: self)
+      copy.redirectInternally(to: target, arguments: copy.arguments)
+    }
   }
 
-  /// Begins a life as a copy of `original`, which may end before this exchange does.
-  func enter(mirroring original: Exchange) {
-    enter(innerOf: original)
-    owner = nil
-    depth = 0
-    headBytes = arena.copy(original.headBytes)
-    host = arena.copy(original.host)
-    requestTarget = arena.copy(original.requestTarget)
-    arguments = arena.copy(original.arguments)
-    (method, methodName) = (original.method, arena.copy(original.methodName))
+  private func enter(mirroring original: Exchange) {
+    enter(copying: original)
     // It goes by the number of the request that it copies.
-    requestID = original.value(of: .builtin(.request_id)).map { arena.copy($0) }
-    for index in values.indices { values[index] = values[index].map { arena.copy($0) } }
+    requestID = original.value(of: RequestVariable.request_id).map { arena.copy($0) }
     if original.location.settings.core.value.mirror.copiesBody { body = original.body.forAnother() }
   }
 }
 
 extension WorkerCore {
-  /// Whether another mirrored request may begin. Bound: a quarter of `worker_connections`, or a
-  /// mirror that answers slowly would take the connections that clients need.
+  /// Whether another mirrored request may begin: as many at once as `mostDetached` says.
   func mayMirror(logging exchange: Exchange) -> Bool {
-    guard mirrorCount >= max(1, plan.main.workerConnections / 4) else {
+    guard mirrorCount >= mostDetached else {
       leavesMirrorsOut = false
       return true
     }
@@ -56,21 +49,5 @@ extension WorkerCore {
       exchange.log(.warn, "\(mirrorCount) mirrored requests are under way: others are left out")
     }
     return false
-  }
-}
-
-extension ConnectionFacts {
-  /// What holds for a request that may outlive the connection.
-  func copy() -> ConnectionFacts {
-    let facts = ConnectionFacts()
-    facts.peerAddress = peerAddress
-    facts.peerText = peerText
-    facts.listen = listen
-    facts.plan = plan
-    (facts.serial, facts.requestCount, facts.openedAt) = (serial, requestCount, openedAt)
-    facts.tls = tls
-    facts.proxy = proxy
-    facts.keptLocalAddress = KeptAddress(localAddress)
-    return facts
   }
 }

@@ -1,5 +1,5 @@
-// What the commands of server-side includes do. Values of variables are text of clients as well as of
-// pages: they are encoded where they are shown, and never scanned for commands.
+// What the commands of server-side includes do. Values of variables are text of clients as well as
+// of pages: they are encoded where they are shown, and never scanned for commands.
 
 import CLinux
 import HTTP
@@ -35,7 +35,7 @@ extension Exchange {
     response.remove(.etag)
   }
 
-  // --- variables ----------------------------------------------------------------------------------
+  // --- variables ---------------------------------------------------------------------------------
 
   /// `$date_local` and `$date_gmt`, in the form that `config timefmt` says.
   func date(isLocal: Bool) -> Bytes {
@@ -58,7 +58,7 @@ extension Exchange {
   private func pageVariable(_ name: String) -> Bytes? {
     let name = name.lowercased()
     if let value = page.variables[name] { return value }
-    if let builtin = Builtin(rawValue: name) { return value(of: .builtin(builtin)) }
+    if let builtin = Builtin(named: name) { return value(of: .builtin(builtin)) }
     if let slot = plan.slots[name] { return value(of: .slot(slot)) }
     for (prefix, family) in PlanBuilder.families where name.hasPrefix(prefix) {
       return value(of: .member(family, arena.copy(String(name.dropFirst(prefix.count)))))
@@ -93,7 +93,7 @@ extension Exchange {
     return result
   }
 
-  // --- commands -----------------------------------------------------------------------------------
+  // --- commands ----------------------------------------------------------------------------------
 
   /// `echo`: the value of a variable, encoded.
   func echo(_ command: PageCommand) throws(PageCommand.Mistake) -> [UInt8] {
@@ -109,7 +109,9 @@ extension Exchange {
     switch encoding {
     case "none": return (0..<value.count).map { value[$0] }
     case "url":
-      guard page.charge(3 * value.count) else { throw PageCommand.Mistake(text: "too much to encode") }
+      guard page.charge(3 * value.count) else {
+        throw PageCommand.Mistake(text: "too much to encode")
+      }
       let text = escape(value, .html)
       return (0..<text.count).map { text[$0] }
     case "entity": return Self.entityEncoded(value)
@@ -155,7 +157,8 @@ extension Exchange {
     if let text = command["errmsg"] { page.errorText = root.arena.copy(try expand(text)) }
   }
 
-  /// The expression of `if` and `elif`: a text that isn't empty, a comparison, a regular expression.
+  /// The expression of `if` and `elif`: a text that isn't empty, a comparison, a regular
+  /// expression.
   func pageCondition(_ command: PageCommand) throws(PageCommand.Mistake) -> Bool {
     try check(command, ["expr"])
     guard let expression = command["expr"] else {
@@ -170,7 +173,8 @@ extension Exchange {
     guard right.first == UInt8(ascii: "/"), right.count > 1, right.last == UInt8(ascii: "/") else {
       return (try left == expand(right)) != isNegated
     }
-    return try match(left, String(decoding: right[1..<(right.count - 1)], as: UTF8.self)) != isNegated
+    return try match(left, String(decoding: right[1..<(right.count - 1)], as: UTF8.self))
+      != isNegated
   }
 
   private func match(_ value: [UInt8], _ pattern: String) throws(PageCommand.Mistake) -> Bool {
@@ -201,7 +205,7 @@ extension Exchange {
     throw PageCommand.Mistake(text: "\"\(command.name)\" knows no \"\(name)\"")
   }
 
-  // --- include ------------------------------------------------------------------------------------
+  // --- include -----------------------------------------------------------------------------------
 
   /// `include`: asks a location of this site.
   func includePart(_ command: PageCommand) throws(PageCommand.Mistake) -> IncludePump {

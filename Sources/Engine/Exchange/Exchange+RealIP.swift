@@ -1,9 +1,9 @@
 // The client's address as somebody trusted in front of us says it
 // (https://nginx.org/en/docs/http/ngx_http_realip_module.html).
 //
-// It belongs to the exchange: requests of one connection may come from different clients. Asked twice,
-// as in nginx: with the server's settings before anything else is done, and with the location's before
-// its access rules; the first answer holds.
+// It belongs to the exchange: requests of one connection may come from different clients. Asked
+// twice, as in nginx: with the server's settings before anything else is done, and with the
+// location's before its access rules; the first answer holds.
 
 import HTTP
 
@@ -74,12 +74,6 @@ extension Exchange {
 
   private func isSeparator(_ byte: UInt8) -> Bool {
     byte == UInt8(ascii: ",") || byte == UInt8(ascii: " ") || byte == 9
-  }
-
-  /// `$realip_remote_addr`, `$realip_remote_port`: those of the connection.
-  func peerValue(_ name: Builtin) -> Bytes? {
-    name == .realip_remote_addr
-      ? text(of: connection.peerAddress) : port(of: connection.peerAddress)
   }
 
   /// The address without its port.

@@ -1,11 +1,13 @@
-// `proxy_redirect`: Location and Refresh of responses point at the upstream's own addresses; clients
-// need ours (https://nginx.org/r/proxy_redirect).
+// `proxy_redirect`: Location and Refresh of responses point at the upstream's own addresses;
+// clients need ours (https://nginx.org/r/proxy_redirect).
 
 import HTTP
 
 extension Exchange {
   /// The value of Location or Refresh as the client gets it.
-  func rewriteRedirect(_ value: Bytes, _ token: FieldName, _ settings: Borrowed<ProxySettings>) -> Bytes {
+  func rewriteRedirect(_ value: Bytes, _ token: FieldName, _ settings: Borrowed<ProxySettings>)
+    -> Bytes
+  {
     guard token == .refresh else { return rewriteURL(value, settings) ?? value }
     guard let start = urlStart(in: value), let url = rewriteURL(value.dropping(start), settings)
     else { return value }

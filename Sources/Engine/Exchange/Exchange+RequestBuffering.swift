@@ -45,13 +45,7 @@ extension Exchange {
     body.phase = .streaming
     while memory.room > 0 && body.phase == .streaming {
       switch stream.readBody(into: memory) {
-      case .bytes(let count):
-        body.receivedCount += count
-        if settings.maxBodyBytes > 0 && body.receivedCount > settings.maxBodyBytes {
-          log(.error, "client intended to send too large chunked body: \(body.receivedCount) bytes")
-          keepAlive = false
-          return fail(413)
-        }
+      case .bytes(let count): guard countBody(count) else { return }
       case .wouldBlock: return startTries()
       case .complete: body.phase = .buffered
       case .failed(let status):
@@ -60,6 +54,17 @@ extension Exchange {
       }
     }
     startTries()
+  }
+
+  /// Counts body bytes that came. False: they are too many, which the client is told.
+  func countBody(_ count: Int) -> Bool {
+    body.receivedCount += count
+    let most = location.settings.core.value.maxBodyBytes
+    guard most > 0, body.receivedCount > most else { return true }
+    log(.error, "client intended to send too large chunked body: \(body.receivedCount) bytes")
+    keepAlive = false
+    breakOff(413)
+    return false
   }
 
   /// Bytes of the body, or room for them, are there.
@@ -93,13 +98,7 @@ extension Exchange {
         guard spoolBody(memory, settings) else { return }
       }
       switch readBody(into: memory) {
-      case .bytes(let count):
-        body.receivedCount += count
-        if settings.maxBodyBytes > 0 && body.receivedCount > settings.maxBodyBytes {
-          log(.error, "client intended to send too large chunked body: \(body.receivedCount) bytes")
-          keepAlive = false
-          return fail(413)
-        }
+      case .bytes(let count): guard countBody(count) else { return }
       case .wouldBlock: return
       case .complete:
         // With `client_body_in_file_only` an empty body is a file, too.

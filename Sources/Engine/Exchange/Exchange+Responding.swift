@@ -152,8 +152,13 @@ extension Exchange {
     // What failed last counts, not what an error page stood for.
     errorStatus = 0
     response.status = Self.isBadRequest(status) ? 400 : status
-    let page = pageText(status)
     if status == 401 || status == 416 { response.acceptsRanges = false }
+    sendPage(status)
+  }
+
+  /// Answers with the head as it is so far, and with our page about `status`.
+  func sendPage(_ status: Int) {
+    let page = pageText(status)
     response.contentType = Bytes("text/html")
     response.contentLength = page.count
     startResponse()
@@ -180,12 +185,7 @@ extension Exchange {
     errorStatus = 0
     response.status = status
     response.add(Bytes("Location"), lineSafe(target), .location)
-    let page = pageText(status)
-    response.contentType = Bytes("text/html")
-    response.contentLength = page.count
-    startResponse()
-    sendBody(page)
-    completeResponse()
+    sendPage(status)
   }
 
   /// `value` as it may stand in a field: CR, LF and NUL, which a decoded path may hold, encoded.

@@ -38,10 +38,10 @@ extension Exchange {
   func assign(_ variable: Variable, _ value: Bytes) {
     switch variable {
     case .slot(let slot): values[slot] = value
-    case .builtin(.args):
+    case .builtin(.request(.args)):
       arguments = value
       uriIsOriginal = false
-    case .builtin(.limit_rate): assignLimitRate(value)
+    case .builtin(.response(.limit_rate)): assignLimitRate(value)
     default: break
     }
   }

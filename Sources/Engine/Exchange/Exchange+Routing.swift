@@ -127,7 +127,8 @@ extension Exchange {
           uriWasChanged = false
           redirectsLeft -= 1
           guard redirectsLeft > 0 else {
-            log(.error, "rewrite or internal redirection cycle while processing \"\(before.string)\"")
+            log(
+              .error, "rewrite or internal redirection cycle while processing \"\(before.string)\"")
             return fail(500)
           }
           continue
@@ -213,7 +214,9 @@ extension Exchange {
   func redirectInternally(to path: Bytes, arguments: Bytes?) {
     redirectsLeft -= 1
     guard redirectsLeft > 0 else {
-      log(.error, "rewrite or internal redirection cycle while internally redirecting to \"\(path.string)\"")
+      log(
+        .error,
+        "rewrite or internal redirection cycle while internally redirecting to \"\(path.string)\"")
       return fail(500)
     }
     isInternal = true
@@ -233,7 +236,9 @@ extension Exchange {
   func redirectInternally(toNamed name: String) {
     redirectsLeft -= 1
     guard redirectsLeft > 0 else {
-      log(.error, "rewrite or internal redirection cycle while redirect to named location \"@\(name)\"")
+      log(
+        .error,
+        "rewrite or internal redirection cycle while redirect to named location \"@\(name)\"")
       return fail(500)
     }
     guard let target = site.named[name] else {
@@ -274,7 +279,8 @@ extension Exchange {
       else { continue }
       if core.tryFiles[index].isFolder == (kind == .directory) {
         uriIsOriginal = false
-        uri = location.settings.core.value.alias == nil || location.isRegex
+        uri =
+          location.settings.core.value.alias == nil || location.isRegex
           ? candidate : joinAlias(candidate)
         return true
       }

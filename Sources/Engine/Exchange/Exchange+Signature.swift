@@ -4,8 +4,8 @@
 import HTTP
 
 extension Exchange {
-  /// Gives the response the Server field that the location wants, unless it has an upstream's. An empty
-  /// one is not sent.
+  /// Gives the response the Server field that the location wants, unless it has an upstream's. An
+  /// empty one is not sent.
   func sign() {
     guard response.server == nil, let signature = location.settings.core.value.signature else {
       return

@@ -1,5 +1,6 @@
-// `stub_status` and its variables (https://nginx.org/en/docs/http/ngx_http_stub_status_module.html), and
-// how an exchange is counted for them.
+// `stub_status` and its variables
+// (https://nginx.org/en/docs/http/ngx_http_stub_status_module.html), and how an exchange is counted
+// for them.
 
 import HTTP
 
@@ -46,16 +47,5 @@ extension Exchange {
       """
     response.contentType = Bytes("text/plain")
     respond(200, arena.copy(text))
-  }
-
-  /// `$connections_active` and its like.
-  func connectionsValue(_ name: Builtin) -> Bytes {
-    let counts = core.allCounters.sum
-    switch name {
-    case .connections_active: return arena.decimal(counts.open)
-    case .connections_reading: return arena.decimal(counts.reading)
-    case .connections_writing: return arena.decimal(counts.writing)
-    default: return arena.decimal(counts.waiting)
-    }
   }
 }

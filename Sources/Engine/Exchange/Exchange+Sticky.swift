@@ -1,5 +1,5 @@
-// Clients that stay with their server: whom a request is bound to, the cookie that says so, and what is
-// learnt from a response. Called only where the upstream has `sticky` (see Sticky).
+// Clients that stay with their server: whom a request is bound to, the cookie that says so, and
+// what is learnt from a response. Called only where the upstream has `sticky` (see Sticky).
 
 import HTTP
 
@@ -20,7 +20,7 @@ extension Exchange {
     return nil
   }
 
-  // --- the head of a response ---------------------------------------------------------------------
+  // --- the head of a response --------------------------------------------------------------------
 
   /// The server's answer is the client's: the client is told who it was, or it is learnt.
   func bindClient() {
@@ -57,7 +57,7 @@ extension Exchange {
       now: loop.now)
   }
 
-  // --- the cookie ---------------------------------------------------------------------------------
+  // --- the cookie --------------------------------------------------------------------------------
 
   private func cookieLine(_ cookie: StickyCookieSettings, _ route: Bytes) -> Bytes {
     var line = concatenate(cookie.name, Bytes("="), route)
@@ -82,8 +82,8 @@ extension Exchange {
     return line
   }
 
-  /// Whether a computed value can stand in the cookie: clients may have a say in it, and must not add
-  /// attributes or fields (RFC 6265 §4.1.1). What can't is left out.
+  /// Whether a computed value can stand in the cookie: clients may have a say in it, and must not
+  /// add attributes or fields (RFC 6265 §4.1.1). What can't is left out.
   private func isAttributeValue(_ value: Bytes) -> Bool {
     for index in 0..<value.count
     where value[index] <= 0x20 || value[index] >= 0x7f || value[index] == UInt8(ascii: ";") {
@@ -92,8 +92,8 @@ extension Exchange {
     return !value.isEmpty
   }
 
-  /// A moment as Netscape's cookies write it, which is nginx's form: `Thu, 31-Dec-37 23:55:55 GMT`, the
-  /// year in four digits from 2038 on.
+  /// A moment as Netscape's cookies write it, which is nginx's form: `Thu, 31-Dec-37 23:55:55 GMT`,
+  /// the year in four digits from 2038 on.
   func cookieDate(_ unixSeconds: Int) -> Bytes {
     let room = arena.allocate(HTTPDate.length)
     HTTPDate.write(unixSeconds, into: room)

@@ -2,14 +2,14 @@
 // another client-certificate policy than the one that was negotiated (421), a client's certificate
 // that is missing (496) or not good enough (495, which may have to be asked: `ssl_ocsp`).
 //
-// Asked once per request, before the site's own directives run. Statuses 495 to 497 are shown as 400
-// unless `error_page` names them, as in nginx.
+// Asked once per request, before the site's own directives run. Statuses 495 to 497 are shown as
+// 400 unless `error_page` names them, as in nginx.
 
 import HTTP
 
 extension Exchange {
-  /// Whether the request may be answered by its site; otherwise it has been answered, or waits until the
-  /// status of the client's certificate is known, and `beginAtSite` follows.
+  /// Whether the request may be answered by its site; otherwise it has been answered, or waits
+  /// until the status of the client's certificate is known, and `beginAtSite` follows.
   func admitByTLS() -> Bool {
     if connection.isPlainOnTLS {
       log(.info, "client sent plain HTTP request to HTTPS port")
@@ -20,7 +20,9 @@ extension Exchange {
     let mode = site.clientVerification
     guard mode != .off else { return true }
     guard isServed(by: tls) else {
-      log(.info, "client attempted to request the server name different from the one that was negotiated")
+      log(
+        .info,
+        "client attempted to request the server name different from the one that was negotiated")
       fail(421)
       return false
     }
@@ -30,7 +32,8 @@ extension Exchange {
       log(.info, "client sent no required SSL certificate")
       fail(496)
     case .refused:
-      log(.info, "client SSL certificate verify error: (\(tls.verifyResult):\(tls.verifyResultText))")
+      log(
+        .info, "client SSL certificate verify error: (\(tls.verifyResult):\(tls.verifyResultText))")
       fail(495)
     }
     return false

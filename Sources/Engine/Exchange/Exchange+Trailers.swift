@@ -1,5 +1,6 @@
-// The fields behind an upstream's response, chunked or by HTTP/2, and what an upstream's head orders for the
-// response (https://nginx.org/r/proxy_pass_trailers, https://nginx.org/r/proxy_ignore_headers).
+// The fields behind an upstream's response, chunked or by HTTP/2, and what an upstream's head
+// orders for the response (https://nginx.org/r/proxy_pass_trailers,
+// https://nginx.org/r/proxy_ignore_headers).
 
 import Configuration
 import HTTP

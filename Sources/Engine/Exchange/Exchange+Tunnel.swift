@@ -1,5 +1,5 @@
-// After 101: bytes both ways, uninterpreted (WebSocket). Each direction has one buffer; nobody reads
-// more than the other side took.
+// After 101: bytes both ways, uninterpreted (WebSocket). Each direction has one buffer; nobody
+// reads more than the other side took.
 
 import HTTP
 

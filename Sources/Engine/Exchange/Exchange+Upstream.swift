@@ -80,7 +80,7 @@ extension Exchange {
   /// What `hash` and `ip_hash` choose by.
   private func balancingKey(_ group: UpstreamGroup) -> Bytes {
     switch group.settings.method {
-    case .addressHash: value(of: .builtin(.binary_remote_addr)) ?? Bytes()
+    case .addressHash: value(of: ClientVariable.binary_remote_addr) ?? Bytes()
     case .keyHash: group.hashKey.map { evaluate($0) } ?? Bytes()
     default: Bytes()
     }
@@ -119,7 +119,7 @@ extension Exchange {
     loop.setTimer(timer, after: timeout, for: handle)
   }
 
-  // --- events -----------------------------------------------------------------------------------
+  // --- events ------------------------------------------------------------------------------------
 
   /// The upstream connection of this exchange became ready.
   func onUpstreamEvent(_ connection: UpstreamConnection, _ readiness: Readiness) {

@@ -1,5 +1,5 @@
-// The head of the request as an upstream gets it: target, fields that the configuration sets, fields
-// of the client (https://nginx.org/en/docs/http/ngx_http_proxy_module.html).
+// The head of the request as an upstream gets it: target, fields that the configuration sets,
+// fields of the client (https://nginx.org/en/docs/http/ngx_http_proxy_module.html).
 
 import HTTP
 
@@ -7,15 +7,15 @@ extension Exchange {
   /// Writes the request as the upstream gets it; a small buffered body stands behind the head.
   func writeUpstreamRequest() {
     let settings = location.settings.proxy.value
-    let target = upstreamTarget(settings)
+    let target = upstreamTarget
     attempt.asksByGet = cache?.convertsHead == true
     let converted = attempt.asksByGet ? Bytes("GET") : methodName
     let name = settings.method.map { evaluate($0) } ?? converted
     let replacement = settings.body.map { evaluate($0) }
     let speaksHTTP2 = settings.speaksHTTP2
     var size = headBytes.count + target.count + name.count + 512 + proxyHost.count
-    // A client's field may have taken two bytes beside name and value ("a:b", LF); a line takes four, a
-    // record eight.
+    // A client's field may have taken two bytes beside name and value ("a:b", LF); a line takes
+    // four, a record eight.
     let difference = speaksHTTP2 ? H2FieldBlock.overhead - 2 : 2
     size += (request.fields.count + settings.setFields.count) * difference
     let isForwarded = settings.forwarded
@@ -76,7 +76,7 @@ extension Exchange {
   }
 
   /// The target of the upstream's request line.
-  func upstreamTarget(_ settings: Borrowed<ProxySettings>) -> Bytes {
+  var upstreamTarget: Bytes {
     guard let replacement = proxyURI else {
       if !isInternal && uriIsOriginal { return originForm }
       return withArguments(escape(uri, .uri))
@@ -170,7 +170,7 @@ extension Exchange {
       if isForCache && entry.token.concernsOneClient { continue }
       let name = entry.name.of(bytes)
       if entry.token == .other && isReplaced(name, settings) { continue }
-      if connectionNamesFields && isNamedByConnection(name) { continue }
+      if connectionNamesFields && request.connectionNames(name, in: bytes) { continue }
       head.field(name, entry.value.of(bytes))
     }
   }
@@ -180,13 +180,5 @@ extension Exchange {
   private func isReplaced(_ name: Bytes, _ settings: Borrowed<ProxySettings>) -> Bool {
     for own in settings.setFields where FieldAlias.isSame(own.name, name) { return true }
     return settings.forwarded && ForwardedFields.isOwn(name)
-  }
-
-  /// RFC 9110 §7.6.1: fields named by Connection end here.
-  func isNamedByConnection(_ name: Bytes) -> Bool {
-    for entry in request.fields where entry.token == .connection {
-      if HeaderList.contains(name, in: entry.value.of(headBytes)) { return true }
-    }
-    return false
   }
 }

@@ -139,8 +139,8 @@ extension Exchange {
     }
   }
 
-  /// What is there of a body that is to be streamed, if it is little: it goes out with the head, by one
-  /// write, in one TLS record. It stays in memory until it did, for another try.
+  /// What is there of a body that is to be streamed, if it is little: it goes out with the head, by
+  /// one write, in one TLS record. It stays in memory until it did, for another try.
   func firstPiece(_ settings: Borrowed<ProxySettings>) -> Buffer? {
     guard body.phase == .streaming, sendsBody, !settings.speaksHTTP2, let memory = body.memory,
       !memory.isEmpty, memory.count <= 8 << 10
@@ -189,15 +189,10 @@ extension Exchange {
     // Room for a chunk's size line before and its end behind the bytes.
     let piece = loop.pool.take(.medium)
     piece.reset(headroom: ChunkedEncoder.maxHeaderLength)
-    let limit = location.settings.core.value.maxBodyBytes
     switch readBody(into: piece) {
     case .bytes(let count):
-      body.receivedCount += count
-      if limit > 0 && body.receivedCount > limit {
+      guard countBody(count) else {
         loop.pool.giveBack(piece)
-        log(.error, "client intended to send too large chunked body: \(body.receivedCount) bytes")
-        keepAlive = false
-        breakOff(413)
         return false
       }
       take(piece)

@@ -206,7 +206,7 @@ extension Exchange {
     attempt.phase = .receivingBody
     if buffersResponse, let rate = settings.limitRate {
       attempt.bytesPerSecond =
-        (try? Value.offset(evaluate(rate).string, of: "proxy_limit_rate")) ?? 0
+        (try? Value.size(evaluate(rate).string, of: "proxy_limit_rate")) ?? 0
     }
     return passBody()
   }
@@ -275,13 +275,7 @@ extension Exchange {
 
   func isHidden(_ name: Bytes, _ settings: Borrowed<ProxySettings>) -> Bool {
     for hidden in settings.hiddenFields where name.equalsIgnoringCase(hidden) { return true }
-    return attempt.framing.namesFields && upstreamConnectionNames(name)
-  }
-
-  func upstreamConnectionNames(_ name: Bytes) -> Bool {
-    for entry in attempt.head.fields where entry.token == .connection {
-      if HeaderList.contains(name, in: entry.value.of(attempt.headBytes)) { return true }
-    }
-    return false
+    return attempt.framing.namesFields
+      && attempt.head.connectionNames(name, in: attempt.headBytes)
   }
 }

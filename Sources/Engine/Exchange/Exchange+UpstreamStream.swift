@@ -1,10 +1,10 @@
-// A try by HTTP/2: a stream of a connection that many exchanges share. What is special about it; the
-// rest is Exchange+Upstream (sending, retries) and Exchange+UpstreamResponse (heads, bodies).
+// A try by HTTP/2: a stream of a connection that many exchanges share. What is special about it;
+// the rest is Exchange+Upstream (sending, retries) and Exchange+UpstreamResponse (heads, bodies).
 
 import HTTP
 
 extension Exchange {
-  // --- a stream -----------------------------------------------------------------------------------
+  // --- a stream ----------------------------------------------------------------------------------
 
   /// Starts a try at `peer` on a connection that has room, or on a new one.
   func openStream(_ peer: Peer, _ group: UpstreamGroup, from local: SocketAddress?) {
@@ -21,7 +21,8 @@ extension Exchange {
       return failTry(.error, "no free connection for")
     }
     switch core.h2Upstreams.connect(to: peer.address, peer.state, from: local, in: list) {
-    case .failure(let error): failTry(.error, "connect() failed \(error.logText) while connecting to")
+    case .failure(let error):
+      failTry(.error, "connect() failed \(error.logText) while connecting to")
     case .success(let connection):
       if location.settings.proxy.value.socketKeepalive { connection.keepAlive() }
       if proxyIsTLS, !secure(connection) {
@@ -77,7 +78,7 @@ extension Exchange {
     core.h2Upstreams.release(stream, isDraining: core.isDraining)
   }
 
-  // --- events -------------------------------------------------------------------------------------
+  // --- events ------------------------------------------------------------------------------------
 
   /// Something happened to the stream: fields or bytes came, room was made, it ended.
   func onStreamTouched(_ stream: H2UpstreamStream) {
@@ -109,7 +110,7 @@ extension Exchange {
     send()
   }
 
-  // --- sending ------------------------------------------------------------------------------------
+  // --- sending -----------------------------------------------------------------------------------
 
   /// Submits the request's fields if that is still to be done; false if the try is over.
   func submitStream(_ stream: H2UpstreamStream, _ request: Buffer) -> Bool {
@@ -159,7 +160,7 @@ extension Exchange {
     stream.connection?.requestFlush()
   }
 
-  // --- receiving ----------------------------------------------------------------------------------
+  // --- receiving ---------------------------------------------------------------------------------
 
   /// Takes from the stream as much as the client side can take.
   func receiveFromStream() {
@@ -218,7 +219,8 @@ extension Exchange {
   private func takeHead(_ stream: H2UpstreamStream) -> Bool {
     if stream.interimCount > H2UpstreamStream.interimLimit {
       failTry(
-        .invalidHeader, "upstream sent too many interim responses while reading response header from")
+        .invalidHeader,
+        "upstream sent too many interim responses while reading response header from")
       return false
     }
     passInterim(of: stream)

@@ -21,7 +21,8 @@ struct FolderEntries {
 
   /// Reads the folder at `path`; names are copied to `arena`.
   ///
-  /// - Parameter follows: entries that are links are what they point to; otherwise they are left out.
+  /// - Parameter follows: entries that are links are what they point to; otherwise they are left
+  ///   out.
   init(_ path: Bytes, follows: Bool, _ arena: inout Arena) throws(SystemError) {
     let name = arena.allocate(path.count + 1)
     name.copy(path, at: 0)

@@ -11,7 +11,7 @@ struct ForwardedFields {
   private let forwarded: Bytes
 
   init(_ exchange: Exchange) {
-    client = exchange.value(of: .builtin(.remote_addr)) ?? Bytes()
+    client = exchange.value(of: ClientVariable.remote_addr) ?? Bytes()
     scheme = exchange.connection.tls == nil ? Bytes("http") : Bytes("https")
     host = exchange.host
     let isSix = client.firstIndex(of: UInt8(ascii: ":")) != nil

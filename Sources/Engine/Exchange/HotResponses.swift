@@ -1,6 +1,6 @@
-// Small responses that a worker has just read from a cache, kept in its memory for a second: what is
-// asked for often costs no system call but those of the client's connection. The zone has the last
-// word each time: it says by a version if a file is the one that was read.
+// Small responses that a worker has just read from a cache, kept in its memory for a second: what
+// is asked for often costs no system call but those of the client's connection. The zone has the
+// last word each time: it says by a version if a file is the one that was read.
 //
 // A second, since people purge a cache by removing files, and nobody tells.
 
@@ -18,8 +18,8 @@ struct HotResponse {
 
 /// Those of one worker.
 struct HotResponses {
-  // Bound: the largest response that is kept, its head included. Of larger ones the system calls are
-  // a small part of the cost.
+  // Bound: the largest response that is kept, its head included. Of larger ones the system calls
+  // are a small part of the cost.
   static let sizeLimit = 16 << 10
   // Bound: what one worker keeps.
   private static let budget = 8 << 20

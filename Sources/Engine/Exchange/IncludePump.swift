@@ -89,7 +89,8 @@ final class IncludePump {
       defer { file.release() }
       let taken = pool.take(atLeast: count)
       buffer = taken
-      guard case .bytes(let got) = Socket.read(file.fd, into: taken.free.slice(0, count), at: offset),
+      guard
+        case .bytes(let got) = Socket.read(file.fd, into: taken.free.slice(0, count), at: offset),
         got == count
       else { return false }
       taken.produced(got)

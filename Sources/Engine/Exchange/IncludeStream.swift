@@ -44,8 +44,8 @@ final class IncludeStream: ClientStream {
     isWatched = false
   }
 
-  /// The next piece of the body, at most `limit` bytes; nil: nothing waits. The taker gives a buffer
-  /// back and releases a file.
+  /// The next piece of the body, at most `limit` bytes; nil: nothing waits. The taker gives a
+  /// buffer back and releases a file.
   func take(_ limit: Int) -> OutputQueue.Segment? {
     let owner = unsafe owner
     if queue.isEmpty && !isEnded {

@@ -1,5 +1,5 @@
-// The client side of a request that another request makes: `auth_request` asks a location of the same site, and
-// only the status and the fields of its answer matter.
+// The client side of a request that another request makes: `auth_request` asks a location of the
+// same site, and only the status and the fields of its answer matter.
 //
 //   owner waits ─► inner exchange: route ─► … ─► sendHead, endBody ─► flush ─► owner goes on
 //

@@ -29,9 +29,6 @@ final class LogFileCache {
 
   deinit { closeAll() }
 
-  /// The number of files that are open.
-  var openCount: Int { entries.count { $0.fd >= 0 } }
-
   /// Appends a line to the file at `path`, which is opened unless it is open.
   func write(_ line: Bytes, to path: Bytes, now: Milliseconds) -> Result<Void, SystemError> {
     turn += 1

@@ -1,7 +1,8 @@
 // The frame of a response with several ranges (multipart/byteranges, RFC 9110 §14.6).
 //
-//   CRLF --BOUNDARY CRLF Content-Type: T CRLF Content-Range: bytes a-b/size CRLF CRLF <range>   each
-//   CRLF --BOUNDARY-- CRLF                                                                      at the end
+//   each      CRLF --BOUNDARY CRLF Content-Type: T CRLF Content-Range: bytes a-b/size CRLF CRLF
+//             <range>
+//   the end   CRLF --BOUNDARY-- CRLF
 //
 // The static file handler asks for the total length when the head is made, and for each part's head
 // when that part is sent. Byte for byte what nginx sends.

@@ -1,9 +1,9 @@
 // Opening files for responses, with nginx's open_file_cache where it is configured.
 //
 // One per worker and configured cache (and one that is off, for everything else); the static file
-// handler, index and try_files ask it. It remembers open files, directories and, if asked to, errors,
-// for `valid` without asking the disk again. A file that changed is opened anew; responses that are
-// being sent keep the one that they began with.
+// handler, index and try_files ask it. It remembers open files, directories and, if asked to,
+// errors, for `valid` without asking the disk again. A file that changed is opened anew; responses
+// that are being sent keep the one that they began with.
 //
 //   find ─► fresh ────────────────────────────► answer
 //     │       └─ stale ─► stat: the same ─────► answer
@@ -47,8 +47,8 @@ final class OpenFileCache {
   /// The number of paths that it remembers.
   var count: Int { entries.count }
 
-  /// What is at `path`, which is absolute and normalised. A file that is in the cache and fresh costs
-  /// no system call.
+  /// What is at `path`, which is absolute and normalised. A file that is in the cache and fresh
+  /// costs no system call.
   func open(path: Bytes, policy: OpenFilePolicy, now: Milliseconds) -> FileLookup {
     guard max > 0 else { return pool.open(path, policy.links) }
     expire(now: now)
@@ -109,11 +109,15 @@ final class OpenFileCache {
     let isSame: Bool
     switch entries[index].outcome {
     case .file(let file):
-      guard case .success(let status) = pool.status(entries[index].path, policy.links) else { return false }
+      guard case .success(let status) = pool.status(entries[index].path, policy.links) else {
+        return false
+      }
       isSame = status == file.status
       if isSame { file.keepContent() }
     case .directory:
-      guard case .success(let status) = pool.status(entries[index].path, policy.links) else { return false }
+      guard case .success(let status) = pool.status(entries[index].path, policy.links) else {
+        return false
+      }
       isSame = status.kind == .directory
     case .counted, .failed: isSame = false
     }

@@ -1,7 +1,8 @@
 // The table of the open file cache: paths to entries, and the order of their last use.
 //
-// A chained hash table over an array of entries; each entry is also in a doubly linked list, the most
-// recently used first. Entries are recycled; looking up and moving to the front allocate nothing.
+// A chained hash table over an array of entries; each entry is also in a doubly linked list, the
+// most recently used first. Entries are recycled; looking up and moving to the front allocate
+// nothing.
 
 import HTTP
 

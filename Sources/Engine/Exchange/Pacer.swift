@@ -91,12 +91,12 @@ extension Exchange {
   /// The number that a setting gives; what is no size counts as 0, as in nginx.
   private func bytes(_ rate: ByteRate) -> Int {
     guard let template = rate.template else { return rate.constant }
-    return (try? Value.offset(evaluate(template).string, of: "limit_rate")) ?? 0
+    return (try? Value.size(evaluate(template).string, of: "limit_rate")) ?? 0
   }
 
   /// `set $limit_rate`.
   func assignLimitRate(_ value: Bytes) {
-    guard let rate = try? Value.offset(value.string, of: "limit_rate") else {
+    guard let rate = try? Value.size(value.string, of: "limit_rate") else {
       return log(.error, "invalid $limit_rate \"\(value.string)\"")
     }
     setLimitRate(rate)

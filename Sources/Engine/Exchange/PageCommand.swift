@@ -21,7 +21,8 @@ struct PageCommand {
       let key = Self.takeName(&rest)
       if key.isEmpty {
         if rest.isEmpty { break }
-        throw Mistake(text: "unexpected \"\(Character(UnicodeScalar(rest.first!)))\" in \"\(name)\"")
+        throw Mistake(
+          text: "unexpected \"\(Character(UnicodeScalar(rest.first!)))\" in \"\(name)\"")
       }
       Self.skipSpace(&rest)
       guard rest.first == UInt8(ascii: "=") else {
@@ -30,7 +31,8 @@ struct PageCommand {
       rest.removeFirst()
       let value = try Self.takeValue(&rest, key)
       if value.count > valueLength {
-        throw Mistake(text: "the value of \"\(key)\" of \"\(name)\" is longer than ssi_value_length")
+        throw Mistake(
+          text: "the value of \"\(key)\" of \"\(name)\" is longer than ssi_value_length")
       }
       parameters.append((key, value))
     }
@@ -65,7 +67,8 @@ struct PageCommand {
   static func isNameByte(_ byte: UInt8) -> Bool {
     switch byte {
     case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-      UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"): true
+      UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"):
+      true
     default: false
     }
   }

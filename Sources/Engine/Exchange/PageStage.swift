@@ -3,9 +3,10 @@
 //
 //   text ─► "<!--#" ─► command ─► "-->" ─► obey ─► pending text, an include, or a block to scan
 //
-// One thing at a time: behind an include nothing is looked at until it ended, so that memory is what a
-// command takes, and includes are passed on as they come, held back by the client. A stub is a block that
-// is scanned in the place of an include that failed. What commands do is in `Exchange+Page.swift`.
+// One thing at a time: behind an include nothing is looked at until it ended, so that memory is
+// what a command takes, and includes are passed on as they come, held back by the client. A stub is
+// a block that is scanned in the place of an include that failed. What commands do is in
+// `Exchange+Page.swift`.
 
 import HTTP
 
@@ -23,7 +24,8 @@ final class PageStage: BodyStage {
   // Bound: parameters of a command, beside the length of each.
   private static let mostParameters = 8
 
-  // Safety: an exchange owns its pipeline and its stages, and exchanges live as long as their worker.
+  // Safety: an exchange owns its pipeline and its stages, and exchanges live as long as their
+  // worker.
   private unowned(unsafe) let exchange: Exchange
   private let settings: SSISettings
   private var matchedCount = 0
@@ -87,7 +89,7 @@ final class PageStage: BodyStage {
     block = nil
   }
 
-  // --- scanning -----------------------------------------------------------------------------------
+  // --- scanning ----------------------------------------------------------------------------------
 
   private static let opening: StaticString = "<!--#"
 
@@ -179,7 +181,7 @@ final class PageStage: BodyStage {
     command = text
   }
 
-  // --- obeying ------------------------------------------------------------------------------------
+  // --- obeying -----------------------------------------------------------------------------------
 
   private func fail(_ text: String) {
     guard isShown else { return }

@@ -1,4 +1,5 @@
-// What the commands of a page know while it is made, its includes' commands too, and the bounds of that.
+// What the commands of a page know while it is made, its includes' commands too, and the bounds of
+// that.
 
 import HTTP
 

@@ -1,5 +1,5 @@
-// A page that is written while a request is answered: text in buffers of the pool, escaped as HTML or
-// JSON want it.
+// A page that is written while a request is answered: text in buffers of the pool, escaped as HTML
+// or JSON want it.
 
 import HTTP
 

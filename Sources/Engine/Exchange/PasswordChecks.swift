@@ -1,14 +1,15 @@
 // Which credentials of a worker's clients were found right, and which are being checked.
 //
-// A browser sends its password with each request. What `PasswordThread` found right once is remembered by
-// a digest of user, password and stored hash, under a key of this worker: a stored hash that changes
-// makes another digest. What is wrong is never remembered, so that guessing costs the guesser.
+// A browser sends its password with each request. What `PasswordThread` found right once is
+// remembered by a digest of user, password and stored hash, under a key of this worker: a stored
+// hash that changes makes another digest. What is wrong is never remembered, so that guessing costs
+// the guesser.
 //
 //   client A:  job (at the thread) ◄─ job ◄─ job        client B:  job (at the thread)
 //
-// Each client address has one job at the thread, and its others wait in a line of their own: who guesses
-// keeps nobody else waiting for more than one hash of each worker. A job that all who asked have left is
-// taken out of its line, or withdrawn from the thread.
+// Each client address has one job at the thread, and its others wait in a line of their own: who
+// guesses keeps nobody else waiting for more than one hash of each worker. A job that all who asked
+// have left is taken out of its line, or withdrawn from the thread.
 
 import HTTP
 import Synchronization
@@ -24,11 +25,11 @@ struct PasswordChecks {
   // Bound: digests that are remembered, 16 KiB. Sets of four; the oldest of a set gives way.
   private static let setCount = 256
   private static let setSize = 4
-  // Bound: client addresses of this worker with credentials at the thread. At 60 ms each the last one waits
-  // for 8 s; more are answered 503.
+  // Bound: client addresses of this worker with credentials at the thread. At 60 ms each the last
+  // one waits for 8 s; more are answered 503.
   static let lineLimit = 128
-  // Bound: different credentials of one client address; more are answered 503. Many people may share an
-  // address.
+  // Bound: different credentials of one client address; more are answered 503. Many people may
+  // share an address.
   static let lineLength = 32
 
   /// Credentials that are being checked, or are to be.
@@ -82,7 +83,8 @@ struct PasswordChecks {
   /// What becomes of an exchange that needs credentials checked.
   enum Admission { case asks, waits, isTooMany }
 
-  /// Lets `exchange` of a client at `address` wait for the outcome; `asks`: the thread is to be told.
+  /// Lets `exchange` of a client at `address` wait for the outcome; `asks`: the thread is to be
+  /// told.
   mutating func wait(_ exchange: Handle, at address: IPAddress?, for job: PasswordJob) -> Admission
   {
     if pending[job.digest] == nil {
@@ -107,7 +109,8 @@ struct PasswordChecks {
     address.high == 0 ? address : IPAddress(high: address.high, low: 0)
   }
 
-  /// Forgets an exchange that doesn't wait any more; gives the job that the thread is to be told then.
+  /// Forgets an exchange that doesn't wait any more; gives the job that the thread is to be told
+  /// then.
   mutating func leave(_ exchange: Handle) -> PasswordJob? {
     guard let digest = awaited.removeValue(forKey: exchange.raw) else { return nil }
     if let index = pending[digest]?.exchanges.firstIndex(of: exchange) {

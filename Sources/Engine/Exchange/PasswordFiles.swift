@@ -1,9 +1,9 @@
-// Password files as `auth_basic_user_file` names them, read when they are needed and read again when
-// they changed, as nginx does: they are no part of the bundle, because people change them without a
-// reload.
+// Password files as `auth_basic_user_file` names them, read when they are needed and read again
+// when they changed, as nginx does: they are no part of the bundle, because people change them
+// without a reload.
 //
-// nginx opens and reads the file for each request. Here a request costs one stat(2); what was read is
-// sorted by user and kept.
+// nginx opens and reads the file for each request. Here a request costs one stat(2); what was read
+// is sorted by user and kept.
 
 import CLinux
 import HTTP
@@ -69,8 +69,8 @@ enum PasswordFileFailure: Error, Equatable {
 struct PasswordFiles {
   // Bound: files that are kept. Their names may come from requests; a site has one or a few.
   private static let limit = 64
-  // A file that changed so shortly before it was read may change again without its times telling: the
-  // clock of file systems ticks every few milliseconds.
+  // A file that changed so shortly before it was read may change again without its times telling:
+  // the clock of file systems ticks every few milliseconds.
   private static let restSeconds = 2
 
   private struct Known {

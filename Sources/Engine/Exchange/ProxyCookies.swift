@@ -106,7 +106,8 @@ extension Exchange {
   private func flagged(_ parts: [CookiePart], _ flags: CookieFlags) -> [CookiePart] {
     let sameSite: Bytes? =
       flags.contains(.strict)
-      ? Bytes("Strict") : flags.contains(.lax) ? Bytes("Lax") : flags.contains(.none) ? Bytes("None") : nil
+      ? Bytes("Strict")
+      : flags.contains(.lax) ? Bytes("Lax") : flags.contains(.none) ? Bytes("None") : nil
     var result = [parts[0]]
     var (hasSecure, hasHTTPOnly, hasSameSite) = (false, false, false)
     for var part in parts.dropFirst() {

@@ -41,16 +41,6 @@ extension ConnectionFacts {
 }
 
 extension Exchange {
-  func proxyProtocolValue(_ name: Builtin) -> Bytes? {
-    guard let facts = connection.proxy else { return nil }
-    switch name {
-    case .proxy_protocol_addr: return facts.source.map { text(of: $0.address) }
-    case .proxy_protocol_port: return facts.source.map { arena.decimal(Int($0.port)) }
-    case .proxy_protocol_server_addr: return facts.destination.map { text(of: $0.address) }
-    default: return facts.destination.map { arena.decimal(Int($0.port)) }
-    }
-  }
-
   /// `$proxy_protocol_tlv_NAME`.
   func value(of field: ProxyField) -> Bytes? {
     guard let facts = connection.proxy else { return nil }
@@ -60,9 +50,5 @@ extension Exchange {
       }
       return field.value(in: fields).map { arena.copy($0) }
     }
-  }
-
-  private func text(of address: IPAddress) -> Bytes {
-    text(of: SocketAddress(IPEndpoint(address)))
   }
 }

@@ -48,7 +48,7 @@ final class RecodeStage: BodyStage {
     return input.isEmpty ? .done : .needsRoom
   }
 
-  // --- from UTF-8 ---------------------------------------------------------------------------------
+  // --- from UTF-8 --------------------------------------------------------------------------------
 
   // Bound: "&#1114111;" is the longest that one byte of input leads to, behind a "?".
   private static let longest = 16

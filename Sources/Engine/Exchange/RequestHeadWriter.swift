@@ -1,5 +1,5 @@
-// The head of an upstream request in the form of its protocol: lines for HTTP/1, records that become
-// HPACK for HTTP/2.
+// The head of an upstream request in the form of its protocol: lines for HTTP/1, records that
+// become HPACK for HTTP/2.
 
 import HTTP
 

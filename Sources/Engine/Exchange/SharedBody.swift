@@ -1,5 +1,5 @@
-// A request body that several exchanges send: the client's own and those that mirror it. Nobody changes
-// it any more, so there is one copy, which goes when the last of them is through.
+// A request body that several exchanges send: the client's own and those that mirror it. Nobody
+// changes it any more, so there is one copy, which goes when the last of them is through.
 
 import HTTP
 

@@ -42,7 +42,7 @@ extension Exchange {
     }
   }
 
-  // --- ranges -------------------------------------------------------------------------------------
+  // --- ranges ------------------------------------------------------------------------------------
 
   /// Answers 206 or 416; false when the whole body is to be sent.
   private func applyRange(
@@ -74,13 +74,8 @@ extension Exchange {
     response.reset()
     response.add(
       Bytes("Content-Range"), concatenate(Bytes("bytes */"), arena.decimal(size)), .contentRange)
-    let page = pageText(416)
     response.status = 416
-    response.contentType = Bytes("text/html")
-    response.contentLength = page.count
-    startResponse()
-    sendBody(page)
-    completeResponse()
+    sendPage(416)
   }
 
   /// Compared with what the client would see: the fields as header rules left them.

@@ -1,9 +1,10 @@
-// Replacing strings in a body: `sub_filter` (https://nginx.org/en/docs/http/ngx_http_sub_module.html).
+// Replacing strings in a body: `sub_filter`
+// (https://nginx.org/en/docs/http/ngx_http_sub_module.html).
 //
 //   window:  | decided | may begin a match | free |
 //
-// The first place where a string matches counts, and of those that match there the longest. What may
-// be the beginning of a match waits in the window for the bytes behind it; nothing else does.
+// The first place where a string matches counts, and of those that match there the longest. What
+// may be the beginning of a match waits in the window for the bytes behind it; nothing else does.
 
 import HTTP
 
@@ -96,8 +97,8 @@ final class SubstituteStage: BodyStage {
   }
 
   private func fill(_ input: inout Bytes) {
-    // A match may be as short as a byte: no more is moved than was used up before. What is more than half
-    // a window is longer than any pattern, so that something of it gets decided.
+    // A match may be as short as a byte: no more is moved than was used up before. What is more
+    // than half a window is longer than any pattern, so that something of it gets decided.
     if window.room < input.count && window.count <= window.capacity / 2 { window.compact() }
     let count = min(input.count, window.room)
     window.append(input.prefix(count))

@@ -1,7 +1,7 @@
 // Events of HTTP/2 connections to upstreams, on their way to the exchanges whose streams they are.
 //
 //   Worker.dispatch ─► onStreamsReady ─► H2UpstreamConnection.onEvent  (frames in)
-//                            └─► Exchange.onStreamTouched, for each stream that something happened to
+//                            └─► Exchange.onStreamTouched, for each stream that was touched
 //   Worker.resume ───► onStreamsResumed ─► flush                       (frames of all streams out)
 
 import HTTP

@@ -33,10 +33,10 @@ final class WorkerCore {
   /// OpenSSL's state of this thread.
   let tlsLibrary: TLSLibrary
   var isDraining = false
-  /// Mirrored requests under way.
-  var mirrorCount = 0
-  /// Exchanges that fetch for a cache without a client.
+  /// Exchanges without a client.
   var detachedCount = 0
+  /// Those of them that are mirrored requests.
+  var mirrorCount = 0
   /// That there are too many was said.
   var leavesMirrorsOut = false
   /// Open client connections.
@@ -50,7 +50,8 @@ final class WorkerCore {
   private var serial: UInt64
 
   init(
-    loop: Loop, index: Int, plan: Plan, errorLog: ErrorLog, registry: PeerRegistry, control: (any ControlPort)?, hostName: String,
+    loop: Loop, index: Int, plan: Plan, errorLog: ErrorLog, registry: PeerRegistry,
+    control: (any ControlPort)?, hostName: String,
     counters: CounterBlocks
   ) {
     self.loop = loop
@@ -126,8 +127,8 @@ final class WorkerCore {
 }
 
 extension WorkerCore {
-  /// Has credentials checked by the thread for that; the exchange hears of it by `onPasswordChecked`.
-  /// False: too many are waiting.
+  /// Has credentials checked by the thread for that; the exchange hears of it by
+  /// `onPasswordChecked`. False: too many are waiting.
   func check(_ job: PasswordJob, for exchange: Handle) -> Bool {
     let address = exchanges.object(exchange)?.clientAddress.ip
     switch passwordChecks.wait(exchange, at: address, for: job) {
@@ -164,7 +165,8 @@ extension WorkerCore {
 
 /// The way from a worker to the threads that work for all of them.
 protocol ControlPort: StaplePort {
-  /// Has a responder asked about a client's certificate; the worker gets `WorkerMessage.certificateJudged`.
+  /// Has a responder asked about a client's certificate; the worker gets
+  /// `WorkerMessage.certificateJudged`.
   func askStatus(_ request: StatusRequest)
   /// Has a password checked; the worker gets `WorkerMessage.passwordChecked`. False: it won't.
   func check(_ job: PasswordJob) -> Bool

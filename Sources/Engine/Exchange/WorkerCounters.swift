@@ -1,15 +1,15 @@
-// What `stub_status` tells of a process: each worker thread counts in a block of its own, whoever asks adds
-// the blocks up.
+// What `stub_status` tells of a process: each worker thread counts in a block of its own, whoever
+// asks adds the blocks up.
 //
-// Counting is a load and a store in a line that no other thread writes: nothing is locked and nothing
-// bounces between processors.
+// Counting is a load and a store in a line that no other thread writes: nothing is locked and
+// nothing bounces between processors.
 
 import Synchronization
 
 /// The counts of one worker thread; copying it copies a pointer.
 ///
-/// - Safety: listed in ARCHITECTURE.md among what is shared by threads. The block is never freed, its
-///   thread alone writes it, and all access is atomic.
+/// - Safety: listed in ARCHITECTURE.md among what is shared by threads. The block is never freed,
+///   its thread alone writes it, and all access is atomic.
 @safe
 struct WorkerCounters: @unchecked Sendable, BitwiseCopyable {
   private struct Block: ~Copyable {
@@ -21,18 +21,10 @@ struct WorkerCounters: @unchecked Sendable, BitwiseCopyable {
     let writing = Atomic<Int>(0)
   }
 
-  /// Two lines of 64 bytes, because the processor fetches lines in pairs.
-  private static let blockByteCount = 128
-
   private let block: UnsafeMutablePointer<Block>
 
   /// A new block; for `CounterBlocks` and tests, since it is never freed.
-  init() {
-    let memory = UnsafeMutableRawPointer.allocate(
-      byteCount: Self.blockByteCount, alignment: Self.blockByteCount)
-    unsafe block = memory.bindMemory(to: Block.self, capacity: 1)
-    unsafe block.initialize(to: Block())
-  }
+  init() { unsafe block = SharedBlock.make(Block()) }
 
   // Written by the thread whose block it is, and by no other.
 

@@ -1,9 +1,9 @@
-// A zone of `limit_req_zone`, `limit_conn_zone` or `sticky learn`: what all worker threads know together,
-// by key.
+// A zone of `limit_req_zone`, `limit_conn_zone` or `sticky learn`: what all worker threads know
+// together, by key.
 //
-// One block of raw memory with one lock, held for a look-up and a few additions (0.1 µs); no thread ever
-// waits for anything else while it holds it. Zones are handed out by `LimitZones` and live as long as
-// any plan has them, so that counts survive a reload.
+// One block of raw memory with one lock, held for a look-up and a few additions (0.1 µs); no thread
+// ever waits for anything else while it holds it. Zones are handed out by `LimitZones` and live as
+// long as any plan has them, so that counts survive a reload.
 
 import HTTP
 import Synchronization
@@ -49,8 +49,8 @@ enum ConnectionVerdict: Equatable {
 
 /// The counts of one zone; copying it copies a pointer. Any thread may call it.
 ///
-/// - Safety: listed in ARCHITECTURE.md among what is shared by threads. The table is behind a lock, and
-///   the block outlives every plan that has a `ZoneLease` of it.
+/// - Safety: listed in ARCHITECTURE.md among what is shared by threads. The table is behind a lock,
+///   and the block outlives every plan that has a `ZoneLease` of it.
 @safe
 struct LimitZone: @unchecked Sendable, BitwiseCopyable, Equatable {
   private struct Block: ~Copyable {
@@ -63,7 +63,8 @@ struct LimitZone: @unchecked Sendable, BitwiseCopyable, Equatable {
   static let longestKey = 65_535
   // Bound: the smallest zone, as in nginx eight pages: room for 448 addresses.
   static let smallestByteCount = 32 << 10
-  // Bound: for how long a rate counts back. A key that was idle longer has nothing to catch up with.
+  // Bound: for how long a rate counts back. A key that was idle longer has nothing to catch up
+  // with.
   private static let longestIdle: Milliseconds = 3_600_000
 
   /// A new zone; nil if the kernel has no memory for it.
@@ -93,10 +94,10 @@ struct LimitZone: @unchecked Sendable, BitwiseCopyable, Equatable {
     return UInt64(bitPattern: Int64(hasher.finalize()))
   }
 
-  // --- requests -----------------------------------------------------------------------------------
+  // --- requests ----------------------------------------------------------------------------------
 
-  /// Counts a request, unless it is more than `burst` parts of a request ahead of `rate`. The key that
-  /// was used longest ago makes room for a new one.
+  /// Counts a request, unless it is more than `burst` parts of a request ahead of `rate`. The key
+  /// that was used longest ago makes room for a new one.
   func take(_ key: Bytes, _ rate: RequestRate, burst: Int, now: Milliseconds) -> RequestVerdict {
     let hash = Self.hash(key)
     return unsafe block.pointee.table.withLock { table in
@@ -127,7 +128,7 @@ struct LimitZone: @unchecked Sendable, BitwiseCopyable, Equatable {
     }
   }
 
-  // --- connections --------------------------------------------------------------------------------
+  // --- connections -------------------------------------------------------------------------------
 
   /// Counts a connection, unless `key` has `limit` of them.
   func enter(_ key: Bytes, limit: Int) -> ConnectionVerdict {
@@ -152,12 +153,14 @@ struct LimitZone: @unchecked Sendable, BitwiseCopyable, Equatable {
     }
   }
 
-  // --- sessions -----------------------------------------------------------------------------------
+  // --- sessions ----------------------------------------------------------------------------------
 
-  // Bound: sessions whose time is up that one new session clears away, so that a quiet zone shrinks.
+  // Bound: sessions whose time is up that one new session clears away, so that a quiet zone
+  // shrinks.
   private static let clearedAtOnce = 2
 
-  /// What `session` was bound to within `timeout`; nil: nothing. Looking does not lengthen its time.
+  /// What `session` was bound to within `timeout`; nil: nothing. Looking does not lengthen its
+  /// time.
   func binding(of session: Bytes, timeout: Milliseconds, now: Milliseconds) -> UInt64? {
     Self.withSessionKey(session) { hash, key in
       unsafe block.pointee.table.withLock { table in
@@ -169,8 +172,8 @@ struct LimitZone: @unchecked Sendable, BitwiseCopyable, Equatable {
     }
   }
 
-  /// Binds `session` for `timeout` from now on; one that is not known, or whose time is up, only with
-  /// `creates`. The session that was used longest ago makes room for a new one.
+  /// Binds `session` for `timeout` from now on; one that is not known, or whose time is up, only
+  /// with `creates`. The session that was used longest ago makes room for a new one.
   func bind(
     _ session: Bytes, to binding: UInt64, creates: Bool, timeout: Milliseconds, now: Milliseconds
   ) {
@@ -190,7 +193,8 @@ struct LimitZone: @unchecked Sendable, BitwiseCopyable, Equatable {
     }
   }
 
-  /// Sessions are known by 128 bits of keyed hash, so that each takes one cell, however long its name.
+  /// Sessions are known by 128 bits of keyed hash, so that each takes one cell, however long its
+  /// name.
   private static func withSessionKey<Result>(
     _ session: Bytes, _ body: (UInt64, Bytes) -> Result
   ) -> Result {

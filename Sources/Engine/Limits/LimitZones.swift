@@ -1,6 +1,6 @@
-// The zones of the process, by what makes them the same: kind, name, key and size. Whoever compiles a
-// plan asks here, so that a zone that is in the old and in the new configuration goes on counting.
-// Never used on the data path.
+// The zones of the process, by what makes them the same: kind, name, key and size. Whoever compiles
+// a plan asks here, so that a zone that is in the old and in the new configuration goes on
+// counting. Never used on the data path.
 
 import Synchronization
 

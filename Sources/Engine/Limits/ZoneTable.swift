@@ -1,21 +1,23 @@
-// The records of one zone: a hash table with a queue of use, in one piece of memory of a fixed size.
+// The records of one zone: a hash table with a queue of use, in one piece of memory of a fixed
+// size.
 //
 //   buckets (4 bytes each) │ cell │ cell │ cell …       64 bytes each, one or more a record
 //
-//   first cell of a record   hash │ next in bucket │ more cells │ older │ newer │ key length │ count
-//                            excess │ moment │ 16 bytes of the key
+//   first cell of a record   hash │ next in bucket │ more cells │ older │ newer │ key length
+//                            count │ excess │ moment │ 16 bytes of the key
 //   cells behind it          next │ 60 bytes of the key
 //
-// An address, of IPv4 or IPv6, fits the first cell: a megabyte holds 15,400 of them. Memory that was never
-// used is never touched. No index leaves the lock of `LimitZone` but that of a record that is counted.
+// An address, of IPv4 or IPv6, fits the first cell: a megabyte holds 15,400 of them. Memory that
+// was never used is never touched. No index leaves the lock of `LimitZone` but that of a record
+// that is counted.
 
 import CLinux
 import HTTP
 
 /// Records by key, at most as many as fit.
 ///
-/// - Safety: part of `LimitZone`, which any thread may use: the memory is the table's own, keys are copied
-///   into it, and there is one table, behind a lock.
+/// - Safety: part of `LimitZone`, which any thread may use: the memory is the table's own, keys are
+///   copied into it, and there is one table, behind a lock.
 @safe
 struct ZoneTable: ~Copyable, @unchecked Sendable {
   /// Names a record while it exists.
@@ -92,7 +94,7 @@ struct ZoneTable: ~Copyable, @unchecked Sendable {
     return Int(index)
   }
 
-  // --- records ------------------------------------------------------------------------------------
+  // --- records -----------------------------------------------------------------------------------
 
   /// The record of `key`.
   func find(_ hash: UInt64, _ key: Bytes) -> Index? {
@@ -165,7 +167,7 @@ struct ZoneTable: ~Copyable, @unchecked Sendable {
     append(index)
   }
 
-  // --- keys ---------------------------------------------------------------------------------------
+  // --- keys --------------------------------------------------------------------------------------
 
   private static func cellCount(for key: Bytes) -> Int32 {
     let rest = max(0, key.count - inlineKeyCount)
@@ -217,7 +219,7 @@ struct ZoneTable: ~Copyable, @unchecked Sendable {
     return head
   }
 
-  // --- cells and the queue of use -----------------------------------------------------------------
+  // --- cells and the queue of use ----------------------------------------------------------------
 
   private mutating func takeCell() -> Index {
     freeCount -= 1

@@ -1,11 +1,12 @@
 // One access log of one worker: lines gathered and written together (`buffer=`, `flush=`), or each
 // at once.
 //
-// Each worker has its own buffer of a file and writes whole lines to a descriptor in append mode, so
-// that workers need no lock and their lines don't mix. A line that can't be written is lost and
+// Each worker has its own buffer of a file and writes whole lines to a descriptor in append mode,
+// so that workers need no lock and their lines don't mix. A line that can't be written is lost and
 // counted; the error log says so once a minute for as long as it lasts.
 //
-// With `gzip=` what is written together is one gzip member, so that the file can be read at any time.
+// With `gzip=` what is written together is one gzip member, so that the file can be read at any
+// time.
 
 import CZlib
 import HTTP

@@ -4,9 +4,9 @@
 //
 // A plain value without references, so that each thread has its own copy; files are opened with
 // O_APPEND and a line is one write(2), so that lines of several threads don't mix. The message is
-// made only if a file takes its level. Control characters in it are escaped: what a client sends can
-// neither break a line nor drive a terminal. Lines that can't be written are counted per descriptor,
-// and the next line that can is followed by one that says how many were lost.
+// made only if a file takes its level. Control characters in it are escaped: what a client sends
+// can neither break a line nor drive a terminal. Lines that can't be written are counted per
+// descriptor, and the next line that can is followed by one that says how many were lost.
 
 import CLinux
 import HTTP
@@ -124,7 +124,8 @@ private struct LogLine {
 
 /// Lines that could not be written, by descriptor, for all threads.
 private enum LostLines {
-  // Descriptors that share a slot share a count: then a line says how many were lost, but not where.
+  // Descriptors that share a slot share a count: then a line says how many were lost, but not
+  // where.
   private static let counts = InlineArray<64, Atomic<Int>> { _ in Atomic(0) }
 
   static func add(_ count: Int, for fd: Int32) {

@@ -1,7 +1,8 @@
-// The time in the forms that lines and heads want it, written once a second and copied from then on.
+// The time in the forms that lines and heads want it, written once a second and copied from then
+// on.
 //
-// One per worker. The loop calls `update` once per turn with the clock that it read anyway; when the
-// second hasn't changed that is a comparison. The bytes are good until the next update.
+// One per worker. The loop calls `update` once per turn with the clock that it read anyway; when
+// the second hasn't changed that is a comparison. The bytes are good until the next update.
 
 import CLinux
 import HTTP
@@ -13,14 +14,12 @@ final class LogClock {
   private let store = ByteStore()
   private let localRoom: MutableBytes
   private let iso8601Room: MutableBytes
-  private let errorRoom: MutableBytes
   private let httpRoom: MutableBytes
 
   /// A clock that shows `wallMs`, milliseconds since 1970.
   init(wallMs: Milliseconds) {
     localRoom = store.allocate(HTTPDate.commonLogLength)
     iso8601Room = store.allocate(HTTPDate.iso8601Length)
-    errorRoom = store.allocate(HTTPDate.errorLogLength)
     httpRoom = store.allocate(HTTPDate.length)
     update(wallMs: wallMs)
   }
@@ -29,8 +28,6 @@ final class LogClock {
   var timeLocal: Bytes { localRoom.readOnly }
   /// `2026-11-22T12:00:00+00:00`, in the local zone.
   var timeISO8601: Bytes { iso8601Room.readOnly }
-  /// `2026/11/22 12:00:00`, in the local zone.
-  var errorTime: Bytes { errorRoom.readOnly }
   /// `Sun, 22 Nov 2026 12:00:00 GMT`, the value of a Date field.
   var httpDate: Bytes { httpRoom.readOnly }
 
@@ -46,7 +43,6 @@ final class LogClock {
     second = now
     HTTPDate.writeCommonLog(now, offsetMinutes: offsetMinutes, into: localRoom)
     HTTPDate.writeISO8601(now, offsetMinutes: offsetMinutes, into: iso8601Room)
-    HTTPDate.writeErrorLog(now, offsetMinutes: offsetMinutes, into: errorRoom)
     HTTPDate.write(now, into: httpRoom)
   }
 }

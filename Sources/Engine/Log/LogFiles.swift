@@ -1,8 +1,8 @@
 // The log files of a process: each path is opened once and has one descriptor for life.
 //
 // Whoever writes keeps the number. Reopening (USR1, logrotate) opens the path anew and puts the new
-// file under the old number with dup2(2), so that all threads follow without being told. A path that
-// can't be opened then keeps its old file: lines go to the renamed file rather than nowhere.
+// file under the old number with dup2(2), so that all threads follow without being told. A path
+// that can't be opened then keeps its old file: lines go to the renamed file rather than nowhere.
 
 import CLinux
 
@@ -12,8 +12,8 @@ final class LogFiles {
   private var descriptors: [String: Int32] = [:]
 
   /// `path` opened for appending, created with mode 0644 if need be. `stderr`, `/dev/stderr` and
-  /// `/dev/stdout` are the process's own: opening those paths fails where they are sockets, as under
-  /// systemd.
+  /// `/dev/stdout` are the process's own: opening those paths fails where they are sockets, as
+  /// under systemd.
   func open(_ path: String) throws(SystemError) -> Int32 {
     if let known = descriptors[path] { return known }
     if let standard = Self.standardDescriptor(path) { return standard }

@@ -8,8 +8,9 @@ import HTTP
 
 /// The one way into a log file.
 enum LogOutput {
-  /// Writes all of `bytes` with one write(2), or with as many as signals and partial writes ask for.
-  /// Returns how many bytes were written; fewer than `bytes.count` means that the rest is lost.
+  /// Writes all of `bytes` with one write(2), or with as many as signals and partial writes ask
+  /// for. Returns how many bytes were written; fewer than `bytes.count` means that the rest is
+  /// lost.
   static func write(_ bytes: Bytes, to fd: Int32) -> Int {
     var written = 0
     // Bound: a descriptor that takes a few bytes at a time, or is interrupted again and again.

@@ -137,8 +137,8 @@ final class Buffer {
 
 /// The free buffers of one worker, by size.
 final class BufferPool {
-  /// Sizes of buffers. Requests heads begin in a small one; bodies move in large pieces because each
-  /// system call costs more than copying 16 KiB does.
+  /// Sizes of buffers. Requests heads begin in a small one; bodies move in large pieces because
+  /// each system call costs more than copying 16 KiB does.
   enum Size {
     case small, medium, large
 

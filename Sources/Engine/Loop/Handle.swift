@@ -5,8 +5,8 @@
 //   |  kind   |   generation   |      slot      |
 //   +---------+----------------+----------------+
 //
-// An object that was recycled has another generation, so that an event or a timer that was meant for
-// its former life is recognised and dropped.
+// An object that was recycled has another generation, so that an event or a timer that was meant
+// for its former life is recognised and dropped.
 
 /// What kind of object a handle names; the loop's dispatch switches over it.
 enum HandleKind: UInt8 {

@@ -61,7 +61,7 @@ final class Loop {
     wallTime = Clock.wall
   }
 
-  // --- deadlines, forwarded so that the wheel stays private ---------------------------------------
+  // --- deadlines, forwarded so that the wheel stays private --------------------------------------
 
   func makeTimer() -> TimerWheel.ID { timers.makeEntry() }
 

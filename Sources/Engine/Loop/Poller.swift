@@ -63,7 +63,8 @@ final class Poller {
   /// Waits up to `timeout` milliseconds (-1: for ever) and calls `body` for each event.
   @inline(__always)
   func wait(_ timeout: Milliseconds, _ body: (Handle, Readiness) -> Void, woken: () -> Void) {
-    let count = unsafe linux_epoll_wait(fd, events, Int32(Self.batchCount), Int32(clamping: timeout))
+    let count = unsafe linux_epoll_wait(
+      fd, events, Int32(Self.batchCount), Int32(clamping: timeout))
     woken()
     guard count > 0 else { return }
     for index in 0..<Int(count) {

@@ -90,8 +90,8 @@ struct Slab<Object: AnyObject>: ~Copyable {
 
 /// An object of a slab, for handing it an event: copying this and calling the object count nothing.
 ///
-/// - Safety: slabs belong to their worker and outlive each turn of its loop, and with the slab lives
-///   the object, whatever becomes of its handle. A resident isn't stored.
+/// - Safety: slabs belong to their worker and outlive each turn of its loop, and with the slab
+///   lives the object, whatever becomes of its handle. A resident isn't stored.
 @safe
 struct Resident<Object: AnyObject> {
   private let reference: Unmanaged<Object>

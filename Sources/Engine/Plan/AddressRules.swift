@@ -1,5 +1,5 @@
-// `allow` and `deny` of a block (https://nginx.org/en/docs/http/ngx_http_access_module.html): the first
-// rule that the client's address fits decides.
+// `allow` and `deny` of a block (https://nginx.org/en/docs/http/ngx_http_access_module.html): the
+// first rule that the client's address fits decides.
 
 import HTTP
 
@@ -19,7 +19,8 @@ struct AddressRule {
 
 /// The rules of a block, compiled: asking takes the same time for ten rules and ten thousand.
 final class AddressRules {
-  // Values are twice the position of the rule, and 1 more where it denies: the smallest one decides.
+  // Values are twice the position of the rule, and 1 more where it denies: the smallest one
+  // decides.
   private let networks: NetworkTable
   private let unixIsDenied: Bool?
 

@@ -1,18 +1,18 @@
-// What a request has to pass between its location and its content: limits, then whom the location is
-// for. `Exchange+Admission.swift` asks these in nginx's order.
+// What a request has to pass between its location and its content: limits, then whom the location
+// is for. `Exchange+Admission.swift` asks these in nginx's order.
 
 import HTTP
 
 /// The settings of a block that stand before its content.
 struct AdmissionSettings {
-  // --- how fast, how many -----------------------------------------------------------------------
+  // --- how fast, how many ------------------------------------------------------------------------
 
   var requestLimits: [RequestLimit] = []
   var requestManner = LimitManner()
   var connectionLimits: [ConnectionLimit] = []
   var connectionManner = LimitManner()
 
-  // --- for whom ---------------------------------------------------------------------------------
+  // --- for whom ----------------------------------------------------------------------------------
 
   /// `allow` and `deny` in the order in which they stand.
   var addressRules: [AddressRule] = []
@@ -35,13 +35,13 @@ struct AdmissionSettings {
   /// `auth_request_set`.
   var authorizationVariables: [(variable: Variable, value: Template)] = []
 
-  // --- what variables say of links ----------------------------------------------------------------
+  // --- what variables say of links ---------------------------------------------------------------
 
   /// `valid_referers`.
   var referers: RefererRules?
   var secureLink = SecureLinkSettings()
 
-  // --- what follows from the above, computed by `settle` ------------------------------------------
+  // --- what follows from the above, computed by `settle` -----------------------------------------
 
   /// Whether anything stands before the content at all.
   var isActive = false

@@ -17,7 +17,10 @@ extension Row {
     },
     Row(
       "auth_basic_user_file", .admission, 1...1,
-      "The file of names and passwords: `{PLAIN}`, `{SHA}`, `{SSHA}`, `$apr1$` or crypt(3); read again when it changed.",
+      """
+      The file of names and passwords: `{PLAIN}`, `{SHA}`, `{SSHA}`, `$apr1$` or crypt(3); read \
+      again when it changed.
+      """,
       standard: "—"
     ) { scope, directive throws(Refusal) in
       let file = try scope.template(directive, 0)
@@ -40,15 +43,7 @@ extension Row {
     ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.admission.authorizationVariables = [] }
       let name = try variableName(directive, 0)
-      let variable: Variable
-      if let builtin = Builtin(rawValue: name) {
-        guard builtin.isAssignable else {
-          throw Refusal("the \"\(name)\" variable can't be assigned", argument: 0)
-        }
-        variable = .builtin(builtin)
-      } else {
-        variable = .slot(scope.builder.defineAssignable(name))
-      }
+      let variable = try scope.builder.assignable(name)
       let value = try scope.template(directive, 1)
       scope.location.admission.authorizationVariables.append((variable, value))
     }.repeatable(),

@@ -7,24 +7,40 @@ extension Row {
   static let cacheRows: [Row] = [
     Row(
       "proxy_cache_path", .http, 2...17,
-      "A cache: the folder of its files, the name and size of its zone (`keys_zone=NAME:SIZE`, 128 bytes a key), `levels=`, `inactive=` (10m), `max_size=`, `min_free=`, and how its thread works (`manager_…=`, `loader_…=`). The folder is the cache's own: what else lies there is removed. Temporary files lie there too, whatever `use_temp_path=` says, so that putting a file into place is one rename. What is known survives reloads, the files also restarts."
+      """
+      A cache: the folder of its files, the name and size of its zone (`keys_zone=NAME:SIZE`, 128 \
+      bytes a key), `levels=`, `inactive=` (10m), `max_size=`, `min_free=`, and how its thread \
+      works (`manager_…=`, `loader_…=`). The folder is the cache's own: what else lies there is \
+      removed. Temporary files lie there too, whatever `use_temp_path=` says, so that putting a \
+      file into place is one rename. What is known survives reloads, the files also restarts.
+      """
     ) { scope, directive throws(Refusal) in
       try addCache(scope, directive)
     }.repeatable().at(.definition),
     Row(
       "proxy_cache", .httpServerLocation, 1...1,
-      "The cache that answers, by the name of its zone, which may have variables; an empty name is none. Not for `grpc_pass`.",
+      """
+      The cache that answers, by the name of its zone, which may have variables; an empty name is \
+      none. Not for `grpc_pass`.
+      """,
       standard: "off"
     ) { scope, directive throws(Refusal) in
       scope.location.cache.source = try cacheSource(scope, directive)
     },
     .template(
       "proxy_cache_key", .httpServerLocation, \.location.cache.key,
-      "What responses are stored by; by default protocol, host and target of the upstream's request. Whatever of a request changes its response has to be in it, or in the response's Vary."
+      """
+      What responses are stored by; by default protocol, host and target of the upstream's \
+      request. Whatever of a request changes its response has to be in it, or in the response's \
+      Vary.
+      """
     ),
     Row(
       "proxy_cache_valid", .httpServerLocation, 1...1000,
-      "How long responses are fresh that don't say so themselves: statuses (200, 301 and 302 without any; `any`) and a time."
+      """
+      How long responses are fresh that don't say so themselves: statuses (200, 301 and 302 \
+      without any; `any`) and a time.
+      """
     ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.cache.validities = [] }
       scope.location.cache.validities += try validities(directive)
@@ -80,7 +96,7 @@ extension Row {
       "Whether ranges are cut out of responses whatever the upstream says of them."),
   ]
 
-  // --- proxy_cache_path ---------------------------------------------------------------------------
+  // --- proxy_cache_path --------------------------------------------------------------------------
 
   private static let pathParameters = [
     "levels=", "use_temp_path=", "keys_zone=", "inactive=", "max_size=", "min_free=",
@@ -95,7 +111,7 @@ extension Row {
     if !path.hasPrefix("/") { path = builder.surroundings.paths.prefix + path }
     while path.count > 1 && path.hasSuffix("/") { path.removeLast() }
     var levels: [Int] = []
-    var zone: (name: String, size: Int, argument: Int)?
+    var zone: ZoneWords?
     var other = CacheZoneSettings(
       name: "", folder: CacheFolder(path: path, levels: []),
       byteCount: CacheZoneSettings.smallestByteCount)
@@ -103,7 +119,8 @@ extension Row {
       if let value = directive.parameter("levels", index) {
         levels = try cacheLevels(value, index)
       } else if let value = directive.parameter("keys_zone", index) {
-        zone = try keysZone(directive, value, index)
+        zone = try zoneWords(
+          directive, value, index, key: "keys_zone", least: CacheZoneSettings.smallestByteCount)
       } else {
         try setCacheParameter(directive, index, &other)
       }
@@ -116,7 +133,7 @@ extension Row {
       throw Refusal("another cache has the folder \"\(path)\"", argument: 0)
     }
     var settings = CacheZoneSettings(
-      name: zone.name, folder: CacheFolder(path: path, levels: levels), byteCount: zone.size)
+      name: zone.name, folder: CacheFolder(path: path, levels: levels), byteCount: zone.byteCount)
     (settings.inactive, settings.maxByteCount) = (other.inactive, other.maxByteCount)
     settings.minFreeByteCount = other.minFreeByteCount
     (settings.manager, settings.loader) = (other.manager, other.loader)
@@ -170,25 +187,7 @@ extension Row {
     return levels
   }
 
-  private static func keysZone(
-    _ directive: Directive, _ text: String, _ index: Int
-  ) throws(Refusal) -> (name: String, size: Int, argument: Int) {
-    let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-    guard parts.count == 2, !parts[0].isEmpty, !parts[1].isEmpty else {
-      throw Refusal(
-        "invalid zone \"\(text)\"; write a name and a size, such as \"keys_zone=one:10m\"",
-        argument: index)
-    }
-    let size = try directive.size(String(parts[1]), index)
-    guard size >= CacheZoneSettings.smallestByteCount else {
-      throw Refusal(
-        "zone \"\(parts[0])\" is too small: it must have at least 8k, not \"\(parts[1])\"",
-        argument: index)
-    }
-    return (String(parts[0]), size, index)
-  }
-
-  // --- locations ----------------------------------------------------------------------------------
+  // --- locations ---------------------------------------------------------------------------------
 
   private static func cacheSource(
     _ scope: Scope, _ directive: Directive

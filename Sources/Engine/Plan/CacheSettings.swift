@@ -27,7 +27,7 @@ struct CacheSettings {
   var keyMayHoldBody: Bool {
     key?.parts.contains { part in
       switch part {
-      case .variable(.builtin(.request_body)), .variable(.slot), .variable(.map): true
+      case .variable(.builtin(.request(.request_body))), .variable(.slot), .variable(.map): true
       default: false
       }
     } ?? false

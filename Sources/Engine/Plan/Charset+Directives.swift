@@ -8,7 +8,10 @@ extension Row {
   static let charsetRows: [Row] = [
     Row(
       "charset", .anyHTTP, 1...1,
-      "The charset that Content-Type names, and that bodies are turned into if `source_charset` is another.",
+      """
+      The charset that Content-Type names, and that bodies are turned into if `source_charset` is \
+      another.
+      """,
       standard: "off"
     ) { scope, directive throws(Refusal) in
       scope.location.filters.charset.destination =
@@ -63,7 +66,10 @@ extension Row {
     for entry in directive.block ?? [] {
       guard entry.arguments.count == 1, map.add(entry.name.text, entry.text(0)) else {
         throw Refusal(
-          "a line of \"charset_map\" is two codes in hexadecimal, not \"\(entry.name.text) \(entry.arguments.map(\.text).joined(separator: " "))\""
+          """
+          a line of "charset_map" is two codes in hexadecimal, not "\(entry.name.text) \
+          \(entry.arguments.map(\.text).joined(separator: " "))"
+          """
         )
       }
     }

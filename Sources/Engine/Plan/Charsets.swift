@@ -1,8 +1,8 @@
 // Character sets that a configuration names, and the tables between them: `charset_map`
 // (https://nginx.org/en/docs/http/ngx_http_charset_module.html).
 //
-// A table is written once and serves both ways. Sets of one byte a character map to one another or to
-// UTF-8; below 0x80 a character that no line names stands for itself.
+// A table is written once and serves both ways. Sets of one byte a character map to one another or
+// to UTF-8; below 0x80 a character that no line names stands for itself.
 
 import HTTP
 

@@ -10,7 +10,9 @@ extension Directive {
     switch text(index).lowercased() {
     case "on": return true
     case "off": return false
-    default: throw Refusal("\"\(name.text)\" must be \"on\" or \"off\", not \"\(text(index))\"", argument: index)
+    default:
+      throw Refusal(
+        "\"\(name.text)\" must be \"on\" or \"off\", not \"\(text(index))\"", argument: index)
     }
   }
 
@@ -18,28 +20,26 @@ extension Directive {
   func time(_ index: Int) throws(Refusal) -> Int { try time(text(index), index) }
 
   func time(_ word: String, _ index: Int) throws(Refusal) -> Int {
-    do throws(ValueError) {
-      return try Value.milliseconds(word, of: subject(word, index))
-    } catch {
-      throw Refusal(error.message, argument: index)
-    }
+    try value(word, index, Value.milliseconds)
   }
 
   /// Whole seconds, up to years.
   func seconds(_ word: String, _ index: Int) throws(Refusal) -> Int {
-    do throws(ValueError) {
-      return try Value.seconds(word, of: name.text)
-    } catch {
-      throw Refusal(error.message, argument: index)
-    }
+    try value(word, index, Value.seconds)
   }
 
   /// Bytes.
   func size(_ index: Int) throws(Refusal) -> Int { try size(text(index), index) }
 
   func size(_ word: String, _ index: Int) throws(Refusal) -> Int {
+    try value(word, index, Value.size)
+  }
+
+  private func value(
+    _ word: String, _ index: Int, _ read: (String, String) throws(ValueError) -> Int
+  ) throws(Refusal) -> Int {
     do throws(ValueError) {
-      return try Value.offset(word, of: subject(word, index))
+      return try read(word, subject(word, index))
     } catch {
       throw Refusal(error.message, argument: index)
     }
@@ -55,7 +55,8 @@ extension Directive {
         range.upperBound == .max
         ? "a whole number from \(range.lowerBound)"
         : "between \(range.lowerBound) and \(range.upperBound)"
-      throw Refusal("\"\(subject(word, index))\" must be \(allowed), not \"\(word)\"", argument: index)
+      throw Refusal(
+        "\"\(subject(word, index))\" must be \(allowed), not \"\(word)\"", argument: index)
     }
     return value
   }
@@ -64,7 +65,8 @@ extension Directive {
   where Choice.RawValue == String {
     if let choice = Choice(rawValue: text(index)) { return choice }
     let allowed = Choice.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ", ")
-    throw Refusal("\"\(name.text)\" must be one of \(allowed), not \"\(text(index))\"", argument: index)
+    throw Refusal(
+      "\"\(name.text)\" must be one of \(allowed), not \"\(text(index))\"", argument: index)
   }
 
   /// What has the value `word`: the parameter that argument `index` is, or the directive.

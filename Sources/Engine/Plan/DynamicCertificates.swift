@@ -1,5 +1,5 @@
-// `ssl_certificate` and `proxy_ssl_certificate` with variables: what to evaluate for each handshake, and
-// the cache of what was loaded (`ssl_certificate_cache`).
+// `ssl_certificate` and `proxy_ssl_certificate` with variables: what to evaluate for each
+// handshake, and the cache of what was loaded (`ssl_certificate_cache`).
 
 import Configuration
 import HTTP
@@ -86,7 +86,9 @@ extension PlanBuilder {
     var hasVariables = false
     for (certificate, key) in pairs {
       let pair = (certificate: try location(certificate), key: try location(key))
-      if !pair.certificate.template.isConstant || !pair.key.template.isConstant { hasVariables = true }
+      if !pair.certificate.template.isConstant || !pair.key.template.isConstant {
+        hasVariables = true
+      }
       locations.append(pair)
     }
     guard hasVariables else { return nil }
@@ -96,7 +98,8 @@ extension PlanBuilder {
   }
 
   private func location(_ word: Word) throws(Refusal) -> CertificateLocation {
-    for (prefix, isData) in [("data:", true), ("store:file:", false)] where word.text.hasPrefix(prefix) {
+    for (prefix, isData) in [("data:", true), ("store:file:", false)]
+    where word.text.hasPrefix(prefix) {
       let rest = String(word.text.dropFirst(prefix.count))
       return CertificateLocation(template: try template(rest, nil), isData: isData)
     }
@@ -106,7 +109,9 @@ extension PlanBuilder {
   /// The bytes of a certificate or key without variables, and its name for messages.
   func certificateBytes(_ word: Word) throws(Refusal) -> (pem: [UInt8], name: String) {
     // A message must not show a key.
-    if word.text.hasPrefix("data:") { return (Array(word.text.dropFirst(5).utf8), TLSCertificateSource.dataName) }
+    if word.text.hasPrefix("data:") {
+      return (Array(word.text.dropFirst(5).utf8), TLSCertificateSource.dataName)
+    }
     if word.text.hasPrefix("store:file:") {
       let path = String(word.text.dropFirst(11))
       return (try read(path, nil), path)
@@ -121,13 +126,15 @@ extension Row {
     let text = directive.text(0)
     if text.hasPrefix("engine:") || (text.hasPrefix("store:") && !text.hasPrefix("store:file:")) {
       throw Refusal(
-        "\"\(directive.name.text)\" takes a path, \"data:\" or \"store:file:\", not \"\(text)\"", argument: 0)
+        "\"\(directive.name.text)\" takes a path, \"data:\" or \"store:file:\", not \"\(text)\"",
+        argument: 0)
     }
   }
 
   /// A certificate or key that is shown to upstreams; `""` for none.
   static func certificate(
-    _ name: String, _ contexts: Contexts, _ path: ReferenceWritableKeyPath<Scope, Word?>, _ summary: String
+    _ name: String, _ contexts: Contexts, _ path: ReferenceWritableKeyPath<Scope, Word?>,
+    _ summary: String
   ) -> Row {
     Row(name, contexts, 1...1, summary, standard: "—") { scope, directive throws(Refusal) in
       try checkCertificateSource(directive)
@@ -136,7 +143,8 @@ extension Row {
   }
 
   /// `off` or `max=N [inactive=time] [valid=time]`.
-  static func certificateCache(_ directive: Directive) throws(Refusal) -> CertificateCacheSettings? {
+  static func certificateCache(_ directive: Directive) throws(Refusal) -> CertificateCacheSettings?
+  {
     if directive.text(0) == "off" && directive.arguments.count == 1 { return nil }
     var settings = CertificateCacheSettings(maxEntries: 0)
     for index in directive.arguments.indices {
@@ -150,7 +158,9 @@ extension Row {
         throw directive.unknownParameter(index, ["max=", "inactive=", "valid=", "off"])
       }
     }
-    guard settings.maxEntries > 0 else { throw Refusal("\"\(directive.name.text)\" needs \"max=NUMBER\"") }
+    guard settings.maxEntries > 0 else {
+      throw Refusal("\"\(directive.name.text)\" needs \"max=NUMBER\"")
+    }
     return settings
   }
 }

@@ -1,8 +1,8 @@
 // Directives of ngx_http_grpc_module (https://nginx.org/en/docs/http/ngx_http_grpc_module.html).
 //
-// A gRPC server is an upstream that speaks HTTP/2, whose streams flow both ways and end in trailers.
-// Its settings are those of a proxied one, kept beside them: the rows are the rows of `proxy_`
-// directives, applied to the other set.
+// A gRPC server is an upstream that speaks HTTP/2, whose streams flow both ways and end in
+// trailers. Its settings are those of a proxied one, kept beside them: the rows are the rows of
+// `proxy_` directives, applied to the other set.
 
 import Configuration
 import HTTP
@@ -41,13 +41,17 @@ extension LocationSettings {
 extension Row {
   static let grpcRows: [Row] =
     [
-      Row("grpc_pass", [.location, .locationIf, .limitExcept], 1...1, "The gRPC server that answers: an address or an upstream, behind `grpc://` or `grpcs://`.") {
-        scope, directive throws(Refusal) in
+      Row(
+        "grpc_pass", [.location, .locationIf, .limitExcept], 1...1,
+        "The gRPC server that answers: an address or an upstream, behind `grpc://` or `grpcs://`."
+      ) { scope, directive throws(Refusal) in
         scope.location.grpc.pass = try grpcPass(scope, directive)
         if scope.location.proxy.pass != nil { scope.location.proxy.pass = nil }
       },
-      Row("grpc_ignore_headers", .httpServerLocation, 1...2, "Fields of responses that have no effect here.") {
-        scope, directive throws(Refusal) in
+      Row(
+        "grpc_ignore_headers", .httpServerLocation, 1...2,
+        "Fields of responses that have no effect here."
+      ) { scope, directive throws(Refusal) in
         let known: [String: FieldName] = [
           "x-accel-redirect": .xAccelRedirect, "x-accel-charset": .xAccelCharset,
         ]
@@ -83,7 +87,8 @@ extension Row {
     return row.isRepeatable ? twin.repeatable() : twin
   }
 
-  private static func grpcPass(_ scope: Scope, _ directive: Directive) throws(Refusal) -> ProxyPass {
+  private static func grpcPass(_ scope: Scope, _ directive: Directive) throws(Refusal) -> ProxyPass
+  {
     let text = directive.text(0)
     if text.contains("$") {
       return ProxyPass(
@@ -97,7 +102,10 @@ extension Row {
       isPath || !authority.contains("/")
     else {
       throw Refusal(
-        "invalid host or port in \"\(text)\"; write \"grpc://host:port\", \"grpcs://host:port\" or an upstream's name",
+        """
+        invalid host or port in "\(text)"; write "grpc://host:port", "grpcs://host:port" or an \
+        upstream's name
+        """,
         argument: 0)
     }
     let name = isPath ? "localhost" : authority

@@ -11,7 +11,7 @@ extension Row {
     ) { scope, directive throws(Refusal) in
       let isClient = directive.arguments.count == 1
       let name = try variableName(directive, isClient ? 0 : 1)
-      if Builtin(rawValue: name) != nil {
+      if Builtin(named: name) != nil {
         throw Refusal("the duplicate \"\(name)\" variable", argument: isClient ? 0 : 1)
       }
       let source = isClient ? nil : try scope.template("$" + variableName(directive, 0), 0)
@@ -79,7 +79,9 @@ private struct GeoReader {
     if let former = draft.networks.updateValue((network, index), forKey: key) {
       let old = draft.values[Int(former.value)]
       scope.warn(
-        "duplicate network \"\(line.name.text)\": \"\(line.text(0))\" takes the place of \"\(old)\"",
+        """
+        duplicate network "\(line.name.text)": "\(line.text(0))" takes the place of "\(old)"
+        """,
         line.name)
     }
   }

@@ -1,6 +1,6 @@
 // `geo`: a variable by the client's address
-// (https://nginx.org/en/docs/http/ngx_http_geo_module.html). Compiled to intervals, so that a look-up
-// among 100,000 networks takes 17 comparisons.
+// (https://nginx.org/en/docs/http/ngx_http_geo_module.html). Compiled to intervals, so that a
+// look-up among 100,000 networks takes 17 comparisons.
 
 import HTTP
 
@@ -128,8 +128,8 @@ struct RangeList {
     return former
   }
 
-  /// Removes what is exactly from the first to the last address of `range`; false, and no change, if
-  /// that isn't there.
+  /// Removes what is exactly from the first to the last address of `range`; false, and no change,
+  /// if that isn't there.
   mutating func remove(_ range: Interval) -> Bool {
     let touched = touched(range)
     guard !touched.isEmpty, intervals[touched.lowerBound].first == range.first,

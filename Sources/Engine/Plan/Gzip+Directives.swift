@@ -8,11 +8,18 @@ extension Row {
   static let gzipRows: [Row] = [
     .flag(
       "gzip", .anyHTTP, \.location.filters.gzip.isOn, "off",
-      "Whether responses are compressed for clients that take it. Over TLS, don't compress pages that hold a secret next to what a client sent (BREACH)."
+      """
+      Whether responses are compressed for clients that take it. Over TLS, don't compress pages \
+      that hold a secret next to what a client sent (BREACH).
+      """
     ),
     Row(
       "gzip_types", .httpServerLocation, 1...1000,
-      "Media types to compress besides text/html; `*`: all. `text/javascript` and `application/javascript` are one.", standard: "text/html"
+      """
+      Media types to compress besides text/html; `*`: all. `text/javascript` and \
+      `application/javascript` are one.
+      """,
+      standard: "text/html"
     ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.filters.gzip.types = MediaTypeSet() }
       addTypes(scope, directive, \.location.filters.gzip.types)
@@ -22,7 +29,10 @@ extension Row {
       "The length from which responses are compressed, if their Content-Length says it."),
     .number(
       "gzip_comp_level", .httpServerLocation, 1...9, \.location.filters.gzip.level, "1",
-      "From 1 (fast) to 9 (small). A response that is being compressed takes 256 KiB of memory at any level, 64 KiB if it is known to be shorter than 8 KiB."
+      """
+      From 1 (fast) to 9 (small). A response that is being compressed takes 256 KiB of memory at \
+      any level, 64 KiB if it is known to be shorter than 8 KiB.
+      """
     ),
     Row(
       "gzip_buffers", .httpServerLocation, 2...2,
@@ -62,7 +72,10 @@ extension Row {
       "Whether responses that depend on it name Accept-Encoding in Vary."),
     Row(
       "gzip_disable", .httpServerLocation, 1...1000,
-      "Expressions for the User-Agent of clients that get nothing compressed; `msie6`: old Explorers."
+      """
+      Expressions for the User-Agent of clients that get nothing compressed; `msie6`: old \
+      Explorers.
+      """
     ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) {
         scope.location.filters.gzip.disabled = []

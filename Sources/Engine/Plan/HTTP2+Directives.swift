@@ -25,7 +25,11 @@ extension Row {
       "How much of each request body a client may send before it is read."),
     .size(
       "http2_chunk_size", .httpServerLocation, \.location.core.http2ChunkBytes, "16k",
-      "The largest piece that a response body is cut into, if the client takes such frames; at most 256k."),
+      """
+      The largest piece that a response body is cut into, if the client takes such frames; at most \
+      256k.
+      """
+    ),
     .noEffect(
       "http2_recv_buffer_size", .http, 1...1,
       "Accepted for nginx's sake: the buffer comes from the worker's pool while bytes are there."),

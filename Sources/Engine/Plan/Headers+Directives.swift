@@ -6,13 +6,10 @@ import HTTP
 
 extension Row {
   static let headerRows: [Row] = [
-    Row("add_header", .anyHTTP, 2...3, "Adds a field to responses; `always`: to errors too.") { scope, directive throws(Refusal) in
+    Row("add_header", .anyHTTP, 2...3, "Adds a field to responses; `always`: to errors too.") {
+      scope, directive throws(Refusal) in
       if scope.isFirst(directive) {
-        let hidden = scope.location.headers.added.map { $0.name.string }
-        if !hidden.isEmpty && scope.context != .http {
-          scope.warn(
-            "this \"add_header\" hides those inherited from outside: \(hidden.joined(separator: ", "))", directive.name)
-        }
+        scope.warn(directive, hides: scope.location.headers.added)
         scope.location.headers.added = []
       }
       var always = false
@@ -21,9 +18,14 @@ extension Row {
         always = true
       }
       scope.location.headers.added.append(
-        AddedHeader(name: try fieldName(scope, directive, 0), value: try scope.template(directive, 1), always: always))
+        AddedHeader(
+          name: try fieldName(scope, directive, 0), value: try scope.template(directive, 1),
+          always: always))
     }.repeatable(),
-    Row("add_trailer", .anyHTTP, 2...3, "Adds a field behind the body of responses; `always`: of errors too.") { scope, directive throws(Refusal) in
+    Row(
+      "add_trailer", .anyHTTP, 2...3,
+      "Adds a field behind the body of responses; `always`: of errors too."
+    ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.headers.trailers = [] }
       if directive.arguments.count > 2, directive.text(2) != "always" {
         throw directive.unknownParameter(2, ["always"])
@@ -33,7 +35,8 @@ extension Row {
           name: try fieldName(scope, directive, 0), value: try scope.template(directive, 1),
           always: directive.arguments.count > 2))
     }.repeatable(),
-    Row("expires", .anyHTTP, 1...2, "Sets Expires and Cache-Control.", standard: "off") { scope, directive throws(Refusal) in
+    Row("expires", .anyHTTP, 1...2, "Sets Expires and Cache-Control.", standard: "off") {
+      scope, directive throws(Refusal) in
       let text = directive.arguments.map(\.text).joined(separator: " ")
       if text.contains("$") {
         let isModified = directive.arguments.count > 1 && directive.text(0) == "modified"
@@ -42,14 +45,22 @@ extension Row {
       } else if let value = ExpiresValue.parse(text) {
         scope.location.headers.expires = value
       } else {
-        throw Refusal("\"expires\" must be a time, \"@\" and a time of day, \"epoch\", \"max\" or \"off\", not \"\(text)\"", argument: 0)
+        throw Refusal(
+          """
+          "expires" must be a time, "@" and a time of day, "epoch", "max" or "off", not "\(text)"
+          """,
+          argument: 0)
       }
     },
   ]
 
-  static func fieldName(_ scope: Scope, _ directive: Directive, _ index: Int) throws(Refusal) -> Bytes {
+  static func fieldName(_ scope: Scope, _ directive: Directive, _ index: Int) throws(Refusal)
+    -> Bytes
+  {
     let text = directive.text(index)
-    let allowed = text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f && !#"()<>@,;:\"/[]?={}"#.utf8.contains($0) }
+    let allowed = text.utf8.allSatisfy {
+      $0 > 0x20 && $0 < 0x7f && !#"()<>@,;:\"/[]?={}"#.utf8.contains($0)
+    }
     guard allowed, !text.isEmpty else {
       throw Refusal("\"\(text)\" can't be the name of a field", argument: index)
     }

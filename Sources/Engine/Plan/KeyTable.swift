@@ -1,8 +1,9 @@
 // The hash table under server names, maps and media types: names to small numbers, A–Z as a–z.
 //
 // Open addressing with linear probing, at most half full. Keys are copied when they are inserted;
-// looking up compares bytes with bytes and allocates nothing. Keys come from the configuration, never
-// from a client, so a fixed hash suffices: a client may choose what it asks, not what is stored.
+// looking up compares bytes with bytes and allocates nothing. Keys come from the configuration,
+// never from a client, so a fixed hash suffices: a client may choose what it asks, not what is
+// stored.
 
 import HTTP
 

@@ -1,5 +1,5 @@
-// Limits of requests and of connections, as the data path reads them. Classes, so that an exchange looks at
-// them without copying their parts.
+// Limits of requests and of connections, as the data path reads them. Classes, so that an exchange
+// looks at them without copying their parts.
 
 import HTTP
 

@@ -10,7 +10,11 @@ extension Row {
     [
       Row(
         "limit_req_zone", .http, 3...3,
-        "What requests are counted by, where (`zone=NAME:SIZE`), and how fast they may come (`rate=10r/s`, `30r/m`). Counts are shared by all threads and survive reloads that leave name, key and size alone."
+        """
+        What requests are counted by, where (`zone=NAME:SIZE`), and how fast they may come \
+        (`rate=10r/s`, `30r/m`). Counts are shared by all threads and survive reloads that leave \
+        name, key and size alone.
+        """
       ) { scope, directive throws(Refusal) in
         var (zone, rate): (ZoneWords?, RequestRate?)
         for index in 1...2 {
@@ -37,7 +41,10 @@ extension Row {
       }.repeatable().at(.definition),
       Row(
         "limit_req", .httpServerLocation, 1...3,
-        "Requests come no faster than the rate of `zone=`: `burst=` of them wait, at once (`nodelay`) or from the `delay=`th on; others are refused."
+        """
+        Requests come no faster than the rate of `zone=`: `burst=` of them wait, at once \
+        (`nodelay`) or from the `delay=`th on; others are refused.
+        """
       ) { scope, directive throws(Refusal) in
         if scope.isFirst(directive) { scope.location.admission.requestLimits = [] }
         let limit = try requestLimit(scope, directive)
@@ -50,7 +57,10 @@ extension Row {
       }.repeatable(),
       Row(
         "limit_conn", .httpServerLocation, 2...2,
-        "How many requests of one key may be under way: a zone and a number. By HTTP/2 each stream counts."
+        """
+        How many requests of one key may be under way: a zone and a number. By HTTP/2 each stream \
+        counts.
+        """
       ) { scope, directive throws(Refusal) in
         if scope.isFirst(directive) { scope.location.admission.connectionLimits = [] }
         let settings = try zone(scope, directive.text(0), 0, isOfRequests: false)
@@ -78,7 +88,10 @@ extension Row {
         guard let level = LogLevel(name: directive.text(0)), (.info ... .error).contains(level)
         else {
           throw Refusal(
-            "\"\(name)_log_level\" must be one of \"info\", \"notice\", \"warn\", \"error\", not \"\(directive.text(0))\"",
+            """
+            "\(name)_log_level" must be one of "info", "notice", "warn", "error", not \
+            "\(directive.text(0))"
+            """,
             argument: 0)
         }
         scope[keyPath: path].level = level
@@ -89,28 +102,31 @@ extension Row {
     ]
   }
 
-  // --- zones --------------------------------------------------------------------------------------
+  // --- zones -------------------------------------------------------------------------------------
 
-  /// `zone=NAME:SIZE`, and which argument it was.
+  /// What a parameter such as `zone=NAME:SIZE` says, and which argument it was.
   struct ZoneWords {
     let name: String
     let byteCount: Int
     let argument: Int
   }
 
+  /// The parameter `key=value`, whose size must be at least `least`.
   static func zoneWords(
-    _ directive: Directive, _ value: String, _ index: Int
+    _ directive: Directive, _ value: String, _ index: Int, key: String = "zone",
+    least: Int = LimitZone.smallestByteCount
   ) throws(Refusal) -> ZoneWords {
     let parts = value.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
     guard parts.count == 2, !parts[0].isEmpty, !parts[1].isEmpty else {
       throw Refusal(
-        "invalid zone \"\(value)\"; write a name and a size, such as \"zone=one:10m\"",
+        "invalid zone \"\(value)\"; write a name and a size, such as \"\(key)=one:10m\"",
         argument: index)
     }
     let size = try directive.size(String(parts[1]), index)
-    guard size >= LimitZone.smallestByteCount else {
+    guard size >= least else {
       throw Refusal(
-        "zone \"\(parts[0])\" is too small: it must have at least 32k, not \"\(parts[1])\"",
+        "zone \"\(parts[0])\" is too small: it must have at least \(least >> 10)k, "
+          + "not \"\(parts[1])\"",
         argument: index)
     }
     return ZoneWords(name: String(parts[0]), byteCount: size, argument: index)

@@ -9,7 +9,10 @@ extension Row {
   static let linkRows: [Row] = [
     Row(
       "valid_referers", [.server, .location], 1...1000,
-      "Where links to here may stand; `$invalid_referer` is 1 for others: `none`, `blocked`, `server_names`, hosts with wildcards and paths, `~` and a regular expression."
+      """
+      Where links to here may stand; `$invalid_referer` is 1 for others: `none`, `blocked`, \
+      `server_names`, hosts with wildcards and paths, `~` and a regular expression.
+      """
     ) { scope, directive throws(Refusal) in
       let rules =
         scope.isFirst(directive)
@@ -25,7 +28,10 @@ extension Row {
       "Accepted for nginx's sake: tables grow as needed."),
     Row(
       "secure_link", .httpServerLocation, 1...1,
-      "Where a link's signature stands, and behind a comma until when it holds; `$secure_link` says what became of it."
+      """
+      Where a link's signature stands, and behind a comma until when it holds; `$secure_link` says \
+      what became of it.
+      """
     ) { scope, directive throws(Refusal) in
       try refuseMixing(scope)
       scope.location.admission.secureLink.link = try scope.template(directive, 0)

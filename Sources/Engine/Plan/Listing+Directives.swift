@@ -7,7 +7,10 @@ extension Row {
   static let listingRows: [Row] = [
     .flag(
       "autoindex", .httpServerLocation, \.location.core.listing.isOn, "off",
-      "Whether a folder without an index file is answered with a list of its files, hidden ones left out."
+      """
+      Whether a folder without an index file is answered with a list of its files, hidden ones \
+      left out.
+      """
     ),
     .flag(
       "autoindex_exact_size", .httpServerLocation, \.location.core.listing.isExact, "on",

@@ -8,8 +8,8 @@
 //   3. unless the prefix said `^~`: the level's regular expressions in order; the first match wins,
 //      and then what is nested in it
 //
-// Prefixes are sorted, each knows the longest other prefix of itself, so that a look-up is one binary
-// search and a walk up. Filled while the plan is made; the router asks it once per request.
+// Prefixes are sorted, each knows the longest other prefix of itself, so that a look-up is one
+// binary search and a walk up. Filled while the plan is made; the router asks it once per request.
 
 import HTTP
 

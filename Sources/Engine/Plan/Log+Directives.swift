@@ -5,7 +5,8 @@ import HTTP
 
 extension Row {
   static let logRows: [Row] = [
-    Row("log_format", .http, 2...1000, "Names a form of access log lines.") { scope, directive throws(Refusal) in
+    Row("log_format", .http, 2...1000, "Names a form of access log lines.") {
+      scope, directive throws(Refusal) in
       let name = directive.text(0)
       guard scope.builder.formats[name] == nil else {
         throw Refusal("duplicate \"log_format\" name \"\(name)\"", argument: 0)
@@ -17,15 +18,20 @@ extension Row {
         case "default": escape = .default
         case "json": escape = .json
         case "none": escape = .none
-        default: throw Refusal("\"escape\" must be \"default\", \"json\" or \"none\", not \"\(value)\"", argument: 1)
+        default:
+          throw Refusal(
+            "\"escape\" must be \"default\", \"json\" or \"none\", not \"\(value)\"", argument: 1)
         }
         first = 2
       }
       let text = directive.arguments.dropFirst(first).map(\.text).joined()
-      scope.builder.formats[name] = LogFormat(template: try scope.template(text, first), escape: escape)
+      scope.builder.formats[name] = LogFormat(
+        template: try scope.template(text, first), escape: escape)
     }.repeatable().at(.definition),
-    Row("access_log", .anyHTTP, 1...1000, "Where requests are logged, and how.", standard: "logs/access.log combined") {
-      scope, directive throws(Refusal) in
+    Row(
+      "access_log", .anyHTTP, 1...1000, "Where requests are logged, and how.",
+      standard: "logs/access.log combined"
+    ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.log.accessLogs = [] }
       if directive.text(0) == "off" {
         scope.location.log.accessLogs = []
@@ -34,8 +40,11 @@ extension Row {
       let log = try accessLog(scope, directive)
       scope.location.log.accessLogs.append(log)
     }.repeatable(),
-    Row("open_log_file_cache", .httpServerLocation, 1...4, "How many logs with variables in their path stay open, and for how long unused.", standard: "off") {
-      scope, directive throws(Refusal) in
+    Row(
+      "open_log_file_cache", .httpServerLocation, 1...4,
+      "How many logs with variables in their path stay open, and for how long unused.",
+      standard: "off"
+    ) { scope, directive throws(Refusal) in
       scope.location.log.fileCache = try logFileCache(directive)
     },
     .flag(
@@ -43,7 +52,9 @@ extension Row {
       "Whether requests that others make (`auth_request`, `include`, `mirror`) are logged."),
   ]
 
-  private static func accessLog(_ scope: Scope, _ directive: Directive) throws(Refusal) -> AccessLogSettings {
+  private static func accessLog(_ scope: Scope, _ directive: Directive) throws(Refusal)
+    -> AccessLogSettings
+  {
     let path = directive.text(0)
     if path.hasPrefix("syslog:") {
       throw Refusal("\"access_log\" to \"\(path)\" is not supported; name a file", argument: 0)
@@ -55,7 +66,9 @@ extension Row {
     for index in directive.arguments.indices.dropFirst() {
       if let value = directive.parameter("buffer", index) {
         buffering.byteCount = try directive.size(value, index)
-        if buffering.byteCount == 0 { throw Refusal("\"buffer\" must be a size above 0", argument: index) }
+        if buffering.byteCount == 0 {
+          throw Refusal("\"buffer\" must be a size above 0", argument: index)
+        }
       } else if let value = directive.parameter("flush", index) {
         buffering.flush = try directive.time(value, index)
       } else if directive.text(index) == "gzip" {
@@ -81,18 +94,21 @@ extension Row {
     if buffering.gzipLevel != nil && buffering.byteCount == 0 { buffering.byteCount = 64 << 10 }
     if buffering.byteCount == 0 {
       if buffering.flush == nil { return }
-      throw Refusal("\"flush\" needs \"buffer\" or \"gzip\": without one every line is written at once")
+      throw Refusal(
+        "\"flush\" needs \"buffer\" or \"gzip\": without one every line is written at once")
     }
     if log.computedPath != nil {
       throw Refusal("a log with variables in its path can't be buffered", argument: 0)
     }
     if let other = scope.builder.logBuffering[log.path], other != buffering {
-      throw Refusal("\"\(log.path)\" is written by another \"access_log\" with another buffer", argument: 0)
+      throw Refusal(
+        "\"\(log.path)\" is written by another \"access_log\" with another buffer", argument: 0)
     }
     scope.builder.logBuffering[log.path] = buffering
   }
 
-  private static func logFileCache(_ directive: Directive) throws(Refusal) -> LogFileCacheSettings? {
+  private static func logFileCache(_ directive: Directive) throws(Refusal) -> LogFileCacheSettings?
+  {
     if directive.text(0) == "off" { return nil }
     var settings = LogFileCacheSettings(max: 0)
     for index in directive.arguments.indices {
@@ -105,18 +121,23 @@ extension Row {
       } else if let value = directive.parameter("valid", index) {
         settings.valid = try directive.time(value, index)
       } else {
-        throw directive.unknownParameter(index, ["max=", "inactive=", "min_uses=", "valid=", "off"])
+        throw directive.unknownParameter(
+          index, ["max=", "inactive=", "min_uses=", "valid=", "off"])
       }
     }
     guard settings.max > 0 else { throw Refusal("\"open_log_file_cache\" needs \"max=NUMBER\"") }
     return settings
   }
 
-  private static func format(_ scope: Scope, _ name: String, _ index: Int?) throws(Refusal) -> LogFormat {
+  private static func format(_ scope: Scope, _ name: String, _ index: Int?) throws(Refusal)
+    -> LogFormat
+  {
     if let format = scope.builder.formats[name] { return format }
     guard name == "combined" else {
       var message = "unknown log format \"\(name)\""
-      if let nearest = nearestName(to: name, among: Array(scope.builder.formats.keys) + ["combined"]) {
+      if let nearest = nearestName(
+        to: name, among: Array(scope.builder.formats.keys) + ["combined"])
+      {
         message += "; did you mean \"\(nearest)\"?"
       }
       throw Refusal(message, argument: index)

@@ -18,7 +18,8 @@ struct MapTable<Value> {
   /// An empty table; with `hostnames`, keys may be wildcards and a trailing dot doesn't count.
   init(hostnames: Bool) { self.hostnames = hostnames }
 
-  /// Whether `key` can be inserted: with `hostnames`, a star may only be a whole first or last label.
+  /// Whether `key` can be inserted: with `hostnames`, a star may only be a whole first or last
+  /// label.
   func isValid(_ key: String) -> Bool {
     !hostnames || key.withBytes { NamePatterns.isValid($0) }
   }

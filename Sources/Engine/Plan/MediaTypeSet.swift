@@ -2,8 +2,9 @@
 
 import HTTP
 
-/// Media types, compared without their parameters and without case. The two names of JavaScript's are
-/// one (RFC 9239 §6): a configuration has the one, a file that is served or an application the other.
+/// Media types, compared without their parameters and without case. The two names of JavaScript's
+/// are one (RFC 9239 §6): a configuration has the one, a file that is served or an application the
+/// other.
 struct MediaTypeSet {
   /// "*": every type, and none.
   var isAny = false

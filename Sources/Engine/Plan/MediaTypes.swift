@@ -1,7 +1,7 @@
 // Media types by extension: the `types` block.
 //
-// Filled while the plan is made, asked once per file that is served. The types it gives live as long
-// as the table.
+// Filled while the plan is made, asked once per file that is served. The types it gives live as
+// long as the table.
 
 import HTTP
 

@@ -1,4 +1,5 @@
-// Directives of ngx_http_mirror_module (https://nginx.org/en/docs/http/ngx_http_mirror_module.html).
+// Directives of ngx_http_mirror_module
+// (https://nginx.org/en/docs/http/ngx_http_mirror_module.html).
 
 import Configuration
 import HTTP
@@ -15,14 +16,20 @@ extension Row {
   static let mirrorRows: [Row] = [
     Row(
       "mirror", .httpServerLocation, 1...1,
-      "A path of this server that gets a copy of each request; what it answers is dropped, and the client doesn't wait for it. A quarter of `worker_connections` may be under way; others are left out.",
+      """
+      A path of this server that gets a copy of each request; what it answers is dropped, and the \
+      client doesn't wait for it. A quarter of `worker_connections` may be under way; others are \
+      left out.
+      """,
       standard: "off"
     ) { scope, directive throws(Refusal) in
       let word = directive.text(0)
       let isFirst = scope.isFirst(directive)
       if isFirst { scope.location.core.mirror.targets = [] }
       if word == "off" {
-        guard isFirst else { throw Refusal("\"mirror off\" beside another \"mirror\"", argument: 0) }
+        guard isFirst else {
+          throw Refusal("\"mirror off\" beside another \"mirror\"", argument: 0)
+        }
         return
       }
       guard word.hasPrefix("/"), !word.contains("$") else {
@@ -33,7 +40,10 @@ extension Row {
     }.repeatable(),
     .flag(
       "mirror_request_body", .httpServerLocation, \.location.core.mirror.copiesBody, "on",
-      "Whether mirrored requests have the client's body, which is then read whole before anything is passed on, whatever `proxy_request_buffering` says."
+      """
+      Whether mirrored requests have the client's body, which is then read whole before anything \
+      is passed on, whatever `proxy_request_buffering` says.
+      """
     ),
   ]
 }

@@ -5,8 +5,8 @@
 //   .example.com      both
 //   mail.*            a name that begins so, with something behind it
 //
-// An exact name wins, then the longest leading wildcard, then the longest trailing one. Looking up is
-// one probe for the name and one for each of its dots; the number of names doesn't matter.
+// An exact name wins, then the longest leading wildcard, then the longest trailing one. Looking up
+// is one probe for the name and one for each of its dots; the number of names doesn't matter.
 
 import HTTP
 
@@ -25,8 +25,8 @@ struct NamePatterns {
     trailing = KeyTable(store: store)
   }
 
-  /// Whether `pattern` is a name or one of the wildcards above. A star may be the whole first or the
-  /// whole last label, once.
+  /// Whether `pattern` is a name or one of the wildcards above. A star may be the whole first or
+  /// the whole last label, once.
   static func isValid(_ pattern: Bytes) -> Bool {
     var stars = 0
     for index in 0..<pattern.count {

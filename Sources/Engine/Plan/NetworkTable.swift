@@ -1,8 +1,8 @@
 // Which of many networks an address belongs to: what `allow`, `deny` and `geo` look up.
 //
 // Networks are nested in each other or apart, so that all of them together cut the addresses into
-// disjoint intervals. Those are computed once, while the plan is made; a look-up is one binary search,
-// whatever the number of networks: 17 steps for 100,000 of them.
+// disjoint intervals. Those are computed once, while the plan is made; a look-up is one binary
+// search, whatever the number of networks: 17 steps for 100,000 of them.
 
 import HTTP
 

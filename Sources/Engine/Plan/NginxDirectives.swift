@@ -1,12 +1,18 @@
-// What to say about directives of nginx and its common modules that are not implemented: users should
-// learn at once whether a word is misspelt or missing here. docs/directives.md lists the same.
+// What to say about directives of nginx and its common modules that are not implemented: users
+// should learn at once whether a word is misspelt or missing here. docs/directives.md lists the
+// same.
 
 /// Directives that configurations often have and that are refused with a reason. A row of the same
 /// name comes first.
 enum NginxDirectives {
   /// Names, or with `*` at their end beginnings of names, and what is said of them.
   static let notes: [(names: [String], message: String)] = [
-    (["proxy_cache_purge"], "purging is not supported; remove files by \"inactive=\" or \"max_size=\" of \"proxy_cache_path\""),
+    (
+      ["proxy_cache_purge"],
+      """
+      purging is not supported; remove files by "inactive=" or "max_size=" of "proxy_cache_path"
+      """
+    ),
     (["slice"], "caching parts of responses is not supported by this version"),
     (["fastcgi_*"], "FastCGI is not supported; proxy HTTP instead"),
     (["uwsgi_*"], "uwsgi is not supported; proxy HTTP instead"),
@@ -15,20 +21,47 @@ enum NginxDirectives {
     (["http3*", "quic_*"], "HTTP/3 is not supported"),
     (["stream"], "proxying TCP and UDP is not supported by this version"),
     (["mail"], "proxying mail is not supported"),
-    (["acme_*"], "ACME is not supported; certificates that a client such as certbot renews are taken up by themselves"),
+    (
+      ["acme_*"],
+      """
+      ACME is not supported; certificates that a client such as certbot renews are taken up by \
+      themselves
+      """
+    ),
     (["brotli*", "zstd*"], "Brotli and Zstandard are not supported; \"gzip\" is"),
     (["load_module"], "modules cannot be loaded: everything is built in"),
-    (["js_*", "perl*", "lua_*", "content_by_lua*", "access_by_lua*", "rewrite_by_lua*"], "scripts are not supported"),
+    (
+      ["js_*", "perl*", "lua_*", "content_by_lua*", "access_by_lua*", "rewrite_by_lua*"],
+      "scripts are not supported"
+    ),
     (["dav_*", "create_full_put_path", "min_delete_depth"], "WebDAV is not supported"),
     (["image_filter*", "xslt_*", "xml_entities"], "changing images and XML is not supported"),
-    (["mp4*", "flv", "hls*", "f4f*"], "streaming of media is not supported; files are sent with ranges"),
+    (
+      ["mp4*", "flv", "hls*", "f4f*"],
+      "streaming of media is not supported; files are sent with ranges"
+    ),
     (["geoip_*", "geoip2*"], "GeoIP databases are not supported; \"geo\" takes lists of networks"),
-    (["auth_jwt*", "auth_oidc*", "oidc_*"], "tokens are not checked here; \"auth_request\" can ask a service that does"),
-    (["api", "status", "status_zone", "status_format", "keyval*", "upstream_conf", "session_log*"], "this directive of nginx's commercial version is not supported"),
+    (
+      ["auth_jwt*", "auth_oidc*", "oidc_*"],
+      "tokens are not checked here; \"auth_request\" can ask a service that does"
+    ),
+    (
+      [
+        "api", "status", "status_zone", "status_format", "keyval*", "upstream_conf", "session_log*",
+      ], "this directive of nginx's commercial version is not supported"
+    ),
     (["otel_*", "opentracing*"], "tracing is not supported"),
     (["modsecurity*"], "ModSecurity is not supported"),
-    (["more_set_headers", "more_clear_headers", "more_set_input_headers"], "the headers-more module is not supported; \"add_header\", \"proxy_hide_header\" and \"proxy_set_header\" are"),
-    (["empty_gif", "ancient_browser*", "modern_browser*"], "this module of nginx is not supported"),
+    (
+      ["more_set_headers", "more_clear_headers", "more_set_input_headers"],
+      """
+      the headers-more module is not supported; "add_header", "proxy_hide_header" and \
+      "proxy_set_header" are
+      """
+    ),
+    (
+      ["empty_gif", "ancient_browser*", "modern_browser*"], "this module of nginx is not supported"
+    ),
   ]
 
   /// A message about `name`, or nil if nothing is to be said.

@@ -1,5 +1,5 @@
-// How files are opened and kept open: what `disable_symlinks` and the `open_file_cache_…` directives
-// of a location say, for `OpenFileCache`.
+// How files are opened and kept open: what `disable_symlinks` and the `open_file_cache_…`
+// directives of a location say, for `OpenFileCache`.
 
 /// What a location says about a cache that it may share with others.
 struct OpenFilePolicy {

@@ -79,7 +79,8 @@ extension Plan {
 /// A socket to listen on, with the sites of each address that it accepts for.
 final class ListenPlan {
   let settings: ListenSettings
-  /// Sites by local address: a wildcard socket may serve several (`listen 80`, `listen 10.0.0.1:80`).
+  /// Sites by local address: a wildcard socket may serve several (`listen 80`, `listen
+  /// 10.0.0.1:80`).
   var addresses: [AddressPlan] = []
 
   init(settings: ListenSettings) { self.settings = settings }
@@ -238,7 +239,12 @@ final class RewriteProgram {
     case file(FileTest, Template, negated: Bool)
   }
 
-  enum FileTest: Character { case file = "f", directory = "d", exists = "e", executable = "x" }
+  enum FileTest: Character {
+    case file = "f"
+    case directory = "d"
+    case exists = "e"
+    case executable = "x"
+  }
 
   var steps: [Step] = []
 }

@@ -1,6 +1,7 @@
-// Variables of families, such as $http_NAME, whose name a directive assigns (`set $http_x …`). nginx lets a
-// name belong to both: it has the value that this request was given, and what the family says until then.
-// Templates are compiled in the order of stages, not of the file, so the names are collected before.
+// Variables of families, such as $http_NAME, whose name a directive assigns (`set $http_x …`).
+// nginx lets a name belong to both: it has the value that this request was given, and what the
+// family says until then. Templates are compiled in the order of stages, not of the file, so the
+// names are collected before.
 
 import Configuration
 import HTTP
@@ -26,6 +27,15 @@ extension PlanBuilder {
         collectAssigned(block)
       }
     }
+  }
+
+  /// The variable called `name`, for a directive that assigns it and has it as its first argument.
+  func assignable(_ name: String) throws(Refusal) -> Variable {
+    guard let builtin = Builtin(named: name) else { return .slot(defineAssignable(name)) }
+    guard builtin.isAssignable else {
+      throw Refusal("the \"\(name)\" variable can't be assigned", argument: 0)
+    }
+    return .builtin(builtin)
   }
 
   /// The slot of a variable that requests may be given by a directive.

@@ -35,8 +35,8 @@ struct PlanSurroundings {
   var zones: LimitZones
   var caches = CacheZones()
   var certificateChecks = CertificateChecks.none
-  /// Whether a certificate that can't be used takes only its own site down (at a reload, and where the
-  /// supervisor has checked before) instead of the whole configuration.
+  /// Whether a certificate that can't be used takes only its own site down (at a reload, and where
+  /// the supervisor has checked before) instead of the whole configuration.
   var toleratesBrokenCertificates = false
 }
 
@@ -83,12 +83,12 @@ final class PlanBuilder {
   var locationChecks: [(Scope, HealthCheckSettings, Word)] = []
   /// How the first `proxy_pass` to each upstream speaks TLS; nil: it doesn't.
   var passedTLS: [String: HealthCheckTLS?] = [:]
-  var defaultTypes: MediaTypes?
   /// Each file is read from the provider once.
   private var fileCache: [String: [UInt8]] = [:]
   /// TLS settings that were made into something already: blocks that inherit share it.
   var madeSites: [ObjectIdentifier: (settings: Shared<TLSSettings>, tls: SiteTLS)] = [:]
-  var madeUpstreams: [UpstreamTLSKey: (settings: Shared<UpstreamTLSSettings>, tls: UpstreamTLS)] = [:]
+  var madeUpstreams: [UpstreamTLSKey: (settings: Shared<UpstreamTLSSettings>, tls: UpstreamTLS)] =
+    [:]
   var checkedCertificates: Set<String> = []
   /// Policies without certificates: sites that differ in nothing else share one.
   var tlsPolicies: [TLSServerPolicy: Shared<TLSServerPolicy>] = [:]
@@ -127,7 +127,7 @@ final class PlanBuilder {
     return plan
   }
 
-  // --- walking ------------------------------------------------------------------------------------
+  // --- walking -----------------------------------------------------------------------------------
 
   /// Applies the directives of a block, stage by stage.
   func process(_ directives: [Directive], _ scope: Scope) {
@@ -230,7 +230,7 @@ final class PlanBuilder {
     }
   }
 
-  // --- names --------------------------------------------------------------------------------------
+  // --- names -------------------------------------------------------------------------------------
 
   /// The slot of the variable called `name`; assigned by whoever defines it.
   func slot(_ name: String) -> Int {
@@ -252,11 +252,16 @@ final class PlanBuilder {
     for (name, word) in pendingNames {
       guard let slot = slots[name], !definedSlots.contains(slot) else { continue }
       var message = "unknown \"\(name)\" variable"
-      let candidates = Array(slots.keys.filter { definedSlots.contains(slots[$0]!) }) + Builtin.allCases.map(\.rawValue)
+      let candidates =
+        Array(slots.keys.filter { definedSlots.contains(slots[$0]!) }) + Builtin.names
       if let nearest = nearestName(to: name, among: candidates) {
         message += "; did you mean \"$\(nearest)\"?"
       }
-      if let word { diagnostics.error(message, at: word) } else { diagnostics.error(message, at: nil) }
+      if let word {
+        diagnostics.error(message, at: word)
+      } else {
+        diagnostics.error(message, at: nil)
+      }
       definedSlots.insert(slot)
     }
   }
@@ -295,7 +300,7 @@ final class PlanBuilder {
   /// What computes the variable called `name`.
   func variable(_ name: String) -> Variable {
     let name = name.lowercased()
-    if let builtin = Builtin(rawValue: name) { return .builtin(builtin) }
+    if let builtin = Builtin(named: name) { return .builtin(builtin) }
     if !assigned.contains(name), let member = member(name) { return member }
     if name.hasPrefix(Self.proxyFieldPrefix) {
       return proxyField(String(name.dropFirst(Self.proxyFieldPrefix.count)))
@@ -314,10 +319,11 @@ final class PlanBuilder {
     if let nearest = nearestName(to: name, among: known) {
       message += "; did you mean \"\(nearest)\"?"
     } else {
-      message += "; it knows \(known.sorted().joined(separator: ", ")) and numbers such as 0xEA and ssl_0x21"
+      message +=
+        "; it knows \(known.sorted().joined(separator: ", ")) and numbers such as 0xEA and ssl_0x21"
     }
     diagnostics.error(message, at: currentWord)
-    return .builtin(.pipe)
+    return .builtin(.client(.pipe))
   }
 
   static let families: [(String, Variable.Family)] = [
@@ -332,13 +338,14 @@ final class PlanBuilder {
     do throws(RegexError) {
       let regex = try Regex(pattern: pattern, caseless: caseless)
       return BoundRegex(
-        regex: regex, bindings: regex.names.map { (group: $0.group, slot: define($0.name.lowercased())) })
+        regex: regex,
+        bindings: regex.names.map { (group: $0.group, slot: define($0.name.lowercased())) })
     } catch {
       throw Refusal("\(error.message)", argument: argument)
     }
   }
 
-  // --- files --------------------------------------------------------------------------------------
+  // --- files -------------------------------------------------------------------------------------
 
   /// The bytes of a file that the configuration names, relative to the configuration's folder.
   func read(_ path: String, _ argument: Int?) throws(Refusal) -> [UInt8] {

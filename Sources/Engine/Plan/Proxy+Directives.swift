@@ -6,33 +6,53 @@ import HTTP
 
 extension Row {
   static let proxyRows: [Row] = [
-    Row("proxy_pass", [.location, .locationIf, .limitExcept], 1...1, "The upstream that answers: protocol, address, and optionally a URI that replaces the location.") {
-      scope, directive throws(Refusal) in
+    Row(
+      "proxy_pass", [.location, .locationIf, .limitExcept], 1...1,
+      """
+      The upstream that answers: protocol, address, and optionally a URI that replaces the \
+      location.
+      """
+    ) { scope, directive throws(Refusal) in
       scope.location.proxy.pass = try proxyPass(scope, directive)
       if scope.location.grpc.pass != nil { scope.location.grpc.pass = nil }
     },
-    Row("proxy_set_header", .httpServerLocation, 2...2, "A field of upstream requests; an empty value removes it.") {
-      scope, directive throws(Refusal) in
+    Row(
+      "proxy_set_header", .httpServerLocation, 2...2,
+      "A field of upstream requests; an empty value removes it."
+    ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) {
-        let hidden = scope.location.proxy.setFields.map { $0.name.string }
-        if !hidden.isEmpty && scope.context != .http {
-          scope.warn("this \\(directive.name.text)\" hides those inherited from outside: \(hidden.joined(separator: ", "))", directive.name)
-        }
+        scope.warn(directive, hides: scope.location.proxy.setFields)
         scope.location.proxy.setFields = []
       }
       scope.location.proxy.setFields.append(
-        AddedHeader(name: try fieldName(scope, directive, 0), value: try scope.template(directive, 1), always: true))
+        AddedHeader(
+          name: try fieldName(scope, directive, 0), value: try scope.template(directive, 1),
+          always: true))
     }.repeatable(),
-    Row("proxy_hide_header", .httpServerLocation, 1...1, "A field of responses that is not passed on.") { scope, directive throws(Refusal) in
+    Row(
+      "proxy_hide_header", .httpServerLocation, 1...1, "A field of responses that is not passed on."
+    ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.proxy.hiddenFields = [] }
       scope.location.proxy.hiddenFields.append(try fieldName(scope, directive, 0))
     }.repeatable(),
-    Row("proxy_pass_header", .httpServerLocation, 1...1, "A field of responses that is passed on although it usually isn't.") { scope, directive throws(Refusal) in
+    Row(
+      "proxy_pass_header", .httpServerLocation, 1...1,
+      "A field of responses that is passed on although it usually isn't."
+    ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.proxy.passedFields = [] }
       scope.location.proxy.passedFields.append(try fieldName(scope, directive, 0))
     }.repeatable(),
-    .flag("proxy_forwarded", .httpServerLocation, \.location.proxy.forwarded, "off", "Sets X-Forwarded-For, -Proto, -Host, X-Real-IP and Forwarded, and drops what the client sent under these names."),
-    Row("proxy_http_version", .httpServerLocation, 1...1, "The version spoken to upstreams.", standard: "1.1") { scope, directive throws(Refusal) in
+    .flag(
+      "proxy_forwarded", .httpServerLocation, \.location.proxy.forwarded, "off",
+      """
+      Sets X-Forwarded-For, -Proto, -Host, X-Real-IP and Forwarded, and drops what the client sent \
+      under these names.
+      """
+    ),
+    Row(
+      "proxy_http_version", .httpServerLocation, 1...1, "The version spoken to upstreams.",
+      standard: "1.1"
+    ) { scope, directive throws(Refusal) in
       scope.location.proxy.httpMinorVersion = directive.text(0) == "1.0" ? 0 : 1
       scope.location.proxy.speaksHTTP2 = directive.text(0) == "2"
       switch directive.text(0) {
@@ -43,22 +63,41 @@ extension Row {
           argument: 0)
       }
     },
-    Row("proxy_method", .httpServerLocation, 1...1, "The method of upstream requests.") { scope, directive throws(Refusal) in
+    Row("proxy_method", .httpServerLocation, 1...1, "The method of upstream requests.") {
+      scope, directive throws(Refusal) in
       scope.location.proxy.method = try scope.template(directive, 0)
     },
-    Row("proxy_set_body", .httpServerLocation, 1...1, "The body of upstream requests.") { scope, directive throws(Refusal) in
+    Row("proxy_set_body", .httpServerLocation, 1...1, "The body of upstream requests.") {
+      scope, directive throws(Refusal) in
       scope.location.proxy.body = try scope.template(directive, 0)
     },
-    .flag("proxy_pass_request_headers", .httpServerLocation, \.location.proxy.passesRequestHeaders, "on", "Whether the client's fields are passed."),
-    .flag("proxy_pass_request_body", .httpServerLocation, \.location.proxy.passesRequestBody, "on", "Whether the client's body is passed."),
-    .flag("proxy_ignore_client_abort", .httpServerLocation, \.location.proxy.ignoresClientAbort, "off", "Whether an upstream request goes on after its client left."),
-    .flag("proxy_intercept_errors", .httpServerLocation, \.location.proxy.interceptsErrors, "off", "Whether error_page applies to upstream responses."),
-    .flag("proxy_socket_keepalive", .httpServerLocation, \.location.proxy.socketKeepalive, "off", "Whether TCP looks after idle connections to upstreams."),
-    .flag("proxy_pass_trailers", .httpServerLocation, \.location.proxy.passesTrailers, "off", "Whether fields behind a chunked response are passed on."),
-    Row("proxy_ignore_headers", .httpServerLocation, 1...9, "Fields of responses that have no effect here.") { scope, directive throws(Refusal) in
+    .flag(
+      "proxy_pass_request_headers", .httpServerLocation, \.location.proxy.passesRequestHeaders,
+      "on", "Whether the client's fields are passed."),
+    .flag(
+      "proxy_pass_request_body", .httpServerLocation, \.location.proxy.passesRequestBody, "on",
+      "Whether the client's body is passed."),
+    .flag(
+      "proxy_ignore_client_abort", .httpServerLocation, \.location.proxy.ignoresClientAbort, "off",
+      "Whether an upstream request goes on after its client left."),
+    .flag(
+      "proxy_intercept_errors", .httpServerLocation, \.location.proxy.interceptsErrors, "off",
+      "Whether error_page applies to upstream responses."),
+    .flag(
+      "proxy_socket_keepalive", .httpServerLocation, \.location.proxy.socketKeepalive, "off",
+      "Whether TCP looks after idle connections to upstreams."),
+    .flag(
+      "proxy_pass_trailers", .httpServerLocation, \.location.proxy.passesTrailers, "off",
+      "Whether fields behind a chunked response are passed on."),
+    Row(
+      "proxy_ignore_headers", .httpServerLocation, 1...9,
+      "Fields of responses that have no effect here."
+    ) { scope, directive throws(Refusal) in
       var ignored = scope.isFirst(directive) ? FieldNames() : scope.location.proxy.ignoredFields
       for index in directive.arguments.indices {
-        let names = ignorableFields.filter { $0.key.lowercased() == directive.text(index).lowercased() }
+        let names = ignorableFields.filter {
+          $0.key.lowercased() == directive.text(index).lowercased()
+        }
         guard let token = names.first?.value else {
           throw directive.unknownParameter(index, ignorableFields.keys.sorted())
         }
@@ -66,33 +105,71 @@ extension Row {
       }
       scope.location.proxy.ignoredFields = ignored
     }.repeatable(),
-    .flag("proxy_request_buffering", .httpServerLocation, \.location.proxy.requestBuffering, "on", "Whether a request body is read whole before it is passed."),
-    Row("proxy_bind", .httpServerLocation, 1...1, "The local address of connections to upstreams, and optionally their port.", standard: "off") { scope, directive throws(Refusal) in
-      scope.location.proxy.bind = directive.text(0) == "off" ? nil : try scope.template(directive, 0)
+    .flag(
+      "proxy_request_buffering", .httpServerLocation, \.location.proxy.requestBuffering, "on",
+      "Whether a request body is read whole before it is passed."),
+    Row(
+      "proxy_bind", .httpServerLocation, 1...1,
+      "The local address of connections to upstreams, and optionally their port.", standard: "off"
+    ) { scope, directive throws(Refusal) in
+      scope.location.proxy.bind =
+        directive.text(0) == "off" ? nil : try scope.template(directive, 0)
     },
-    // --- buffering --------------------------------------------------------------------------------
-    .flag("proxy_buffering", .httpServerLocation, \.location.proxy.buffering, "on", "Whether responses are read ahead of a slow client."),
-    .size("proxy_buffer_size", .httpServerLocation, \.location.proxy.bufferBytes, "64k", "The largest response head; larger than nginx's 4k or 8k, since a head too big is a 502."),
-    Row("proxy_buffers", .httpServerLocation, 2...2, "Number and size of buffers: how much of a response waits in memory.", standard: "8 8k") { scope, directive throws(Refusal) in
+    // --- buffering -------------------------------------------------------------------------------
+    .flag(
+      "proxy_buffering", .httpServerLocation, \.location.proxy.buffering, "on",
+      "Whether responses are read ahead of a slow client."),
+    .size(
+      "proxy_buffer_size", .httpServerLocation, \.location.proxy.bufferBytes, "64k",
+      "The largest response head; larger than nginx's 4k or 8k, since a head too big is a 502."),
+    Row(
+      "proxy_buffers", .httpServerLocation, 2...2,
+      "Number and size of buffers: how much of a response waits in memory.", standard: "8 8k"
+    ) { scope, directive throws(Refusal) in
       scope.location.proxy.bufferCount = try directive.number(0, 2...65536)
       scope.location.proxy.bufferUnitBytes = try directive.size(1)
     },
-    Row("proxy_busy_buffers_size", .httpServerLocation, 1...1, "Accepted for nginx's sake: what waits in memory is sent as soon as the client takes it.") { scope, directive throws(Refusal) in
+    Row(
+      "proxy_busy_buffers_size", .httpServerLocation, 1...1,
+      "Accepted for nginx's sake: what waits in memory is sent as soon as the client takes it."
+    ) { scope, directive throws(Refusal) in
       scope.location.proxy.busyBytes = try directive.size(0)
     },
-    .size("proxy_max_temp_file_size", .httpServerLocation, \.location.proxy.maxTemporaryFileBytes, "1024m", "How much of a response may wait in a file; 0: none."),
-    .noEffect("proxy_temp_file_write_size", .httpServerLocation, 1...1, "Accepted for nginx's sake: what was read at a time is written at a time."),
-    .template("proxy_limit_rate", .httpServerLocation, \.location.proxy.limitRate, "How many bytes a second are read from the upstream for one request, if responses are buffered; 0: as many as come."),
-    Row("proxy_temp_path", .httpServerLocation, 1...4, "The folder for responses that wait in files.", standard: "proxy_temp") { scope, directive throws(Refusal) in
+    .size(
+      "proxy_max_temp_file_size", .httpServerLocation, \.location.proxy.maxTemporaryFileBytes,
+      "1024m", "How much of a response may wait in a file; 0: none."),
+    .noEffect(
+      "proxy_temp_file_write_size", .httpServerLocation, 1...1,
+      "Accepted for nginx's sake: what was read at a time is written at a time."),
+    .template(
+      "proxy_limit_rate", .httpServerLocation, \.location.proxy.limitRate,
+      """
+      How many bytes a second are read from the upstream for one request, if responses are \
+      buffered; 0: as many as come.
+      """
+    ),
+    Row(
+      "proxy_temp_path", .httpServerLocation, 1...4, "The folder for responses that wait in files.",
+      standard: "proxy_temp"
+    ) { scope, directive throws(Refusal) in
       scope.location.proxy.temporaryPath = directive.text(0)
       scope.builder.temporaryPaths.insert(directive.text(0))
     },
-    // --- time -------------------------------------------------------------------------------------
-    .time("proxy_connect_timeout", .httpServerLocation, \.location.proxy.connectTimeout, "60s", "How long connecting may take."),
-    .time("proxy_read_timeout", .httpServerLocation, \.location.proxy.readTimeout, "60s", "How long a server may send nothing."),
-    .time("proxy_send_timeout", .httpServerLocation, \.location.proxy.sendTimeout, "60s", "How long a server may take nothing."),
-    // --- retries ----------------------------------------------------------------------------------
-    Row("proxy_next_upstream", .httpServerLocation, 1...14, "In which cases the next server is asked.", standard: "error timeout") { scope, directive throws(Refusal) in
+    // --- time ------------------------------------------------------------------------------------
+    .time(
+      "proxy_connect_timeout", .httpServerLocation, \.location.proxy.connectTimeout, "60s",
+      "How long connecting may take."),
+    .time(
+      "proxy_read_timeout", .httpServerLocation, \.location.proxy.readTimeout, "60s",
+      "How long a server may send nothing."),
+    .time(
+      "proxy_send_timeout", .httpServerLocation, \.location.proxy.sendTimeout, "60s",
+      "How long a server may take nothing."),
+    // --- retries ---------------------------------------------------------------------------------
+    Row(
+      "proxy_next_upstream", .httpServerLocation, 1...14,
+      "In which cases the next server is asked.", standard: "error timeout"
+    ) { scope, directive throws(Refusal) in
       var set = NextUpstream()
       for index in directive.arguments.indices {
         guard let flag = nextUpstreamFlags[directive.text(index)] else {
@@ -103,15 +180,25 @@ extension Row {
       if directive.arguments.contains(where: { $0.text == "off" }) { set = NextUpstream() }
       scope.location.proxy.nextUpstream = set
     },
-    .number("proxy_next_upstream_tries", .httpServerLocation, 0...1000, \.location.proxy.nextUpstreamTries, "0", "How many servers may be asked; 0: all."),
-    .time("proxy_next_upstream_timeout", .httpServerLocation, \.location.proxy.nextUpstreamTimeout, "0", "How long other servers may be asked; 0: no limit."),
-    Row("proxy_redirect", .httpServerLocation, 1...2, "How Location and Refresh of responses are rewritten.", standard: "default") { scope, directive throws(Refusal) in
+    .number(
+      "proxy_next_upstream_tries", .httpServerLocation, 0...1000,
+      \.location.proxy.nextUpstreamTries, "0", "How many servers may be asked; 0: all."),
+    .time(
+      "proxy_next_upstream_timeout", .httpServerLocation, \.location.proxy.nextUpstreamTimeout, "0",
+      "How long other servers may be asked; 0: no limit."),
+    Row(
+      "proxy_redirect", .httpServerLocation, 1...2,
+      "How Location and Refresh of responses are rewritten.", standard: "default"
+    ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.proxy.redirects = [] }
       if directive.arguments.count == 1 {
         switch directive.text(0) {
         case "off": scope.location.proxy.redirects = []
         case "default": scope.location.proxy.redirects.append(.standard)
-        default: throw Refusal("\"proxy_redirect\" takes \"off\", \"default\", or what to replace and by what", argument: 0)
+        default:
+          throw Refusal(
+            "\"proxy_redirect\" takes \"off\", \"default\", or what to replace and by what",
+            argument: 0)
         }
         return
       }
@@ -119,32 +206,66 @@ extension Row {
       let replacement = try scope.template(directive, 1)
       if pattern.hasPrefix("~") {
         let caseless = pattern.hasPrefix("~*")
-        let bound = try scope.builder.regex(String(pattern.dropFirst(caseless ? 2 : 1)), caseless: caseless, 0)
+        let bound = try scope.builder.regex(
+          String(pattern.dropFirst(caseless ? 2 : 1)), caseless: caseless, 0)
         scope.location.proxy.redirects.append(.regex(bound.regex, replacement))
       } else {
-        scope.location.proxy.redirects.append(.prefix(try scope.template(directive, 0), replacement))
+        scope.location.proxy.redirects.append(
+          .prefix(try scope.template(directive, 0), replacement))
       }
     }.repeatable(),
-    // --- TLS --------------------------------------------------------------------------------------
-    .template("proxy_ssl_name", .httpServerLocation, \.location.upstreamTLS.name, "The name that an upstream's certificate is for, and that SNI sends."),
-    .flag("proxy_ssl_server_name", .httpServerLocation, \.location.upstreamTLS.sendsServerName, "off", "Whether the name is sent by SNI."),
-    .flag("proxy_ssl_verify", .httpServerLocation, \.location.upstreamTLS.verifies, "off", "Whether the upstream's certificate is verified."),
-    .number("proxy_ssl_verify_depth", .httpServerLocation, 0...100, \.location.upstreamTLS.verifyDepth, "1", "The longest chain of certificates that is verified."),
-    .file("proxy_ssl_trusted_certificate", .httpServerLocation, \.location.upstreamTLS.trustedCertificates, "The CA certificates that upstreams are verified by."),
-    .file("proxy_ssl_crl", .httpServerLocation, \.location.upstreamTLS.crl, "Revoked certificates of upstreams."),
-    .certificate("proxy_ssl_certificate", .httpServerLocation, \.location.upstreamTLS.certificate, "The certificate that is shown to upstreams that ask for one."),
-    .certificate("proxy_ssl_certificate_key", .httpServerLocation, \.location.upstreamTLS.key, "The file with that certificate's key."),
-    Row("proxy_ssl_certificate_cache", .httpServerLocation, 1...3, "How many certificates and keys with variables in their names are kept, and for how long.", standard: "off") { scope, directive throws(Refusal) in
+    // --- TLS -------------------------------------------------------------------------------------
+    .template(
+      "proxy_ssl_name", .httpServerLocation, \.location.upstreamTLS.name,
+      "The name that an upstream's certificate is for, and that SNI sends."),
+    .flag(
+      "proxy_ssl_server_name", .httpServerLocation, \.location.upstreamTLS.sendsServerName, "off",
+      "Whether the name is sent by SNI."),
+    .flag(
+      "proxy_ssl_verify", .httpServerLocation, \.location.upstreamTLS.verifies, "off",
+      "Whether the upstream's certificate is verified."),
+    .number(
+      "proxy_ssl_verify_depth", .httpServerLocation, 0...100, \.location.upstreamTLS.verifyDepth,
+      "1", "The longest chain of certificates that is verified."),
+    .file(
+      "proxy_ssl_trusted_certificate", .httpServerLocation,
+      \.location.upstreamTLS.trustedCertificates,
+      "The CA certificates that upstreams are verified by."),
+    .file(
+      "proxy_ssl_crl", .httpServerLocation, \.location.upstreamTLS.crl,
+      "Revoked certificates of upstreams."),
+    .certificate(
+      "proxy_ssl_certificate", .httpServerLocation, \.location.upstreamTLS.certificate,
+      "The certificate that is shown to upstreams that ask for one."),
+    .certificate(
+      "proxy_ssl_certificate_key", .httpServerLocation, \.location.upstreamTLS.key,
+      "The file with that certificate's key."),
+    Row(
+      "proxy_ssl_certificate_cache", .httpServerLocation, 1...3,
+      "How many certificates and keys with variables in their names are kept, and for how long.",
+      standard: "off"
+    ) { scope, directive throws(Refusal) in
       scope.location.upstreamTLS.certificateCache = try certificateCache(directive)
     },
-    .file("proxy_ssl_password_file", .httpServerLocation, \.location.upstreamTLS.passwords, "A file with passwords for the key, one a line."),
-    Row("proxy_ssl_conf_command", .httpServerLocation, 2...2, "An OpenSSL configuration command.") { scope, directive throws(Refusal) in
+    .file(
+      "proxy_ssl_password_file", .httpServerLocation, \.location.upstreamTLS.passwords,
+      "A file with passwords for the key, one a line."),
+    Row("proxy_ssl_conf_command", .httpServerLocation, 2...2, "An OpenSSL configuration command.") {
+      scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.upstreamTLS.confCommands = [] }
-      scope.location.upstreamTLS.confCommands.append((directive.arguments[0], directive.arguments[1]))
+      scope.location.upstreamTLS.confCommands.append(
+        (directive.arguments[0], directive.arguments[1]))
     }.repeatable(),
-    .flag("proxy_ssl_session_reuse", .httpServerLocation, \.location.upstreamTLS.reusesSessions, "on", "Whether TLS sessions are resumed."),
-    .text("proxy_ssl_ciphers", .httpServerLocation, \.location.upstreamTLS.ciphers, "DEFAULT", "The ciphers offered to upstreams."),
-    Row("proxy_ssl_protocols", .httpServerLocation, 1...6, "The TLS versions spoken to upstreams.", standard: "TLSv1.2 TLSv1.3") { scope, directive throws(Refusal) in
+    .flag(
+      "proxy_ssl_session_reuse", .httpServerLocation, \.location.upstreamTLS.reusesSessions, "on",
+      "Whether TLS sessions are resumed."),
+    .text(
+      "proxy_ssl_ciphers", .httpServerLocation, \.location.upstreamTLS.ciphers, "DEFAULT",
+      "The ciphers offered to upstreams."),
+    Row(
+      "proxy_ssl_protocols", .httpServerLocation, 1...6, "The TLS versions spoken to upstreams.",
+      standard: "TLSv1.2 TLSv1.3"
+    ) { scope, directive throws(Refusal) in
       scope.location.upstreamTLS.protocols = try protocols(directive)
     },
   ]
@@ -163,7 +284,8 @@ extension Row {
     "Set-Cookie": .setCookie, "Vary": .vary,
   ]
 
-  private static func proxyPass(_ scope: Scope, _ directive: Directive) throws(Refusal) -> ProxyPass {
+  private static func proxyPass(_ scope: Scope, _ directive: Directive) throws(Refusal) -> ProxyPass
+  {
     let text = directive.text(0)
     if text.contains("$") {
       return ProxyPass(
@@ -172,17 +294,23 @@ extension Row {
     }
     let isTLS = text.hasPrefix("https://")
     guard isTLS || text.hasPrefix("http://") else {
-      throw Refusal("invalid URL prefix in \"\(text)\"; it begins with \"http://\" or \"https://\"", argument: 0)
+      throw Refusal(
+        "invalid URL prefix in \"\(text)\"; it begins with \"http://\" or \"https://\"", argument: 0
+      )
     }
     let (authority, uri) = splitURL(String(text.dropFirst(isTLS ? 8 : 7)))
     guard let target = HostPort(authority, defaultPort: isTLS ? 443 : 80) else {
       throw Refusal("invalid host or port in \"\(text)\"", argument: 0)
     }
-    if uri != nil, let place = scope.place, place.isRegex || place.isNamed
-      || !scope.context.isDisjoint(with: [.locationIf, .limitExcept])
+    if uri != nil, let place = scope.place,
+      place.isRegex || place.isNamed
+        || !scope.context.isDisjoint(with: [.locationIf, .limitExcept])
     {
       throw Refusal(
-        "\"proxy_pass\" cannot have a URI part in a location given by a regular expression, in a named location, or inside \"if\" or \"limit_except\"",
+        """
+        "proxy_pass" cannot have a URI part in a location given by a regular expression, in a \
+        named location, or inside "if" or "limit_except"
+        """,
         argument: 0)
     }
     let reference = scope.builder.reference(authority, target)

@@ -34,29 +34,44 @@ struct ProxyCookieSettings {
 
 extension Row {
   static let proxyCookieRows: [Row] = [
-    Row("proxy_cookie_domain", .httpServerLocation, 1...2, "The domain of upstreams' cookies: what is replaced by what.", standard: "off") {
-      scope, directive throws(Refusal) in
+    Row(
+      "proxy_cookie_domain", .httpServerLocation, 1...2,
+      "The domain of upstreams' cookies: what is replaced by what.", standard: "off"
+    ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.proxy.cookies.domains = [] }
       guard let rule = try cookieRule(scope, directive, dropsDot: true) else { return }
       scope.location.proxy.cookies.domains.append(rule)
     }.repeatable(),
-    Row("proxy_cookie_path", .httpServerLocation, 1...2, "The path of upstreams' cookies: what is replaced by what.", standard: "off") {
-      scope, directive throws(Refusal) in
+    Row(
+      "proxy_cookie_path", .httpServerLocation, 1...2,
+      "The path of upstreams' cookies: what is replaced by what.", standard: "off"
+    ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.proxy.cookies.paths = [] }
       guard let rule = try cookieRule(scope, directive, dropsDot: false) else { return }
       scope.location.proxy.cookies.paths.append(rule)
     }.repeatable(),
-    Row("proxy_cookie_flags", .httpServerLocation, 1...4, "Flags that upstreams' cookies get or lose: `secure`, `httponly`, `samesite=…`, or these with `no`.", standard: "off") {
-      scope, directive throws(Refusal) in
+    Row(
+      "proxy_cookie_flags", .httpServerLocation, 1...4,
+      """
+      Flags that upstreams' cookies get or lose: `secure`, `httponly`, `samesite=…`, or these with \
+      `no`.
+      """,
+      standard: "off"
+    ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.proxy.cookies.flags = [] }
       if directive.arguments.count == 1 {
-        guard directive.text(0) == "off" else { throw Refusal("\"proxy_cookie_flags\" takes \"off\", or a cookie and its flags", argument: 0) }
+        guard directive.text(0) == "off" else {
+          throw Refusal(
+            "\"proxy_cookie_flags\" takes \"off\", or a cookie and its flags", argument: 0)
+        }
         return
       }
       var rule = ProxyCookieSettings.FlagRule(name: try cookiePattern(scope, directive), flags: [])
       for index in directive.arguments.indices.dropFirst() {
         let text = directive.text(index)
-        if !text.contains("$"), CookieFlags(text) == nil { throw directive.unknownParameter(index, CookieFlags.words) }
+        if !text.contains("$"), CookieFlags(text) == nil {
+          throw directive.unknownParameter(index, CookieFlags.words)
+        }
         rule.flags.append(try scope.template(directive, index))
       }
       scope.location.proxy.cookies.flags.append(rule)
@@ -69,7 +84,8 @@ extension Row {
   ) throws(Refusal) -> ProxyCookieSettings.Rule? {
     if directive.arguments.count == 1 {
       guard directive.text(0) == "off" else {
-        throw Refusal("\"\(directive.name.text)\" takes \"off\", or what to replace and by what", argument: 0)
+        throw Refusal(
+          "\"\(directive.name.text)\" takes \"off\", or what to replace and by what", argument: 0)
       }
       return nil
     }
@@ -79,12 +95,17 @@ extension Row {
       return ProxyCookieSettings.Rule(
         pattern: try cookiePattern(scope, directive), replacement: try scope.template(directive, 1))
     }
-    func undotted(_ text: String) -> String { dropsDot && text.hasPrefix(".") ? String(text.dropFirst()) : text }
+    func undotted(_ text: String) -> String {
+      dropsDot && text.hasPrefix(".") ? String(text.dropFirst()) : text
+    }
     return ProxyCookieSettings.Rule(
-      pattern: .text(try scope.template(undotted(text), 0)), replacement: try scope.template(undotted(replacement), 1))
+      pattern: .text(try scope.template(undotted(text), 0)),
+      replacement: try scope.template(undotted(replacement), 1))
   }
 
-  private static func cookiePattern(_ scope: Scope, _ directive: Directive) throws(Refusal) -> ProxyCookieSettings.Pattern {
+  private static func cookiePattern(_ scope: Scope, _ directive: Directive) throws(Refusal)
+    -> ProxyCookieSettings.Pattern
+  {
     let text = directive.text(0)
     guard text.hasPrefix("~") else { return .text(try scope.template(directive, 0)) }
     // Domains and names of cookies are compared without case; paths only if the pattern says so.
@@ -110,7 +131,8 @@ struct CookieFlags: OptionSet {
   init(rawValue: Int) { self.rawValue = rawValue }
 
   static let words = [
-    "secure", "nosecure", "httponly", "nohttponly", "samesite=strict", "samesite=lax", "samesite=none",
+    "secure", "nosecure", "httponly", "nohttponly", "samesite=strict", "samesite=lax",
+    "samesite=none",
     "nosamesite",
   ]
 

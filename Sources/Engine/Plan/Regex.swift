@@ -1,9 +1,10 @@
-// Regular expressions of the configuration: `location ~`, `server_name ~`, `map ~`, `rewrite`, `if`.
+// Regular expressions of the configuration: `location ~`, `server_name ~`, `map ~`, `rewrite`,
+// `if`.
 //
 // PCRE2 with its JIT compiler, as nginx has it. Compiled while a plan is made; matched by the one
-// worker that owns the plan: match data belongs to the expression, so it is not Sendable. The machine
-// code is made at the first match, because a plan of 10,000 servers holds expressions that nobody
-// ever asks. After the first match a match allocates nothing.
+// worker that owns the plan: match data belongs to the expression, so it is not Sendable. The
+// machine code is made at the first match, because a plan of 10,000 servers holds expressions that
+// nobody ever asks. After the first match a match allocates nothing.
 //
 // Matching is bounded: an expression that backtracks without end stops at a limit, counts as no
 // match, and the limit hit is counted, so that a client can't hold a worker with a crafted path.
@@ -49,7 +50,8 @@ final class Regex {
 
   /// Compiles `pattern`.
   ///
-  /// - Throws: `RegexError` if PCRE2 refuses it, or a named group is beyond what `CaptureSet` holds.
+  /// - Throws: `RegexError` if PCRE2 refuses it, or a named group is beyond what `CaptureSet`
+  ///   holds.
   init(pattern: String, caseless: Bool) throws(RegexError) {
     unsafe code = try unsafe Self.compile(pattern, caseless: caseless)
     unsafe limits = pcre2_match_context_create_8(nil)

@@ -9,23 +9,18 @@ extension Row {
     Row("set", .rewrite, 2...2, "Assigns a variable.") { scope, directive throws(Refusal) in
       let name = try variableName(directive, 0)
       let value = try scope.template(directive, 1)
-      if let builtin = Builtin(rawValue: name) {
-        guard builtin.isAssignable else {
-          throw Refusal("the \"\(name)\" variable can't be assigned", argument: 0)
-        }
-        scope.program.steps.append(.set(.builtin(builtin), value))
-      } else {
-        scope.program.steps.append(.set(.slot(scope.builder.defineAssignable(name)), value))
-      }
+      scope.program.steps.append(.set(try scope.builder.assignable(name), value))
     }.repeatable().at(.program),
-    Row("break", .rewrite, 0...0, "Ends the rewrite directives.") { scope, directive throws(Refusal) in
+    Row("break", .rewrite, 0...0, "Ends the rewrite directives.") {
+      scope, directive throws(Refusal) in
       scope.program.steps.append(.break)
     }.repeatable().at(.program),
     Row("return", .rewrite, 1...2, "Answers at once: a status with a text or URL, or a URL.") {
       scope, directive throws(Refusal) in
       scope.program.steps.append(try returnStep(scope, directive))
     }.repeatable().at(.program),
-    Row("rewrite", .rewrite, 2...3, "Replaces the path if it matches.") { scope, directive throws(Refusal) in
+    Row("rewrite", .rewrite, 2...3, "Replaces the path if it matches.") {
+      scope, directive throws(Refusal) in
       scope.program.steps.append(.rewrite(try rewriteRule(scope, directive)))
     }.repeatable().at(.program),
     Row("if", [.server, .location], 1...1000, "Directives for requests that meet a condition.") {
@@ -33,18 +28,34 @@ extension Row {
       try addIf(scope, directive)
     }.block().at(.program),
     .noEffect("rewrite_log", .anyHTTP.union(.serverIf), 1...1, "Accepted for nginx's sake."),
-    .noEffect("uninitialized_variable_warn", .anyHTTP.union(.serverIf), 1...1, "Accepted for nginx's sake."),
-    Row("map", .http, 2...2, "A variable that depends on others.") { scope, directive throws(Refusal) in
+    .noEffect(
+      "uninitialized_variable_warn", .anyHTTP.union(.serverIf), 1...1,
+      "Accepted for nginx's sake."),
+    Row("map", .http, 2...2, "A variable that depends on others.") {
+      scope, directive throws(Refusal) in
       try addMap(scope, directive)
     }.block().at(.definition),
-    .noEffect("map_hash_max_size", .http, 1...1, "Accepted for nginx's sake: tables grow as needed."),
-    .noEffect("map_hash_bucket_size", .http, 1...1, "Accepted for nginx's sake: tables grow as needed."),
-    .noEffect("variables_hash_max_size", .http, 1...1, "Accepted for nginx's sake: tables grow as needed."),
-    .noEffect("variables_hash_bucket_size", .http, 1...1, "Accepted for nginx's sake: tables grow as needed."),
-    .noEffect("server_names_hash_max_size", .http, 1...1, "Accepted for nginx's sake: tables grow as needed."),
-    .noEffect("server_names_hash_bucket_size", .http, 1...1, "Accepted for nginx's sake: tables grow as needed."),
-    .noEffect("types_hash_max_size", .httpServerLocation, 1...1, "Accepted for nginx's sake: tables grow as needed."),
-    .noEffect("types_hash_bucket_size", .httpServerLocation, 1...1, "Accepted for nginx's sake: tables grow as needed."),
+    .noEffect(
+      "map_hash_max_size", .http, 1...1, "Accepted for nginx's sake: tables grow as needed."),
+    .noEffect(
+      "map_hash_bucket_size", .http, 1...1, "Accepted for nginx's sake: tables grow as needed."),
+    .noEffect(
+      "variables_hash_max_size", .http, 1...1, "Accepted for nginx's sake: tables grow as needed."),
+    .noEffect(
+      "variables_hash_bucket_size", .http, 1...1,
+      "Accepted for nginx's sake: tables grow as needed."),
+    .noEffect(
+      "server_names_hash_max_size", .http, 1...1,
+      "Accepted for nginx's sake: tables grow as needed."),
+    .noEffect(
+      "server_names_hash_bucket_size", .http, 1...1,
+      "Accepted for nginx's sake: tables grow as needed."),
+    .noEffect(
+      "types_hash_max_size", .httpServerLocation, 1...1,
+      "Accepted for nginx's sake: tables grow as needed."),
+    .noEffect(
+      "types_hash_bucket_size", .httpServerLocation, 1...1,
+      "Accepted for nginx's sake: tables grow as needed."),
   ]
 
   /// Argument `index` as `$name`, without the dollar sign.
@@ -56,7 +67,9 @@ extension Row {
     return word.dropFirst().lowercased()
   }
 
-  private static func returnStep(_ scope: Scope, _ directive: Directive) throws(Refusal) -> RewriteProgram.Step {
+  private static func returnStep(_ scope: Scope, _ directive: Directive) throws(Refusal)
+    -> RewriteProgram.Step
+  {
     let first = directive.text(0)
     if let status = Int(first), directive.arguments.count <= 2 {
       guard (0...999).contains(status) else {
@@ -71,14 +84,19 @@ extension Row {
     return .return(status: 302, text: try scope.template(directive, 0))
   }
 
-  private static func rewriteRule(_ scope: Scope, _ directive: Directive) throws(Refusal) -> RewriteRule {
+  private static func rewriteRule(_ scope: Scope, _ directive: Directive) throws(Refusal)
+    -> RewriteRule
+  {
     let regex = try scope.builder.regex(directive.text(0), caseless: false, 0)
     var replacement = directive.text(1)
     var flag = RewriteRule.Flag.none
     if directive.arguments.count > 2 {
       guard let known = RewriteRule.Flag(rawValue: directive.text(2)), known != .none else {
         throw Refusal(
-          "\"rewrite\" knows the flags \"last\", \"break\", \"redirect\", \"permanent\", not \"\(directive.text(2))\"",
+          """
+          "rewrite" knows the flags "last", "break", "redirect", "permanent", not \
+          "\(directive.text(2))"
+          """,
           argument: 2)
       }
       flag = known
@@ -88,7 +106,9 @@ extension Row {
       replacement.removeLast()
       keepsArguments = false
     }
-    if replacement.hasPrefix("http://") || replacement.hasPrefix("https://") || replacement.hasPrefix("$scheme") {
+    if replacement.hasPrefix("http://") || replacement.hasPrefix("https://")
+      || replacement.hasPrefix("$scheme")
+    {
       if flag != .permanent { flag = .redirect }
     }
     // Only a question mark of the rule itself divides: one from a variable is part of the path.
@@ -99,7 +119,7 @@ extension Row {
       keepsArguments: keepsArguments)
   }
 
-  // --- if -----------------------------------------------------------------------------------------
+  // --- if ----------------------------------------------------------------------------------------
 
   private static func addIf(_ scope: Scope, _ directive: Directive) throws(Refusal) {
     let condition = try condition(scope, directive)
@@ -119,7 +139,9 @@ extension Row {
   }
 
   /// `if ($x)`, `if ($x = y)`, `if ($x ~ regex)`, `if (-f path)` and their negations.
-  private static func condition(_ scope: Scope, _ directive: Directive) throws(Refusal) -> RewriteProgram.Condition {
+  private static func condition(_ scope: Scope, _ directive: Directive) throws(Refusal)
+    -> RewriteProgram.Condition
+  {
     var words = directive.arguments.map(\.text)
     guard words[0].hasPrefix("("), words[words.count - 1].hasSuffix(")") else {
       throw Refusal("\"if\" needs a condition in parentheses", argument: 0)
@@ -128,7 +150,9 @@ extension Row {
     words[words.count - 1].removeLast()
     if words[0].isEmpty { words.removeFirst() }
     if words.last?.isEmpty == true { words.removeLast() }
-    guard let first = words.first else { throw Refusal("\"if\" has an empty condition", argument: 0) }
+    guard let first = words.first else {
+      throw Refusal("\"if\" has an empty condition", argument: 0)
+    }
     if first.hasPrefix("-") || first.hasPrefix("!-") {
       let negated = first.hasPrefix("!")
       guard words.count == 2, let letter = first.last, first.count == (negated ? 3 : 2),
@@ -137,7 +161,8 @@ extension Row {
       return .file(test, try scope.template(words[1], 1), negated: negated)
     }
     guard first.hasPrefix("$") else {
-      throw Refusal("invalid condition \"\(first)\"; it begins with a variable or a file test", argument: 0)
+      throw Refusal(
+        "invalid condition \"\(first)\"; it begins with a variable or a file test", argument: 0)
     }
     let subject = try scope.template(first, 0)
     if words.count == 1 { return .isTrue(subject) }
@@ -151,39 +176,51 @@ extension Row {
       let regex = try scope.builder.regex(words[2], caseless: words[1].hasSuffix("*"), 2)
       return .matches(subject, regex, negated: words[1].hasPrefix("!"))
     default:
-      throw Refusal("unexpected \"\(words[1])\" in condition; it may be =, !=, ~, ~*, !~, !~*", argument: 1)
+      throw Refusal(
+        "unexpected \"\(words[1])\" in condition; it may be =, !=, ~, ~*, !~, !~*", argument: 1)
     }
   }
 
-  // --- map ----------------------------------------------------------------------------------------
+  // --- map ---------------------------------------------------------------------------------------
 
   private static func addMap(_ scope: Scope, _ directive: Directive) throws(Refusal) {
     let source = try scope.template(directive, 0)
     let name = try variableName(directive, 1)
-    if Builtin(rawValue: name) != nil {
+    if Builtin(named: name) != nil {
       throw Refusal("the duplicate \"\(name)\" variable", argument: 1)
     }
     let entries = directive.block ?? []
-    let isVolatile = entries.contains { $0.name.text == "volatile" && $0.arguments.isEmpty && !$0.name.isQuoted }
-    let usesHostnames = entries.contains { $0.name.text == "hostnames" && $0.arguments.isEmpty && !$0.name.isQuoted }
+    let isVolatile = entries.contains {
+      $0.name.text == "volatile" && $0.arguments.isEmpty && !$0.name.isQuoted
+    }
+    let usesHostnames = entries.contains {
+      $0.name.text == "hostnames" && $0.arguments.isEmpty && !$0.name.isQuoted
+    }
     var table = MapTable<MapVariable.Result>(hostnames: usesHostnames)
     var standard = Template(literal: Bytes())
     for entry in entries {
       let key = entry.name.text
       if entry.arguments.isEmpty && (key == "volatile" || key == "hostnames") { continue }
       guard entry.arguments.count == 1 else {
-        throw Refusal("a line of \"map\" is a value and a result: \"\(key)\" has \(entry.arguments.count) results")
+        throw Refusal(
+          """
+          a line of "map" is a value and a result: "\(key)" has \(entry.arguments.count) results
+          """
+        )
       }
       let value = try mapValue(scope, entry.arguments[0].text)
       if key == "default" && !entry.name.isQuoted || key == "default" {
         standard = value
       } else if key.hasPrefix("~") {
         let caseless = key.hasPrefix("~*")
-        let bound = try scope.builder.regex(String(key.dropFirst(caseless ? 2 : 1)), caseless: caseless, nil)
+        let bound = try scope.builder.regex(
+          String(key.dropFirst(caseless ? 2 : 1)), caseless: caseless, nil)
         table.insert(bound.regex, MapVariable.Result(value: value, bound: bound))
       } else {
         let plain = key.hasPrefix("\\") ? String(key.dropFirst()) : key
-        if !table.insert(plain, MapVariable.Result(value: value)) { throw Refusal("conflicting parameter \"\(key)\" in \"map\"") }
+        if !table.insert(plain, MapVariable.Result(value: value)) {
+          throw Refusal("conflicting parameter \"\(key)\" in \"map\"")
+        }
       }
     }
     let slot = scope.builder.define(name)

@@ -51,8 +51,8 @@ struct Refusal: Error {
   }
 }
 
-/// One directive: its form and what it sets. A class, because each use of a directive passes its row
-/// around.
+/// One directive: its form and what it sets. A class, because each use of a directive passes its
+/// row around.
 final class Row: @unchecked Sendable {
   /// When a directive of a block takes effect, relative to the others of that block.
   enum Stage: Int, CaseIterable {
@@ -119,7 +119,7 @@ final class Row: @unchecked Sendable {
   }
 }
 
-// --- rows that write one value ------------------------------------------------------------------
+// --- rows that write one value -------------------------------------------------------------------
 
 extension Row {
   /// `on` or `off`.

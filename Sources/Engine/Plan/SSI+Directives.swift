@@ -20,7 +20,10 @@ extension Row {
   static let ssiRows: [Row] = [
     .flag(
       "ssi", .anyHTTP, \.location.filters.ssi.isOn, "off",
-      "Whether commands `<!--# … -->` in bodies are obeyed. Only for content that is trusted: it may include any location, internal ones too."
+      """
+      Whether commands `<!--# … -->` in bodies are obeyed. Only for content that is trusted: it \
+      may include any location, internal ones too.
+      """
     ),
     Row(
       "ssi_types", .httpServerLocation, 1...1000,

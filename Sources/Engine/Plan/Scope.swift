@@ -56,6 +56,15 @@ final class Scope {
   func bytes(_ text: String) -> Bytes { builder.store.append(text) }
 
   func warn(_ message: String, _ word: Word) { builder.diagnostics.warn(message, at: word) }
+
+  /// Warns of a well-known trap: the first directive of a block replaces what is inherited.
+  func warn(_ directive: Directive, hides inherited: [AddedHeader]) {
+    guard !inherited.isEmpty, context != .http else { return }
+    let names = inherited.map { $0.name.string }.joined(separator: ", ")
+    warn(
+      "this \"\(directive.name.text)\" hides those inherited from outside: \(names)", directive.name
+    )
+  }
 }
 
 /// Which rows were used in a block, where first, and how often. A list: blocks use few, and hashing

@@ -1,4 +1,5 @@
-// `server`, `listen`, `server_name` and `location` (ngx_http_core_module), and the table of all rows.
+// `server`, `listen`, `server_name` and `location` (ngx_http_core_module), and the table of all
+// rows.
 
 import Configuration
 import HTTP
@@ -6,11 +7,11 @@ import HTTP
 extension Row {
   /// Every directive that exists.
   static let all: [Row] =
-    mainRows + serverRows + coreRows + limitRows + linkRows + accessRows + authRows + http2Rows + rewriteRows
-    + splitRows + geoRows + headerRows + gzipRows + charsetRows + substituteRows + ssiRows + additionRows
-    + listingRows + mirrorRows + userIDRows + logRows
-    + realIPRows + proxyRows + proxyCookieRows + storeRows + cacheRows + grpcRows + upstreamRows + stickyRows
-    + tlsRows + tuningRows
+    mainRows + serverRows + clientRows + coreRows + fileRows + limitRows + linkRows + accessRows
+    + authRows + http2Rows + rewriteRows + splitRows + geoRows + headerRows + gzipRows + charsetRows
+    + substituteRows + ssiRows + additionRows + listingRows + mirrorRows + userIDRows + logRows
+    + realIPRows + proxyRows + proxyCookieRows + storeRows + cacheRows + grpcRows + upstreamRows
+    + stickyRows + tlsRows + tuningRows
 
   /// Rows by name; several where a name means different things in different blocks.
   static let byName: [String: [Row]] = Dictionary(grouping: all, by: \.name)
@@ -19,13 +20,25 @@ extension Row {
     Row("server", .http, 0...0, "A virtual server.") { scope, directive throws(Refusal) in
       addServer(scope, directive)
     }.block().at(.block),
-    Row("listen", .server, 1...1000, "An address to accept connections on. Clients wait when `backlog=` connections (511, capped by `net.core.somaxconn`) wait to be accepted: the kernel lets them ask again.", standard: "*:80") { scope, directive throws(Refusal) in
+    Row(
+      "listen", .server, 1...1000,
+      """
+      An address to accept connections on. Clients wait when `backlog=` connections (511, capped \
+      by `net.core.somaxconn`) wait to be accepted: the kernel lets them ask again.
+      """,
+      standard: "*:80"
+    ) { scope, directive throws(Refusal) in
       scope.site?.listens.append(try ListenDraft(directive))
     }.repeatable(),
-    Row("server_name", .server, 1...1000, "The names of the server: exact, with a wildcard, or `~` and a regular expression.", standard: "\"\"") { scope, directive throws(Refusal) in
+    Row(
+      "server_name", .server, 1...1000,
+      "The names of the server: exact, with a wildcard, or `~` and a regular expression.",
+      standard: "\"\""
+    ) { scope, directive throws(Refusal) in
       for word in directive.arguments { scope.site?.names.append((word.text, word)) }
     }.repeatable(),
-    Row("location", [.server, .location], 1...2, "Settings for paths.") { scope, directive throws(Refusal) in
+    Row("location", [.server, .location], 1...2, "Settings for paths.") {
+      scope, directive throws(Refusal) in
       try addLocation(scope, directive)
     }.block().at(.block),
   ]
@@ -75,7 +88,8 @@ extension Row {
     }
     var bound: BoundRegex?
     if form.isRegex {
-      bound = try scope.builder.regex(form.path, caseless: form.caseless, directive.arguments.count - 1)
+      bound = try scope.builder.regex(
+        form.path, caseless: form.caseless, directive.arguments.count - 1)
       place.binding = bound
     }
     let nested = LocationTree<Location>()
@@ -120,7 +134,10 @@ struct LocationForm {
       case "~*": (isRegex, caseless) = (true, true)
       default:
         throw Refusal(
-          "\"location\" knows the modifiers \"=\", \"^~\", \"~\", \"~*\", not \"\(directive.text(0))\"", argument: 0)
+          """
+          "location" knows the modifiers "=", "^~", "~", "~*", not "\(directive.text(0))"
+          """,
+          argument: 0)
       }
       return
     }

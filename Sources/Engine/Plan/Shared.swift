@@ -1,10 +1,11 @@
-// Settings are inherited from block to block by copying, and most blocks change little: a box that is
-// copied only when it is written keeps 10,000 servers small and quick to build.
+// Settings are inherited from block to block by copying, and most blocks change little: a box that
+// is copied only when it is written keeps 10,000 servers small and quick to build.
 //
 //   while a plan is made     Shared<CoreSettings>     counted, copied when written
 //   on the data path         Borrowed<CoreSettings>   an address: reading it counts nothing
 //
-// Reading a member through either reads that member alone: nobody copies a whole structure of settings.
+// Reading a member through either reads that member alone: nobody copies a whole structure of
+// settings.
 
 /// A value that copies share until one of them changes it.
 @dynamicMemberLookup

@@ -1,5 +1,5 @@
-// Stapling for one site: which question to ask about the certificate that a handshake shows, and its answer
-// (`ssl_stapling`, `ssl_stapling_responder`, `ssl_stapling_verify`).
+// Stapling for one site: which question to ask about the certificate that a handshake shows, and
+// its answer (`ssl_stapling`, `ssl_stapling_responder`, `ssl_stapling_verify`).
 
 import HTTP
 

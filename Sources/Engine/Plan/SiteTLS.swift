@@ -35,7 +35,8 @@ final class SiteTLS {
   func renew(_ renewal: CertificateRenewal) {
     for index in certificates.indices {
       let known = certificates[index]
-      guard known.certificatePath == renewal.certificatePath, known.keyPath == renewal.keyPath else {
+      guard known.certificatePath == renewal.certificatePath, known.keyPath == renewal.keyPath
+      else {
         continue
       }
       certificates[index].certificatePEM = renewal.certificatePEM

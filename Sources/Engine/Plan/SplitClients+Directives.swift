@@ -6,24 +6,32 @@ import HTTP
 
 extension Row {
   static let splitRows: [Row] = [
-    Row("split_clients", .http, 2...2, "A variable that gives each share of clients another value.") {
-      scope, directive throws(Refusal) in
+    Row("split_clients", .http, 2...2, "A variable that gives each share of clients another value.")
+    { scope, directive throws(Refusal) in
       let source = try scope.template(directive, 0)
       let name = try variableName(directive, 1)
-      if Builtin(rawValue: name) != nil {
+      if Builtin(named: name) != nil {
         throw Refusal("the duplicate \"\(name)\" variable", argument: 1)
       }
       let slot = scope.builder.define(name)
-      scope.builder.maps[slot] = MapVariable(source: source, split: try splitTable(scope, directive))
+      scope.builder.maps[slot] = MapVariable(
+        source: source, split: try splitTable(scope, directive))
     }.block().at(.definition)
   ]
 
-  private static func splitTable(_ scope: Scope, _ directive: Directive) throws(Refusal) -> SplitTable {
+  private static func splitTable(_ scope: Scope, _ directive: Directive) throws(Refusal)
+    -> SplitTable
+  {
     var table = SplitTable()
     for entry in directive.block ?? [] {
       let share = entry.name.text
       guard entry.arguments.count == 1 else {
-        throw Refusal("a line of \"split_clients\" is a share and a value: \"\(share)\" has \(entry.arguments.count) values")
+        throw Refusal(
+          """
+          a line of "split_clients" is a share and a value: "\(share)" has \
+          \(entry.arguments.count) values
+          """
+        )
       }
       let value = try scope.template(entry.arguments[0].text, nil)
       if share == "*" {
@@ -55,7 +63,8 @@ extension Row {
   }
 
   private static func number(_ digits: Substring) -> Int? {
-    guard !digits.isEmpty, digits.utf8.count <= 3, digits.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 })
+    guard !digits.isEmpty, digits.utf8.count <= 3,
+      digits.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 })
     else { return nil }
     return Int(digits)
   }

@@ -1,5 +1,5 @@
-// The `sticky` directive (https://nginx.org/en/docs/http/ngx_http_upstream_module.html#sticky). Settings
-// and their meaning are in Sticky.
+// The `sticky` directive (https://nginx.org/en/docs/http/ngx_http_upstream_module.html#sticky).
+// Settings and their meaning are in Sticky.
 
 import Configuration
 import HTTP
@@ -8,7 +8,13 @@ extension Row {
   static let stickyRows: [Row] = [
     Row(
       "sticky", .upstream, 2...1000,
-      "Clients stay with their server: `cookie NAME` (`expires=`, `domain=`, `httponly`, `samesite=`, `secure`, `path=`) tells them who it was, `route $VARIABLE …` reads it from requests, `learn create=$VARIABLE lookup=$VARIABLE zone=NAME:SIZE` (`timeout=`, `header`) remembers the server of each session; sessions are shared by all threads and survive reloads that leave upstream, name and size of the zone alone."
+      """
+      Clients stay with their server: `cookie NAME` (`expires=`, `domain=`, `httponly`, \
+      `samesite=`, `secure`, `path=`) tells them who it was, `route $VARIABLE …` reads it from \
+      requests, `learn create=$VARIABLE lookup=$VARIABLE zone=NAME:SIZE` (`timeout=`, `header`) \
+      remembers the server of each session; sessions are shared by all threads and survive reloads \
+      that leave upstream, name and size of the zone alone.
+      """
     ) { scope, directive throws(Refusal) in
       guard let draft = scope.upstream else { return }
       scope.builder.stickies[draft.settings.name] =
@@ -157,7 +163,9 @@ extension Row {
   static func serverRoute(_ text: String, _ index: Int) throws(Refusal) -> String {
     guard text.utf8.count <= Route.longest, isCookieText(text) else {
       throw Refusal(
-        "a route has 1 to \(Route.longest) bytes, such as can stand in a cookie, unlike \"\(text)\"",
+        """
+        a route has 1 to \(Route.longest) bytes, such as can stand in a cookie, unlike "\(text)"
+        """,
         argument: index)
     }
     return text

@@ -21,7 +21,10 @@ extension Row {
   static let storeRows: [Row] = [
     Row(
       "proxy_store", .httpServerLocation, 1...1,
-      "Whether upstreams' complete 200s to GET are kept as files: where `root` or `alias` would look (`on`), or at a path. They are written in the file's own folder.",
+      """
+      Whether upstreams' complete 200s to GET are kept as files: where `root` or `alias` would \
+      look (`on`), or at a path. They are written in the file's own folder.
+      """,
       standard: "off"
     ) { scope, directive throws(Refusal) in
       switch directive.text(0) {

@@ -16,7 +16,10 @@ extension Row {
   static let substituteRows: [Row] = [
     Row(
       "sub_filter", .httpServerLocation, 2...2,
-      "Replaces a string in bodies, ignoring case. What is compressed already is left alone: ask the upstream for plain text (`proxy_set_header Accept-Encoding \"\"`)."
+      """
+      Replaces a string in bodies, ignoring case. What is compressed already is left alone: ask \
+      the upstream for plain text (`proxy_set_header Accept-Encoding ""`).
+      """
     ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.filters.substitute.pairs = [] }
       if directive.text(0).isEmpty { throw Refusal("empty search pattern", argument: 0) }

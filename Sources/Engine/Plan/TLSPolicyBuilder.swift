@@ -1,9 +1,10 @@
-// From the `ssl_` settings of a server to what it does with TLS: reads the files that they name, and
-// looks into certificates and keys for `-t`. Everything found wrong points at the word that names it.
+// From the `ssl_` settings of a server to what it does with TLS: reads the files that they name,
+// and looks into certificates and keys for `-t`. Everything found wrong points at the word that
+// names it.
 //
-// A certificate that can't be used is an error at the start and at `-t`. At a reload it is a warning:
-// the handshakes of its site fail, and everything else is served. `-t` has OpenSSL check every pair
-// (0.7 ms each); start and reload have it check those that a first look isn't sure of.
+// A certificate that can't be used is an error at the start and at `-t`. At a reload it is a
+// warning: the handshakes of its site fail, and everything else is served. `-t` has OpenSSL check
+// every pair (0.7 ms each); start and reload have it check those that a first look isn't sure of.
 
 import Configuration
 import HTTP
@@ -23,7 +24,8 @@ extension PlanBuilder {
     maker.warnOfIdleStapling(policy)
     let made = SiteTLS(
       policy: policy, certificates: maker.certificates, ticketKeys: ticketKeys(settings, draft),
-      dynamic: maker.dynamic, staples: maker.stapling(policy).map { ($0, staples) }, isWatched: settings.value.isWatched, problem: maker.problem)
+      dynamic: maker.dynamic, staples: maker.stapling(policy).map { ($0, staples) },
+      isWatched: settings.value.isWatched, problem: maker.problem)
     madeSites[settings.identity] = (settings, made)
     return made
   }
@@ -77,8 +79,8 @@ extension PlanBuilder {
       keyPath: Self.copy(keyName), passwords: passwords)
   }
 
-  /// The same text in memory of its own. One word of the configuration's tree that a plan holds keeps
-  /// a whole page of the tree: 3 KiB a certificate.
+  /// The same text in memory of its own. One word of the configuration's tree that a plan holds
+  /// keeps a whole page of the tree: 3 KiB a certificate.
   private static func copy(_ text: String) -> String {
     String(decoding: Array(text.utf8), as: UTF8.self)
   }
@@ -100,8 +102,8 @@ struct TLSPolicyBuilder {
     self.server = server
   }
 
-  /// The policy without its certificates, as far as it can be made; what is wrong is in the builder's
-  /// diagnostics.
+  /// The policy without its certificates, as far as it can be made; what is wrong is in the
+  /// builder's diagnostics.
   mutating func make() -> Shared<TLSServerPolicy> {
     var policy = settingsAlone()
     check(policy)
@@ -142,7 +144,9 @@ struct TLSPolicyBuilder {
           + "which comes with 3.2", at: server)
     }
     policy.recordBytes = min(max(settings.bufferBytes, 512), 16 << 10)
-    if settings.staples && settings.stapleFile != nil { policy.stapleDER = read(settings.stapleFile) }
+    if settings.staples && settings.stapleFile != nil {
+      policy.stapleDER = read(settings.stapleFile)
+    }
     if settings.verify == .on || settings.verify == .optional,
       settings.clientCertificates == nil && settings.trustedCertificates == nil
     {
@@ -159,12 +163,13 @@ struct TLSPolicyBuilder {
     guard settings.clientStatus != .off else { return nil }
     switch settings.verify {
     case .on, .optional: break
-    case .optional_no_ca:
+    case .optionalNoCA:
       builder.diagnostics.error(
         "\"ssl_ocsp\" is incompatible with \"ssl_verify_client optional_no_ca\"", at: server)
     case .off:
       if !builder.warnedOfIdleOCSP {
-        builder.diagnostics.warn("\"ssl_ocsp\" does nothing without \"ssl_verify_client\"", at: server)
+        builder.diagnostics.warn(
+          "\"ssl_ocsp\" does nothing without \"ssl_verify_client\"", at: server)
       }
       builder.warnedOfIdleOCSP = true
       return nil
@@ -236,11 +241,13 @@ struct TLSPolicyBuilder {
 
   /// The key is read behind its certificate: what is wrong with it is said all the same.
   private mutating func reportUnreadable(_ key: Word) {
-    do throws(Refusal) { _ = try builder.certificateBytes(key) } catch { report(error.message, key) }
+    do throws(Refusal) { _ = try builder.certificateBytes(key) } catch {
+      report(error.message, key)
+    }
   }
 
-  /// Warns of certificates that `ssl_stapling` can do nothing for. Workers find that out again, each
-  /// when a client asks; a reload doesn't wait for it.
+  /// Warns of certificates that `ssl_stapling` can do nothing for. Workers find that out again,
+  /// each when a client asks; a reload doesn't wait for it.
   func warnOfIdleStapling(_ policy: Shared<TLSServerPolicy>) {
     let surroundings = builder.surroundings
     guard surroundings.certificateChecks != .none, !surroundings.toleratesBrokenCertificates,
@@ -287,6 +294,7 @@ struct TLSPolicyBuilder {
       return builder.diagnostics.error(message, at: word)
     }
     problem = problem ?? message
-    builder.diagnostics.warn("\(message); until it is repaired TLS handshakes for this server fail", at: word)
+    builder.diagnostics.warn(
+      "\(message); until it is repaired TLS handshakes for this server fail", at: word)
   }
 }

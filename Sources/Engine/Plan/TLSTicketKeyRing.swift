@@ -1,5 +1,6 @@
 // Ticket keys of the whole process: a rotating set for sites that name no files, one for each
-// `ssl_session_timeout`, and a set for each list of files. They outlive reloads, so that tickets do.
+// `ssl_session_timeout`, and a set for each list of files. They outlive reloads, so that tickets
+// do.
 
 import HTTP
 import Synchronization
@@ -10,7 +11,9 @@ final class TLSTicketKeyRing: Sendable {
   private let fromFiles = Mutex<[[String]: TLSTicketKeys]>([:])
 
   /// The keys for a site; files that changed replace what was read before.
-  func keys(for settings: Shared<TLSSettings>, _ builder: PlanBuilder) throws(Refusal) -> TLSTicketKeys {
+  func keys(for settings: Shared<TLSSettings>, _ builder: PlanBuilder) throws(Refusal)
+    -> TLSTicketKeys
+  {
     let paths = settings.ticketKeys.map(\.text)
     if paths.isEmpty { return keys(rotatedAfter: max(settings.sessionTimeoutSeconds, 1)) }
     var files: [[UInt8]] = []

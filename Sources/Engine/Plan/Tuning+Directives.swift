@@ -1,52 +1,74 @@
-// Directives that tune what works another way here: accepted, so that configurations which have them
-// run unchanged, and without effect.
+// Directives that tune what works another way here: accepted, so that configurations which have
+// them run unchanged, and without effect.
 
 extension Row {
   static let tuningRows: [Row] = [
     .noEffect(
-      "pcre_jit", .main, 1...1, "Accepted for nginx's sake: regular expressions are always compiled."),
+      "pcre_jit", .main, 1...1,
+      "Accepted for nginx's sake: regular expressions are always compiled."),
     .noEffect("lock_file", .main, 1...1, "Accepted for nginx's sake: accepting needs no lock."),
     .noEffect(
-      "timer_resolution", .main, 1...1, "Accepted for nginx's sake: the clock is read once a turn."),
+      "timer_resolution", .main, 1...1,
+      "Accepted for nginx's sake: the clock is read once a turn."),
     .noEffect(
-      "worker_cpu_affinity", .main, 1...64, "Accepted for nginx's sake: the kernel places threads."),
+      "worker_cpu_affinity", .main, 1...64,
+      "Accepted for nginx's sake: the kernel places threads."),
     .noEffect(
-      "thread_pool", .main, 1...3, "Accepted for nginx's sake: files are sent by the kernel.").repeatable(),
+      "thread_pool", .main, 1...3, "Accepted for nginx's sake: files are sent by the kernel."
+    ).repeatable(),
     .noEffect(
-      "worker_aio_requests", .events, 1...1, "Accepted for nginx's sake: files are sent by the kernel."),
+      "worker_aio_requests", .events, 1...1,
+      "Accepted for nginx's sake: files are sent by the kernel."),
     .noEffect(
-      "connection_pool_size", .httpServer, 1...1, "Accepted for nginx's sake: memory comes from pools of buffers."),
+      "connection_pool_size", .httpServer, 1...1,
+      "Accepted for nginx's sake: memory comes from pools of buffers."),
     .noEffect(
-      "request_pool_size", .httpServer, 1...1, "Accepted for nginx's sake: memory comes from pools of buffers."),
+      "request_pool_size", .httpServer, 1...1,
+      "Accepted for nginx's sake: memory comes from pools of buffers."),
     .noEffect(
-      "aio", .httpServerLocation, 1...1, "Accepted for nginx's sake: files are sent by the kernel."),
+      "aio", .httpServerLocation, 1...1,
+      "Accepted for nginx's sake: files are sent by the kernel."),
     .noEffect(
-      "aio_write", .httpServerLocation, 1...1, "Accepted for nginx's sake: temporary files are written at once."),
+      "aio_write", .httpServerLocation, 1...1,
+      "Accepted for nginx's sake: temporary files are written at once."),
     .noEffect(
-      "directio", .httpServerLocation, 1...1, "Accepted for nginx's sake: files go through the page cache."),
+      "directio", .httpServerLocation, 1...1,
+      "Accepted for nginx's sake: files go through the page cache."),
     .noEffect(
-      "directio_alignment", .httpServerLocation, 1...1, "Accepted for nginx's sake: files go through the page cache."),
+      "directio_alignment", .httpServerLocation, 1...1,
+      "Accepted for nginx's sake: files go through the page cache."),
     .noEffect(
-      "read_ahead", .httpServerLocation, 1...1, "Accepted for nginx's sake: the kernel reads ahead."),
+      "read_ahead", .httpServerLocation, 1...1, "Accepted for nginx's sake: the kernel reads ahead."
+    ),
     .noEffect(
-      "sendfile_max_chunk", .httpServerLocation, 1...1, "Accepted for nginx's sake: what one turn sends is bounded anyway."),
+      "sendfile_max_chunk", .httpServerLocation, 1...1,
+      "Accepted for nginx's sake: what one turn sends is bounded anyway."),
     .noEffect(
-      "output_buffers", .httpServerLocation, 2...2, "Accepted for nginx's sake: files are sent by the kernel."),
+      "output_buffers", .httpServerLocation, 2...2,
+      "Accepted for nginx's sake: files are sent by the kernel."),
     .noEffect(
-      "postpone_output", .httpServerLocation, 1...1, "Accepted for nginx's sake: what belongs together is sent together."),
+      "postpone_output", .httpServerLocation, 1...1,
+      "Accepted for nginx's sake: what belongs together is sent together."),
     .noEffect(
-      "send_lowat", .httpServerLocation, 1...1, "Accepted for nginx's sake: it has no effect on Linux in nginx either."),
+      "send_lowat", .httpServerLocation, 1...1,
+      "Accepted for nginx's sake: it has no effect on Linux in nginx either."),
     .noEffect(
-      "proxy_send_lowat", .httpServerLocation, 1...1, "Accepted for nginx's sake: it has no effect on Linux in nginx either."),
+      "proxy_send_lowat", .httpServerLocation, 1...1,
+      "Accepted for nginx's sake: it has no effect on Linux in nginx either."),
     .noEffect(
-      "proxy_headers_hash_max_size", .httpServerLocation, 1...1, "Accepted for nginx's sake: tables grow as needed."),
+      "proxy_headers_hash_max_size", .httpServerLocation, 1...1,
+      "Accepted for nginx's sake: tables grow as needed."),
     .noEffect(
-      "proxy_headers_hash_bucket_size", .httpServerLocation, 1...1, "Accepted for nginx's sake: tables grow as needed."),
+      "proxy_headers_hash_bucket_size", .httpServerLocation, 1...1,
+      "Accepted for nginx's sake: tables grow as needed."),
     .noEffect(
-      "keepalive_disable", .httpServerLocation, 1...3, "Accepted for nginx's sake: the browsers that it is about are gone."),
+      "keepalive_disable", .httpServerLocation, 1...3,
+      "Accepted for nginx's sake: the browsers that it is about are gone."),
     .noEffect(
-      "msie_padding", .httpServerLocation, 1...1, "Accepted for nginx's sake: the browser that it is about is gone."),
+      "msie_padding", .httpServerLocation, 1...1,
+      "Accepted for nginx's sake: the browser that it is about is gone."),
     .noEffect(
-      "msie_refresh", .httpServerLocation, 1...1, "Accepted for nginx's sake: the browser that it is about is gone."),
+      "msie_refresh", .httpServerLocation, 1...1,
+      "Accepted for nginx's sake: the browser that it is about is gone."),
   ]
 }

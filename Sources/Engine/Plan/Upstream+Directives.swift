@@ -22,42 +22,83 @@ extension Row {
       }
       scope.builder.add(draft.settings)
     }.block().at(.definition),
-    Row("server", .upstream, 1...1000, "A server of the group: an address, and `weight=`, `max_conns=`, `max_fails=`, `fail_timeout=`, `backup`, `down`, `drain` (only requests bound by `sticky` go there), `route=` (its name for `sticky`), `resolve` (names are followed with or without it), `service=` (SRV records say hosts, ports, weights and backups).") { scope, directive throws(Refusal) in
+    Row(
+      "server", .upstream, 1...1000,
+      """
+      A server of the group: an address, and `weight=`, `max_conns=`, `max_fails=`, \
+      `fail_timeout=`, `backup`, `down`, `drain` (only requests bound by `sticky` go there), \
+      `route=` (its name for `sticky`), `resolve` (names are followed with or without it), \
+      `service=` (SRV records say hosts, ports, weights and backups).
+      """
+    ) { scope, directive throws(Refusal) in
       scope.upstream?.settings.servers.append(try upstreamServer(directive))
     }.repeatable(),
-    Row("least_conn", .upstream, 0...0, "The server with the fewest active connections is chosen.") { scope, directive throws(Refusal) in
+    Row("least_conn", .upstream, 0...0, "The server with the fewest active connections is chosen.")
+    { scope, directive throws(Refusal) in
       scope.upstream?.settings.method = .leastConnections
     },
-    Row("ip_hash", .upstream, 0...0, "The client's address decides which server is chosen.") { scope, directive throws(Refusal) in
+    Row("ip_hash", .upstream, 0...0, "The client's address decides which server is chosen.") {
+      scope, directive throws(Refusal) in
       scope.upstream?.settings.method = .addressHash
     },
-    Row("hash", .upstream, 1...2, "A key decides which server is chosen; `consistent`: few keys move when servers come and go.") { scope, directive throws(Refusal) in
-      if directive.arguments.count > 1 && directive.text(1) != "consistent" { throw directive.unknownParameter(1, ["consistent"]) }
+    Row(
+      "hash", .upstream, 1...2,
+      "A key decides which server is chosen; `consistent`: few keys move when servers come and go."
+    ) { scope, directive throws(Refusal) in
+      if directive.arguments.count > 1 && directive.text(1) != "consistent" {
+        throw directive.unknownParameter(1, ["consistent"])
+      }
       scope.upstream?.settings.method = .keyHash(consistent: directive.arguments.count > 1)
-      if let upstream = scope.upstream { scope.builder.hashKeys[upstream.settings.name] = try scope.template(directive, 0) }
+      if let upstream = scope.upstream {
+        scope.builder.hashKeys[upstream.settings.name] = try scope.template(directive, 0)
+      }
     },
-    Row("random", .upstream, 0...2, "Chance decides which server is chosen; `two`: of two the less busy one.") { scope, directive throws(Refusal) in
-      if directive.arguments.count > 0 && directive.text(0) != "two" { throw directive.unknownParameter(0, ["two"]) }
-      if directive.arguments.count > 1 && directive.text(1) != "least_conn" { throw directive.unknownParameter(1, ["least_conn"]) }
+    Row(
+      "random", .upstream, 0...2,
+      "Chance decides which server is chosen; `two`: of two the less busy one."
+    ) { scope, directive throws(Refusal) in
+      if directive.arguments.count > 0 && directive.text(0) != "two" {
+        throw directive.unknownParameter(0, ["two"])
+      }
+      if directive.arguments.count > 1 && directive.text(1) != "least_conn" {
+        throw directive.unknownParameter(1, ["least_conn"])
+      }
       scope.upstream?.settings.method = .random(two: directive.arguments.count > 0)
     },
-    Row("zone", .upstream, 1...2, "Shared memory; the state of servers is always shared here.") { scope, directive throws(Refusal) in
+    Row("zone", .upstream, 1...2, "Shared memory; the state of servers is always shared here.") {
+      scope, directive throws(Refusal) in
       let size = directive.arguments.count > 1 ? try directive.size(1) : 0
       scope.upstream?.settings.zone = (name: directive.text(0), byteCount: size)
     },
-    Row("keepalive", .upstream, 1...2, "Idle connections kept by each worker; 0: none.", standard: "32") { scope, directive throws(Refusal) in
+    Row(
+      "keepalive", .upstream, 1...2, "Idle connections kept by each worker; 0: none.",
+      standard: "32"
+    ) { scope, directive throws(Refusal) in
       scope.upstream?.settings.keepalive.connectionCount = try directive.number(0, 0...100_000)
     },
-    Row("keepalive_requests", .upstream, 1...1, "Requests that one connection may carry.", standard: "1000") { scope, directive throws(Refusal) in
+    Row(
+      "keepalive_requests", .upstream, 1...1, "Requests that one connection may carry.",
+      standard: "1000"
+    ) { scope, directive throws(Refusal) in
       scope.upstream?.settings.keepalive.requestCount = try directive.number(0, 1...Int.max)
     },
-    Row("keepalive_time", .upstream, 1...1, "How old a connection may become.", standard: "1h") { scope, directive throws(Refusal) in
+    Row("keepalive_time", .upstream, 1...1, "How old a connection may become.", standard: "1h") {
+      scope, directive throws(Refusal) in
       scope.upstream?.settings.keepalive.maxAge = try directive.time(0)
     },
-    Row("keepalive_timeout", .upstream, 1...1, "How long an idle connection is kept.", standard: "60s") { scope, directive throws(Refusal) in
+    Row(
+      "keepalive_timeout", .upstream, 1...1, "How long an idle connection is kept.", standard: "60s"
+    ) { scope, directive throws(Refusal) in
       scope.upstream?.settings.keepalive.idleTimeout = try directive.time(0)
     },
-    Row("health_check", [.upstream, .location], 0...1000, "Asks servers regularly whether they are well: by TLS where `proxy_pass` says `https://`. A check that takes longer than `timeout=` has failed; by default, and at most, `interval=` (5 s).") { scope, directive throws(Refusal) in
+    Row(
+      "health_check", [.upstream, .location], 0...1000,
+      """
+      Asks servers regularly whether they are well: by TLS where `proxy_pass` says `https://`. A \
+      check that takes longer than `timeout=` has failed; by default, and at most, `interval=` (5 \
+      s).
+      """
+    ) { scope, directive throws(Refusal) in
       let settings = try healthCheck(scope, directive)
       if scope.context == .upstream {
         scope.upstream?.settings.healthCheck = settings
@@ -65,7 +106,8 @@ extension Row {
         scope.builder.locationChecks.append((scope, settings, directive.name))
       }
     }.repeatable(),
-    Row("match", .http, 1...1, "What a health check's answer must be like.") { scope, directive throws(Refusal) in
+    Row("match", .http, 1...1, "What a health check's answer must be like.") {
+      scope, directive throws(Refusal) in
       var settings = MatchSettings(name: directive.text(0))
       for line in directive.block ?? [] {
         let words = [line.name.text] + line.arguments.map(\.text)
@@ -83,9 +125,13 @@ extension Row {
     }.block().at(.definition),
   ]
 
-  private static func upstreamServer(_ directive: Directive) throws(Refusal) -> UpstreamServerSettings {
+  private static func upstreamServer(_ directive: Directive) throws(Refusal)
+    -> UpstreamServerSettings
+  {
     guard let target = HostPort(directive.text(0), defaultPort: 80) else {
-      throw Refusal("\"\(directive.text(0))\" is not an address; write \"host:port\" or \"unix:/path\"", argument: 0)
+      throw Refusal(
+        "\"\(directive.text(0))\" is not an address; write \"host:port\" or \"unix:/path\"",
+        argument: 0)
     }
     var server = UpstreamServerSettings(
       target.address.map { .address($0) } ?? .name(target.host, port: target.port))
@@ -134,12 +180,15 @@ extension Row {
       throw Refusal("\"service\" needs a name, not \"\(target.host)\"", argument: 0)
     }
     guard !target.hasPort else {
-      throw Refusal("with \"service\" the port comes from DNS: write \"\(target.host)\"", argument: 0)
+      throw Refusal(
+        "with \"service\" the port comes from DNS: write \"\(target.host)\"", argument: 0)
     }
     return .service(name.contains(".") ? "\(name).\(target.host)" : "_\(name)._tcp.\(target.host)")
   }
 
-  private static func healthCheck(_ scope: Scope, _ directive: Directive) throws(Refusal) -> HealthCheckSettings {
+  private static func healthCheck(_ scope: Scope, _ directive: Directive) throws(Refusal)
+    -> HealthCheckSettings
+  {
     var settings = HealthCheckSettings()
     var grpc: (service: String, status: Int?, index: Int?) = ("", nil, nil)
     for index in directive.arguments.indices {
@@ -154,7 +203,9 @@ extension Row {
       } else if let value = directive.parameter("passes", index) {
         settings.passes = try directive.number(value, index, 1...1000)
       } else if let value = directive.parameter("uri", index) {
-        guard value.hasPrefix("/") else { throw Refusal("a health check's uri begins with \"/\"", argument: index) }
+        guard value.hasPrefix("/") else {
+          throw Refusal("a health check's uri begins with \"/\"", argument: index)
+        }
         settings.uri = value
       } else if let value = directive.parameter("port", index) {
         settings.port = UInt16(try directive.number(value, index, 1...65_535))
@@ -168,7 +219,10 @@ extension Row {
         case "http": settings.kind = .http
         case "tcp": settings.kind = .tcp
         case "grpc": settings.kind = .grpc(service: "", healthyStatus: nil)
-        default: throw Refusal("a health check's type is \"http\", \"tcp\" or \"grpc\", not \"\(value)\"", argument: index)
+        default:
+          throw Refusal(
+            "a health check's type is \"http\", \"tcp\" or \"grpc\", not \"\(value)\"",
+            argument: index)
         }
       } else if let value = directive.parameter("grpc_service", index) {
         (grpc.service, grpc.index) = (value, index)
@@ -219,7 +273,8 @@ extension PlanBuilder {
   func pattern(_ text: String) throws(Refusal) -> MatchPattern {
     let caseless = text.hasPrefix("*")
     do throws(RegexError) {
-      let regex = Handover(try Regex(pattern: caseless ? String(text.dropFirst()) : text, caseless: caseless))
+      let regex = Handover(
+        try Regex(pattern: caseless ? String(text.dropFirst()) : text, caseless: caseless))
       return MatchPattern(text: text) { regex.value.matches($0) }
     } catch {
       throw Refusal(error.message)

@@ -1,5 +1,5 @@
-// From the `proxy_ssl_` settings of a location to a context for its upstream connections. Locations that
-// inherit the same settings share it, and with it sessions and kept connections.
+// From the `proxy_ssl_` settings of a location to a context for its upstream connections. Locations
+// that inherit the same settings share it, and with it sessions and kept connections.
 
 import Configuration
 import HTTP
@@ -40,7 +40,8 @@ extension PlanBuilder {
   }
 
   /// How health checks speak TLS to the servers that `pass` of the location `scope` passes to. A
-  /// `proxy_ssl_name` with variables is known only per request: the host of `proxy_pass` counts then.
+  /// `proxy_ssl_name` with variables is known only per request: the host of `proxy_pass` counts
+  /// then.
   func healthTLS(_ scope: Scope, _ pass: ProxyPass) -> HealthCheckTLS? {
     guard pass.isTLS, let made = scope.place?.upstreamTLS else { return nil }
     let settings = scope.location.inForce.upstreamTLS.value

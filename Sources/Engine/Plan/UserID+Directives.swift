@@ -39,7 +39,10 @@ extension Row {
   static let userIDRows: [Row] = [
     Row(
       "userid", .httpServerLocation, 1...1,
-      "Whether clients get cookies that tell them apart: `on`, `v1`, or `log` to look at those they have.",
+      """
+      Whether clients get cookies that tell them apart: `on`, `v1`, or `log` to look at those they \
+      have.
+      """,
       standard: "off"
     ) { scope, directive throws(Refusal) in
       scope.location.headers.userID.mode = try directive.choice(0)

@@ -1,5 +1,6 @@
-// zlib's compressor in gzip's frame (RFC 1952), as an object that is used again and again: making one
-// costs an allocation of a quarter of a megabyte and clearing it, starting it afresh only the latter.
+// zlib's compressor in gzip's frame (RFC 1952), as an object that is used again and again: making
+// one costs an allocation of a quarter of a megabyte and clearing it, starting it afresh only the
+// latter.
 
 import CZlib
 import HTTP
@@ -55,8 +56,8 @@ final class Deflater {
   /// Starts afresh.
   func reset() { _ = unsafe deflateReset(stream) }
 
-  /// Compresses some of `input` into `room`, which should be more than a few bytes for a flush. To be
-  /// called again, with what is left of the input and with other room, until it is done.
+  /// Compresses some of `input` into `room`, which should be more than a few bytes for a flush. To
+  /// be called again, with what is left of the input and with other room, until it is done.
   func run(_ input: Bytes, into room: MutableBytes, _ goal: Goal) -> Step {
     unsafe stream.pointee.next_in = UnsafeMutablePointer(mutating: input.unsafeBase)
     unsafe stream.pointee.avail_in = UInt32(input.count)

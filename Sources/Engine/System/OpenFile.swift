@@ -53,7 +53,8 @@ final class TemporaryFile: OpenFile {
     return TemporaryFile(descriptor, name: path, isKept: isKept)
   }
 
-  /// Puts the file at `path`, in the place of what is there, and keeps it. A folder that is missing is made.
+  /// Puts the file at `path`, in the place of what is there, and keeps it. A folder that is missing
+  /// is made.
   ///
   /// - Precondition: the file has a name.
   func move(to path: String) throws(SystemError) {

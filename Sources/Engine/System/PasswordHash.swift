@@ -5,8 +5,9 @@
 //   $apr1$salt$hash   Apache's MD5, 1,000 rounds
 //   anything else     crypt(3): bcrypt, SHA-512, yescrypt, …
 //
-// The first three cost a microsecond. The others are made to cost: 0.5 ms for MD5, 2 ms for SHA-512, 50 ms
-// and more for bcrypt and yescrypt. No worker thread checks those (`PasswordThread` does).
+// The first three cost a microsecond. The others are made to cost: 0.5 ms for MD5, 2 ms for
+// SHA-512, 50 ms and more for bcrypt and yescrypt. No worker thread checks those (`PasswordThread`
+// does).
 
 import CCrypt
 import COpenSSL
@@ -81,7 +82,7 @@ enum PasswordHash {
     }
   }
 
-  // --- Apache's MD5 -------------------------------------------------------------------------------
+  // --- Apache's MD5 ------------------------------------------------------------------------------
 
   private static func matchesApache(_ password: Bytes, _ stored: Bytes) -> Bool {
     let rest = stored.dropping(6)

@@ -43,6 +43,16 @@ enum Socket {
     return SystemError(code: Int32(-result))
   }
 
+  /// Takes a connection from the queue of a listening socket: its descriptor and whose it is, or
+  /// what the kernel says instead.
+  static func accept(_ fd: Int32) -> Result<(fd: Int32, peer: SocketAddress), SystemError> {
+    var raw = sockaddr_storage()
+    var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+    let result = unsafe linux_accept(fd, &raw, &length)
+    if result < 0 { return .failure(SystemError(code: Int32(-result))) }
+    return .success((Int32(result), SocketAddress(raw, length: length)))
+  }
+
   /// The pending error of a socket (SO_ERROR), such as a refused connection.
   static func pendingError(_ fd: Int32) -> SystemError? {
     let value = linux_get_option(fd, SOL_SOCKET, SO_ERROR)
@@ -60,10 +70,10 @@ enum Socket {
 
   /// The local address of a connected or bound socket.
   static func localAddress(_ fd: Int32) -> SocketAddress {
-    var address = SocketAddress()
+    var raw = sockaddr_storage()
     var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-    if unsafe linux_local_address(fd, &address.storage, &length) >= 0 { address.length = length }
-    return address
+    guard unsafe linux_local_address(fd, &raw, &length) >= 0 else { return SocketAddress() }
+    return SocketAddress(raw, length: length)
   }
 
   /// Reads file content at `offset`.

@@ -1,162 +1,134 @@
 // Socket addresses: parsed from the configuration, given by accept, printed into logs and variables.
+//
+// Each connection of a client keeps one, so it takes 24 bytes; the form that the kernel wants, 128
+// bytes, is made when it is asked for something.
 
 import CLinux
 import HTTP
 
-/// An IPv4, IPv6 or Unix socket address, stored as the kernel wants it.
-struct SocketAddress: Sendable {
-  /// Large enough for `sockaddr_un`.
-  var storage = sockaddr_storage()
-  /// How much of `storage` counts.
-  var length: socklen_t = 0
+/// An IPv4, IPv6 or Unix socket address.
+struct SocketAddress: Hashable, Sendable {
+  private enum Form: Hashable {
+    case none
+    case ip(IPEndpoint)
+    case unix(path: String)
+  }
+
+  private var form = Form.none
 
   /// AF_INET, AF_INET6, AF_UNIX, or 0 when empty.
-  var family: Int32 { Int32(storage.ss_family) }
-
-  var isUnix: Bool { family == AF_UNIX }
-
-  init() {}
-
-  /// An address of four or sixteen bytes in network order.
-  init(bytes: [UInt8], port: UInt16) {
-    if bytes.count == 4 {
-      var address = sockaddr_in()
-      address.sin_family = sa_family_t(AF_INET)
-      address.sin_port = port.bigEndian
-      unsafe withUnsafeMutableBytes(of: &address.sin_addr) { unsafe $0.copyBytes(from: bytes) }
-      self.init(address, of: sockaddr_in.self)
-    } else {
-      precondition(bytes.count == 16)
-      var address = sockaddr_in6()
-      address.sin6_family = sa_family_t(AF_INET6)
-      address.sin6_port = port.bigEndian
-      unsafe withUnsafeMutableBytes(of: &address.sin6_addr) { unsafe $0.copyBytes(from: bytes) }
-      self.init(address, of: sockaddr_in6.self)
+  var family: Int32 {
+    switch form {
+    case .none: 0
+    case .ip(let endpoint): endpoint.address.isV6 ? AF_INET6 : AF_INET
+    case .unix: AF_UNIX
     }
   }
 
-  init(_ endpoint: IPEndpoint) {
-    let address = endpoint.address
-    if address.isV6 {
-      var raw = sockaddr_in6()
-      raw.sin6_family = sa_family_t(AF_INET6)
-      raw.sin6_port = endpoint.port.bigEndian
-      unsafe withUnsafeMutableBytes(of: &raw.sin6_addr) { bytes in
-        unsafe bytes.storeBytes(of: address.high.bigEndian, as: UInt64.self)
-        unsafe bytes.storeBytes(of: address.low.bigEndian, toByteOffset: 8, as: UInt64.self)
+  var isUnix: Bool {
+    if case .unix = form { return true }
+    return false
+  }
+
+  init() {}
+
+  init(_ endpoint: IPEndpoint) { form = .ip(endpoint) }
+
+  /// An address of four or sixteen bytes in network order.
+  init(bytes: [UInt8], port: UInt16) {
+    guard let address = bytes.withBytes({ IPAddress(bytes: $0) }) else {
+      preconditionFailure("neither four bytes nor sixteen")
+    }
+    self.init(IPEndpoint(address, port: port))
+  }
+
+  /// The address of a Unix socket, or nil if `path` is longer than 107 bytes.
+  init?(unixPath path: String) {
+    guard path.utf8.count < Self.unixPathByteCount else { return nil }
+    form = .unix(path: path)
+  }
+
+  /// A literal IPv4 or IPv6 address (without brackets), or nil.
+  init?(literal: String, port: UInt16) {
+    guard let address = Array(literal.utf8).withBytes({ IPAddress($0) }) else { return nil }
+    self.init(IPEndpoint(address, port: port))
+  }
+
+  /// What the kernel wrote to the first `length` bytes of `raw`. Empty for other families.
+  init(_ raw: borrowing sockaddr_storage, length: socklen_t) {
+    let (family, path) = (Int32(raw.ss_family), Self.unixPathOffset)
+    unsafe withUnsafeBytes(of: raw) { raw in
+      // sin_port and sin6_port are at the same place.
+      let port = UInt16(bigEndian: unsafe raw.loadUnaligned(fromByteOffset: 2, as: UInt16.self))
+      switch family {
+      case AF_INET:
+        let number = UInt32(bigEndian: unsafe raw.loadUnaligned(fromByteOffset: 4, as: UInt32.self))
+        form = .ip(IPEndpoint(IPAddress(v4: number), port: port))
+      case AF_INET6:
+        let high = UInt64(bigEndian: unsafe raw.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+        let low = UInt64(bigEndian: unsafe raw.loadUnaligned(fromByteOffset: 16, as: UInt64.self))
+        form = .ip(IPEndpoint(IPAddress(high: high, low: low), port: port))
+      case AF_UNIX:
+        let bytes = unsafe raw[path..<max(path, min(Int(length), raw.count))].prefix { $0 != 0 }
+        form = .unix(path: String(decoding: bytes, as: UTF8.self))
+      default: form = .none
       }
-      self.init(raw, of: sockaddr_in6.self)
-    } else {
-      var raw = sockaddr_in()
-      raw.sin_family = sa_family_t(AF_INET)
-      raw.sin_port = endpoint.port.bigEndian
-      raw.sin_addr.s_addr = UInt32(truncatingIfNeeded: address.low).bigEndian
-      self.init(raw, of: sockaddr_in.self)
     }
   }
 
   /// The IP address; nil for a Unix socket.
   var ip: IPAddress? {
-    unsafe withUnsafeBytes(of: storage) { raw in
-      switch family {
-      case AF_INET:
-        IPAddress(v4: UInt32(bigEndian: unsafe raw.loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
-      case AF_INET6:
-        IPAddress(
-          high: UInt64(bigEndian: unsafe raw.loadUnaligned(fromByteOffset: 8, as: UInt64.self)),
-          low: UInt64(bigEndian: unsafe raw.loadUnaligned(fromByteOffset: 16, as: UInt64.self)))
-      default: nil
-      }
-    }
-  }
-
-  /// The address of a Unix socket, or nil if `path` is longer than 107 bytes.
-  init?(unixPath path: String) {
-    var address = sockaddr_un()
-    address.sun_family = sa_family_t(AF_UNIX)
-    let bytes = Array(path.utf8)
-    guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else { return nil }
-    unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: bytes) }
-    self.init(address, of: sockaddr_un.self)
-  }
-
-  /// A literal IPv4 or IPv6 address (without brackets), or nil.
-  init?(literal: String, port: UInt16) {
-    var four = in_addr()
-    var six = in6_addr()
-    if unsafe inet_pton(AF_INET, literal, &four) == 1 {
-      self.init(bytes: unsafe withUnsafeBytes(of: four) { unsafe Array($0) }, port: port)
-    } else if unsafe inet_pton(AF_INET6, literal, &six) == 1 {
-      self.init(bytes: unsafe withUnsafeBytes(of: six) { unsafe Array($0) }, port: port)
-    } else {
-      return nil
-    }
-  }
-
-  private init<T>(_ address: T, of type: T.Type) {
-    unsafe withUnsafeMutableBytes(of: &storage) { to in
-      unsafe withUnsafeBytes(of: address) { unsafe to.copyMemory(from: $0) }
-    }
-    length = socklen_t(MemoryLayout<T>.size)
+    if case .ip(let endpoint) = form { return endpoint.address }
+    return nil
   }
 
   /// The port, or 0 for a Unix socket.
   var port: UInt16 {
     get {
-      // sin_port and sin6_port are at the same place.
-      guard family == AF_INET || family == AF_INET6 else { return 0 }
-      return unsafe withUnsafeBytes(of: storage) {
-        UInt16(bigEndian: unsafe $0.loadUnaligned(fromByteOffset: 2, as: UInt16.self))
-      }
+      if case .ip(let endpoint) = form { return endpoint.port }
+      return 0
     }
     set {
-      guard family == AF_INET || family == AF_INET6 else { return }
-      unsafe withUnsafeMutableBytes(of: &storage) {
-        unsafe $0.storeBytes(of: newValue.bigEndian, toByteOffset: 2, as: UInt16.self)
-      }
+      if case .ip(let endpoint) = form { form = .ip(IPEndpoint(endpoint.address, port: newValue)) }
     }
   }
 
   /// The four or sixteen bytes of the address in network order; empty for a Unix socket.
   var addressBytes: [UInt8] {
-    unsafe withUnsafeBytes(of: storage) {
-      switch family {
-      case AF_INET: unsafe Array($0[4..<8])
-      case AF_INET6: unsafe Array($0[8..<24])
-      default: []
-      }
-    }
+    guard let ip else { return [] }
+    return (0..<ip.byteCount).map { ip.byte($0) }
   }
 
   /// Whether this is 0.0.0.0 or ::.
-  var isWildcard: Bool { !isUnix && addressBytes.allSatisfy { $0 == 0 } }
+  var isWildcard: Bool {
+    guard let ip else { return false }
+    return ip.high == 0 && ip.low == 0
+  }
 
   /// The path of a Unix socket.
   var unixPath: String {
-    guard isUnix else { return "" }
-    return unsafe withUnsafeBytes(of: storage) {
-      let bytes = unsafe $0[2..<max(2, Int(length))]
-      return unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-    }
+    if case .unix(let path) = form { return path }
+    return ""
   }
 
   /// Writes the textual address without port ("127.0.0.1", "::1", "unix:") and returns its length.
   func writeHost(into output: MutableBytes) -> Int {
-    if family == AF_INET || family == AF_INET6 {
-      let written = unsafe withUnsafeBytes(of: storage) { raw -> Bool in
-        let source = unsafe raw.baseAddress! + (family == AF_INET ? 4 : 8)
-        return unsafe output.unsafeBase.withMemoryRebound(to: CChar.self, capacity: output.count) {
-          unsafe inet_ntop(family, source, $0, socklen_t(output.count)) != nil
-        }
-      }
-      guard written else { return 0 }
-      var length = 0
-      while length < output.count && output[length] != 0 { length += 1 }
-      return length
+    guard let ip else {
+      let text = Bytes("unix:")
+      output.copy(text, at: 0)
+      return text.count
     }
-    let text = Bytes("unix:")
-    output.copy(text, at: 0)
-    return text.count
+    var network = (ip.high.bigEndian, ip.low.bigEndian)
+    let isWritten = unsafe withUnsafeBytes(of: &network) { raw in
+      let source = unsafe raw.baseAddress! + (ip.isV6 ? 0 : 12)
+      return unsafe output.unsafeBase.withMemoryRebound(to: CChar.self, capacity: output.count) {
+        unsafe inet_ntop(family, source, $0, socklen_t(output.count)) != nil
+      }
+    }
+    guard isWritten else { return 0 }
+    var length = 0
+    while length < output.count && output[length] != 0 { length += 1 }
+    return length
   }
 
   /// The textual address without port.
@@ -181,11 +153,38 @@ struct SocketAddress: Sendable {
 
   /// Calls `body` with what bind(2) and connect(2) take.
   func withSockaddr<R>(_ body: (UnsafeRawPointer, socklen_t) -> R) -> R {
-    unsafe withUnsafeBytes(of: storage) { unsafe body($0.baseAddress!, length) }
+    var raw = sockaddr_storage()
+    raw.ss_family = sa_family_t(family)
+    let length = unsafe withUnsafeMutableBytes(of: &raw) { unsafe write(to: $0) }
+    return unsafe withUnsafeBytes(of: raw) { unsafe body($0.baseAddress!, socklen_t(length)) }
   }
-}
 
-extension SocketAddress: Hashable {
-  static func == (a: SocketAddress, b: SocketAddress) -> Bool { a.description == b.description }
-  func hash(into hasher: inout Hasher) { hasher.combine(description) }
+  // --- the kernel's form --------------------------------------------------------------------------
+
+  /// Where `sun_path` begins.
+  private static let unixPathOffset = MemoryLayout<sa_family_t>.size
+  private static let unixPathByteCount = MemoryLayout<sockaddr_un>.size - unixPathOffset
+
+  /// Writes everything behind the family, and returns how many bytes count.
+  private func write(to raw: UnsafeMutableRawBufferPointer) -> Int {
+    switch form {
+    case .none: return 0
+    case .ip(let endpoint):
+      let address = endpoint.address
+      unsafe raw.storeBytes(of: endpoint.port.bigEndian, toByteOffset: 2, as: UInt16.self)
+      guard address.isV6 else {
+        let number = UInt32(truncatingIfNeeded: address.low).bigEndian
+        unsafe raw.storeBytes(of: number, toByteOffset: 4, as: UInt32.self)
+        return MemoryLayout<sockaddr_in>.size
+      }
+      unsafe raw.storeBytes(of: address.high.bigEndian, toByteOffset: 8, as: UInt64.self)
+      unsafe raw.storeBytes(of: address.low.bigEndian, toByteOffset: 16, as: UInt64.self)
+      return MemoryLayout<sockaddr_in6>.size
+    case .unix(let path):
+      // A path that the kernel gave may have become longer, if it wasn't UTF-8.
+      unsafe UnsafeMutableRawBufferPointer(rebasing: raw[Self.unixPathOffset...])
+        .copyBytes(from: path.utf8.prefix(Self.unixPathByteCount - 1))
+      return MemoryLayout<sockaddr_un>.size
+    }
+  }
 }

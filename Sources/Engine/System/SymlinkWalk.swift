@@ -1,5 +1,5 @@
-// `disable_symlinks`: a path is opened component by component, each held open while the next is looked
-// up, so that nobody can put a link in between (https://nginx.org/r/disable_symlinks).
+// `disable_symlinks`: a path is opened component by component, each held open while the next is
+// looked up, so that nobody can put a link in between (https://nginx.org/r/disable_symlinks).
 //
 //   /srv/www/img/a.png, from=/srv/www:   open /srv/www ─► img, not a link ─► a.png, not a link
 
@@ -32,13 +32,14 @@ struct SymlinkWalk {
     self.policy = policy
   }
 
-  /// Opens what the path names; nil flags: only to look at it. A descriptor or -errno; -ELOOP: there
-  /// is a link in the way.
+  /// Opens what the path names; nil flags: only to look at it. A descriptor or -errno; -ELOOP:
+  /// there is a link in the way.
   mutating func open(flags: Int32?) -> Int64 {
     let end = path.count - 1
     var position = policy.trustedCount
     let start =
-      unsafe position > 0 ? component(0, position) { unsafe linux_open_name_at(-1, $0, 1, 1) } : root()
+      unsafe position > 0
+      ? component(0, position) { unsafe linux_open_name_at(-1, $0, 1, 1) } : root()
     guard start >= 0 else { return start }
     folder = Int32(start)
     defer { _ = linux_close(folder) }

@@ -4,13 +4,14 @@
 //                     ▲                                                             │
 //                     └──── good, and the chain has another certificate to ask about ┘
 //
-// One inquiry a connection, begun by its first request: requests wait for it, nothing is served before.
-// Whatever isn't known to be good is refused: no answer, a bad one, no chain to ask about.
+// One inquiry a connection, begun by its first request: requests wait for it, nothing is served
+// before. Whatever isn't known to be good is refused: no answer, a bad one, no chain to ask about.
 
 import COpenSSL
 import HTTP
 
-/// How `ssl_ocsp`, `ssl_ocsp_responder` and `ssl_ocsp_cache` have clients' certificates asked about.
+/// How `ssl_ocsp`, `ssl_ocsp_responder` and `ssl_ocsp_cache` have clients' certificates asked
+/// about.
 struct CertificateStatusPolicy: Hashable, Sendable {
   /// Only the client's own certificate, not those of the authorities between it and the root.
   var leafAlone: Bool
@@ -84,8 +85,8 @@ final class CertificateInquiry {
 }
 
 extension TLSSession {
-  /// What to ask about the client's certificate; its chain was verified. The last certificate of the
-  /// chain is what the configuration trusts: nobody is asked about it.
+  /// What to ask about the client's certificate; its chain was verified. The last certificate of
+  /// the chain is what the configuration trusts: nobody is asked about it.
   func statusQuestions(
     _ policy: CertificateStatusPolicy
   ) throws(OCSPQuestion.Impossible) -> [OCSPQuestion] {

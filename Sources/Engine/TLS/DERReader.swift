@@ -1,8 +1,8 @@
 // Reading DER (ITU-T X.690 §10): values one after another out of bytes that nobody has vouched for.
 //
-// Called where a certificate is looked at without OpenSSL (`TLSFirstLook`). Whatever isn't DER in its
-// plain form (tags of several bytes, lengths that are indefinite or longer than they need be) is
-// refused: the caller then leaves it to OpenSSL. Nothing is copied, nothing traps.
+// Called where a certificate is looked at without OpenSSL (`TLSFirstLook`). Whatever isn't DER in
+// its plain form (tags of several bytes, lengths that are indefinite or longer than they need be)
+// is refused: the caller then leaves it to OpenSSL. Nothing is copied, nothing traps.
 
 import HTTP
 
@@ -82,8 +82,8 @@ struct DERReader {
 }
 
 extension Bytes {
-  /// Whether these are DER values through and through: those inside constructed ones, and the content
-  /// of numbers, object identifiers and the like.
+  /// Whether these are DER values through and through: those inside constructed ones, and the
+  /// content of numbers, object identifiers and the like.
   var isWellFormedDER: Bool { isWellFormedDER(depth: 0) }
 
   private func isWellFormedDER(depth: Int) -> Bool {

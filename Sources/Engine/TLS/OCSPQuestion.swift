@@ -1,8 +1,9 @@
-// What to ask of an OCSP responder about a certificate, and how to judge what it answers (RFC 6960).
+// What to ask of an OCSP responder about a certificate, and how to judge what it answers (RFC
+// 6960).
 //
-// A worker makes the question when a client first wants a stapled response, or has shown a certificate of
-// its own; the control thread asks and judges. It is plain bytes, so that it can cross threads, and equal
-// questions are asked once.
+// A worker makes the question when a client first wants a stapled response, or has shown a
+// certificate of its own; the control thread asks and judges. It is plain bytes, so that it can
+// cross threads, and equal questions are asked once.
 
 import COpenSSL
 import HTTP
@@ -121,7 +122,8 @@ struct OCSPQuestion: Sendable, Hashable {
 
   /// What stands for the question where answers are kept: a hash of it.
   var digest: [UInt8] {
-    MessageDigest.hash(certificate + issuer + Array("\(responder.authority)\(target)".utf8), .sha256)
+    MessageDigest.hash(
+      certificate + issuer + Array("\(responder.authority)\(target)".utf8), .sha256)
   }
 
   /// The path of the GET request: the responder's own, then the request in base 64 (RFC 6960 §A.1).

@@ -32,8 +32,8 @@ struct OutputQueue {
   /// For how many pieces it holds memory.
   var segmentRoom: Int { segments.capacity }
 
-  // Idle connections keep this room, 32 bytes a segment: enough for a head, a small body and the ends
-  // of chunks. A queue that once grew keeps its size.
+  // Idle connections keep this room, 32 bytes a segment: enough for a head, a small body and the
+  // ends of chunks. A queue that once grew keeps its size.
   init() { segments.reserveCapacity(4) }
 
   /// Gives the memory for pieces back, for a queue that stays empty for a while.
@@ -85,8 +85,8 @@ struct OutputQueue {
     segments.append(.file(file, offset: offset, count: count))
   }
 
-  /// Takes up to `limit` bytes (at least one; of a file up to `fileLimit`) off the front, for who uses
-  /// the queue without a transport. The taker gives a buffer back, and releases a file.
+  /// Takes up to `limit` bytes (at least one; of a file up to `fileLimit`) off the front, for who
+  /// uses the queue without a transport. The taker gives a buffer back, and releases a file.
   mutating func takeFirst(
     _ limit: Int, ofFile fileLimit: Int? = nil, _ pool: BufferPool
   ) -> Segment? {
@@ -155,8 +155,9 @@ struct OutputQueue {
   }
 
   /// Sends as much as the transport takes, up to `turnByteCount`: a peer that reads as fast as we
-  /// write must not keep the loop from others. `.bytes` when all is sent, `.wouldBlock` when some is
-  /// left (and the transport may still be writable), `.end` when a file was shorter than promised, `.failed` when the connection is broken.
+  /// write must not keep the loop from others. `.bytes` when all is sent, `.wouldBlock` when some
+  /// is left (and the transport may still be writable), `.end` when a file was shorter than
+  /// promised, `.failed` when the connection is broken.
   mutating func flush(_ transport: inout Transport, _ pool: BufferPool) -> IOResult {
     let limit = sentCount + Self.turnByteCount
     while byteCount > 0 {

@@ -1,7 +1,9 @@
-// A public key as a certificate has it (SubjectPublicKeyInfo, RFC 5280 §4.1.2.7), and whether a private
-// key is the one to it: RSA (RFC 8017 §A.1.2) and the NIST curves (RFC 5915), bare or in PKCS #8 (RFC 5958).
+// A public key as a certificate has it (SubjectPublicKeyInfo, RFC 5280 §4.1.2.7), and whether a
+// private key is the one to it: RSA (RFC 8017 §A.1.2) and the NIST curves (RFC 5915), bare or in
+// PKCS #8 (RFC 5958).
 //
-// As OpenSSL's X509_check_private_key, only public parts are compared: a private key file carries them.
+// As OpenSSL's X509_check_private_key, only public parts are compared: a private key file carries
+// them.
 
 import HTTP
 

@@ -1,8 +1,8 @@
 // The OCSP responses that a worker staples, and when it asks for newer ones.
 //
-// A question is asked when a client first wants its answer, that client goes without; the control thread
-// fetches, and tells all workers. A response is used until it ends, asked for again an hour after it
-// came, and five minutes after a failure.
+// A question is asked when a client first wants its answer, that client goes without; the control
+// thread fetches, and tells all workers. A response is used until it ends, asked for again an hour
+// after it came, and five minutes after a failure.
 
 import COpenSSL
 

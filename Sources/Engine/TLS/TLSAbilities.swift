@@ -1,5 +1,5 @@
-// What the OpenSSL that we run with can do beyond 3.0, which is what we are built for: found out at run
-// time, for `-V` and for the directives that need it.
+// What the OpenSSL that we run with can do beyond 3.0, which is what we are built for: found out at
+// run time, for `-V` and for the directives that need it.
 
 import COpenSSL
 

@@ -1,8 +1,8 @@
 // Certificates that are found per handshake, because their names have variables in them.
 //
-// A context knows that it has such (a `TLSDynamicCertificates`), OpenSSL asks for them once it knows that
-// it needs one (not for a resumed session), and the session's resolver, who can evaluate variables, puts
-// them into the session.
+// A context knows that it has such (a `TLSDynamicCertificates`), OpenSSL asks for them once it
+// knows that it needs one (not for a resumed session), and the session's resolver, who can evaluate
+// variables, puts them into the session.
 
 import COpenSSL
 

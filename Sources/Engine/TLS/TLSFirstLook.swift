@@ -1,10 +1,11 @@
 // A first look at a certificate and its key, in microseconds: is this pair certainly sound?
 //
-// OpenSSL 3.0 takes 0.7 ms to parse and check a pair, which is 7 s for 10,000 sites at each start and
-// reload. Most pairs are of a few plain forms, and for those the same questions are answered by their
-// bytes alone: PEM, base 64, DER, dates, the public part of the key, the order of the chain. Whoever
-// isn't certainly sound, for whatever reason, is for OpenSSL to judge and to explain: nothing is
-// refused here. Signatures are looked at neither here nor by OpenSSL when it loads a certificate.
+// OpenSSL 3.0 takes 0.7 ms to parse and check a pair, which is 7 s for 10,000 sites at each start
+// and reload. Most pairs are of a few plain forms, and for those the same questions are answered by
+// their bytes alone: PEM, base 64, DER, dates, the public part of the key, the order of the chain.
+// Whoever isn't certainly sound, for whatever reason, is for OpenSSL to judge and to explain:
+// nothing is refused here. Signatures are looked at neither here nor by OpenSSL when it loads a
+// certificate.
 //
 //   PEM ─► DER ─► X509Outline (names, dates, key) ─┬─► now is between its dates
 //                                                 ├─► issued by the next of the file
@@ -24,8 +25,8 @@ enum TLSFirstLook {
     return isSound(chain[...], key, now)
   }
 
-  /// Goes down the chain; `key` is the first one's private key. The bytes of an outline live as long
-  /// as the closure that is given them.
+  /// Goes down the chain; `key` is the first one's private key. The bytes of an outline live as
+  /// long as the closure that is given them.
   private static func isSound(_ chain: ArraySlice<[UInt8]>, _ key: PEMBlock, _ now: Int64) -> Bool {
     guard let first = chain.first else { return false }
     return first.withBytes { bytes in

@@ -37,7 +37,8 @@ struct TLSCertificateSource: Hashable {
   }
 }
 
-/// A pair that was renewed, as it goes to the worker process. The names are those of the configuration.
+/// A pair that was renewed, as it goes to the worker process. The names are those of the
+/// configuration.
 struct CertificateRenewal: Sendable, Equatable {
   var certificatePath: String
   var keyPath: String

@@ -55,7 +55,9 @@ final class TLSServerContext {
     recordBytes = policy.recordBytes
     staple = policy.stapleDER
     self.stapler = stapler
-    if !staple.isEmpty || stapler != nil { unsafe portico_ctx_set_status_callback(handle, onStatusWanted) }
+    if !staple.isEmpty || stapler != nil {
+      unsafe portico_ctx_set_status_callback(handle, onStatusWanted)
+    }
     if dynamic != nil { unsafe SSL_CTX_set_cert_cb(handle, onCertificateWanted, nil) }
     unsafe alpn = .allocate(capacity: wire.count)
     _ = unsafe alpn.initialize(from: wire)
@@ -93,7 +95,8 @@ final class TLSServerContext {
     _ = unsafe portico_ctx_set_record_size(handle, policy.recordBytes)
     if !policy.stapleDER.isEmpty {
       guard unsafe portico_is_ocsp_response(policy.stapleDER, policy.stapleDER.count) == 1 else {
-        throw TLSConfigurationError(openSSL: "\"ssl_stapling_file\" holds no successful OCSP response in DER")
+        throw TLSConfigurationError(
+          openSSL: "\"ssl_stapling_file\" holds no successful OCSP response in DER")
       }
     }
     if policy.earlyData { unsafe SSL_CTX_set_max_early_data(handle, 16_384) }
@@ -149,8 +152,9 @@ final class TLSServerContext {
   }
 }
 
-/// Decides whether the session of a ticket is resumed. One whose client's certificate has to be asked
-/// about (`ssl_ocsp`), but whose chain the client would have to send again, is not: a full handshake.
+/// Decides whether the session of a ticket is resumed. One whose client's certificate has to be
+/// asked about (`ssl_ocsp`), but whose chain the client would have to send again, is not: a full
+/// handshake.
 private func onTicket(
   ssl: OpaquePointer?, session: OpaquePointer?, _: UnsafePointer<UInt8>?, _: Int,
   status: SSL_TICKET_STATUS, _: UnsafeMutableRawPointer?

@@ -1,8 +1,8 @@
 // How a session says goodbye: close_notify (RFC 8446 §6.1), by itself or behind the last bytes.
 //
-// A response that ends its connection would cost two system calls, two segments and two wake-ups of the
-// client: one for its record, one for the alert. `holdLast` before it is written and `sendLast` behind
-// it make that one of each.
+// A response that ends its connection would cost two system calls, two segments and two wake-ups of
+// the client: one for its record, one for the alert. `holdLast` before it is written and `sendLast`
+// behind it make that one of each.
 
 import COpenSSL
 
@@ -28,8 +28,8 @@ extension TLSSession {
     unsafe io.pointee.gathers = UInt8(PORTICO_GATHER_LAST)
   }
 
-  /// Sends what `holdLast` kept back, with close_notify behind it. `.bytes(0)` when all has left, or
-  /// when nothing was kept back; after `.wantWrite` it is to be called again.
+  /// Sends what `holdLast` kept back, with close_notify behind it. `.bytes(0)` when all has left,
+  /// or when nothing was kept back; after `.wantWrite` it is to be called again.
   func sendLast() -> TLSResult {
     guard isLast else { return .bytes(0) }
     shutdownWrite()

@@ -105,7 +105,9 @@ extension TLSSession {
   }
 
   /// The verdict under the policy in force.
-  var clientVerdict: ClientVerdict { clientVerdict(under: serverContext?.clientTrust.verify ?? .off) }
+  var clientVerdict: ClientVerdict {
+    clientVerdict(under: serverContext?.clientTrust.verify ?? .off)
+  }
 
   /// The verdict for a site that verifies clients in this way.
   func clientVerdict(under mode: TLSClientVerification) -> ClientVerdict {

@@ -213,9 +213,6 @@ final class TLSSession {
 
   // MARK: State
 
-  /// Bytes of a decrypted record that `read` can give without the socket.
-  var pendingBytes: Int { unsafe Int(SSL_pending(ssl)) }
-
   /// The last receive emptied the socket: until epoll reports it again there is nothing to receive.
   var didReadShort: Bool { unsafe io.pointee.drained != 0 }
 

@@ -37,7 +37,9 @@ struct Transport {
   mutating func note(_ readiness: Readiness) {
     if !readiness.isDisjoint(with: [.readable, .peerClosed, .broken]) {
       isReadable = true
-      if let tls { tls.socketBecameReadable(peerHungUp: !readiness.isDisjoint(with: [.peerClosed, .broken])) }
+      if let tls {
+        tls.socketBecameReadable(peerHungUp: !readiness.isDisjoint(with: [.peerClosed, .broken]))
+      }
       if !readiness.isDisjoint(with: .peerClosed) { sawPeerClose = true }
       if !readiness.isDisjoint(with: .broken) { isBroken = true }
     }
@@ -115,7 +117,8 @@ struct Transport {
   }
 
   /// Sends several pieces by one system call; plain sockets only.
-  mutating func send(_ vector: UnsafeMutablePointer<iovec>, count: Int, byteCount: Int) -> IOResult {
+  mutating func send(_ vector: UnsafeMutablePointer<iovec>, count: Int, byteCount: Int) -> IOResult
+  {
     guard isWritable else { return .wouldBlock }
     let result = unsafe IOResult(linux_send_vector(fd, vector, count, 0), zeroIsEnd: false)
     switch result {
@@ -137,8 +140,8 @@ struct Transport {
   /// Whether TLS keeps bytes back that the socket didn't take.
   var holdsLast: Bool { tls?.holdsLast ?? false }
 
-  /// What is sent from here on, a few KiB at most, is the last: close_notify goes along with it, when
-  /// `sendLast` is called behind it. Nothing happens without TLS.
+  /// What is sent from here on, a few KiB at most, is the last: close_notify goes along with it,
+  /// when `sendLast` is called behind it. Nothing happens without TLS.
   mutating func holdLast() { tls?.holdLast() }
 
   /// Sends what `holdLast` kept back; `.bytes` when nothing is kept back any more.

@@ -1,6 +1,8 @@
-// The outline of a certificate (RFC 5280 §4.1): who issued it to whom, from when to when, for which key.
+// The outline of a certificate (RFC 5280 §4.1): who issued it to whom, from when to when, for which
+// key.
 //
-//   Certificate ::= SEQUENCE { SEQUENCE { version [0], serial, algorithm, issuer, validity, subject,
+//   Certificate ::= SEQUENCE { SEQUENCE { version [0], serial, algorithm, issuer, validity,
+//   subject,
 //                                         subjectPublicKeyInfo, [1] [2], extensions [3] },
 //                              algorithm, signature BIT STRING }
 //
@@ -81,8 +83,8 @@ struct X509Outline {
     return content
   }
 
-  /// The kinds of text that names are made of: UTF8String, PrintableString, TeletexString, IA5String,
-  /// UniversalString and BMPString.
+  /// The kinds of text that names are made of: UTF8String, PrintableString, TeletexString,
+  /// IA5String, UniversalString and BMPString.
   private static func isText(_ tag: UInt8) -> Bool {
     [DERTag.utf8String, 0x13, 0x14, 0x16, 0x1C, 0x1E].contains(tag)
   }

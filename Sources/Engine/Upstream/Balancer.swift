@@ -34,7 +34,7 @@ extension UpstreamGroup {
   func choose(
     _ tried: inout TriedSet, now: Milliseconds, key: Bytes = Bytes(), route: Route = .none
   ) -> Peer? {
-    if isSingle { return chooseOnly(&tried, now: now) }
+    if isSingle { return chooseOnly(&tried) }
     // Bound: a choice is repeated only if another thread took the last place or the trial between
     // looking and taking.
     for _ in 0..<4 {
@@ -78,7 +78,7 @@ extension UpstreamGroup {
   }
 
   /// The only server of a group: failures don't matter, there is nobody else.
-  private func chooseOnly(_ tried: inout TriedSet, now: Milliseconds) -> Peer? {
+  private func chooseOnly(_ tried: inout TriedSet) -> Peer? {
     let isBackup = primary.seats.isEmpty
     let seat = isBackup ? backup.seats[0] : primary.seats[0]
     if seat.isDown || tried.contains(seat.slot) || seat.state.health == .unchecked { return nil }

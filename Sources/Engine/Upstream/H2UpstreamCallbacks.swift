@@ -1,8 +1,8 @@
-// What libnghttp2 calls while it reads and writes frames of a connection to an upstream: C functions
-// that find the session and the stream by the pointers they were given with.
+// What libnghttp2 calls while it reads and writes frames of a connection to an upstream: C
+// functions that find the session and the stream by the pointers they were given with.
 //
-// Nothing here frees a stream or a session, or calls anybody: callbacks note what happened and touch
-// the stream. Streams that were detached have no pointer any more, and are ignored.
+// Nothing here frees a stream or a session, or calls anybody: callbacks note what happened and
+// touch the stream. Streams that were detached have no pointer any more, and are ignored.
 
 import CNGHTTP2
 import HTTP
@@ -147,7 +147,7 @@ private func onFrame(
   switch UInt32(head.type) {
   case NGHTTP2_HEADERS.rawValue:
     guard let stream = unsafe stream(session, head.stream_id) else { return goesOn }
-    if stream.section == .head { completeHead(stream, owner.pool) }
+    if stream.section == .head { completeHead(stream) }
     if head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 { end(stream) }
     owner.touch(stream)
   case NGHTTP2_DATA.rawValue:
@@ -167,16 +167,20 @@ private func onFrame(
   return goesOn
 }
 
-private func completeHead(_ stream: H2UpstreamStream, _ pool: BufferPool) {
+private func completeHead(_ stream: H2UpstreamStream) {
   if stream.head.statusCode < 200 {
-    stream.keepInterim(pool)
+    stream.keepInterim()
   } else {
     stream.hasHead = true
   }
 }
 
 private func end(_ stream: H2UpstreamStream) {
-  if stream.hasHead && stream.failure == nil { stream.hasEnded = true } else { stream.fail(.malformed) }
+  if stream.hasHead && stream.failure == nil {
+    stream.hasEnded = true
+  } else {
+    stream.fail(.malformed)
+  }
 }
 
 private func onData(

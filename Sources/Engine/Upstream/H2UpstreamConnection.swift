@@ -1,5 +1,5 @@
-// An HTTP/2 connection to one server of an upstream: socket, TLS, one session with the streams of many
-// exchanges on it.
+// An HTTP/2 connection to one server of an upstream: socket, TLS, one session with the streams of
+// many exchanges on it.
 //
 //   connecting ─► (handshaking) ─► open ─► lost
 //
@@ -45,7 +45,9 @@ final class H2UpstreamConnection {
   }
 
   /// Begins a life with a socket that is connecting. False when memory is exhausted.
-  func open(_ fd: Int32, _ handle: Handle, _ peerState: PeerState, from local: SocketAddress?) -> Bool {
+  func open(_ fd: Int32, _ handle: Handle, _ peerState: PeerState, from local: SocketAddress?)
+    -> Bool
+  {
     guard let session = H2UpstreamSession(pool: loop.pool) else { return false }
     self.handle = handle
     self.session = session
@@ -90,7 +92,7 @@ final class H2UpstreamConnection {
       && !transport.isBroken && !transport.sawPeerClose
   }
 
-  // --- events -------------------------------------------------------------------------------------
+  // --- events ------------------------------------------------------------------------------------
 
   /// The socket became ready.
   func onEvent(_ readiness: Readiness) {
@@ -134,7 +136,8 @@ final class H2UpstreamConnection {
     if verifiesServer {
       guard tls.hasPeerCertificate else { return "upstream sent no SSL certificate" }
       guard tls.verifyResult == 0 else {
-        return "upstream SSL certificate verify error: (\(tls.verifyResult):\(tls.verifyResultText))"
+        return
+          "upstream SSL certificate verify error: (\(tls.verifyResult):\(tls.verifyResultText))"
       }
     }
     let agreed = tls.alpnProtocol
@@ -182,7 +185,7 @@ final class H2UpstreamConnection {
     if session.isOver { lose("upstream prematurely closed connection while reading from") }
   }
 
-  // --- sending ------------------------------------------------------------------------------------
+  // --- sending -----------------------------------------------------------------------------------
 
   /// Lets what streams queued leave when everybody had a turn.
   func requestFlush() {
@@ -240,7 +243,7 @@ final class H2UpstreamConnection {
     return true
   }
 
-  // --- the end ------------------------------------------------------------------------------------
+  // --- the end -----------------------------------------------------------------------------------
 
   private func lose(_ text: String) {
     if state == .lost { return }

@@ -1,5 +1,5 @@
-// All HTTP/2 connections of a worker to upstreams: which one has room for another stream, how many are
-// kept when nobody uses them.
+// All HTTP/2 connections of a worker to upstreams: which one has room for another stream, how many
+// are kept when nobody uses them.
 
 import HTTP
 
@@ -105,7 +105,8 @@ struct H2UpstreamPool: ~Copyable {
   }
 
   /// A stream on `connection` for the attempt of `exchange`.
-  mutating func attach(_ exchange: Handle, to connection: H2UpstreamConnection) -> H2UpstreamStream? {
+  mutating func attach(_ exchange: Handle, to connection: H2UpstreamConnection) -> H2UpstreamStream?
+  {
     guard let session = connection.session else { return nil }
     let stream = freeStreams.popLast() ?? H2UpstreamStream()
     stream.exchange = exchange

@@ -2,8 +2,9 @@
 // streams and limits are ours. No sockets and no clocks: bytes go in by `receive`, come out by
 // `produce`, and streams that something happened to are handed out by `nextTouched`.
 //
-// Memory: a server may send as much as the windows allow. The connection's window is opened as bytes
-// come, so that a stalled stream doesn't stop the others; a stream's only as its bytes are taken.
+// Memory: a server may send as much as the windows allow. The connection's window is opened as
+// bytes come, so that a stalled stream doesn't stop the others; a stream's only as its bytes are
+// taken.
 
 import CNGHTTP2
 import HTTP
@@ -51,7 +52,7 @@ final class H2UpstreamSession {
 
   deinit { unsafe nghttp2_session_del(session) }
 
-  // --- streams ------------------------------------------------------------------------------------
+  // --- streams -----------------------------------------------------------------------------------
 
   // Bound: streams of one connection, whatever the server allows.
   static let streamLimit = 256
@@ -156,7 +157,7 @@ final class H2UpstreamSession {
     }
   }
 
-  // --- events -------------------------------------------------------------------------------------
+  // --- events ------------------------------------------------------------------------------------
 
   /// Notes that something happened to `stream`.
   func touch(_ stream: H2UpstreamStream) {
@@ -181,7 +182,7 @@ final class H2UpstreamSession {
     }
   }
 
-  // --- bytes --------------------------------------------------------------------------------------
+  // --- bytes -------------------------------------------------------------------------------------
 
   /// Takes bytes of the server. False: the connection can't go on, once what is queued was sent.
   func receive(_ bytes: Bytes) -> Bool {
@@ -220,8 +221,8 @@ final class H2UpstreamSession {
 
 /// What a server may cost beyond what its responses cost: frames that move nothing (SETTINGS, PING,
 /// WINDOW_UPDATE, empty DATA, PRIORITY, unknown ones) are paid from a purse that useful frames and
-/// time fill. The library drops frames of unknown types, and of streams that are gone, without a word:
-/// they are what is missing of the bytes that came.
+/// time fill. The library drops frames of unknown types, and of streams that are gone, without a
+/// word: they are what is missing of the bytes that came.
 struct H2UpstreamBudget {
   // Bound: such frames at once, ten a second in the long run, and four for each useful one.
   private static let capacity = 2_000

@@ -1,6 +1,6 @@
 // One stream of an HTTP/2 connection to an upstream: what came and was not taken yet, what is to be
-// sent and was not sent yet, how it ended. H2UpstreamSession fills and drains it from its callbacks;
-// whoever asked (an attempt, a health check) looks at it when it was touched.
+// sent and was not sent yet, how it ended. H2UpstreamSession fills and drains it from its
+// callbacks; whoever asked (an attempt, a health check) looks at it when it was touched.
 //
 //   idle ─► submitted ─► head ─► (data) ─► (trailers) ─► ended
 //              └──────────┴─────────┴──────────┴─► failed
@@ -37,9 +37,6 @@ final class H2UpstreamStream {
 
   /// Which fields are coming.
   enum Section { case head, trailers }
-
-  // Bound: how much of a request body is copied here ahead of the connection.
-  static let outputByteCount = BufferPool.Size.medium.byteCount
 
   /// Whose request it is.
   var exchange = Handle.none
@@ -94,7 +91,7 @@ final class H2UpstreamStream {
     if self.failure == nil && !hasEnded { self.failure = failure }
   }
 
-  // --- the response -------------------------------------------------------------------------------
+  // --- the response ------------------------------------------------------------------------------
 
   // Bound: field lines of a head or of trailers.
   static let fieldLimit = 1000
@@ -149,7 +146,7 @@ final class H2UpstreamStream {
   }
 
   /// Puts the head, which is an interim one, aside.
-  func keepInterim(_ pool: BufferPool) {
+  func keepInterim() {
     interimCount += 1
     guard interimCount <= Self.interimLimit, let bytes = fieldBytes else { return }
     var kept = ResponseHead()
@@ -215,7 +212,7 @@ final class H2UpstreamStream {
     return buffer
   }
 
-  // --- the request body ---------------------------------------------------------------------------
+  // --- the request body --------------------------------------------------------------------------
 
   /// Copies as much as there is room for.
   func write(_ bytes: Bytes, _ pool: BufferPool) -> Int {
@@ -227,7 +224,7 @@ final class H2UpstreamStream {
     return count
   }
 
-  // --- recycling ----------------------------------------------------------------------------------
+  // --- recycling ---------------------------------------------------------------------------------
 
   /// Forgets everything.
   func reset(_ pool: BufferPool) {

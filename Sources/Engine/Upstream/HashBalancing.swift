@@ -29,9 +29,10 @@ extension UpstreamGroup.Tier {
     return pickByTurns(tried, now: now)
   }
 
-  /// By the client's address: of IPv4 the first three octets. Clients on Unix sockets have none, and
-  /// count as one client, as in nginx.
-  mutating func pickByAddress(_ key: Bytes, _ tried: borrowing TriedSet, now: Milliseconds) -> Int? {
+  /// By the client's address: of IPv4 the first three octets. Clients on Unix sockets have none,
+  /// and count as one client, as in nginx.
+  mutating func pickByAddress(_ key: Bytes, _ tried: borrowing TriedSet, now: Milliseconds) -> Int?
+  {
     let key = key.isEmpty ? Bytes("\0\0\0") : key
     let count = key.count == 4 ? 3 : key.count
     var hash = 89
@@ -73,7 +74,8 @@ extension UpstreamGroup.Tier {
         return index
       }
       let isBusier =
-        seats[index].state.active * seats[other].weight > seats[other].state.active * seats[index].weight
+        seats[index].state.active * seats[other].weight > seats[other].state.active
+        * seats[index].weight
       return isBusier ? other : index
     }
     return first ?? pickByTurns(tried, now: now)
@@ -91,12 +93,15 @@ extension UpstreamGroup.Tier {
 
   private var totalWeight: Int { seats.reduce(0) { $0 + $1.weight } }
 
-  /// Lays the ring out as Ketama does: 160 points for each unit of weight, each from the one before.
+  /// Lays the ring out as Ketama does: 160 points for each unit of weight, each from the one
+  /// before.
   mutating func layRing() {
     ring = []
     for index in seats.indices {
       let name = peers[index].name
-      let colon = name.hasPrefix(Bytes("unix:")) ? name.count : name.lastIndex(of: UInt8(ascii: ":")) ?? name.count
+      let colon =
+        name.hasPrefix(Bytes("unix:"))
+        ? name.count : name.lastIndex(of: UInt8(ascii: ":")) ?? name.count
       var base = CRC32()
       base.add(name.prefix(colon).dropping(name.hasPrefix(Bytes("unix:")) ? 5 : 0))
       base.add(0)
@@ -130,6 +135,8 @@ struct CRC32 {
   }
 
   private static let table: [UInt32] = (0..<256).map { start in
-    (0..<8).reduce(UInt32(start)) { value, _ in value & 1 == 0 ? value >> 1 : value >> 1 ^ 0xedb8_8320 }
+    (0..<8).reduce(UInt32(start)) { value, _ in
+      value & 1 == 0 ? value >> 1 : value >> 1 ^ 0xedb8_8320
+    }
   }
 }

@@ -123,8 +123,8 @@ final class PeerRegistry: Sendable {
   /// The number of states that are kept for servers.
   var count: Int { contents.withLock { $0.entries.count } }
 
-  /// A name whose port changed is where it was until DNS says so: a reload while DNS is away must not
-  /// take servers out.
+  /// A name whose port changed is where it was until DNS says so: a reload while DNS is away must
+  /// not take servers out.
   private static func adoptPorts(of upstream: UpstreamSettings, in contents: inout Contents) {
     for server in upstream.servers {
       guard case .name(let name, let port) = server.host else { continue }

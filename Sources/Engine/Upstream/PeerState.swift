@@ -37,18 +37,10 @@ struct PeerState: @unchecked Sendable, BitwiseCopyable, Equatable {
     let latency = Atomic<Int>(0)
   }
 
-  /// Two lines of 64 bytes, because the processor fetches lines in pairs.
-  private static let blockByteCount = 128
-
   private let block: UnsafeMutablePointer<Block>
 
   /// A new block; for `PeerRegistry` and tests, since it is never freed.
-  init() {
-    let memory = UnsafeMutableRawPointer.allocate(
-      byteCount: Self.blockByteCount, alignment: Self.blockByteCount)
-    unsafe block = memory.bindMemory(to: Block.self, capacity: 1)
-    unsafe block.initialize(to: Block())
-  }
+  init() { unsafe block = SharedBlock.make(Block()) }
 
   /// Names the block; the same for all copies.
   typealias ID = UInt
@@ -102,8 +94,8 @@ struct PeerState: @unchecked Sendable, BitwiseCopyable, Equatable {
     return unsafe block.pointee.fails.wrappingAdd(1, ordering: .relaxed).newValue
   }
 
-  /// Notes a success: failures are forgotten if the server was tried since the last of them. Gives how
-  /// many this thread made forgotten.
+  /// Notes a success: failures are forgotten if the server was tried since the last of them. Gives
+  /// how many this thread made forgotten.
   @inline(__always)
   func recordSuccess() -> Int {
     if fails == 0 { return 0 }

@@ -1,11 +1,11 @@
 // `sticky`: a client stays with the server that answered it first. What binds them is the server's
-// route: the `route=` of its line, or by default a digest of its address. It comes with the request in a
-// cookie or in variables, or a zone has learnt it for the session that the request names.
+// route: the `route=` of its line, or by default a digest of its address. It comes with the request
+// in a cookie or in variables, or a zone has learnt it for the session that the request names.
 // (https://nginx.org/en/docs/http/ngx_http_upstream_module.html#sticky)
 //
-// A route that no server of the group has binds to nobody, so what a client sends can do no more than
-// choose among the servers that it might have got anyway, and reach one that drains. Exchange+Sticky
-// finds the route of a request; Sticky+Directives reads the configuration.
+// A route that no server of the group has binds to nobody, so what a client sends can do no more
+// than choose among the servers that it might have got anyway, and reach one that drains.
+// Exchange+Sticky finds the route of a request; Sticky+Directives reads the configuration.
 
 import HTTP
 
@@ -32,8 +32,8 @@ struct Route: BitwiseCopyable, Equatable {
     hash = UInt64(bitPattern: Int64(hasher.finalize())) | 1
   }
 
-  /// What a server is called that has no `route=`: 32 hexadecimal digits of a digest of its address,
-  /// the same as nginx's.
+  /// What a server is called that has no `route=`: 32 hexadecimal digits of a digest of its
+  /// address, the same as nginx's.
   static func standard(of address: SocketAddress) -> [UInt8] {
     let digits = Array("0123456789abcdef".utf8)
     return MessageDigest.fingerprint(Array(address.description.utf8)).flatMap {
@@ -113,8 +113,8 @@ extension Seat {
 
 extension UpstreamGroup.Tier {
   /// The index of the server that `route` leads to, if it may be asked. Of several with that route,
-  /// such as the addresses of one name, the one with the fewest requests for its weight; chance decides
-  /// between equals. Turns of round robin stay as they are. O(servers).
+  /// such as the addresses of one name, the one with the fewest requests for its weight; chance
+  /// decides between equals. Turns of round robin stay as they are. O(servers).
   func pickBound(by route: Route, _ tried: borrowing TriedSet, now: Milliseconds) -> Int? {
     var best = -1
     var least = 0

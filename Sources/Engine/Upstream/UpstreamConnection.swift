@@ -165,7 +165,9 @@ struct UpstreamPool: ~Copyable {
 
   /// Closes a connection, idle or not.
   mutating func close(_ connection: UpstreamConnection) {
-    if let list = unsafe connection.idleList, let index = list.connections.firstIndex(where: { $0 === connection }) {
+    if let list = unsafe connection.idleList,
+      let index = list.connections.firstIndex(where: { $0 === connection })
+    {
       list.connections.remove(at: index)
     }
     unsafe connection.idleList = nil

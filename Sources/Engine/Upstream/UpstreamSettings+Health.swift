@@ -13,7 +13,8 @@ struct HealthCheckSettings: Sendable, Equatable {
     case http
     /// A connection that is accepted is enough.
     case tcp
-    /// A call of the health service of gRPC. `healthyStatus`: the grpc-status of servers without one.
+    /// A call of the health service of gRPC. `healthyStatus`: the grpc-status of servers without
+    /// one.
     case grpc(service: String, healthyStatus: Int?)
   }
 

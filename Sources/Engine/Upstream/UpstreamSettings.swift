@@ -76,8 +76,8 @@ struct UpstreamServerSettings: Sendable, Equatable {
   var isDraining = false
   /// What `sticky` calls the server; nil: by its address.
   var route: String?
-  /// Whether `resolve` was written. Names are followed with or without it; with it, an answer that a
-  /// name has no addresses takes its servers out.
+  /// Whether `resolve` was written. Names are followed with or without it; with it, an answer that
+  /// a name has no addresses takes its servers out.
   var isResolved = false
 
   init(_ host: Host) { self.host = host }

@@ -8,7 +8,8 @@ extension Site {
   func makeCertificate(_ name: String) throws {
     try openssl(
       "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=\(name) "
-        + "-addext subjectAltName=DNS:\(name) -keyout \(folder)\(name).key -out \(folder)\(name).crt")
+        + "-addext subjectAltName=DNS:\(name) -keyout \(folder)\(name).key -out \(folder)\(name).crt"
+    )
   }
 
   /// A client's certificate, issued by the certificate `authority`.

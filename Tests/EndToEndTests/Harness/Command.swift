@@ -1,6 +1,8 @@
 // A child process of a test, with deadlines. Its output goes to files, so that a process that says
-// much never waits for the test.
+// much never waits for the test. It gets no other descriptor: what another test has open, or is just
+// opening, would stay open for as long as the child runs.
 
+import CSpawn
 import Foundation
 
 /// How a command ended.
@@ -30,6 +32,7 @@ final class Command: @unchecked Sendable {
     let flags = O_WRONLY | O_CREAT | O_APPEND
     posix_spawn_file_actions_addopen(&actions, 1, outputPath, flags, 0o666)
     posix_spawn_file_actions_addopen(&actions, 2, errorPath, flags, 0o666)
+    posix_spawn_file_actions_addclosefrom_np(&actions, 3)
     let variables = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     var child: pid_t = 0
     let result = withCStrings(words) { words in
@@ -63,7 +66,7 @@ final class Command: @unchecked Sendable {
   }
 
   /// Waits for its end.
-  func wait(within seconds: Double = 30) throws -> Finished {
+  func wait(within seconds: Double = patience) throws -> Finished {
     try waitUntil("the end of process \(pid)", within: seconds) { hasEnded }
     return Finished(
       code: ended ?? -1, standardOutput: text(outputPath), standardError: text(errorPath))
@@ -74,10 +77,19 @@ final class Command: @unchecked Sendable {
   }
 
   /// Runs a program to its end, such as curl.
-  static func run(_ words: [String], folder: String, within seconds: Double = 30) throws -> Finished
-  {
+  static func run(
+    _ words: [String], folder: String, within seconds: Double = patience
+  ) throws -> Finished {
     try Command(words, folder: folder).wait(within: seconds)
   }
+}
+
+/// Whether a process that is no child of ours has ended, be it that nobody has asked for its code yet.
+func hasEnded(_ process: Int32) -> Bool {
+  guard let stat = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8) else {
+    return true
+  }
+  return stat.split(separator: ")").last?.split(separator: " ").first == "Z"
 }
 
 private func withCStrings<R>(

@@ -15,7 +15,7 @@ final class GRPCServer {
     let portPath = folder + "grpc-\(UUID().uuidString).port"
     command = try Command(
       ["/usr/bin/python3", path, portPath, name.map { folder + $0 } ?? "-"], folder: folder)
-    try waitUntil("the gRPC server") { FileManager.default.fileExists(atPath: portPath) }
+    try waitUntil("the gRPC server", within: 2 * patience) { FileManager.default.fileExists(atPath: portPath) }
     port = try Int(String(contentsOfFile: portPath, encoding: .utf8)) ?? 0
   }
 
@@ -87,7 +87,7 @@ enum GRPCClient {
     let path = folder + "grpc_client.py"
     try script.write(toFile: path, atomically: true, encoding: .utf8)
     let words = ["/usr/bin/python3", path, "\(port)", certificate.map { folder + $0 + ".crt" } ?? "-", calls]
-    let result = try Command.run(words, folder: folder, within: 60)
+    let result = try Command.run(words, folder: folder, within: 3 * patience)
     return (result.standardOutput + result.standardError).split(separator: "\n").map(String.init)
   }
 
@@ -106,19 +106,19 @@ enum GRPCClient {
     def unary(message):
         call = channel.unary_unary("/t.T/Unary", same, same)
         try:
-            answer, state = call.with_call(message, timeout=20, metadata=(("x-name", "me"),))
+            answer, state = call.with_call(message, timeout=60, metadata=(("x-name", "me"),))
             trailers = dict(state.trailing_metadata())
             print(answer.decode()[:40], state.code().name, trailers["x-count"], trailers["x-from"])
         except grpc.RpcError as error:
             print(error.code().name, error.details())
 
     def server(count):
-        got = list(channel.unary_stream("/t.T/Server", same, same)(str(count).encode(), timeout=20))
+        got = list(channel.unary_stream("/t.T/Server", same, same)(str(count).encode(), timeout=60))
         print(len(got), got[-1].decode())
 
     def client(count):
         print(channel.stream_unary("/t.T/Client", same, same)(
-            (b"x" * 1000 for _ in range(count)), timeout=20).decode())
+            (b"x" * 1000 for _ in range(count)), timeout=60).decode())
 
     def bidi(count):
         ready = threading.Semaphore(0)
@@ -128,13 +128,13 @@ enum GRPCClient {
                 # The next one only when the answer to this one came: both ways are open.
                 ready.acquire()
         last = None
-        for last in channel.stream_stream("/t.T/Bidi", same, same)(ask(), timeout=20):
+        for last in channel.stream_stream("/t.T/Bidi", same, same)(ask(), timeout=60):
             ready.release()
         print(last.decode())
 
     def many(count):
         call = channel.unary_unary("/t.T/Unary", same, same)
-        calls = [call.future(b"%d" % number, timeout=20) for number in range(count)]
+        calls = [call.future(b"%d" % number, timeout=60) for number in range(count)]
         print(sum(each.result() == b"echo:%d" % number for number, each in enumerate(calls)))
 
     eval(sys.argv[3])

@@ -84,25 +84,28 @@ final class H2Client {
     try send(.headers, flags: ends ? 5 : 4, stream: stream, payload: block)
   }
 
-  /// The next frame.
-  func frame(within seconds: Double = 20) throws -> H2Frame {
-    let head = try raw.read(count: 9, within: seconds)
+  /// The next frame; one that is not there as a whole in time stays to be read.
+  func frame(within seconds: Double = patience) throws -> H2Frame {
+    let head = Array(try raw.peek(count: 9, within: seconds))
+    let bytes = try raw.read(count: 9 + H2Frame.length(head: head), within: seconds)
     var frame = H2Frame(head: head)
-    frame.payload = try raw.read(count: H2Frame.length(head: head), within: seconds)
+    frame.payload = Array(bytes[9...])
     return frame
   }
 
   /// The first frame that `isWanted`, the others passed over.
-  func frame(within seconds: Double = 20, where isWanted: (H2Frame) -> Bool) throws -> H2Frame {
-    let deadline = Date(timeIntervalSinceNow: seconds)
+  func frame(
+    within seconds: Double = patience, where isWanted: (H2Frame) -> Bool
+  ) throws -> H2Frame {
+    let deadline = Deadline(in: seconds)
     while true {
-      let frame = try frame(within: max(0.01, deadline.timeIntervalSinceNow))
+      let frame = try frame(within: max(0.01, Double(deadline.millisecondsLeft) / 1000))
       if isWanted(frame) { return frame }
     }
   }
 
   /// A whole response: status (of the static table) and body.
-  func response(_ stream: UInt32, within seconds: Double = 20) throws -> (
+  func response(_ stream: UInt32, within seconds: Double = patience) throws -> (
     status: Int?, body: [UInt8]
   ) {
     var status: Int?
@@ -122,10 +125,10 @@ final class H2Client {
   }
 
   /// The code of the GOAWAY that ends the connection, or nil if it closes without one.
-  func goAwayCode(within seconds: Double = 10) -> UInt32? {
-    let deadline = Date(timeIntervalSinceNow: seconds)
+  func goAwayCode(within seconds: Double = patience) -> UInt32? {
+    let deadline = Deadline(in: seconds)
     var code: UInt32?
-    while let frame = try? frame(within: max(0.01, deadline.timeIntervalSinceNow)) {
+    while let frame = try? frame(within: max(0.01, Double(deadline.millisecondsLeft) / 1000)) {
       if frame.type == .goAway { code = frame.code }
     }
     return code

@@ -45,11 +45,13 @@ struct H2Frame: Sendable {
     [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: value >> UInt32($0)) }
   }
 
-  // --- the frames of a response -------------------------------------------------------------------
+  // --- the frames of a response ------------------------------------------------------------------
 
   /// A head or trailers in one frame; every field a literal that no table remembers.
-  static func headers(_ stream: UInt32, _ fields: [(String, String)], end: Bool = false) -> [UInt8] {
-    H2Frame(.headers, flags: endHeaders | (end ? endStream : 0), stream: stream, block(fields)).bytes
+  static func headers(_ stream: UInt32, _ fields: [(String, String)], end: Bool = false) -> [UInt8]
+  {
+    H2Frame(.headers, flags: endHeaders | (end ? endStream : 0), stream: stream, block(fields))
+      .bytes
   }
 
   static func block(_ fields: [(String, String)]) -> [UInt8] {

@@ -36,8 +36,11 @@ final class H2TestUpstream: Sendable {
     self.script = script
     let thread = Thread { [server, weak self] in
       var number = 0
-      while let client = try? server.accept(within: 120) {
+      while true {
+        // Now and then it looks whether it is wanted any more.
+        let client = try? server.accept(within: 1)
         guard let self else { return }
+        guard let client else { continue }
         self.serve(client, number)
         number += 1
       }
@@ -78,7 +81,7 @@ final class H2TestUpstream: Sendable {
           connection: number, index: index, stream: frame.stream, body: bodies[frame.stream] ?? [])
         index += 1
         self.seen.withLock { $0.append(request) }
-        if !Self.perform(self.script(request), client) { return }
+        if !TestUpstream.perform(self.script(request), client) { return }
       }
       self?.ended.withLock { $0.append(number) }
     }
@@ -98,23 +101,5 @@ final class H2TestUpstream: Sendable {
   private static func acknowledge(_ frame: H2Frame, _ client: RawClient) -> Bool {
     guard frame.kind == H2Frame.Kind.settings.rawValue, frame.flags == 0 else { return true }
     return (try? client.send(H2Frame(.settings, flags: 1).bytes)) != nil
-  }
-
-  /// Whether the connection goes on.
-  private static func perform(_ steps: [TestUpstream.Step], _ client: RawClient) -> Bool {
-    for step in steps {
-      switch step {
-      case .bytes(let bytes): if (try? client.send(bytes)) == nil { return false }
-      case .pause(let seconds): usleep(UInt32(seconds * 1_000_000))
-      case .close: return false
-      case .reset:
-        client.reset()
-        return false
-      case .silence:
-        _ = try? client.readToEnd(within: 60)
-        return false
-      }
-    }
-    return true
   }
 }

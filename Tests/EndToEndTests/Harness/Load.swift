@@ -39,7 +39,7 @@ final class Load: Sendable {
   /// Stops; gives how many requests were answered and what went wrong.
   func stop() throws -> (count: Int, failures: [String]) {
     isOver.store(true, ordering: .relaxed)
-    try waitUntil("the clients", within: 20) { running.load(ordering: .acquiring) == 0 }
+    try waitUntil("the clients") { running.load(ordering: .acquiring) == 0 }
     return outcome.withLock { $0 }
   }
 }

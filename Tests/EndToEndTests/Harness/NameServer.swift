@@ -1,5 +1,5 @@
-// A DNS server inside the test: answers A and SRV queries from tables, over UDP on a port of 127.0.0.1 that
-// the kernel chose. AAAA queries have no answer.
+// A DNS server inside the test: answers A and SRV queries from tables, over UDP on a port of
+// 127.0.0.1 that the kernel chose. AAAA queries have no answer.
 
 import Foundation
 import Synchronization

@@ -69,12 +69,6 @@ struct StartFailed: Error, CustomStringConvertible {
   var description: String { "portico ended with \(finished.code): \(finished.standardError)" }
 }
 
-/// Something took too long.
-struct DeadlinePassed: Error, CustomStringConvertible {
-  let what: String
-  var description: String { "deadline passed: \(what)" }
-}
-
 /// A process that serves.
 final class RunningPortico: @unchecked Sendable {
   let site: Site
@@ -132,7 +126,7 @@ final class RunningPortico: @unchecked Sendable {
   var errorLog: String { site.text("error.log") }
 
   /// Waits until the error log holds `text`.
-  func waitForLog(_ text: String, within seconds: Double = 10) throws {
+  func waitForLog(_ text: String, within seconds: Double = patience) throws {
     try waitUntil("\"\(text)\" in the error log", within: seconds) { errorLog.contains(text) }
   }
 
@@ -152,27 +146,16 @@ final class RunningPortico: @unchecked Sendable {
 
   /// Ends it gracefully; gives the exit code.
   @discardableResult
-  func stop(_ number: Int32 = SIGQUIT, within seconds: Double = 10) throws -> Int32 {
+  func stop(_ number: Int32 = SIGQUIT, within seconds: Double = patience) throws -> Int32 {
     command.signal(number)
     return try command.wait(within: seconds).code
   }
 
   fileprivate func waitUntilReady() throws {
-    try waitUntil("portico to serve", within: 20) {
+    try waitUntil("portico to serve") {
       if command.hasEnded { throw StartFailed(finished: try command.wait()) }
       // A pid file of a process that died may be there from the start.
       return (try? pid) == command.pid
     }
-  }
-}
-
-/// Looks again and again until `condition` holds.
-func waitUntil(
-  _ what: String, within seconds: Double = 10, _ condition: () throws -> Bool
-) throws {
-  let deadline = Date(timeIntervalSinceNow: seconds)
-  while try !condition() {
-    if Date() > deadline { throw DeadlinePassed(what: what) }
-    usleep(5_000)
   }
 }

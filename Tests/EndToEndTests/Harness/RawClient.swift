@@ -75,9 +75,9 @@ final class RawClient: @unchecked Sendable {
   }
 
   /// What came up to and including `text`.
-  func read(until text: String, within seconds: Double = 20) throws -> String {
+  func read(until text: String, within seconds: Double = patience) throws -> String {
     let wanted = Array(text.utf8)
-    let deadline = Date(timeIntervalSinceNow: seconds)
+    let deadline = Deadline(in: seconds)
     while true {
       if let end = firstIndex(of: wanted, in: buffer) {
         return String(decoding: take(end + wanted.count), as: UTF8.self)
@@ -87,15 +87,22 @@ final class RawClient: @unchecked Sendable {
   }
 
   /// The next `count` bytes.
-  func read(count: Int, within seconds: Double = 20) throws -> [UInt8] {
-    let deadline = Date(timeIntervalSinceNow: seconds)
+  func read(count: Int, within seconds: Double = patience) throws -> [UInt8] {
+    let deadline = Deadline(in: seconds)
     while buffer.count < count { try more(deadline) }
     return take(count)
   }
 
+  /// The next `count` bytes, which stay to be read.
+  func peek(count: Int, within seconds: Double = patience) throws -> ArraySlice<UInt8> {
+    let deadline = Deadline(in: seconds)
+    while buffer.count < count { try more(deadline) }
+    return buffer[..<count]
+  }
+
   /// Everything up to the end of the connection.
-  func readToEnd(within seconds: Double = 20) throws -> [UInt8] {
-    let deadline = Date(timeIntervalSinceNow: seconds)
+  func readToEnd(within seconds: Double = patience) throws -> [UInt8] {
+    let deadline = Deadline(in: seconds)
     do {
       while true { try more(deadline) }
     } catch Failure.closed {
@@ -107,9 +114,9 @@ final class RawClient: @unchecked Sendable {
   func takeBuffered() -> [UInt8] { take(buffer.count) }
 
   /// Whether the other side closes (or resets) without another byte.
-  func isClosed(within seconds: Double = 20) -> Bool {
+  func isClosed(within seconds: Double = patience) -> Bool {
     do {
-      try more(Date(timeIntervalSinceNow: seconds))
+      try more(Deadline(in: seconds))
       return false
     } catch Failure.timedOut {
       return false
@@ -119,7 +126,7 @@ final class RawClient: @unchecked Sendable {
   }
 
   /// One whole response, 1xx responses left out.
-  func response(to method: String = "GET", within seconds: Double = 10) throws -> Response {
+  func response(to method: String = "GET", within seconds: Double = patience) throws -> Response {
     while true {
       let head = try read(until: "\r\n\r\n", within: seconds)
       var response = try Response(head: head)
@@ -162,11 +169,10 @@ final class RawClient: @unchecked Sendable {
   }
 
   /// Waits for more bytes.
-  private func more(_ deadline: Date) throws {
+  private func more(_ deadline: Deadline) throws {
     var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-    let left = Int32(max(0, deadline.timeIntervalSinceNow * 1000))
     let received = String(decoding: buffer.prefix(500), as: UTF8.self)
-    guard poll(&waiting, 1, left) > 0 else { throw Failure.timedOut(received: received) }
+    guard poll(&waiting, 1, deadline.millisecondsLeft) > 0 else { throw Failure.timedOut(received: received) }
     var piece = [UInt8](repeating: 0, count: 65_536)
     let count = recv(descriptor, &piece, piece.count, 0)
     if count < 0 { throw Failure.reset(errno) }

@@ -5,19 +5,13 @@ import Foundation
 
 /// An upstream server that does nothing by itself.
 final class RawServer: @unchecked Sendable {
-  let port: UInt16
+  var port: UInt16 { held.number }
+  private let held = HeldPort()
   private let listener: Int32
 
   /// With `receiveRoom` the kernel takes about as many bytes of a connection as that before they are
   /// read.
-  init(receiveRoom: Int32? = nil) {
-    listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
-    if var receiveRoom { setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &receiveRoom, 4) }
-    var on: Int32 = 1
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, 4)
-    port = bindLoopback(listener)
-    listen(listener, 128)
-  }
+  init(receiveRoom: Int32? = nil) { listener = held.listen(receiveRoom: receiveRoom) }
 
   deinit { close(listener) }
 
@@ -25,11 +19,10 @@ final class RawServer: @unchecked Sendable {
   var address: String { "127.0.0.1:\(port)" }
 
   /// The next connection.
-  func accept(within seconds: Double = 20) throws -> RawClient {
+  func accept(within seconds: Double = patience) throws -> RawClient {
     guard waits(within: seconds) else { throw DeadlinePassed(what: "no connection came") }
     let descriptor = Glibc.accept(listener, nil, nil)
     guard descriptor >= 0 else { throw RawClient.Failure.connect(errno) }
-    _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
     return RawClient(descriptor: descriptor)
   }
 

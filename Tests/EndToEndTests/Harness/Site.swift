@@ -78,37 +78,3 @@ final class Site: @unchecked Sendable {
     try Command(under + [Portico.binary] + arguments, folder: folder, environment: environment)
   }
 }
-
-/// Ports that no other process is given as long as this lives: each is bound, but doesn't listen,
-/// which doesn't keep portico from listening there (both have SO_REUSEADDR).
-final class Ports: @unchecked Sendable {
-  private var held: [Int: (socket: Int32, number: UInt16)] = [:]
-
-  deinit { for (_, each) in held { close(each.socket) } }
-
-  /// The port behind %%PORT_index%%.
-  func number(_ index: Int) -> UInt16 {
-    if let known = held[index] { return known.number }
-    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
-    var on: Int32 = 1
-    setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, 4)
-    let number = bindLoopback(descriptor)
-    held[index] = (descriptor, number)
-    return number
-  }
-}
-
-/// Binds to a port of 127.0.0.1 that the kernel chooses.
-func bindLoopback(_ descriptor: Int32) -> UInt16 {
-  var address = sockaddr_in()
-  address.sin_family = sa_family_t(AF_INET)
-  address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-  var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-  return withUnsafeMutablePointer(to: &address) { pointer in
-    pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
-      precondition(bind(descriptor, pointer, length) == 0, "no free port")
-      getsockname(descriptor, pointer, &length)
-    }
-    return UInt16(bigEndian: pointer.pointee.sin_port)
-  }
-}

@@ -62,7 +62,9 @@ final class TestUpstream: Sendable {
     }
   }
 
-  let port: UInt16
+  /// Nobody else gets it while this lives, stopped or not.
+  var port: UInt16 { held.number }
+  private let held = HeldPort()
   private let listener: Int32
   private let script: @Sendable (Request) -> Answer
   private let seen = Mutex<[Request]>([])
@@ -71,18 +73,19 @@ final class TestUpstream: Sendable {
 
   init(_ script: @escaping @Sendable (Request) -> Answer) throws {
     self.script = script
-    listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
-    var on: Int32 = 1
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, 4)
-    port = bindLoopback(listener)
-    listen(listener, 128)
+    listener = held.listen()
     // The thread that accepts is the one that closes: nothing else may get the descriptor's number
     // while it is still in use.
     let thread = Thread { [listener, weak self] in
       defer { close(listener) }
       while true {
         let descriptor = accept(listener, nil, nil)
-        guard descriptor >= 0 else { return }
+        if descriptor < 0 {
+          // It was stopped. Anything else passes, such as too many open files.
+          if errno == EINVAL { return }
+          usleep(5_000)
+          continue
+        }
         guard let self else {
           close(descriptor)
           return
@@ -122,7 +125,6 @@ final class TestUpstream: Sendable {
   }
 
   private func serve(_ descriptor: Int32) {
-    _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
     let client = RawClient(descriptor: descriptor)
     let number = connections.withLock { state in
       state.count += 1
@@ -143,8 +145,8 @@ final class TestUpstream: Sendable {
     thread.start()
   }
 
-  /// Whether the connection goes on.
-  private static func perform(_ steps: [Step], _ client: RawClient) -> Bool {
+  /// Does what `steps` say; whether the connection goes on.
+  static func perform(_ steps: [Step], _ client: RawClient) -> Bool {
     for step in steps {
       switch step {
       case .bytes(let bytes): if (try? client.send(bytes)) == nil { return false }

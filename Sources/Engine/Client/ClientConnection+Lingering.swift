@@ -1,0 +1,22 @@
+// The end of a connection whose last bytes are sent: what its client still sends is read and
+// dropped until it has seen them and closes, or a reset would take them away from it (RFC 9112
+// §9.6).
+
+extension ClientConnection {
+  /// Reads and drops what is there, and goes on until the client closes, or until `end`.
+  func linger(until end: Milliseconds) {
+    let scratch = loop.pool.take(.medium)
+    defer { loop.pool.giveBack(scratch) }
+    // Bound: reads per turn.
+    for _ in 0..<64 {
+      switch transport.receive(into: scratch.free) {
+      case .bytes: continue
+      case .wouldBlock:
+        if loop.now > end { close() }
+        return
+      case .end, .failed: return close()
+      }
+    }
+    if loop.now > end { close() } else { yield() }
+  }
+}

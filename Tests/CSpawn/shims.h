@@ -1,0 +1,5 @@
+// What the C library only declares for those who ask for GNU's extensions, which Swift doesn't.
+#pragma once
+#include <spawn.h>
+
+int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *actions, int from);

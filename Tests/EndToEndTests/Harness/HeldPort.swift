@@ -1,0 +1,69 @@
+// Ports of 127.0.0.1 that are a test's own for as long as it wants them.
+//
+// A port that was asked for, closed and used later may be somebody else's by then: another test's that
+// asks for one, or the local end of any outgoing connection. So a port is held by a socket that is
+// bound to it and doesn't listen. The kernel gives it to nobody who asks for any port, and connections
+// to it are refused, until a process that was told its number listens there: with SO_REUSEADDR, which
+// portico, Go, Python's servers and PostgreSQL set, both may be bound.
+
+import Foundation
+
+/// A port of 127.0.0.1 that the kernel chose and gives to nobody else while this lives.
+final class HeldPort: Sendable {
+  let number: UInt16
+  private let descriptor: Int32
+
+  init() {
+    descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
+    allowReuse(descriptor)
+    number = bindLoopback(descriptor)
+  }
+
+  deinit { close(descriptor) }
+
+  /// A socket that listens at the port; whoever has it closes it. With `receiveRoom` the kernel takes
+  /// about as many bytes of a connection as that before they are read.
+  func listen(receiveRoom: Int32? = nil) -> Int32 {
+    let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
+    if var receiveRoom { setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &receiveRoom, 4) }
+    allowReuse(listener)
+    bindLoopback(listener, number)
+    precondition(Glibc.listen(listener, 128) == 0, "listen() failed: \(errno)")
+    return listener
+  }
+}
+
+/// The ports behind %%PORT_n%%.
+final class Ports: @unchecked Sendable {
+  private var held: [Int: HeldPort] = [:]
+
+  /// The port behind %%PORT_index%%.
+  func number(_ index: Int) -> UInt16 {
+    if let known = held[index] { return known.number }
+    let port = HeldPort()
+    held[index] = port
+    return port.number
+  }
+}
+
+private func allowReuse(_ descriptor: Int32) {
+  var on: Int32 = 1
+  setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, 4)
+}
+
+/// Binds to `port` of 127.0.0.1, 0 being any that the kernel chooses; gives the one it is.
+@discardableResult
+func bindLoopback(_ descriptor: Int32, _ port: UInt16 = 0) -> UInt16 {
+  var address = sockaddr_in()
+  address.sin_family = sa_family_t(AF_INET)
+  address.sin_port = port.bigEndian
+  address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+  var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+  return withUnsafeMutablePointer(to: &address) { pointer in
+    pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
+      precondition(bind(descriptor, pointer, length) == 0, "no port \(port): \(errno)")
+      getsockname(descriptor, pointer, &length)
+    }
+    return UInt16(bigEndian: pointer.pointee.sin_port)
+  }
+}
