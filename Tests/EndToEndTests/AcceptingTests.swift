@@ -26,7 +26,11 @@ import Testing
     let seen = try #require(Int(try first.response().text))
     #expect((seen == 31) == (word == "on"), "\(seen)")
     for client in crowd { try client.send(request) }
-    for client in crowd { #expect(try client.response().text == "31") }
+    // Those who come one at a time may be answered before the last is in.
+    for client in crowd {
+      let text = try client.response().text
+      #expect(text == "31" || word == "off" && Int(text) != nil, "\(text)")
+    }
     try door.stop()
   }
 }

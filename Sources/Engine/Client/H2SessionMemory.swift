@@ -1,10 +1,10 @@
-// Memory of libnghttp2's sessions. Most of it is a few large blocks, which hold next to nothing on a
-// connection where nothing is going on: the buffer in which a frame is written nothing at all; the
-// session, the rings of its two field tables and the table of streams mostly zeros. Those blocks
-// lie on pages of their own. A session that nobody needs for a while is folded: the words that
-// aren't zero move to the heap, and the pages go back to the kernel, so that an idle connection
-// costs 3.5 KiB less than with the frame buffer's pages given back alone. All else comes from
-// malloc.
+// Memory of libnghttp2's sessions. Most of it is a few large blocks, which hold next to nothing on
+// a connection where nothing is going on: the buffer in which a frame is written nothing at all;
+// the session, the rings of its two field tables and the table of streams mostly zeros. Those
+// blocks lie on pages of their own. A session that nobody needs for a while is folded: the words
+// that aren't zero move to the heap, and the pages go back to the kernel, so that an idle
+// connection costs 3.5 KiB less than with the frame buffer's pages given back alone. All else comes
+// from malloc.
 //
 //   base                                          frameOffset                     byteCount
 //   | size, block | size, block | …  free         | frame buffer                  |

@@ -1,5 +1,5 @@
-// What a client of HTTP/2 has to do in time: complete a head, send more of a body, open its window for a
-// response. One deadline a stream, moved by what the stream waits for (`H2Stream.Awaited`).
+// What a client of HTTP/2 has to do in time: complete a head, send more of a body, open its window
+// for a response. One deadline a stream, moved by what the stream waits for (`H2Stream.Awaited`).
 
 import CNGHTTP2
 import HTTP

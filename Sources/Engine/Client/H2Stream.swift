@@ -1,6 +1,6 @@
-// A stream of HTTP/2: the client side of one exchange. Its request is in H2Stream+Request.swift, what
-// it does when a client is too slow in H2Stream+Deadlines.swift; here is how its response becomes
-// frames.
+// A stream of HTTP/2: the client side of one exchange. Its request is in H2Stream+Request.swift,
+// what it does when a client is too slow in H2Stream+Deadlines.swift; here is how its response
+// becomes frames.
 //
 //   head being received ─► begun ─► response under way ─► ended ─► closed
 //

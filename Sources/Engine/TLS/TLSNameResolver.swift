@@ -75,7 +75,8 @@ enum ServerNameExtension {
 }
 
 /// Reads the body of a server_name extension: a list that holds one host name of 1 to 255 bytes
-/// without NUL. An empty one breaks the syntax of RFC 6066 §3. As OpenSSL, we accept exactly one entry.
+/// without NUL. An empty one breaks the syntax of RFC 6066 §3. As OpenSSL, we accept exactly one
+/// entry.
 func parseServerName(_ body: Bytes) -> ServerNameExtension {
   guard body.count >= 6, Int(body[0]) << 8 + Int(body[1]) + 2 == body.count,
     body[2] == TLSEXT_NAMETYPE_host_name, Int(body[3]) << 8 + Int(body[4]) + 5 == body.count
