@@ -79,10 +79,12 @@ struct CertificateWatch {
   }
 
   /// Looks at all pairs. `now` is seconds since 1970.
-  mutating func look(now: Int) -> Findings {
+  mutating func look(
+    now: Int, makeLibrary: @escaping () -> TLSLibrary = { TLSLibrary() }
+  ) -> Findings {
     var findings = Findings()
     // One for all pairs: a pair takes OpenSSL less time than a library and its algorithms.
-    lazy var library = TLSLibrary()
+    lazy var library = makeLibrary()
     for index in pairs.indices where hasChanged(index, now) {
       guard let source = reread(index, now, &findings) else { continue }
       let isSound = TLSFirstLook.isSound(source, now: Int64(now))
