@@ -135,26 +135,6 @@ https://localhost:{https} {{
 }}
 """
 
-UPSTREAM = """
-{user}
-worker_processes 1;
-daemon off;
-pid {folder}/upstream.pid;
-error_log {folder}/upstream.log crit;
-events {{ worker_connections 16384; }}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/ubody; proxy_temp_path {folder}/uproxy; {nginx_only}
-  sendfile on; keepalive_requests 100000000; keepalive_timeout 300s;
-  open_file_cache max=10 inactive=60s;
-  server {{
-    listen 127.0.0.1:{upstream} backlog=4096;
-    location / {{ return 200 "a small answer of an application\\n"; }}
-    location = /body {{ alias {folder}/files/100k; }}
-  }}
-}}
-"""
-
 
 class Peer:
     """One server under test: its name, its process and its three ports."""
@@ -191,7 +171,7 @@ class Peer:
 
     def command(self):
         if self.is_floor:
-            return [self.arena.build_floor(), str(self.http), str(self.arena.upstream)]
+            return [self.arena.build("floor"), str(self.http), str(self.arena.upstream)]
         text = {"haproxy": HAPROXY, "h2o": H2O, "caddy": CADDY}.get(self.name, NGINX_SMALL)
         file = self.arena.write(f"{self.name}.conf", self.arena.fill(text, self))
         return self.command_for(file)
@@ -208,8 +188,8 @@ class Peer:
 class Arena:
     """The temporary folder of a run: certificates, files, configurations, and the upstream."""
 
-    def __init__(self, folder, nginx):
-        self.folder, self.nginx = folder, nginx
+    def __init__(self, folder):
+        self.folder = folder
         self.upstream, self.grpc = process.free_port(), process.free_port()
         os.chmod(folder, 0o755)
         for name in ("files", "empty", "logs"):
@@ -234,14 +214,14 @@ class Arena:
         os.chmod(key, 0o644)
         self.write("both.pem", open(leaf).read() + open(key).read())
 
-    def build_floor(self):
-        """Compiles floor.c and returns the program's path."""
-        program = f"{self.folder}/floor"
-        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "floor.c")
+    def build(self, name):
+        """Compiles NAME.c of this folder and returns the program's path."""
+        program = f"{self.folder}/{name}"
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.c")
         try:
             subprocess.run(["cc", "-O2", "-o", program, source], check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            raise process.Failure(f"floor.c was not compiled: {error}") from error
+            raise process.Failure(f"{name}.c was not compiled: {error}") from error
         return program
 
     def write(self, name, text):
@@ -252,7 +232,7 @@ class Arena:
 
     def fill(self, text, peer):
         """A configuration with ports, paths and the user of `peer` filled in."""
-        root, nginx = os.geteuid() == 0, peer.name in ("nginx", "upstream")
+        root, nginx = os.geteuid() == 0, peer.name == "nginx"
         user = "" if not root else "user: root" if peer.name == "h2o" else "user root;"
         return text.format(
             folder=self.folder, name=peer.name, upstream=self.upstream, grpc=self.grpc, http=peer.http,
@@ -260,12 +240,10 @@ class Arena:
             nginx_only=NGINX_ONLY.format(folder=self.folder) if nginx else "")
 
     def start_upstream(self):
-        """The application behind every peer: nginx answering from memory, on another processor."""
-        stand_in = type("Upstream", (), {"name": "upstream", "http": 0, "https": 0, "http2": 0})
-        file = self.write("upstream.conf", self.fill(UPSTREAM, stand_in))
+        """The application behind every peer, on another processor: see upstream.c."""
         log = f"{self.folder}/upstream.out"
         _, others = process.processors()
-        self.process = process.start([self.nginx, "-p", self.folder, "-c", file], log, set(others))
+        self.process = process.start([self.build("upstream"), str(self.upstream)], log, set(others))
         process.wait_until_served(self.upstream, self.process, log, path="/")
 
     def start_grpc_server(self):

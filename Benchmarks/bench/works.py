@@ -61,12 +61,14 @@ HANDSHAKES_AT_ONCE = 400
 
 class Run:
     """The outcome of one run: microseconds of CPU per request, those of them outside the kernel, those
-    of the load generator, requests a second, errors seen."""
+    of the load generator, the part of the time that the server was busy, requests a second, errors
+    seen."""
 
     def __init__(self, user, system, client_cpu, requests, seconds, errors):
         self.microseconds = (user + system) * 1e6 / max(requests, 1e-9)
         self.user_microseconds = user * 1e6 / max(requests, 1e-9)
         self.client_microseconds = client_cpu * 1e6 / max(requests, 1e-9)
+        self.busy = (user + system) / seconds
         self.rate, self.errors = requests / seconds, errors
 
 
