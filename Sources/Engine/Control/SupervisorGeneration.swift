@@ -79,7 +79,8 @@ struct SupervisorGeneration {
   func direct(_ log: inout SupervisorLog, _ options: StartOptions) {
     let settings = Self.errorLogs(main, options)
     log.setTargets(
-      ErrorLog(settings, logs), isOnTerminal: settings.contains { $0.path == "stderr" || $0.path == "/dev/stderr" })
+      ErrorLog(settings, logs),
+      isOnTerminal: settings.contains { $0.path == "stderr" || $0.path == "/dev/stderr" })
   }
 
   /// Opens every log again; what can't be opened keeps its descriptor.

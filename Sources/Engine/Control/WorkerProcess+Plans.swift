@@ -166,7 +166,8 @@ extension WorkerProcess {
     var pending = pending
     for (index, plan) in plans.enumerated() {
       if let thread = threads[index] {
-        thread.mailbox.post(.plan(
+        thread.mailbox.post(
+          .plan(
             Handover(plan), listeners: assigned[index], logs: logNumbers,
             errorLog: errorLog(plan)))
         pending.threads.insert(index)

@@ -66,7 +66,7 @@ struct ErrorLog: Sendable {
 
   /// Writes what is wrong with a syslog receiver to every target but that one.
   func report(_ problem: String, of receiver: SyslogTarget) {
-    if takes(.alert) { write(.alert, problem, 0, except: receiver) }
+    if takes(.error) { write(.error, problem, 0, except: receiver) }
   }
 
   private func write(

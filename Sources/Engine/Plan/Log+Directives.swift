@@ -29,7 +29,8 @@ extension Row {
         template: try scope.template(text, first), escape: escape)
     }.repeatable().at(.definition),
     Row(
-      "access_log", .anyHTTP, 1...1000, "Where requests are logged, and how: a file or `syslog:server=ADDRESS,…`.",
+      "access_log", .anyHTTP, 1...1000,
+      "Where requests are logged, and how: a file or `syslog:server=ADDRESS,…`.",
       standard: "logs/access.log combined"
     ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.log.accessLogs = [] }
