@@ -128,6 +128,40 @@ static inline int64_t linux_send_vector(int fd, struct iovec *vector, size_t cou
   return PORTICO_CALL(
     syscall(SYS_sendmsg, fd, &message, MSG_NOSIGNAL | (more ? MSG_MORE : 0)));
 }
+// A socket for datagrams that reports, with the next send, that an earlier one was refused.
+static inline int64_t linux_datagram_socket(int family) {
+  int64_t fd = linux_socket(family, SOCK_DGRAM, 0);
+  int on = 1;
+  if (fd >= 0 && family == AF_INET) setsockopt((int)fd, IPPROTO_IP, IP_RECVERR, &on, sizeof on);
+  if (fd >= 0 && family == AF_INET6) setsockopt((int)fd, IPPROTO_IPV6, IPV6_RECVERR, &on, sizeof on);
+  return fd;
+}
+// One datagram of two parts.
+static inline int64_t linux_send_datagram(
+  int fd, const void *address, socklen_t length, const void *head, size_t head_count,
+  const void *body, size_t body_count) {
+  struct iovec parts[2] = {{(void *)head, head_count}, {(void *)body, body_count}};
+  struct msghdr message = {
+    .msg_name = (void *)address, .msg_namelen = length, .msg_iov = parts, .msg_iovlen = 2};
+  int64_t result;
+  do result = PORTICO_CALL(syscall(SYS_sendmsg, fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT));
+  while (result == -EINTR);
+  return result;
+}
+// Empties the queue of errors of a socket for datagrams, and forgets the pending one.
+static inline int linux_drop_datagram_errors(int fd) {
+  char byte;
+  int dropped = 0;
+  for (; dropped < 64; dropped++) {
+    struct iovec part = {&byte, 1};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (syscall(SYS_recvmsg, fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) break;
+  }
+  int error;
+  socklen_t length = sizeof error;
+  getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
+  return dropped;
+}
 static inline int64_t linux_sendfile(int out, int in, int64_t *offset, size_t count) {
   off_t position = *offset;
   int64_t sent = PORTICO_CALL(sendfile(out, in, &position, count));

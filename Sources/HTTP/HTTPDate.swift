@@ -73,6 +73,22 @@ public enum HTTPDate {
     out.writeClock(time, at: 11)
   }
 
+  /// `Nov  6 08:49:37`, the time of syslog (RFC 3164 §4.1.2).
+  public static let syslogLength = 15
+
+  /// Writes the form of syslog, `syslogLength` bytes.
+  public static func writeSyslog(
+    _ unixSeconds: Int, offsetMinutes: Int = 0, into out: MutableBytes
+  ) {
+    let time = CivilTime(unixSeconds, offsetMinutes: offsetMinutes)
+    out.copy(monthName(time), at: 0)
+    out[3] = 0x20
+    out.writeDigits(time.day, 2, at: 4)
+    if time.day < 10 { out[4] = 0x20 }
+    out[6] = 0x20
+    out.writeClock(time, at: 7)
+  }
+
   static var weekdays: Bytes { Bytes("SunMonTueWedThuFriSat") }
   static var months: Bytes { Bytes("JanFebMarAprMayJunJulAugSepOctNovDec") }
 

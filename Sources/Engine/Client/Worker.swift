@@ -37,7 +37,7 @@ final class Worker {
     drainTimer = loop.makeTimer()
     try loop.poller.addReader(mailbox.wakeDescriptor, Handle(.mailbox, slot: 0), exclusive: false)
     core.clientClosed = { [unowned self] handle in self.clientClosed(handle) }
-    core.install(plan, logs: logs)
+    core.install(plan, logs: logs, errorLog: shared.errorLog)
     setListeners(sockets)
   }
 
@@ -122,7 +122,8 @@ final class Worker {
   private func receiveMessages() {
     for message in mailbox.takeAll() {
       switch message {
-      case .plan(let plan, let sockets, let logs): install(plan.value, sockets, logs)
+      case .plan(let plan, let sockets, let logs, let errorLog):
+        install(plan.value, sockets, logs, errorLog)
       case .drain(let deadline): drain(deadline)
       case .stop: isRunning = false
       case .peers(let upstream, let servers): core.plan.groups[upstream]?.update(servers)
@@ -146,10 +147,12 @@ final class Worker {
 
   // --- plans -------------------------------------------------------------------------------------
 
-  private func install(_ plan: Plan, _ sockets: [ListenerSocket], _ logs: [String: Int32]) {
+  private func install(
+    _ plan: Plan, _ sockets: [ListenerSocket], _ logs: [String: Int32], _ errorLog: ErrorLog
+  ) {
     emptyQueues(except: Set(sockets.map(\.fd)))
     retired.append(core.plan)
-    core.install(plan, logs: logs)
+    core.install(plan, logs: logs, errorLog: errorLog)
     setListeners(sockets)
     core.h2Upstreams.retire { plan.groups[$0]?.has($1) == true }
     for client in clients.freeObjects { client.forgetFormerPlan() }

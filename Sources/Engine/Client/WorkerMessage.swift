@@ -5,7 +5,8 @@
 /// What other threads tell a worker.
 enum WorkerMessage: Sendable {
   /// A new configuration, with all listeners that it has.
-  case plan(Handover<Plan>, listeners: [ListenerSocket], logs: [String: Int32])
+  case plan(
+    Handover<Plan>, listeners: [ListenerSocket], logs: [String: Int32], errorLog: ErrorLog)
   /// Finish what is under way, accept nothing, end; after `deadlineMs` at the latest.
   case drain(deadlineMs: Int?)
   /// End at once.

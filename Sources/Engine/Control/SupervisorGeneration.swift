@@ -78,11 +78,9 @@ struct SupervisorGeneration {
   /// Lets the supervisor's own lines go where `error_log` says.
   func direct(_ log: inout SupervisorLog, _ options: StartOptions) {
     let settings = Self.errorLogs(main, options)
-    let targets = settings.compactMap { settings in
-      logs[settings.path].map { ErrorLog.Target(fd: $0, level: settings.level) }
-    }
     log.setTargets(
-      targets, isOnTerminal: settings.contains { $0.path == "stderr" || $0.path == "/dev/stderr" })
+      ErrorLog(settings, logs),
+      isOnTerminal: settings.contains { $0.path == "stderr" || $0.path == "/dev/stderr" })
   }
 
   /// Opens every log again; what can't be opened keeps its descriptor.
@@ -136,7 +134,8 @@ struct SupervisorGeneration {
   static func openLogs(_ plan: Plan, _ options: StartOptions) throws(Failure) -> [String: Int32] {
     var logs: [String: Int32] = [:]
     var problems: [String] = []
-    for path in errorLogs(plan.main, options).map(\.path) + plan.logPaths where logs[path] == nil {
+    let files = errorLogs(plan.main, options).filter { $0.syslog == nil }
+    for path in files.map(\.path) + plan.logPaths where logs[path] == nil {
       do {
         logs[path] = try openLog(path, options)
       } catch {

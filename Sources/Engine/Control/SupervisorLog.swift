@@ -11,8 +11,8 @@ struct SupervisorLog {
   var isStarting = true
 
   /// Lets lines go to `targets`; `isOnTerminal` if one of them is standard error.
-  mutating func setTargets(_ targets: [ErrorLog.Target], isOnTerminal: Bool) {
-    files = ErrorLog(Array(targets.prefix(ErrorLog.capacity)))
+  mutating func setTargets(_ targets: ErrorLog, isOnTerminal: Bool) {
+    files = targets
     self.isOnTerminal = isOnTerminal
   }
 

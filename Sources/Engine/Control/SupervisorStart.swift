@@ -90,7 +90,8 @@ extension SupervisorLog {
     do {
       let fd = try SupervisorGeneration.openLog(options.errorLogPath, options)
       setTargets(
-        [ErrorLog.Target(fd: fd, level: .notice)], isOnTerminal: options.errorLogPath == "stderr")
+        ErrorLog([ErrorLog.Target(fd: fd, level: .notice)]),
+        isOnTerminal: options.errorLogPath == "stderr")
     } catch {
       write(.alert, "could not open error log file: \"\(options.errorLogPath)\" \(error.logText)")
     }

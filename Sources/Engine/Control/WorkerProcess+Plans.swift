@@ -166,7 +166,10 @@ extension WorkerProcess {
     var pending = pending
     for (index, plan) in plans.enumerated() {
       if let thread = threads[index] {
-        thread.mailbox.post(.plan(Handover(plan), listeners: assigned[index], logs: logNumbers))
+        thread.mailbox.post(
+          .plan(
+            Handover(plan), listeners: assigned[index], logs: logNumbers,
+            errorLog: errorLog(plan)))
         pending.threads.insert(index)
       } else {
         threads[index] = try startThread(index, plan, assigned[index])
@@ -237,10 +240,7 @@ extension WorkerProcess {
     let settings =
       plan.main.errorLogs.isEmpty
       ? [ErrorLogSettings(path: errorLogPath, level: .error)] : plan.main.errorLogs
-    return ErrorLog(
-      settings.prefix(ErrorLog.capacity).compactMap { entry in
-        logNumbers[entry.path].map { ErrorLog.Target(fd: $0, level: entry.level) }
-      })
+    return ErrorLog(settings, logNumbers)
   }
 
   private func startThread(

@@ -10,7 +10,7 @@ struct AccessLogs {
   private var buffering: [String: LogBuffering] = [:]
   private var buffers: [String: AccessLogBuffer] = [:]
   private var caches: [LogFileCacheSettings: LogFileCache] = [:]
-  private let errorLog: ErrorLog
+  private var errorLog: ErrorLog
   /// How often `flushDue` is to be called.
   private(set) var flushPeriod: Milliseconds = 1000
 
@@ -19,8 +19,10 @@ struct AccessLogs {
   /// Takes the files of a new plan. What waits for a file that is written differently from here on
   /// is written out.
   mutating func install(
-    _ files: [String: Int32], _ buffering: [String: LogBuffering], now: Milliseconds
+    _ files: [String: Int32], _ buffering: [String: LogBuffering], _ errorLog: ErrorLog,
+    now: Milliseconds
   ) {
+    self.errorLog = errorLog
     for (path, buffer) in buffers
     where files[path] != self.files[path] || buffering[path] != self.buffering[path] {
       buffer.flush(now: now)
@@ -41,12 +43,24 @@ struct AccessLogs {
         let value = exchange.evaluate(condition)
         if value.isEmpty || value == Bytes("0") { continue }
       }
+      if let receiver = log.syslog {
+        send(line(log.format, exchange), exchange, to: receiver)
+        continue
+      }
       if let path = log.computedPath {
         write(line(log.format, exchange), exchange, to: path)
         continue
       }
       guard let buffer = buffer(for: log) else { continue }
       buffer.append(line(log.format, exchange), now: exchange.loop.now)
+    }
+  }
+
+  private func send(_ line: Bytes, _ exchange: Exchange, to receiver: SyslogTarget) {
+    let text = line.prefix(line.count - 1)
+    let time = exchange.core.clock.syslogTime
+    if let problem = receiver.send(text, receiver.severity, time: time) {
+      exchange.core.errorLog.report(problem, of: receiver)
     }
   }
 

@@ -13,7 +13,7 @@ final class WorkerCore {
   var passwordChecks = PasswordChecks()
   var inquiries = CertificateInquiries()
   var userIDs = UserIDMaker()
-  let errorLog: ErrorLog
+  private(set) var errorLog: ErrorLog
   let registry: PeerRegistry
   let control: (any ControlPort)?
   /// What this thread counts, and what all of them do.
@@ -74,8 +74,9 @@ final class WorkerCore {
   }
 
   /// Lets `plan` hold for whatever begins from here on.
-  func install(_ plan: Plan, logs: [String: Int32]) {
-    accessLogs.install(logs, plan.logBuffering, now: loop.now)
+  func install(_ plan: Plan, logs: [String: Int32], errorLog: ErrorLog) {
+    self.errorLog = errorLog
+    accessLogs.install(logs, plan.logBuffering, errorLog, now: loop.now)
     errorLogs = [:]
     self.plan = plan
     plan.staples.port = control
@@ -93,10 +94,7 @@ final class WorkerCore {
   /// The error log of a block that has its own.
   func errorLog(for settings: [ErrorLogSettings]) -> ErrorLog {
     if let known = errorLogs[settings] { return known }
-    let log = ErrorLog(
-      settings.prefix(ErrorLog.capacity).compactMap { entry in
-        accessLogs.files[entry.path].map { ErrorLog.Target(fd: $0, level: entry.level) }
-      })
+    let log = ErrorLog(settings, accessLogs.files)
     errorLogs[settings] = log
     return log
   }

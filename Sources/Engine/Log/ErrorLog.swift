@@ -1,4 +1,5 @@
-// The error log: `error_log` lines of one scope, one or several files with a level each.
+// The error log: `error_log` lines of one scope, one or several files or syslog receivers with a
+// level each.
 //
 //   2026/11/22 12:00:00 [error] 4711#4713: *52 connect() to 10.0.0.3:8080 failed ...
 //
@@ -14,10 +15,24 @@ import Synchronization
 
 /// Where a scope's errors go.
 struct ErrorLog: Sendable {
-  /// A file and the least severe level that it takes.
+  /// A file, or a syslog receiver, and the least severe level that it takes.
   struct Target: BitwiseCopyable, Sendable {
+    /// -1 where `syslog` isn't nil.
     let fd: Int32
+    let syslog: SyslogTarget?
     let level: LogLevel
+
+    init(fd: Int32, level: LogLevel) {
+      self.fd = fd
+      self.level = level
+      syslog = nil
+    }
+
+    init(syslog: SyslogTarget, level: LogLevel) {
+      fd = -1
+      self.level = level
+      self.syslog = syslog
+    }
   }
 
   // Bound: `error_log` lines of one scope.
@@ -46,7 +61,17 @@ struct ErrorLog: Sendable {
   /// Writes one line; `connection` is its number, 0 for none.
   func write(_ level: LogLevel, _ message: @autoclosure () -> String, connection: UInt64 = 0) {
     guard takes(level) else { return }
-    let text = message()
+    write(level, message(), connection, except: nil)
+  }
+
+  /// Writes what is wrong with a syslog receiver to every target but that one.
+  func report(_ problem: String, of receiver: SyslogTarget) {
+    if takes(.error) { write(.error, problem, 0, except: receiver) }
+  }
+
+  private func write(
+    _ level: LogLevel, _ text: String, _ connection: UInt64, except excluded: SyslogTarget?
+  ) {
     unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Self.lineBytes) { room in
       guard let base = room.baseAddress else { return }
       var line = LogLine(room: unsafe MutableBytes(base: base, count: room.count))
@@ -55,9 +80,29 @@ struct ErrorLog: Sendable {
       line.append(text)
       line.end()
       for index in 0..<count where level >= targets[index].level {
-        write(line.bytes, to: targets[index].fd)
+        guard let receiver = targets[index].syslog else {
+          write(line.bytes, to: targets[index].fd)
+          continue
+        }
+        if receiver != excluded { send(line.bytes, level, to: receiver) }
       }
     }
+  }
+
+  /// Sends a line, and tells the others if it is time to say what was lost. They can't go on and on
+  /// telling each other: a receiver complains once a minute.
+  private func send(_ line: Bytes, _ level: LogLevel, to receiver: SyslogTarget) {
+    let problem = unsafe withUnsafeTemporaryAllocation(
+      of: UInt8.self, capacity: HTTPDate.syslogLength
+    ) { room -> String? in
+      guard let base = room.baseAddress else { return nil }
+      let time = unsafe MutableBytes(base: base, count: room.count)
+      let seconds = Clock.wall / 1000
+      let offset = Int(linux_zone_offset_seconds(Int64(seconds))) / 60
+      HTTPDate.writeSyslog(seconds, offsetMinutes: offset, into: time)
+      return receiver.send(line.prefix(line.count - 1), level, time: time.readOnly)
+    }
+    if let problem { report(problem, of: receiver) }
   }
 
   private func write(_ line: Bytes, to fd: Int32) {

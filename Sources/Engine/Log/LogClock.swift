@@ -15,12 +15,14 @@ final class LogClock {
   private let localRoom: MutableBytes
   private let iso8601Room: MutableBytes
   private let httpRoom: MutableBytes
+  private let syslogRoom: MutableBytes
 
   /// A clock that shows `wallMs`, milliseconds since 1970.
   init(wallMs: Milliseconds) {
     localRoom = store.allocate(HTTPDate.commonLogLength)
     iso8601Room = store.allocate(HTTPDate.iso8601Length)
     httpRoom = store.allocate(HTTPDate.length)
+    syslogRoom = store.allocate(HTTPDate.syslogLength)
     update(wallMs: wallMs)
   }
 
@@ -30,6 +32,8 @@ final class LogClock {
   var timeISO8601: Bytes { iso8601Room.readOnly }
   /// `Sun, 22 Nov 2026 12:00:00 GMT`, the value of a Date field.
   var httpDate: Bytes { httpRoom.readOnly }
+  /// `Nov 22 12:00:00`, in the local zone.
+  var syslogTime: Bytes { syslogRoom.readOnly }
 
   /// Shows `wallMs`, milliseconds since 1970.
   func update(wallMs: Milliseconds) {
@@ -44,5 +48,6 @@ final class LogClock {
     HTTPDate.writeCommonLog(now, offsetMinutes: offsetMinutes, into: localRoom)
     HTTPDate.writeISO8601(now, offsetMinutes: offsetMinutes, into: iso8601Room)
     HTTPDate.write(now, into: httpRoom)
+    HTTPDate.writeSyslog(now, offsetMinutes: offsetMinutes, into: syslogRoom)
   }
 }

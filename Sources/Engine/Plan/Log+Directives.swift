@@ -29,7 +29,8 @@ extension Row {
         template: try scope.template(text, first), escape: escape)
     }.repeatable().at(.definition),
     Row(
-      "access_log", .anyHTTP, 1...1000, "Where requests are logged, and how.",
+      "access_log", .anyHTTP, 1...1000,
+      "Where requests are logged, and how: a file or `syslog:server=ADDRESS,…`.",
       standard: "logs/access.log combined"
     ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.log.accessLogs = [] }
@@ -55,15 +56,19 @@ extension Row {
   private static func accessLog(_ scope: Scope, _ directive: Directive) throws(Refusal)
     -> AccessLogSettings
   {
-    let path = directive.text(0)
-    if path.hasPrefix("syslog:") {
-      throw Refusal("\"access_log\" to \"\(path)\" is not supported; name a file", argument: 0)
+    var log = AccessLogSettings(
+      path: directive.text(0), format: try format(scope, "combined", nil))
+    log.syslog = try SyslogTarget.parse(scope, directive)
+    if log.syslog == nil {
+      let template = try scope.template(directive, 0)
+      if !template.isConstant { log.computedPath = template }
     }
-    var log = AccessLogSettings(path: path, format: try format(scope, "combined", nil))
-    let template = try scope.template(directive, 0)
-    if !template.isConstant { log.computedPath = template }
     var buffering = LogBuffering()
     for index in directive.arguments.indices.dropFirst() {
+      let key = directive.text(index).prefix { $0 != "=" }
+      if log.syslog != nil && ["buffer", "flush", "gzip"].contains(key) {
+        throw Refusal("logs to syslog can't be buffered: without \"\(key)\"", argument: index)
+      }
       if let value = directive.parameter("buffer", index) {
         buffering.byteCount = try directive.size(value, index)
         if buffering.byteCount == 0 {

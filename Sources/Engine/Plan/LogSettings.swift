@@ -2,8 +2,21 @@
 
 /// One target of `error_log`.
 struct ErrorLogSettings: Sendable, Hashable {
+  /// A path, or `syslog:…` as it was written.
   var path: String
   var level: LogLevel
+  var syslog: SyslogTarget?
+}
+
+extension ErrorLog {
+  /// The log that `settings` ask for, with the descriptors of files by their paths.
+  init(_ settings: some Sequence<ErrorLogSettings>, _ files: [String: Int32]) {
+    let targets = settings.compactMap { entry in
+      if let receiver = entry.syslog { return Target(syslog: receiver, level: entry.level) }
+      return files[entry.path].map { Target(fd: $0, level: entry.level) }
+    }
+    self.init(Array(targets.prefix(Self.capacity)))
+  }
 }
 
 /// `access_log` and `error_log` of a block.
@@ -20,6 +33,7 @@ struct AccessLogSettings {
   var path: String
   /// The path of a log whose file only requests know.
   var computedPath: Template?
+  var syslog: SyslogTarget?
   var format: LogFormat
   var condition: Template?
 }

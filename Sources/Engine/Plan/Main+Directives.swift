@@ -40,10 +40,10 @@ extension Row {
       "The file that holds the supervisor's process id."),
     Row(
       "error_log", [.main, .http, .server, .location], 1...2,
-      "A file, or `stderr`, for messages of at least the given level.",
+      "A file, `stderr` or `syslog:server=ADDRESS,…`, for messages of at least the given level.",
       standard: "logs/error.log error"
     ) { scope, directive throws(Refusal) in
-      let entry = try errorLog(directive)
+      let entry = try errorLog(scope, directive)
       if scope.context == .main {
         if scope.isFirst(directive) { scope.main.errorLogs = [] }
         scope.main.errorLogs.append(entry)
@@ -92,18 +92,24 @@ extension Row {
       "Accepted for nginx's sake: EPOLLEXCLUSIVE does its work."),
   ]
 
-  private static func errorLog(_ directive: Directive) throws(Refusal) -> ErrorLogSettings {
+  private static func errorLog(_ scope: Scope, _ directive: Directive) throws(Refusal)
+    -> ErrorLogSettings
+  {
     let path = directive.text(0)
-    if path.hasPrefix("syslog:") || path.hasPrefix("memory:") {
+    if path.hasPrefix("memory:") {
       throw Refusal(
-        "\"error_log\" to \"\(path)\" is not supported; name a file or \"stderr\"", argument: 0)
+        "\"error_log\" to \"\(path)\" is not supported; name a file, \"stderr\" or "
+          + "\"syslog:server=ADDRESS\"", argument: 0)
     }
-    guard directive.arguments.count > 1 else { return ErrorLogSettings(path: path, level: .error) }
+    var entry = ErrorLogSettings(path: path, level: .error)
+    entry.syslog = try SyslogTarget.parse(scope, directive)
+    guard directive.arguments.count > 1 else { return entry }
     guard let level = LogLevel(name: directive.text(1)) else {
       let names = LogLevel.allCases.map { "\"\($0.name)\"" }.joined(separator: ", ")
       throw Refusal(
         "a log level must be one of \(names), not \"\(directive.text(1))\"", argument: 1)
     }
-    return ErrorLogSettings(path: path, level: level)
+    entry.level = level
+    return entry
   }
 }

@@ -19,10 +19,13 @@ extension PlanBuilder {
     settleAdmission(scope)
     Row.settleHeaders(scope)
     if !scope.context.isDisjoint(with: [.server, .location, .locationIf, .limitExcept]) {
-      for log in scope.location.log.accessLogs where log.computedPath == nil {
+      for log in scope.location.log.accessLogs
+      where log.computedPath == nil && log.syslog == nil {
         logPaths.insert(log.path)
       }
-      for log in scope.location.log.errorLogs ?? [] { logPaths.insert(log.path) }
+      for log in scope.location.log.errorLogs ?? [] where log.syslog == nil {
+        logPaths.insert(log.path)
+      }
     }
     if !scope.context.isDisjoint(with: [.location, .locationIf, .limitExcept]),
       let place = scope.place
