@@ -60,9 +60,16 @@ extension Row {
     ) { scope, directive in
       scope.server.tls.ciphers = directive.text(0)
     },
-    .flag(
-      "ssl_prefer_server_ciphers", .httpServer, \.server.tls.prefersServerCiphers, "off",
-      "Whether our order of ciphers counts."),
+    Row(
+      "ssl_prefer_server_ciphers", .httpServer, 1...1,
+      """
+      Whether our order of ciphers counts. Without the directive it does only with the default \
+      `ssl_ciphers`, and a client that lists ChaCha20 first gets it.
+      """,
+      standard: "—"
+    ) { scope, directive throws(Refusal) in
+      scope.server.tls.prefersServerCiphers = try directive.flag(0)
+    },
     Row("ssl_conf_command", .httpServer, 2...2, "An OpenSSL configuration command.") {
       scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.server.tls.confCommands = [] }
@@ -166,9 +173,16 @@ extension Row {
     .flag(
       "ssl_stapling_verify", .httpServer, \.server.tls.verifiesStaples, "off",
       "Whether OCSP responses are verified by `ssl_trusted_certificate`."),
-    .optionalText(
-      "ssl_ecdh_curve", .httpServer, \.server.tls.curves,
-      "The key exchange groups, in OpenSSL's syntax."),
+    Row(
+      "ssl_ecdh_curve", .httpServer, 1...1,
+      """
+      The key exchange groups, in OpenSSL's syntax. `auto`: X25519, P-256 and P-384, behind \
+      X25519MLKEM768 where OpenSSL has it (3.5).
+      """,
+      standard: "auto"
+    ) { scope, directive in
+      scope.server.tls.curves = directive.text(0)
+    },
     .file("ssl_dhparam", .httpServer, \.server.tls.dhparam, "Parameters for DHE ciphers."),
   ]
 

@@ -118,11 +118,7 @@ struct TLSPolicyBuilder {
   private func settingsAlone() -> TLSServerPolicy {
     var policy = TLSServerPolicy()
     policy.protocols = TLSProtocols(names: settings.protocols)
-    let isModern = policy.protocols.isDisjoint(with: [.tls10, .tls11])
-    policy.ciphers =
-      settings.ciphers
-      ?? (isModern ? TLSServerPolicy.standardCiphers : TLSServerPolicy.ciphersOfOldVersions)
-    policy.preferServerCiphers = settings.prefersServerCiphers
+    chooseCiphers(for: &policy)
     policy.confCommands = builder.commands(settings.confCommands)
     policy.sessionTimeoutSeconds = settings.sessionTimeoutSeconds
     policy.sessionTickets = settings.usesTickets
@@ -156,6 +152,23 @@ struct TLSPolicyBuilder {
     }
     policy.clientStatus = clientStatus()
     return policy
+  }
+
+  /// `ssl_ciphers` and `ssl_prefer_server_ciphers`. Our own list comes with its order.
+  private func chooseCiphers(for policy: inout TLSServerPolicy) {
+    switch settings.prefersServerCiphers {
+    case true?: policy.cipherOrder = .ours
+    case false?: policy.cipherOrder = .theirs
+    case nil: break
+    }
+    if let ciphers = settings.ciphers {
+      policy.ciphers = ciphers
+    } else if !policy.protocols.isDisjoint(with: [.tls10, .tls11]) {
+      policy.ciphers = TLSServerPolicy.ciphersOfOldVersions
+    } else {
+      policy.cipherSuites = TLSServerPolicy.standardCipherSuites
+      if settings.prefersServerCiphers == nil { policy.cipherOrder = .oursButChaCha }
+    }
   }
 
   /// What responders are asked about clients' certificates; nil: nothing.

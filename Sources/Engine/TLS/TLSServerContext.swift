@@ -79,7 +79,11 @@ final class TLSServerContext {
     let handle = unsafe setup.handle
     setup.allow(policy.protocols)
     try setup.use(ciphers: policy.ciphers, cipherSuites: policy.cipherSuites)
-    if policy.preferServerCiphers { unsafe portico_ctx_prefer_server_ciphers(handle) }
+    switch policy.cipherOrder {
+    case .theirs: break
+    case .ours: unsafe portico_ctx_prefer_server_ciphers(handle, 0)
+    case .oursButChaCha: unsafe portico_ctx_prefer_server_ciphers(handle, 1)
+    }
     guard !policy.certificates.isEmpty || !policy.dynamicNames.isEmpty || policy.rejectHandshake
     else {
       throw TLSConfigurationError("no \"ssl_certificate\" is given for a TLS server")
