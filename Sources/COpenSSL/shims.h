@@ -178,15 +178,28 @@ static inline int portico_ssl_offered_signature(SSL *ssl, int index) {
   return hash << 8 | signature;
 }
 
-enum { PORTICO_CACHE_OFF, PORTICO_CACHE_NONE, PORTICO_CACHE_ON };
+enum { PORTICO_CACHE_OFF, PORTICO_CACHE_NONE, PORTICO_CACHE_ON, PORTICO_CACHE_ZONE };
 
 static inline void portico_ctx_set_server_cache(SSL_CTX *ctx, int mode, long sessions) {
   long flags = SSL_SESS_CACHE_OFF;
   if (mode == PORTICO_CACHE_NONE)
     flags = SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_AUTO_CLEAR | SSL_SESS_CACHE_NO_INTERNAL_STORE;
   if (mode == PORTICO_CACHE_ON) flags = SSL_SESS_CACHE_SERVER;
+  if (mode == PORTICO_CACHE_ZONE)
+    flags = SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_AUTO_CLEAR | SSL_SESS_CACHE_NO_INTERNAL;
   SSL_CTX_set_session_cache_mode(ctx, flags);
   if (mode != PORTICO_CACHE_OFF) SSL_CTX_sess_set_cache_size(ctx, sessions);
+}
+
+// What `ctx` belongs to, for callbacks that are told of nothing else.
+static inline void portico_ctx_set_owner(SSL_CTX *ctx, void *owner) {
+  SSL_CTX_set_ex_data(ctx, 0, owner);
+}
+
+static inline void *portico_ctx_owner(const SSL_CTX *ctx) { return SSL_CTX_get_ex_data(ctx, 0); }
+
+static inline int portico_ssl_uses_tickets(const SSL *ssl) {
+  return (SSL_get_options(ssl) & SSL_OP_NO_TICKET) == 0;
 }
 
 static inline void portico_ctx_set_client_cache(SSL_CTX *ctx) {

@@ -76,7 +76,12 @@ extension Row {
       scope.server.tls.confCommands.append((directive.arguments[0], directive.arguments[1]))
     }.repeatable(),
     Row(
-      "ssl_session_cache", .httpServer, 1...2, "Where sessions of TLS 1.2 are kept by id.",
+      "ssl_session_cache", .httpServer, 1...2,
+      """
+      Where sessions are kept by id: `off`, `none`, `builtin` and `builtin:COUNT` (on each thread \
+      its own), `shared:NAME:SIZE` (of all threads; survives a reload that leaves name and size). \
+      That of an address's default server counts.
+      """,
       standard: "none"
     ) { scope, directive throws(Refusal) in
       scope.server.tls.sessionCache = try sessionCache(directive)
@@ -230,6 +235,8 @@ extension Row {
 
   private static func sessionCache(_ directive: Directive) throws(Refusal) -> TLSSessionCache {
     var cache = TLSSessionCache.none
+    // With both, the one that all threads share is enough.
+    var shared: TLSSessionCache?
     for index in directive.arguments.indices {
       let word = directive.text(index)
       switch word {
@@ -246,12 +253,19 @@ extension Row {
             throw Refusal(
               "\"ssl_session_cache\" wants \"shared:NAME:SIZE\", not \"\(word)\"", argument: index)
           }
-          cache = .shared(byteCount: try directive.size(String(parts[1]), index))
+          let byteCount = try directive.size(String(parts[1]), index)
+          guard byteCount >= TLSSessionZoneSettings.smallestByteCount else {
+            throw Refusal(
+              "\"ssl_session_cache\" must have a size of 32k at least, not \"\(parts[1])\"",
+              argument: index)
+          }
+          shared = .shared(
+            TLSSessionZoneSettings(name: String(parts[0]), byteCount: byteCount))
         } else {
           throw directive.unknownParameter(index, ["off", "none", "builtin", "shared:NAME:SIZE"])
         }
       }
     }
-    return cache
+    return shared ?? cache
   }
 }

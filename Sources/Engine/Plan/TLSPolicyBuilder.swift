@@ -24,6 +24,7 @@ extension PlanBuilder {
     maker.warnOfIdleStapling(policy)
     let made = SiteTLS(
       policy: policy, certificates: maker.certificates, ticketKeys: ticketKeys(settings, draft),
+      sessions: sessionZone(settings.sessionCache, draft.word),
       dynamic: maker.dynamic, staples: maker.stapling(policy).map { ($0, staples) },
       isWatched: settings.value.isWatched, problem: maker.problem)
     madeSites[settings.identity] = (settings, made)
@@ -37,6 +38,26 @@ extension PlanBuilder {
       diagnostics.error(error.message, at: settings.ticketKeys.first ?? draft.word)
       return TLSTicketKeys()
     }
+  }
+
+  /// The zone of `ssl_session_cache`, which all sites of the plan that name it share; nil if there
+  /// is none.
+  private func sessionZone(_ cache: TLSSessionCache, _ word: Word) -> TLSSessionZoneLease? {
+    guard case .shared(let settings) = cache else { return nil }
+    if let known = sessionZones[settings.name] {
+      if known.settings != settings {
+        diagnostics.error("\"ssl_session_cache\" \"\(settings.name)\" is given two sizes", at: word)
+      }
+      return known
+    }
+    guard let lease = surroundings.sessionZones.lease(settings) else {
+      diagnostics.error(
+        "there is no memory for \"ssl_session_cache\" \"\(settings.name)\" of "
+          + "\(settings.byteCount) bytes", at: word)
+      return nil
+    }
+    sessionZones[settings.name] = lease
+    return lease
   }
 
   /// Passwords for keys, one a line.

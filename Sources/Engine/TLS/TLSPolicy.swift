@@ -52,17 +52,16 @@ enum TLSClientVerification: UInt8, Hashable {
 }
 
 /// Where a server keeps sessions that clients resume by id, as `ssl_session_cache` says it.
-///
-/// Each thread has its own: a client that comes back on another thread makes a full handshake.
 enum TLSSessionCache: Hashable {
   /// Not at all, and clients are told so.
   case off
   /// Not at all, but clients are not told.
   case none
-  /// So many sessions.
+  /// So many sessions, on each thread its own: a client that comes back on another thread makes a
+  /// full handshake.
   case builtin(sessionCount: Int)
-  /// As many sessions as nginx keeps in a zone of this size (about 4,000 a megabyte).
-  case shared(byteCount: Int)
+  /// In a zone of all threads.
+  case shared(TLSSessionZoneSettings)
 
   /// OpenSSL's own default.
   static let defaultSessionCount = 20_480
