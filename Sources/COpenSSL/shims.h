@@ -86,8 +86,10 @@ static inline void portico_ctx_set_protocols(SSL_CTX *ctx, uint8_t protocols) {
   SSL_CTX_set_options(ctx, off);
 }
 
-static inline void portico_ctx_prefer_server_ciphers(SSL_CTX *ctx) {
-  SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
+// With `yieldsToChaCha` a client whose first cipher is ChaCha20 gets that.
+static inline void portico_ctx_prefer_server_ciphers(SSL_CTX *ctx, int yieldsToChaCha) {
+  SSL_CTX_set_options(
+      ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | (yieldsToChaCha ? SSL_OP_PRIORITIZE_CHACHA : 0));
 }
 
 static inline void portico_ctx_disable_tickets(SSL_CTX *ctx) {
@@ -98,12 +100,28 @@ static inline int portico_ctx_set_curves(SSL_CTX *ctx, const char *list) {
   return (int)SSL_CTX_set1_groups_list(ctx, list);
 }
 
-// NULL: the library's own list, which has a name since OpenSSL 3.5.
+// The groups that need no ssl_ecdh_curve: what all clients have, and the post-quantum hybrid in
+// front where the library knows it (OpenSSL 3.5). OpenSSL's own list has X448, P-521 and finite
+// fields as well, which no client depends on; Mozilla's profiles leave them out.
+static const char *const portico_standard_groups[] = {"X25519MLKEM768:X25519:P-256:P-384",
+                                                      "X25519:P-256:P-384", "P-256:P-384"};
+
+// Leaves the library's own list only where it has none of ours, as a provider may that is certified.
+static inline void portico_ctx_set_standard_curves(SSL_CTX *ctx) {
+  for (int i = 0; i < 3; i++)
+    if (SSL_CTX_set1_groups_list(ctx, portico_standard_groups[i]) == 1) break;
+  ERR_clear_error();
+}
+
+// NULL: the standard groups.
 static inline int portico_ssl_set_curves(SSL *ssl, const char *list) {
   if (list != NULL) return (int)SSL_set1_groups_list(ssl, list);
-  if (SSL_set1_groups_list(ssl, "DEFAULT") == 1) return 1;
-  ERR_clear_error();
-  return (int)SSL_set1_groups_list(ssl, "X25519:P-256:X448:P-521:P-384");
+  for (int i = 0; i < 3; i++) {
+    if (SSL_set1_groups_list(ssl, portico_standard_groups[i]) != 1) continue;
+    ERR_clear_error();
+    return 1;
+  }
+  return 0;
 }
 
 // What later versions bring is looked up at run time: the binary runs with 3.0 as well.
@@ -160,15 +178,28 @@ static inline int portico_ssl_offered_signature(SSL *ssl, int index) {
   return hash << 8 | signature;
 }
 
-enum { PORTICO_CACHE_OFF, PORTICO_CACHE_NONE, PORTICO_CACHE_ON };
+enum { PORTICO_CACHE_OFF, PORTICO_CACHE_NONE, PORTICO_CACHE_ON, PORTICO_CACHE_ZONE };
 
 static inline void portico_ctx_set_server_cache(SSL_CTX *ctx, int mode, long sessions) {
   long flags = SSL_SESS_CACHE_OFF;
   if (mode == PORTICO_CACHE_NONE)
     flags = SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_AUTO_CLEAR | SSL_SESS_CACHE_NO_INTERNAL_STORE;
   if (mode == PORTICO_CACHE_ON) flags = SSL_SESS_CACHE_SERVER;
+  if (mode == PORTICO_CACHE_ZONE)
+    flags = SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_AUTO_CLEAR | SSL_SESS_CACHE_NO_INTERNAL;
   SSL_CTX_set_session_cache_mode(ctx, flags);
   if (mode != PORTICO_CACHE_OFF) SSL_CTX_sess_set_cache_size(ctx, sessions);
+}
+
+// What `ctx` belongs to, for callbacks that are told of nothing else.
+static inline void portico_ctx_set_owner(SSL_CTX *ctx, void *owner) {
+  SSL_CTX_set_ex_data(ctx, 0, owner);
+}
+
+static inline void *portico_ctx_owner(const SSL_CTX *ctx) { return SSL_CTX_get_ex_data(ctx, 0); }
+
+static inline int portico_ssl_uses_tickets(const SSL *ssl) {
+  return (SSL_get_options(ssl) & SSL_OP_NO_TICKET) == 0;
 }
 
 static inline void portico_ctx_set_client_cache(SSL_CTX *ctx) {

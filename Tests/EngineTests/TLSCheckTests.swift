@@ -113,7 +113,7 @@ import Testing
       let problem = TLSCheck.policy(policy, library: library)
       #expect(problem?.message.contains(words) == true, "\(problem?.message ?? "none")")
     }
-    let good = TLSServerPolicy(certificates: [TestPKI.one.source()], preferServerCiphers: true)
+    let good = TLSServerPolicy(certificates: [TestPKI.one.source()], cipherOrder: .oursButChaCha)
     #expect(TLSCheck.policy(good, library: library) == nil)
   }
 

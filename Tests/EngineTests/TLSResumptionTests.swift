@@ -109,7 +109,7 @@ import Testing
   func resumesByIDOnlyFromACache(version: TLSProtocols) throws {
     let caches: [(TLSSessionCache, Bool)] = [
       (.off, false), (.none, false), (.builtin(sessionCount: 100), true),
-      (.shared(byteCount: 1 << 20), true),
+      (.shared(Self.zone), false),
     ]
     for (cache, expected) in caches {
       let context = try server(
@@ -119,6 +119,63 @@ import Testing
         })
       #expect(try resumes(version, first: context, second: context) == expected, "\(cache)")
     }
+  }
+
+  private static let zone = TLSSessionZoneSettings(name: "all", byteCount: 1 << 20)
+
+  /// A policy whose sessions are in a zone, and a context of it on a thread of its own.
+  private func server(
+    in zones: TLSSessionZones, change: (inout TLSServerPolicy) -> Void = { _ in }
+  ) throws -> TLSServerContext {
+    let policy = policy {
+      $0.sessionTickets = false
+      $0.sessionCache = .shared(Self.zone)
+      change(&$0)
+    }
+    return try TLSServerContext(
+      policy: policy, library: TLSLibrary(), ticketKeys: keys, sessions: zones.lease(Self.zone))
+  }
+
+  @Test(arguments: [TLSProtocols.tls12, .tls13])
+  func resumesFromAZoneOnAnotherThread(version: TLSProtocols) throws {
+    let zones = TLSSessionZones()
+    let (first, second) = (try server(in: zones), try server(in: zones))
+    #expect(try resumes(version, first: first, second: second))
+    #expect(zones.count == 1)
+    #expect(try !resumes(version, first: first, second: try server(in: TLSSessionZones())))
+  }
+
+  @Test(arguments: [TLSProtocols.tls12, .tls13])
+  func resumesNothingOfAnotherPolicyFromAZone(version: TLSProtocols) throws {
+    let zones = TLSSessionZones()
+    for (index, change) in Self.otherPolicies.enumerated() {
+      let (listener, other) = (try server(in: zones), try server(in: zones, change: change))
+      #expect(try !resumes(version, first: listener, second: other), "policy \(index)")
+      #expect(try !resumes(version, first: other, second: listener), "policy \(index)")
+      let resolver = TableResolver()
+      resolver.choices = ["two.example": .use(other)]
+      for (name, expected) in [("one.example", false), ("two.example", true)] {
+        #expect(
+          try resumes(
+            version, first: listener, second: listener, names: ("two.example", name),
+            resolver: resolver) == expected, "policy \(index)")
+      }
+    }
+  }
+
+  /// The context that a handshake began with outlives its place in the plan.
+  @Test func aZoneLivesAsLongAsAConnectionThatBeganWithIt() throws {
+    let zones = TLSSessionZones()
+    var listener: TLSServerContext? = try server(in: zones)
+    let resolver = TableResolver()
+    resolver.choices = ["two.example": .use(try server(policy()))]
+    var pair: TLSPair? = TLSPair(
+      try #require(listener), try client(.tls12), name: "two.example", resolver: resolver)
+    listener = nil
+    pair?.connect()
+    #expect(zones.count == 1)
+    pair = nil
+    #expect(zones.count == 0)
   }
 
   @Test func aCacheForgetsWhatExceedsItsLimit() throws {

@@ -68,11 +68,11 @@ extension ReplayedFiles: FileProvider {
   /// Builds one plan for each worker thread.
   func makePlans(
     _ registry: PeerRegistry, _ ticketKeys: TLSTicketKeyRing, _ zones: LimitZones,
-    _ caches: CacheZones
+    _ caches: CacheZones, _ sessionZones: TLSSessionZones
   ) throws(ApplyFailure) -> [Plan] {
     let surroundings = PlanSurroundings(
       paths: bundle.options.planPaths, registry: registry, ticketKeys: ticketKeys, zones: zones,
-      caches: caches,
+      caches: caches, sessionZones: sessionZones,
       toleratesBrokenCertificates: true)
     var plans: [Plan] = []
     repeat {

@@ -115,7 +115,8 @@ extension WorkerProcess {
     guard let fd = staged.bundle, let bundle = Bundle(descriptor: fd) else {
       throw ApplyFailure(["the bundle can't be read"])
     }
-    let plans = try ReplayedFiles(bundle).makePlans(registry, ticketKeys, limitZones, cacheZones)
+    let plans = try ReplayedFiles(bundle).makePlans(
+      registry, ticketKeys, limitZones, cacheZones, sessionZones)
     let table = listeners.merging(staged.listeners) { _, new in new }
     let assigned = try plans.enumerated().map { index, plan throws(ApplyFailure) in
       try sockets(for: plan, index, table)

@@ -35,6 +35,7 @@ final class WorkerProcess {
   let ticketKeys = TLSTicketKeyRing()
   let limitZones = LimitZones()
   let cacheZones = CacheZones()
+  let sessionZones = TLSSessionZones()
   let caches: CacheSweeper
   /// The folders of the caches in use, by the names of their zones.
   var cacheFolders: [String: CacheFolder] = [:]

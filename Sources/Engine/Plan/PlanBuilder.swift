@@ -34,6 +34,7 @@ struct PlanSurroundings {
   var ticketKeys: TLSTicketKeyRing
   var zones: LimitZones
   var caches = CacheZones()
+  var sessionZones = TLSSessionZones()
   var certificateChecks = CertificateChecks.none
   /// Whether a certificate that can't be used takes only its own site down (at a reload, and where
   /// the supervisor has checked before) instead of the whole configuration.
@@ -93,6 +94,8 @@ final class PlanBuilder {
   /// Policies without certificates: sites that differ in nothing else share one.
   var tlsPolicies: [TLSServerPolicy: Shared<TLSServerPolicy>] = [:]
   let staples = StapleStore()
+  /// Zones of `ssl_session_cache`, by name.
+  var sessionZones: [String: TLSSessionZoneLease] = [:]
   var statusCaches: Set<StatusCacheSettings> = []
   /// That `ssl_ocsp` does nothing somewhere is said once.
   var warnedOfIdleOCSP = false

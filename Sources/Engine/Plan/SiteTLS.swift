@@ -11,6 +11,7 @@ final class SiteTLS {
   private let dynamic: DynamicCertificates?
   private let staples: (settings: StaplingSettings, store: StapleStore)?
   private let ticketKeys: TLSTicketKeys
+  private let sessions: TLSSessionZoneLease?
   private var made: TLSServerContext?
   /// Why the context can't be made: said once.
   private(set) var problem: String?
@@ -18,7 +19,8 @@ final class SiteTLS {
   /// - Parameter policy: everything but the certificates.
   init(
     policy: Shared<TLSServerPolicy>, certificates: [TLSCertificateSource],
-    ticketKeys: TLSTicketKeys, dynamic: DynamicCertificates? = nil,
+    ticketKeys: TLSTicketKeys, sessions: TLSSessionZoneLease? = nil,
+    dynamic: DynamicCertificates? = nil,
     staples: (settings: StaplingSettings, store: StapleStore)? = nil, isWatched: Bool = false,
     problem: String? = nil
   ) {
@@ -28,6 +30,7 @@ final class SiteTLS {
     self.staples = staples
     self.policy = policy
     self.ticketKeys = ticketKeys
+    self.sessions = sessions
     self.problem = problem
   }
 
@@ -63,7 +66,7 @@ final class SiteTLS {
         policy: policy, library: library, ticketKeys: ticketKeys, dynamic: dynamic,
         stapler: staples.map {
           SiteStapler($0.settings, certificates, $0.store, library, errorLog)
-        })
+        }, sessions: sessions)
       made = context
       return context
     } catch {

@@ -60,16 +60,28 @@ extension Row {
     ) { scope, directive in
       scope.server.tls.ciphers = directive.text(0)
     },
-    .flag(
-      "ssl_prefer_server_ciphers", .httpServer, \.server.tls.prefersServerCiphers, "off",
-      "Whether our order of ciphers counts."),
+    Row(
+      "ssl_prefer_server_ciphers", .httpServer, 1...1,
+      """
+      Whether our order of ciphers counts. Without the directive it does only with the default \
+      `ssl_ciphers`, and a client that lists ChaCha20 first gets it.
+      """,
+      standard: "—"
+    ) { scope, directive throws(Refusal) in
+      scope.server.tls.prefersServerCiphers = try directive.flag(0)
+    },
     Row("ssl_conf_command", .httpServer, 2...2, "An OpenSSL configuration command.") {
       scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.server.tls.confCommands = [] }
       scope.server.tls.confCommands.append((directive.arguments[0], directive.arguments[1]))
     }.repeatable(),
     Row(
-      "ssl_session_cache", .httpServer, 1...2, "Where sessions of TLS 1.2 are kept by id.",
+      "ssl_session_cache", .httpServer, 1...2,
+      """
+      Where sessions are kept by id: `off`, `none`, `builtin` and `builtin:COUNT` (on each thread \
+      its own), `shared:NAME:SIZE` (of all threads; survives a reload that leaves name and size). \
+      That of an address's default server counts.
+      """,
       standard: "none"
     ) { scope, directive throws(Refusal) in
       scope.server.tls.sessionCache = try sessionCache(directive)
@@ -166,9 +178,16 @@ extension Row {
     .flag(
       "ssl_stapling_verify", .httpServer, \.server.tls.verifiesStaples, "off",
       "Whether OCSP responses are verified by `ssl_trusted_certificate`."),
-    .optionalText(
-      "ssl_ecdh_curve", .httpServer, \.server.tls.curves,
-      "The key exchange groups, in OpenSSL's syntax."),
+    Row(
+      "ssl_ecdh_curve", .httpServer, 1...1,
+      """
+      The key exchange groups, in OpenSSL's syntax. `auto`: X25519, P-256 and P-384, behind \
+      X25519MLKEM768 where OpenSSL has it (3.5).
+      """,
+      standard: "auto"
+    ) { scope, directive in
+      scope.server.tls.curves = directive.text(0)
+    },
     .file("ssl_dhparam", .httpServer, \.server.tls.dhparam, "Parameters for DHE ciphers."),
   ]
 
@@ -216,6 +235,8 @@ extension Row {
 
   private static func sessionCache(_ directive: Directive) throws(Refusal) -> TLSSessionCache {
     var cache = TLSSessionCache.none
+    // With both, the one that all threads share is enough.
+    var shared: TLSSessionCache?
     for index in directive.arguments.indices {
       let word = directive.text(index)
       switch word {
@@ -232,12 +253,19 @@ extension Row {
             throw Refusal(
               "\"ssl_session_cache\" wants \"shared:NAME:SIZE\", not \"\(word)\"", argument: index)
           }
-          cache = .shared(byteCount: try directive.size(String(parts[1]), index))
+          let byteCount = try directive.size(String(parts[1]), index)
+          guard byteCount >= TLSSessionZoneSettings.smallestByteCount else {
+            throw Refusal(
+              "\"ssl_session_cache\" must have a size of 32k at least, not \"\(parts[1])\"",
+              argument: index)
+          }
+          shared = .shared(
+            TLSSessionZoneSettings(name: String(parts[0]), byteCount: byteCount))
         } else {
           throw directive.unknownParameter(index, ["off", "none", "builtin", "shared:NAME:SIZE"])
         }
       }
     }
-    return cache
+    return shared ?? cache
   }
 }

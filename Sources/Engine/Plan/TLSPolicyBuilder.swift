@@ -24,6 +24,7 @@ extension PlanBuilder {
     maker.warnOfIdleStapling(policy)
     let made = SiteTLS(
       policy: policy, certificates: maker.certificates, ticketKeys: ticketKeys(settings, draft),
+      sessions: sessionZone(settings.sessionCache, draft.word),
       dynamic: maker.dynamic, staples: maker.stapling(policy).map { ($0, staples) },
       isWatched: settings.value.isWatched, problem: maker.problem)
     madeSites[settings.identity] = (settings, made)
@@ -37,6 +38,26 @@ extension PlanBuilder {
       diagnostics.error(error.message, at: settings.ticketKeys.first ?? draft.word)
       return TLSTicketKeys()
     }
+  }
+
+  /// The zone of `ssl_session_cache`, which all sites of the plan that name it share; nil if there
+  /// is none.
+  private func sessionZone(_ cache: TLSSessionCache, _ word: Word) -> TLSSessionZoneLease? {
+    guard case .shared(let settings) = cache else { return nil }
+    if let known = sessionZones[settings.name] {
+      if known.settings != settings {
+        diagnostics.error("\"ssl_session_cache\" \"\(settings.name)\" is given two sizes", at: word)
+      }
+      return known
+    }
+    guard let lease = surroundings.sessionZones.lease(settings) else {
+      diagnostics.error(
+        "there is no memory for \"ssl_session_cache\" \"\(settings.name)\" of "
+          + "\(settings.byteCount) bytes", at: word)
+      return nil
+    }
+    sessionZones[settings.name] = lease
+    return lease
   }
 
   /// Passwords for keys, one a line.
@@ -118,11 +139,7 @@ struct TLSPolicyBuilder {
   private func settingsAlone() -> TLSServerPolicy {
     var policy = TLSServerPolicy()
     policy.protocols = TLSProtocols(names: settings.protocols)
-    let isModern = policy.protocols.isDisjoint(with: [.tls10, .tls11])
-    policy.ciphers =
-      settings.ciphers
-      ?? (isModern ? TLSServerPolicy.standardCiphers : TLSServerPolicy.ciphersOfOldVersions)
-    policy.preferServerCiphers = settings.prefersServerCiphers
+    chooseCiphers(for: &policy)
     policy.confCommands = builder.commands(settings.confCommands)
     policy.sessionTimeoutSeconds = settings.sessionTimeoutSeconds
     policy.sessionTickets = settings.usesTickets
@@ -156,6 +173,23 @@ struct TLSPolicyBuilder {
     }
     policy.clientStatus = clientStatus()
     return policy
+  }
+
+  /// `ssl_ciphers` and `ssl_prefer_server_ciphers`. Our own list comes with its order.
+  private func chooseCiphers(for policy: inout TLSServerPolicy) {
+    switch settings.prefersServerCiphers {
+    case true?: policy.cipherOrder = .ours
+    case false?: policy.cipherOrder = .theirs
+    case nil: break
+    }
+    if let ciphers = settings.ciphers {
+      policy.ciphers = ciphers
+    } else if !policy.protocols.isDisjoint(with: [.tls10, .tls11]) {
+      policy.ciphers = TLSServerPolicy.ciphersOfOldVersions
+    } else {
+      policy.cipherSuites = TLSServerPolicy.standardCipherSuites
+      if settings.prefersServerCiphers == nil { policy.cipherOrder = .oursButChaCha }
+    }
   }
 
   /// What responders are asked about clients' certificates; nil: nothing.

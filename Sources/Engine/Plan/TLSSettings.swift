@@ -9,7 +9,8 @@ struct TLSSettings {
   var protocols: [String] = ["TLSv1.2", "TLSv1.3"]
   /// nil: what the protocols take.
   var ciphers: String?
-  var prefersServerCiphers = false
+  /// nil: ours, where our list of ciphers holds.
+  var prefersServerCiphers: Bool?
   var confCommands: [(name: Word, value: Word)] = []
   var sessionTimeoutSeconds = 300
   var usesTickets = true

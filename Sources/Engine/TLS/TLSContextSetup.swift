@@ -102,10 +102,10 @@ struct TLSContextSetup {
     _ = unsafe portico_store_check_crls(store)
   }
 
-  /// `ssl_ecdh_curve`; nil leaves OpenSSL's own list.
+  /// `ssl_ecdh_curve`; nil for the groups that need no directive.
   func use(curves: String?) throws(TLSConfigurationError) {
-    guard let curves else { return }
     portico_clear_errors()
+    guard let curves else { return unsafe portico_ctx_set_standard_curves(handle) }
     guard unsafe portico_ctx_set_curves(handle, curves) == 1 else {
       throw TLSConfigurationError(openSSL: "\"\(curves)\" is not a list of key exchange groups")
     }

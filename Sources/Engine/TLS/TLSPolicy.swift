@@ -52,20 +52,30 @@ enum TLSClientVerification: UInt8, Hashable {
 }
 
 /// Where a server keeps sessions that clients resume by id, as `ssl_session_cache` says it.
-///
-/// Each thread has its own: a client that comes back on another thread makes a full handshake.
 enum TLSSessionCache: Hashable {
   /// Not at all, and clients are told so.
   case off
   /// Not at all, but clients are not told.
   case none
-  /// So many sessions.
+  /// So many sessions, on each thread its own: a client that comes back on another thread makes a
+  /// full handshake.
   case builtin(sessionCount: Int)
-  /// As many sessions as nginx keeps in a zone of this size (about 4,000 a megabyte).
-  case shared(byteCount: Int)
+  /// In a zone of all threads.
+  case shared(TLSSessionZoneSettings)
 
   /// OpenSSL's own default.
   static let defaultSessionCount = 20_480
+}
+
+/// Whose order of ciphers counts, as `ssl_prefer_server_ciphers` says it.
+enum TLSCipherOrder: Hashable {
+  /// The client's.
+  case theirs
+  /// Ours.
+  case ours
+  /// Ours, but a client that lists ChaCha20 first gets it: its processor has no instructions for
+  /// AES.
+  case oursButChaCha
 }
 
 /// How a `server` block does TLS.
@@ -78,7 +88,7 @@ struct TLSServerPolicy: Hashable {
   var ciphers = TLSServerPolicy.standardCiphers
   /// The cipher suites of TLS 1.3; nil for OpenSSL's own list.
   var cipherSuites: String?
-  var preferServerCiphers = false
+  var cipherOrder = TLSCipherOrder.theirs
   var confCommands: [TLSConfCommand] = []
   var sessionTimeoutSeconds = 300
   var sessionTickets = true
@@ -101,7 +111,7 @@ struct TLSServerPolicy: Hashable {
   var recordBytes = 16 << 10
   /// An OCSP response for clients that ask (`ssl_stapling_file`), DER.
   var stapleDER: [UInt8] = []
-  /// A list of groups separated by colons; nil ("auto") for OpenSSL's own.
+  /// A list of groups separated by colons; nil ("auto") for `portico_standard_groups`.
   var ecdhCurve: String?
   var dhparamPEM: [UInt8] = []
   /// Refuse every handshake (`ssl_reject_handshake`); such a policy needs no certificate.
@@ -135,9 +145,13 @@ struct TLSClientTrust: Hashable {
 }
 
 extension TLSServerPolicy {
-  /// Forward secrecy and authenticated encryption, nothing else: what RFC 9325 §4.2 recommends. DHE
-  /// takes `ssl_dhparam`.
-  static let standardCiphers = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
+  /// Forward secrecy and authenticated encryption, nothing else: what RFC 9325 §4.2 recommends, in
+  /// its order. DHE takes `ssl_dhparam`.
+  static let standardCiphers =
+    "ECDHE+AESGCM+AES128:ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM+AES128:DHE+AESGCM:DHE+CHACHA20"
+  /// The suites of TLS 1.3 in the order of `standardCiphers`; OpenSSL's has AES-256 in front.
+  static let standardCipherSuites =
+    "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
   /// nginx's own default: the versions before TLS 1.2 know none of the others.
   static let ciphersOfOldVersions = "HIGH:!aNULL:!MD5"
 

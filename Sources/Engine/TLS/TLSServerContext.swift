@@ -24,6 +24,8 @@ final class TLSServerContext {
   let ecdhCurve: String?
   let dynamic: TLSDynamicCertificates?
   let recordBytes: Int
+  /// Where sessions are kept that begin with this context; nil: OpenSSL keeps them, or nobody.
+  let sessions: TLSSessionZoneLease?
   fileprivate let staple: [UInt8]
   fileprivate let stapler: TLSStapler?
   /// The application protocols in the form of the wire; empty when ALPN is not used.
@@ -32,12 +34,13 @@ final class TLSServerContext {
   /// Makes the SSL_CTX, parsing certificates and keys.
   init(
     policy: TLSServerPolicy, library: TLSLibrary, ticketKeys: TLSTicketKeys,
-    dynamic: TLSDynamicCertificates? = nil, stapler: TLSStapler? = nil
+    dynamic: TLSDynamicCertificates? = nil, stapler: TLSStapler? = nil,
+    sessions: TLSSessionZoneLease? = nil
   ) throws(TLSConfigurationError) {
     let setup = try TLSContextSetup(isServer: true, library: library)
     let wire: [UInt8]
     do throws(TLSConfigurationError) {
-      try Self.configure(setup, policy)
+      try Self.configure(setup, policy, hasZone: sessions != nil)
       wire = try TLSContextSetup.wireForm(alpn: policy.alpn)
     } catch {
       unsafe SSL_CTX_free(setup.handle)
@@ -55,6 +58,7 @@ final class TLSServerContext {
     recordBytes = policy.recordBytes
     staple = policy.stapleDER
     self.stapler = stapler
+    self.sessions = sessions
     if !staple.isEmpty || stapler != nil {
       unsafe portico_ctx_set_status_callback(handle, onStatusWanted)
     }
@@ -66,6 +70,7 @@ final class TLSServerContext {
     unsafe SSL_CTX_set_tlsext_ticket_key_evp_cb(handle, onTicketKey)
     unsafe SSL_CTX_set_session_ticket_cb(handle, nil, onTicket, nil)
     if !wire.isEmpty { unsafe SSL_CTX_set_alpn_select_cb(handle, onApplicationProtocols, nil) }
+    if sessions != nil { useZone() }
   }
 
   deinit {
@@ -74,12 +79,16 @@ final class TLSServerContext {
   }
 
   private static func configure(
-    _ setup: TLSContextSetup, _ policy: TLSServerPolicy
+    _ setup: TLSContextSetup, _ policy: TLSServerPolicy, hasZone: Bool
   ) throws(TLSConfigurationError) {
     let handle = unsafe setup.handle
     setup.allow(policy.protocols)
     try setup.use(ciphers: policy.ciphers, cipherSuites: policy.cipherSuites)
-    if policy.preferServerCiphers { unsafe portico_ctx_prefer_server_ciphers(handle) }
+    switch policy.cipherOrder {
+    case .theirs: break
+    case .ours: unsafe portico_ctx_prefer_server_ciphers(handle, 0)
+    case .oursButChaCha: unsafe portico_ctx_prefer_server_ciphers(handle, 1)
+    }
     guard !policy.certificates.isEmpty || !policy.dynamicNames.isEmpty || policy.rejectHandshake
     else {
       throw TLSConfigurationError("no \"ssl_certificate\" is given for a TLS server")
@@ -101,13 +110,13 @@ final class TLSServerContext {
       }
     }
     if policy.earlyData { unsafe SSL_CTX_set_max_early_data(handle, 16_384) }
-    try configureSessions(setup, policy)
+    try configureSessions(setup, policy, hasZone)
     try setup.apply(policy.confCommands)
     if policy.compressesCertificates { unsafe portico_ctx_compress_certificates(handle) }
   }
 
   private static func configureSessions(
-    _ setup: TLSContextSetup, _ policy: TLSServerPolicy
+    _ setup: TLSContextSetup, _ policy: TLSServerPolicy, _ hasZone: Bool
   ) throws(TLSConfigurationError) {
     let handle = unsafe setup.handle
     unsafe SSL_CTX_set_timeout(handle, policy.sessionTimeoutSeconds)
@@ -116,12 +125,12 @@ final class TLSServerContext {
     case .off: mode = PORTICO_CACHE_OFF
     case .none: (mode, sessionCount) = (PORTICO_CACHE_NONE, 1)
     case .builtin(let count): sessionCount = count
-    case .shared(let byteCount): sessionCount = max(byteCount / 256, 1)
+    case .shared: (mode, sessionCount) = (hasZone ? PORTICO_CACHE_ZONE : PORTICO_CACHE_NONE, 1)
     }
     unsafe portico_ctx_set_server_cache(handle, Int32(mode), sessionCount)
     if !policy.sessionTickets { unsafe portico_ctx_disable_tickets(handle) }
     // Without tickets TLS 1.3 sends session ids in their place: none if no cache would know them.
-    let canResume = policy.sessionTickets || mode == PORTICO_CACHE_ON
+    let canResume = policy.sessionTickets || mode == PORTICO_CACHE_ON || mode == PORTICO_CACHE_ZONE
     unsafe SSL_CTX_set_num_tickets(handle, canResume ? 1 : 0)
     let identity = sessionIdentity(policy)
     var digest = [UInt8](repeating: 0, count: 32)

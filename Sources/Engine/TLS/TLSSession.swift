@@ -35,6 +35,8 @@ final class TLSSession {
 
   /// The context in force: the resolver's choice, once it has chosen. Nil on the client side.
   private(set) var serverContext: TLSServerContext?
+  /// The context that the session began with, which OpenSSL's callbacks about sessions get.
+  let firstContext: TLSServerContext?
   private let clientContext: TLSClientContext?
   private let resolver: TLSNameResolver?
   private(set) var hasChosenContext = false
@@ -55,6 +57,7 @@ final class TLSSession {
     guard let made = unsafe Self.make(context.handle, context.library, fd) else { return nil }
     unsafe (ssl, io) = made
     serverContext = context
+    firstContext = context
     clientContext = nil
     self.resolver = resolver
     verifyName = nil
@@ -73,6 +76,7 @@ final class TLSSession {
     guard let made = unsafe Self.make(context.handle, context.library, fd) else { return nil }
     unsafe (ssl, io) = made
     serverContext = nil
+    firstContext = nil
     clientContext = context
     resolver = nil
     self.verifyName = verifyName
