@@ -218,6 +218,16 @@ import Testing
     #expect(pair.handshake().client.failure?.reason.contains("no application protocol") == true)
   }
 
+  /// Which alerts have words among the reasons of errors differs between OpenSSL's versions.
+  @Test(arguments: [
+    (UInt(120), "no application protocol"), (115, "unknown PSK identity"),
+    (40, "handshake failure"), (99, "tls alert 99"),
+  ])
+  func everyAlertOfThePeerHasWords(alert: UInt, words: String) {
+    let text = TLSFailure.text(of: UInt(ERR_LIB_SSL) << 23 | (1000 + alert))
+    #expect(text.lowercased().contains(words.lowercased()))
+  }
+
   func text(_ bytes: Bytes) -> String {
     String(decoding: (0..<bytes.count).map { bytes[$0] }, as: UTF8.self)
   }

@@ -54,7 +54,14 @@ struct TLSFailure: BitwiseCopyable {
   /// OpenSSL's words for a packed error code.
   static func text(of code: UInt) -> String {
     if let reason = unsafe ERR_reason_error_string(code) { return unsafe String(cString: reason) }
-    return "OpenSSL error \(String(code, radix: 16))"
+    // The peer's alerts are reasons from 1000 on, and not each has words among the reasons:
+    // OpenSSL 3.0.13 knows "no application protocol" only in its table of alerts.
+    let alert = Int32(code & 0x7F_FFFF) - SSL_AD_REASON_OFFSET
+    guard Int32(code >> 23 & 0xFF) == ERR_LIB_SSL, 0...255 ~= alert else {
+      return "OpenSSL error \(String(code, radix: 16))"
+    }
+    let words = unsafe SSL_alert_desc_string_long(alert).map { unsafe String(cString: $0) }
+    return "tls alert \(words.flatMap { $0 == "unknown" ? nil : $0 } ?? String(alert))"
   }
 }
 
