@@ -108,8 +108,11 @@ struct ClassicOptions: Equatable {
     case "e": errorLog = value
     case "g": globals.append(value)
     default:
-      guard ["stop", "quit", "reopen", "reload"].contains(value) else {
-        throw Invalid(message: "invalid option: \"-s \(value)\"")
+      let signals = ["stop", "quit", "reopen", "reload"]
+      guard signals.contains(value) else {
+        let near = FrontDoor.suggestion(for: value, among: signals)
+        throw Invalid(
+          message: "invalid option: \"-s \(value)\"\(near); it takes stop, quit, reopen or reload")
       }
       signal = value
     }

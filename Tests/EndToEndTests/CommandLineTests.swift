@@ -39,7 +39,13 @@ import Testing
       "invalid option: \"serv\"; did you mean \"serve\"?; \"portico -h\" lists what there is"
     ),
     (["--wrong"], "invalid option: \"--wrong\"; \"portico -h\" lists what there is"),
-    (["-s", "halt"], "invalid option: \"-s halt\""), (["-c"], "option \"-c\" requires file name"),
+    (
+      ["-s", "relaod"],
+      "invalid option: \"-s relaod\"; did you mean \"reload\"?; it takes stop, quit, reopen or"
+        + " reload"
+    ),
+    (["-s", "halt"], "invalid option: \"-s halt\"; it takes stop, quit, reopen or reload"),
+    (["-c"], "option \"-c\" requires file name"),
     (["-p"], "option \"-p\" requires directory name"),
   ])
   func refusesWhatMeansNothing(_ arguments: [String], _ message: String) throws {
