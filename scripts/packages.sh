@@ -9,7 +9,7 @@ packages_build=(ca-certificates pkg-config libssl-dev libpcre2-dev libc-ares-dev
 # The applications of examples/.
 packages_apps=(golang-go golang-github-gin-gonic-gin-dev golang-github-lib-pq-dev golang-golang-x-net-dev)
 # What the tests drive the front door with, and what stands behind it.
-packages_test=(curl python3 python3-grpcio nghttp2-client strace postgresql "${packages_apps[@]}")
+packages_test=(curl mount python3 python3-grpcio nghttp2-client strace postgresql "${packages_apps[@]}")
 # Benchmarks/compare; the peers are left out when they are missing.
 packages_compare=(python3 wrk nghttp2-client nginx haproxy h2o caddy)
 # An engine for scripts/test --docker on a machine that has none.
@@ -30,7 +30,9 @@ require_packages() {
   fi
   if [ "$(id -u)" -ne 0 ]; then
     command -v sudo >/dev/null || {
-      echo "Run this as root once, or: apt-get install ${missing[*]}" >&2
+      # Not "run this as root": what root builds here this user could not build again.
+      echo "Some packages are missing, and there is no sudo to install them with. As root:" >&2
+      echo "  apt-get update && apt-get install --no-install-recommends ${missing[*]}" >&2
       return 1
     }
     sudo=(sudo)
