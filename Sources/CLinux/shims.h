@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -253,6 +254,8 @@ static inline int64_t linux_write(int fd, const void *buffer, size_t count) {
 static inline int64_t linux_pwrite(int fd, const void *buffer, size_t count, int64_t offset) {
   return PORTICO_CALL(pwrite(fd, buffer, count, offset));
 }
+// A lock of an open file, which its last descriptor gives up.
+static inline int64_t linux_flock(int fd, int operation) { return PORTICO_CALL(flock(fd, operation)); }
 // Memory of zeros that takes no room before it is written; NULL if there is none.
 static inline void *linux_map(size_t count) {
   void *memory = mmap(NULL, count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

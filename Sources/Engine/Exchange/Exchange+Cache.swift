@@ -145,6 +145,8 @@ extension Exchange {
       log(.crit, "cache file \"\(path)\" \(what)")
       cache.zone.lose(cache.key)
       removeFile(path)
+    // It stays: who comes next finds it whole.
+    case .changing: break
     case .failed(let error): log(.crit, "open() \"\(path)\" failed \(error.logText)")
     }
     return .nothing
