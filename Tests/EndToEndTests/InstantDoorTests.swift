@@ -32,6 +32,28 @@ import Testing
     #expect(!left.contains { $0.hasPrefix("portico-") })
   }
 
+  /// A browser applies no stylesheet and runs no module script of another type.
+  @Test func servesFilesAsWhatTheyAre() throws {
+    let types = [
+      "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml",
+      "json": "application/json", "woff2": "font/woff2", "wasm": "application/wasm",
+      "html": "text/html", "odd": "text/plain",
+    ]
+    let site = try Site(
+      config: "", files: Dictionary(uniqueKeysWithValues: types.keys.map { ("www/a.\($0)", "a") }))
+    let port = site.ports.number(0)
+    let door = try start(site, ["serve", "--http", "\(port)", "--https", "0", site.folder + "www"])
+    for (ending, type) in types {
+      let head = try Command.run(
+        ["curl", "-sI", "--max-time", "30", "http://127.0.0.1:\(port)/a.\(ending)"],
+        folder: site.folder
+      ).standardOutput
+      #expect(head.contains("Content-Type: \(type)\r\n"))
+    }
+    door.signal(SIGTERM)
+    #expect(try door.wait().code == 0)
+  }
+
   @Test func balancesTheLoadOverAddresses() throws {
     let apps = try ["one", "two"].map { name in
       try TestUpstream { _ in .answer(body: name) }

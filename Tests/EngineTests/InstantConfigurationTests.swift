@@ -32,4 +32,19 @@ import Testing
   func refusesWhatIsNoServer(_ word: String) {
     #expect(throws: InstantConfiguration.Invalid.self) { try InstantConfiguration.server(word) }
   }
+
+  @Test func mediaTypesAreThoseOfTheFile() throws {
+    let file = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent().appending(path: "conf/mime.types")
+    func entries(_ text: String) -> Set<[String]> {
+      Set(
+        text.split(separator: "\n").filter { $0.hasSuffix(";") }.flatMap { line in
+          let words = line.dropLast().split(separator: " ").map(String.init)
+          return words.dropFirst().map { [words[0], $0] }
+        })
+    }
+    let ours = entries(InstantConfiguration.mediaTypes)
+    #expect(ours.count > 40)
+    #expect(ours.subtracting(entries(try String(contentsOf: file, encoding: .utf8))) == [])
+  }
 }

@@ -52,7 +52,7 @@ public enum InstantConfiguration {
             location ~ "/\\\\.(?!well-known(/|$))" {
               return 404;
             }
-        """, before: "  geo $\(dollar) {\n    default \"$\";\n  }\n")
+        """, before: mediaTypes + "  geo $\(dollar) {\n    default \"$\";\n  }\n")
   }
 
   /// Balances the load over `servers`, as `server(_:)` gives them.
