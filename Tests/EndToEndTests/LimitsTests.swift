@@ -199,7 +199,9 @@ private struct Connecting {
     #expect(try next.read(count: 100_000).count == 100_000)
     try next.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     #expect(try small.response().text == "ok")
-    #expect(try FileManager.default.contentsOfDirectory(atPath: disk.path).isEmpty)
+    try waitUntil("the body to be removed") {
+      try FileManager.default.contentsOfDirectory(atPath: disk.path).isEmpty
+    }
     try door.stop()
   }
 
