@@ -1,5 +1,6 @@
 // The media types of `portico serve`, which reads no file: a stylesheet or a module script that
-// says it is text/plain is applied by no browser. A part of conf/mime.types: what pages are made of.
+// says it is text/plain is applied by no browser. They are a part of conf/mime.types: what pages
+// are made of.
 
 extension InstantConfiguration {
   /// A "types" block, as conf/mime.types writes it.
