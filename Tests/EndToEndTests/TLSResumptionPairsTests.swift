@@ -133,4 +133,21 @@ private struct Visitor {
     #expect(try visitor.resumes("open.test", at: "open.test") == false)
     #expect(try visitor.resumes("required.test", at: "open.test") == false)
   }
+
+  @Test(arguments: [
+    (["a:31k"], "must have a size of 32k at least, not \"31k\""),
+    (["a:1m", "a:2m"], "\"ssl_session_cache\" \"a\" is given two sizes"),
+    (["a"], "wants \"shared:NAME:SIZE\""),
+  ])
+  func refuses(zones: [String], problem: String) throws {
+    let servers = zones.enumerated().map { index, zone in
+      """
+      server { listen 127.0.0.1:%%PORT_\(index)%% ssl; ssl_reject_handshake on;
+        ssl_session_cache shared:\(zone); }
+      """
+    }
+    let result = try Portico.run(Site(config: "http { \(servers.joined()) }"), ["-t"])
+    #expect(result.code == 1)
+    #expect(result.standardError.contains(problem), "\(result.standardError)")
+  }
 }

@@ -225,14 +225,14 @@ private func take(
   }
 
   @Test func aZoneLivesAsLongAsOnePlanHasIt() {
-    let zones = LimitZones()
-    let key = LimitZones.Key(
+    let zones = ZoneRegistry<LimitZone>()
+    let key = LimitZone.Key(
       kind: .requests, name: "one", keyText: "$uri", byteCount: 32 << 10)
     var first = zones.lease(key)
     var second = zones.lease(key)
     #expect(first?.zone == second?.zone && zones.count == 1)
     let other = zones.lease(
-      LimitZones.Key(kind: .requests, name: "one", keyText: "$uri", byteCount: 64 << 10))
+      LimitZone.Key(kind: .requests, name: "one", keyText: "$uri", byteCount: 64 << 10))
     #expect(other?.zone != first?.zone && zones.count == 2)
     first = nil
     #expect(zones.count == 2)

@@ -125,7 +125,7 @@ import Testing
 
   /// A policy whose sessions are in a zone, and a context of it on a thread of its own.
   private func server(
-    in zones: TLSSessionZones, change: (inout TLSServerPolicy) -> Void = { _ in }
+    in zones: ZoneRegistry<TLSSessionZone>, change: (inout TLSServerPolicy) -> Void = { _ in }
   ) throws -> TLSServerContext {
     let policy = policy {
       $0.sessionTickets = false
@@ -138,16 +138,17 @@ import Testing
 
   @Test(arguments: [TLSProtocols.tls12, .tls13])
   func resumesFromAZoneOnAnotherThread(version: TLSProtocols) throws {
-    let zones = TLSSessionZones()
+    let zones = ZoneRegistry<TLSSessionZone>()
     let (first, second) = (try server(in: zones), try server(in: zones))
     #expect(try resumes(version, first: first, second: second))
     #expect(zones.count == 1)
-    #expect(try !resumes(version, first: first, second: try server(in: TLSSessionZones())))
+    let others = ZoneRegistry<TLSSessionZone>()
+    #expect(try !resumes(version, first: first, second: try server(in: others)))
   }
 
   @Test(arguments: [TLSProtocols.tls12, .tls13])
   func resumesNothingOfAnotherPolicyFromAZone(version: TLSProtocols) throws {
-    let zones = TLSSessionZones()
+    let zones = ZoneRegistry<TLSSessionZone>()
     for (index, change) in Self.otherPolicies.enumerated() {
       let (listener, other) = (try server(in: zones), try server(in: zones, change: change))
       #expect(try !resumes(version, first: listener, second: other), "policy \(index)")
@@ -165,7 +166,7 @@ import Testing
 
   /// The context that a handshake began with outlives its place in the plan.
   @Test func aZoneLivesAsLongAsAConnectionThatBeganWithIt() throws {
-    let zones = TLSSessionZones()
+    let zones = ZoneRegistry<TLSSessionZone>()
     var listener: TLSServerContext? = try server(in: zones)
     let resolver = TableResolver()
     resolver.choices = ["two.example": .use(try server(policy()))]

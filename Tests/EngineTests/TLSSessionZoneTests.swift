@@ -125,7 +125,7 @@ import Testing
   }
 
   @Test func isTheSameZoneForTheSameNameAndSize() throws {
-    let zones = TLSSessionZones()
+    let zones = ZoneRegistry<TLSSessionZone>()
     let one = try #require(zones.lease(Self.settings))
     var other = zones.lease(Self.settings)
     #expect(one.zone == other?.zone)

@@ -41,7 +41,7 @@ extension RecordedFiles: FileProvider {
   ) -> ConfigurationReading {
     let surroundings = PlanSurroundings(
       paths: bundle.options.planPaths, registry: Self.emptiedRegistry(),
-      ticketKeys: TLSTicketKeyRing(), zones: LimitZones(),
+      ticketKeys: TLSTicketKeyRing(), zones: ZoneRegistry<LimitZone>(),
       certificateChecks: checks, toleratesBrokenCertificates: isReload)
     let (reading, sources) = makePlan(bundle.options, self, surroundings)
     noteConfigurationFiles(sources.files.filter { $0.kind == .configuration }.map(\.path))
@@ -67,8 +67,8 @@ extension ReplayedFiles: FileProvider {
 
   /// Builds one plan for each worker thread.
   func makePlans(
-    _ registry: PeerRegistry, _ ticketKeys: TLSTicketKeyRing, _ zones: LimitZones,
-    _ caches: CacheZones, _ sessionZones: TLSSessionZones
+    _ registry: PeerRegistry, _ ticketKeys: TLSTicketKeyRing, _ zones: ZoneRegistry<LimitZone>,
+    _ caches: CacheZones, _ sessionZones: ZoneRegistry<TLSSessionZone>
   ) throws(ApplyFailure) -> [Plan] {
     let surroundings = PlanSurroundings(
       paths: bundle.options.planPaths, registry: registry, ticketKeys: ticketKeys, zones: zones,

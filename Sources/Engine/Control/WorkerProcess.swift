@@ -33,9 +33,9 @@ final class WorkerProcess {
   var logNumbers: [String: Int32] = [:]
   let registry = PeerRegistry()
   let ticketKeys = TLSTicketKeyRing()
-  let limitZones = LimitZones()
+  let limitZones = ZoneRegistry<LimitZone>()
   let cacheZones = CacheZones()
-  let sessionZones = TLSSessionZones()
+  let sessionZones = ZoneRegistry<TLSSessionZone>()
   let caches: CacheSweeper
   /// The folders of the caches in use, by the names of their zones.
   var cacheFolders: [String: CacheFolder] = [:]

@@ -2,8 +2,8 @@
 // together, by key.
 //
 // One block of raw memory with one lock, held for a look-up and a few additions (0.1 µs); no thread
-// ever waits for anything else while it holds it. Zones are handed out by `LimitZones` and live as
-// long as any plan has them, so that counts survive a reload.
+// ever waits for anything else while it holds it. Zones are handed out by a `ZoneRegistry` and live
+// as long as any plan has them, so that counts survive a reload.
 
 import HTTP
 import Synchronization
@@ -50,9 +50,18 @@ enum ConnectionVerdict: Equatable {
 /// The counts of one zone; copying it copies a pointer. Any thread may call it.
 ///
 /// - Safety: listed in ARCHITECTURE.md among what is shared by threads. The table is behind a lock,
-///   and the block outlives every plan that has a `ZoneLease` of it.
+///   and the block outlives every plan that has a lease of it.
 @safe
-struct LimitZone: @unchecked Sendable, BitwiseCopyable, Equatable {
+struct LimitZone: SharedZone, @unchecked Sendable, Equatable {
+  struct Key: ZoneKey {
+    enum Kind { case requests, connections, sessions }
+    let kind: Kind
+    let name: String
+    /// The words that make the key of a request; of sessions, whose they are.
+    let keyText: String
+    let byteCount: Int
+  }
+
   private struct Block: ~Copyable {
     let table: Mutex<ZoneTable>
   }
@@ -74,7 +83,6 @@ struct LimitZone: @unchecked Sendable, BitwiseCopyable, Equatable {
     unsafe block.initialize(to: Block(table: Mutex(table)))
   }
 
-  /// Gives the memory back; for `LimitZones`, when no plan has the zone.
   func free() {
     unsafe block.pointee.table.withLock { $0.unmap() }
     unsafe block.deinitialize(count: 1)

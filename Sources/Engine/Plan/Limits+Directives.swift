@@ -154,7 +154,7 @@ extension Row {
     }
     let zone = try lease(
       scope, words,
-      LimitZones.Key(
+      LimitZone.Key(
         kind: rate == nil ? .connections : .requests, name: words.name,
         keyText: directive.text(0), byteCount: words.byteCount))
     builder.limitZones[words.name] = LimitZoneSettings(
@@ -163,7 +163,7 @@ extension Row {
 
   /// The zone for `key`, which the plan keeps.
   static func lease(
-    _ scope: Scope, _ words: ZoneWords, _ key: LimitZones.Key
+    _ scope: Scope, _ words: ZoneWords, _ key: LimitZone.Key
   ) throws(Refusal) -> LimitZone {
     guard let lease = scope.builder.surroundings.zones.lease(key) else {
       throw Refusal(

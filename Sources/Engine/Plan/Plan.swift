@@ -20,7 +20,7 @@ final class Plan {
   var upstreams: [UpstreamSettings] = []
   var groups: [String: UpstreamGroup] = [:]
   /// Keeps the zones of limits for as long as this plan lives.
-  var zoneLeases: [ZoneLease] = []
+  var zoneLeases: [ZoneLease<LimitZone>] = []
   /// Caches by the names of their zones.
   var caches: [String: CacheZone] = [:]
   /// What each variable slot is: nil where only `set` or a capture assigns it.

@@ -32,9 +32,9 @@ struct PlanSurroundings {
   var paths: PlanPaths
   var registry: PeerRegistry
   var ticketKeys: TLSTicketKeyRing
-  var zones: LimitZones
+  var zones: ZoneRegistry<LimitZone>
   var caches = CacheZones()
-  var sessionZones = TLSSessionZones()
+  var sessionZones = ZoneRegistry<TLSSessionZone>()
   var certificateChecks = CertificateChecks.none
   /// Whether a certificate that can't be used takes only its own site down (at a reload, and where
   /// the supervisor has checked before) instead of the whole configuration.
@@ -61,7 +61,7 @@ final class PlanBuilder {
   var matches: [String: MatchSettings] = [:]
   /// Zones of limits by name, and what keeps them.
   var limitZones: [String: LimitZoneSettings] = [:]
-  var zoneLeases: [ZoneLease] = []
+  var zoneLeases: [ZoneLease<LimitZone>] = []
   /// The names that zones of limits, of sessions and of caches have taken.
   var zoneNames: Set<String> = []
   /// Caches by the names of their zones.
@@ -95,7 +95,7 @@ final class PlanBuilder {
   var tlsPolicies: [TLSServerPolicy: Shared<TLSServerPolicy>] = [:]
   let staples = StapleStore()
   /// Zones of `ssl_session_cache`, by name.
-  var sessionZones: [String: TLSSessionZoneLease] = [:]
+  var sessionZones: [String: ZoneLease<TLSSessionZone>] = [:]
   var statusCaches: Set<StatusCacheSettings> = []
   /// That `ssl_ocsp` does nothing somewhere is said once.
   var warnedOfIdleOCSP = false

@@ -11,7 +11,7 @@ final class SiteTLS {
   private let dynamic: DynamicCertificates?
   private let staples: (settings: StaplingSettings, store: StapleStore)?
   private let ticketKeys: TLSTicketKeys
-  private let sessions: TLSSessionZoneLease?
+  private let sessions: ZoneLease<TLSSessionZone>?
   private var made: TLSServerContext?
   /// Why the context can't be made: said once.
   private(set) var problem: String?
@@ -19,7 +19,7 @@ final class SiteTLS {
   /// - Parameter policy: everything but the certificates.
   init(
     policy: Shared<TLSServerPolicy>, certificates: [TLSCertificateSource],
-    ticketKeys: TLSTicketKeys, sessions: TLSSessionZoneLease? = nil,
+    ticketKeys: TLSTicketKeys, sessions: ZoneLease<TLSSessionZone>? = nil,
     dynamic: DynamicCertificates? = nil,
     staples: (settings: StaplingSettings, store: StapleStore)? = nil, isWatched: Bool = false,
     problem: String? = nil

@@ -144,7 +144,7 @@ extension Row {
     }
     return try lease(
       scope, words,
-      LimitZones.Key(
+      LimitZone.Key(
         kind: .sessions, name: words.name, keyText: upstream, byteCount: words.byteCount))
   }
 

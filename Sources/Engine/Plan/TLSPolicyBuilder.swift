@@ -42,10 +42,10 @@ extension PlanBuilder {
 
   /// The zone of `ssl_session_cache`, which all sites of the plan that name it share; nil if there
   /// is none.
-  private func sessionZone(_ cache: TLSSessionCache, _ word: Word) -> TLSSessionZoneLease? {
+  private func sessionZone(_ cache: TLSSessionCache, _ word: Word) -> ZoneLease<TLSSessionZone>? {
     guard case .shared(let settings) = cache else { return nil }
     if let known = sessionZones[settings.name] {
-      if known.settings != settings {
+      if known.key != settings {
         diagnostics.error("\"ssl_session_cache\" \"\(settings.name)\" is given two sizes", at: word)
       }
       return known

@@ -25,7 +25,7 @@ final class TLSServerContext {
   let dynamic: TLSDynamicCertificates?
   let recordBytes: Int
   /// Where sessions are kept that begin with this context; nil: OpenSSL keeps them, or nobody.
-  let sessions: TLSSessionZoneLease?
+  let sessions: ZoneLease<TLSSessionZone>?
   fileprivate let staple: [UInt8]
   fileprivate let stapler: TLSStapler?
   /// The application protocols in the form of the wire; empty when ALPN is not used.
@@ -35,7 +35,7 @@ final class TLSServerContext {
   init(
     policy: TLSServerPolicy, library: TLSLibrary, ticketKeys: TLSTicketKeys,
     dynamic: TLSDynamicCertificates? = nil, stapler: TLSStapler? = nil,
-    sessions: TLSSessionZoneLease? = nil
+    sessions: ZoneLease<TLSSessionZone>? = nil
   ) throws(TLSConfigurationError) {
     let setup = try TLSContextSetup(isServer: true, library: library)
     let wire: [UInt8]

@@ -1,17 +1,17 @@
 // A zone of `ssl_session_cache shared:NAME:SIZE`: the sessions that clients resume by id, for all
 // worker threads and past a reload.
 //
-// One block of raw memory with one lock, held while a session is copied in or out (0.2 µs); OpenSSL
+// One block of raw memory with one lock, held while a session is copied in or out; OpenSSL
 // reads and writes sessions outside of it. A zone knows nothing of policies: each session carries
 // the session id context that it began under, and OpenSSL resumes it under no other one. Zones are
-// handed out by `TLSSessionZones` and live as long as any plan has them.
+// handed out by a `ZoneRegistry` and live as long as any plan has them.
 
 import COpenSSL
 import HTTP
 import Synchronization
 
 /// What names a zone: a reload that changes either begins a new one.
-struct TLSSessionZoneSettings: Hashable {
+struct TLSSessionZoneSettings: ZoneKey {
   var name: String
   var byteCount: Int
 
@@ -22,9 +22,11 @@ struct TLSSessionZoneSettings: Hashable {
 /// The sessions of one zone; copying it copies a pointer. Any thread may call it.
 ///
 /// - Safety: listed in ARCHITECTURE.md among what is shared by threads. The ring is behind a lock,
-///   and the block outlives every context that has a `TLSSessionZoneLease` of it.
+///   and the block outlives every context that has a lease of it.
 @safe
-struct TLSSessionZone: @unchecked Sendable, BitwiseCopyable, Equatable {
+struct TLSSessionZone: SharedZone, @unchecked Sendable, Equatable {
+  typealias Key = TLSSessionZoneSettings
+
   private struct Block: ~Copyable {
     let ring: Mutex<TLSSessionRing>
     /// What ends of sessions are counted from: seconds of the monotonic clock.
@@ -40,7 +42,6 @@ struct TLSSessionZone: @unchecked Sendable, BitwiseCopyable, Equatable {
     unsafe block.initialize(to: Block(ring: Mutex(ring), start: portico_monotonic_seconds()))
   }
 
-  /// Gives the memory back; for `TLSSessionZones`, when no plan has the zone.
   func free() {
     unsafe block.pointee.ring.withLock { $0.unmap() }
     unsafe block.deinitialize(count: 1)
