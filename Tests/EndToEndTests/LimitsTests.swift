@@ -75,6 +75,13 @@ private struct Connecting {
   }
 }
 
+/// A client whose connection is in use, for as long as the last byte of its body is missing.
+private func busyClient(_ door: RunningPortico) throws -> RawClient {
+  let client = try door.client()
+  try client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n")
+  return client
+}
+
 @Suite struct LimitsTests {
   @Test func pausesAcceptingWhenNoDescriptorIsLeft() async throws {
     let door = try await Portico.start(
@@ -84,27 +91,21 @@ private struct Connecting {
         """)
     let worker = try door.workerPid
     var clients: [RawClient] = []
-    let watch = Stopwatch()
-    for _ in 0..<100 { clients.append(try door.client()) }
+    for _ in 0..<100 { clients.append(try busyClient(door)) }
     try door.waitForLog("accept4() failed (24: Too many open files)")
     // The event that can't be served isn't looked at over and over.
     let before = try ticks(worker)
     usleep(700_000)
     #expect(try ticks(worker) - before < 30)
     // Those that are in are served.
-    try clients[0].send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     #expect(try clients[0].response().text == "ok")
     clients.removeFirst(90)
-    for client in clients {
-      try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-      #expect(try client.response().text == "ok")
-    }
+    for client in clients { #expect(try client.response().text == "ok") }
     clients.removeAll()
     #expect(try door.get().text == "ok")
     #expect(try door.workerPid == worker)
-    // It pauses for half a second each time.
-    let failures = door.errorLog.components(separatedBy: "accept4() failed").count - 1
-    #expect(failures <= Int(watch.seconds / 0.5) + 1)
+    // It pauses for half a second each time, and says so once a minute.
+    #expect(door.errorLog.components(separatedBy: "accept4() failed").count == 2)
     try door.stop()
   }
 
@@ -114,8 +115,7 @@ private struct Connecting {
         events { worker_connections 4; }
         http { server { listen 127.0.0.1:%%PORT_0%% backlog=2; return 200 "ok"; } }
         """)
-    var served = try (0..<4).map { _ in try door.client() }
-    try served[3].send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    var served = try (0..<4).map { _ in try busyClient(door) }
     #expect(try served[3].response().text == "ok")
     // The queue takes three more; the kernel ignores the rest, whose clients ask again after a
     // second.
@@ -139,15 +139,11 @@ private struct Connecting {
         events { worker_connections 8; }
         http { server { listen 127.0.0.1:%%PORT_0%%; return 200 "ok"; } }
         """)
-    var clients = try (0..<20).map { _ in try door.client() }
+    var clients = try (0..<20).map { _ in try busyClient(door) }
     try door.waitForLog("worker_connections are not enough")
-    try clients[0].send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     #expect(try clients[0].response().text == "ok")
     clients.removeFirst(15)
-    for client in clients {
-      try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-      #expect(try client.response().text == "ok")
-    }
+    for client in clients { #expect(try client.response().text == "ok") }
     try door.stop()
   }
 

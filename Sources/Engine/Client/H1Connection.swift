@@ -60,6 +60,7 @@ final class H1Connection: ClientStream {
   /// Begins a life.
   func open() {
     state = .waiting
+    keptUntil = 0
     isTunnel = false
     isBodyComplete = true
     resetForRequest()
@@ -135,15 +136,19 @@ final class H1Connection: ClientStream {
     switch state {
     case .waiting:
       client.close()
-    case .head:
-      exchange?.log(.info, "client timed out while reading client request headers")
-      exchange?.response.status = 408
-      client.close()
+    case .head: endHead("client timed out while reading client request headers")
     case .exchanging: timedOutWhileExchanging()
     case .discarding, .lingering: client.close()
     case .breaking: breakConnection()
     case .closed: break
     }
+  }
+
+  /// Closes a connection on which a head has begun and takes too long, for the reason given.
+  func endHead(_ reason: String) {
+    exchange?.log(.info, reason)
+    exchange?.response.status = 408
+    client.close()
   }
 
   /// The client's connection broke while a response was on its way.

@@ -10,14 +10,21 @@ import HTTP
 final class Worker {
   let core: WorkerCore
   let mailbox: Mailbox<WorkerMessage>
-  private let loop: Loop
+  let loop: Loop
   private let shared: WorkerShared
   private var listeners: [AcceptingSocket] = []
-  private var clients = Slab<ClientConnection>(kind: .client)
+  private(set) var clients = Slab<ClientConnection>(kind: .client)
   private let http2 = H2Library()
   private var isRunning = true
   private var retired: [Plan] = []
   private var acceptPausedUntil: Milliseconds = 0
+  private var pauseReport = RepeatedReport()
+  /// What the kernel lets this process open (RLIMIT_NOFILE).
+  let descriptorLimit = Int(clamping: linux_descriptor_limit())
+  var descriptors = DescriptorGauge()
+  var isMakingRoom = false
+  var nextRoomSearch: Milliseconds = 0
+  var roomReport = RepeatedReport()
   private let housekeeping: TimerWheel.ID
   private let drainTimer: TimerWheel.ID
   private static let housekeepingHandle = Handle(.logs, slot: 0)
@@ -37,6 +44,7 @@ final class Worker {
     drainTimer = loop.makeTimer()
     try loop.poller.addReader(mailbox.wakeDescriptor, Handle(.mailbox, slot: 0), exclusive: false)
     core.clientClosed = { [unowned self] handle in self.clientClosed(handle) }
+    core.makeRoom = { [unowned self] in makeRoomForConnection() }
     core.install(plan, logs: logs, errorLog: shared.errorLog)
     setListeners(sockets)
   }
@@ -239,16 +247,19 @@ final class Worker {
     else { return false }
     let listener = listeners[slot]
     for _ in 0..<listener.batch.next(turn: loop.turnCount, many: core.plan.main.acceptsMany) {
-      guard core.hasFreeConnection else {
+      guard makeRoomForConnection() else {
         pauseAccepting("worker_connections are not enough", slot)
         return false
       }
+      guard core.hasFreeConnection else { return true }
       switch Socket.accept(listener.fd) {
-      case .success(let accepted): open(accepted.fd, accepted.peer, listen)
+      case .success(let accepted):
+        keepReserve(accepted.fd)
+        open(accepted.fd, accepted.peer, listen)
       case .failure(let error):
-        if [EMFILE, ENFILE, ENOMEM, ENOBUFS].contains(error.code) {
-          pauseAccepting("accept4() failed \(error.logText)", slot)
-        }
+        guard [EMFILE, ENFILE, ENOMEM, ENOBUFS].contains(error.code) else { return false }
+        if makeRoom(after: error) { return true }
+        pauseAccepting("accept4() failed \(error.logText)", slot)
         return false
       }
     }
@@ -270,10 +281,14 @@ final class Worker {
     client.open(fd, handle, peer, on: listen)
   }
 
-  /// No descriptor or connection is left: waits a little instead of spinning.
+  /// No descriptor or connection is left, and none can be given up: waits a little instead of
+  /// spinning.
   private func pauseAccepting(_ reason: String, _ slot: Int) {
     acceptPausedUntil = loop.now + 500
-    core.errorLog.write(.alert, "\(reason), accepting pauses for 500 ms")
+    if let count = pauseReport.add(1, now: loop.now) {
+      let often = count > 1 ? " (\(count) times since this was said)" : ""
+      core.errorLog.write(.alert, "\(reason), accepting pauses for 500 ms\(often)")
+    }
     for listener in listeners where listener.isOpen { loop.poller.remove(listener.fd) }
     loop.setTimer(core.acceptTimer, after: 500, for: Handle(.listener, slot: slot))
   }

@@ -62,7 +62,7 @@ extension Exchange {
       return send()
     }
     attempt.isReused = false
-    guard core.hasFreeConnection else {
+    guard core.takesConnection() else {
       log(.alert, "worker_connections are not enough")
       return failTry(.error, "no free connection for")
     }

@@ -16,7 +16,7 @@ extension Exchange {
       attempt.isReused = known.state == .open && known.isIdle
       return attachStream(to: known)
     }
-    guard core.hasFreeConnection else {
+    guard core.takesConnection() else {
       log(.alert, "worker_connections are not enough")
       return failTry(.error, "no free connection for")
     }

@@ -45,6 +45,8 @@ final class WorkerCore {
   let acceptTimer: TimerWheel.ID
   /// Takes the slot of a closed connection back.
   var clientClosed: (Handle) -> Void = { _ in }
+  /// Ends connections that serve nothing if there may be no more; whether that helped.
+  var makeRoom: () -> Bool = { false }
   private let store = ByteStore()
   private var errorLogs: [[ErrorLogSettings]: ErrorLog] = [:]
   private var serial: UInt64
@@ -113,10 +115,14 @@ final class WorkerCore {
     return serial * 256 + UInt64(index & 255)
   }
 
+  /// What `worker_connections` limits.
+  var connectionCount: Int { clientCount + upstreams.count + h2Upstreams.count }
+
   /// Whether `worker_connections` allows another connection.
-  var hasFreeConnection: Bool {
-    clientCount + upstreams.count + h2Upstreams.count < plan.main.workerConnections
-  }
+  var hasFreeConnection: Bool { connectionCount < plan.main.workerConnections }
+
+  /// Whether there may be another connection, for whose sake others may have to end.
+  func takesConnection() -> Bool { hasFreeConnection || (makeRoom() && hasFreeConnection) }
 
   /// Asks the control thread to resolve `name`; the exchange hears of it by `onResolved`.
   func resolve(_ name: String, _ settings: ResolverSettings, _ exchange: Handle) {
