@@ -73,6 +73,38 @@ private func replace(_ door: RunningPortico, _ name: String, by other: String) t
     #expect(mismatches == 1)
   }
 
+  @Test func manyAtOnceNeedNoReload() async throws {
+    // More than fit into one packet to the worker process.
+    let names = (0..<200).map { "site\($0).test" }
+    let servers = names.map {
+      "server { listen 127.0.0.1:%%PORT_0%% ssl; server_name \($0); return 204; "
+        + "ssl_certificate \($0).crt; ssl_certificate_key \($0).key; }"
+    }
+    let site = try Site(config: "http { \(servers.joined(separator: "\n")) }")
+    for name in ["old", "new"] { try site.makeCertificate(name) }
+    func install(_ source: String) throws {
+      for name in names {
+        for end in ["crt", "key"] {
+          try site.write("\(name).\(end).next", site.text("\(source).\(end)"))
+          _ = rename("\(site.folder)\(name).\(end).next", "\(site.folder)\(name).\(end)")
+        }
+      }
+    }
+    try install("old")
+    let door = try await Portico.start(site)
+    let before = try serial(door, names[0])
+    // Somebody is at work on the configuration.
+    try site.write("portico.conf", "http {")
+    try install("new")
+    try waitUntil("the last certificate") {
+      names.allSatisfy { door.errorLog.contains("\"\($0).crt\" was renewed and is in use") }
+    }
+    let after = try serial(door, names[0])
+    #expect(after != before)
+    for name in names.suffix(9) { #expect(try serial(door, name) == after) }
+    #expect(!door.errorLog.contains("[error]") && !door.errorLog.contains("[emerg]"))
+  }
+
   @Test func leavesFilesAloneWhereItIsTold() async throws {
     let door = try await start("ssl_certificate_watch off;")
     let before = try serial(door)

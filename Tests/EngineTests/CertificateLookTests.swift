@@ -38,4 +38,24 @@ import Testing
     let again = watch.look(now: now)
     #expect(again.renewed.isEmpty && again.refused.isEmpty)
   }
+
+  @Test func renewalsGoInPacketsThatAreNotTooLarge() {
+    func renewal(_ number: Int, _ byteCount: Int) -> CertificateRenewal {
+      CertificateRenewal(
+        certificatePath: "\(number).crt", keyPath: "\(number).key",
+        certificatePEM: [UInt8](repeating: 1, count: byteCount), keyPEM: [2])
+    }
+    let all = (0..<50).map { renewal($0, 7_000 + $0) } + [renewal(50, 200_000), renewal(51, 1)]
+    let orders = WorkerOrder.renewing(all)
+    let parts = orders.compactMap { order -> [CertificateRenewal]? in
+      guard case .renew(let part) = order else { return nil }
+      return part
+    }
+    #expect(parts.flatMap { $0 } == all)
+    #expect(parts.count == 5)
+    for (order, part) in zip(orders, parts) where part.count > 1 {
+      #expect(order.encoded().count <= WorkerProcessChannel.packetBytes)
+    }
+    #expect(WorkerOrder.renewing([]).isEmpty)
+  }
 }

@@ -179,30 +179,47 @@ struct CertificateWatch {
 extension Supervisor {
   /// How often certificates are looked at.
   static let watchPeriodMs: Milliseconds = 1000
-  // Bound: pairs that are exchanged one by one; more at once are a reload's work.
-  private static let renewalLimit = 64
 
-  /// Takes renewed certificates up.
+  /// Takes renewed certificates up. What else changed on disk waits for a reload.
   func lookAtCertificates() {
     guard case .serving = state, reloads.next == nil else { return }
     let findings = current.certificates.look(now: Int(Clock.wall / 1000))
     for refusal in findings.refused { log.write(.error, refusal) }
     for warning in findings.warnings { log.write(.warn, warning) }
     if findings.renewed.isEmpty { return }
+    do {
+      try current.take(findings.renewed, options)
+      for order in WorkerOrder.renewing(findings.renewed) { try worker?.channel.send(order) }
+    } catch {
+      log.write(.error, "handing a renewed certificate over failed \(error.logText)")
+      return requestReload()
+    }
     for renewal in findings.renewed {
       log.write(.notice, "certificate \"\(renewal.certificatePath)\" was renewed and is in use")
     }
-    let order = WorkerOrder.renew(findings.renewed)
-    do {
-      try current.take(findings.renewed, options)
-      guard findings.renewed.count <= Self.renewalLimit,
-        order.encoded().count < WorkerProcessChannel.packetBytes
-      else { return requestReload() }
-      try worker?.channel.send(order)
-    } catch {
-      log.write(.error, "handing a renewed certificate over failed \(error.logText)")
-      requestReload()
+  }
+}
+
+extension WorkerOrder {
+  /// Orders that hand `renewals` over, each small enough for a packet, unless a pair alone isn't.
+  static func renewing(_ renewals: [CertificateRenewal]) -> [WorkerOrder] {
+    var orders: [WorkerOrder] = []
+    var next: [CertificateRenewal] = []
+    var byteCount = 0
+    for renewal in renewals {
+      // Bound: four lengths, and what an order begins with.
+      let size =
+        renewal.certificatePath.utf8.count + renewal.keyPath.utf8.count
+        + renewal.certificatePEM.count + renewal.keyPEM.count + 64
+      if !next.isEmpty && byteCount + size > WorkerProcessChannel.packetBytes {
+        orders.append(.renew(next))
+        (next, byteCount) = ([], 0)
+      }
+      next.append(renewal)
+      byteCount += size
     }
+    if !next.isEmpty { orders.append(.renew(next)) }
+    return orders
   }
 }
 

@@ -68,10 +68,13 @@ final class Plan {
 extension Plan {
   /// Exchanges certificates in every site that shows them; handshakes from here on use them.
   func renew(_ renewals: [CertificateRenewal]) {
+    let renewals = Dictionary(grouping: renewals, by: \.certificatePath)
     var seen: Set<ObjectIdentifier> = []
     for site in listens.flatMap(\.addresses).flatMap(\.sites) {
       guard let tls = site.tls, seen.insert(ObjectIdentifier(tls)).inserted else { continue }
-      for renewal in renewals { tls.renew(renewal) }
+      for path in Set(tls.certificates.map(\.certificatePath)) {
+        for renewal in renewals[path] ?? [] { tls.renew(renewal) }
+      }
     }
   }
 }
