@@ -44,6 +44,16 @@ import Testing
   }
 
   @Test(arguments: [
+    ("http { server { proxy_pas http://a; } }", "did you mean \"proxy_pass\", in location, if"),
+    ("http { servr { } }", "\"servr\" is not a directive here; did you mean \"server\"?"),
+    ("worker_processes many; http { }", "must be \"auto\" or between 1 and 1024, not \"many\""),
+    ("worker_processes 0; http { }", "must be \"auto\" or between 1 and 1024, not \"0\""),
+  ])
+  func namesWhatWasMeant(_ config: String, _ message: String) throws {
+    _ = try expect(config, isRefusedWith: message)
+  }
+
+  @Test(arguments: [
     ("http2_idle_timeout 3m;", "; use \"keepalive_timeout\""),
     ("http2_recv_timeout 3m;", "; use \"client_header_timeout\""),
     ("http2_max_requests 5;", "; use \"keepalive_requests\""),

@@ -93,6 +93,18 @@ import Testing
     #expect(!left.contains { $0.hasPrefix("portico-") })
   }
 
+  @Test func saysHowToChooseAnotherPort() throws {
+    let app = try TestUpstream { _ in .answer(body: "app") }
+    let site = try Site(config: "")
+    let result = try site.command(
+      ["proxy", "--listen", "127.0.0.1", "--http", "\(app.port)", "--https", "0", "1"],
+      environment: ["TMPDIR": site.folder]
+    ).wait()
+    #expect(result.code == 1)
+    #expect(result.standardError.contains("failed (98: Address already in use)\n"))
+    #expect(result.standardError.hasSuffix("--http and --https name other ports, 0 none\n"))
+  }
+
   @Test(arguments: ["http://127.0.0.1:PORT", "http://localhost:PORT/", ":PORT", "PORT"])
   func takesServersAsPeopleWriteThem(_ form: String) throws {
     let app = try TestUpstream { _ in .answer(body: "app") }

@@ -56,7 +56,7 @@ struct SupervisorGeneration {
     let pidPath = ProcessFiles.absolute(plan.main.pidPath, in: options.prefix)
     do throws(Failure) {
       try makeTemporaryFolders(plan.temporaryPaths, options, identity)
-      let listeners = try bind(plan, old, log, pidPath)
+      let listeners = try bind(plan, old, log, pidPath, options)
       return SupervisorGeneration(
         number: number, main: plan.main, identity: identity,
         bundle: try makeBundle(files.bundle, orClose: listeners, except: old),
@@ -116,7 +116,8 @@ struct SupervisorGeneration {
   }
 
   private static func bind(
-    _ plan: Plan, _ old: Listeners, _ log: SupervisorLog, _ pidPath: String
+    _ plan: Plan, _ old: Listeners, _ log: SupervisorLog, _ pidPath: String,
+    _ options: StartOptions
   ) throws(Failure) -> Listeners {
     do {
       return try old.next(
@@ -126,7 +127,8 @@ struct SupervisorGeneration {
       }
     } catch {
       let running = old.table.isEmpty ? [PidFile.remark(pidPath)].compactMap { $0 } : []
-      throw Failure(error.problems + running)
+      let advice = options.isInstant ? ["--http and --https name other ports, 0 none"] : []
+      throw Failure(error.problems + running + advice)
     }
   }
 

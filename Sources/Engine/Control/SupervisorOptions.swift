@@ -39,6 +39,9 @@ public struct StartOptions: Sendable, Equatable {
     (ProcessFiles.parent(of: configurationPath) ?? "") + "/"
   }
 
+  /// Whether the configuration was made of a command's arguments (`portico serve`).
+  var isInstant: Bool { overlay[configurationPath] != nil }
+
   public static let defaultPrefix = "/usr/local/portico/"
   public static let defaultConfigurationPath = "conf/portico.conf"
   public static let defaultErrorLogPath = "logs/error.log"

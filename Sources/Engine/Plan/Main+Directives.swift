@@ -28,8 +28,13 @@ extension Row {
       "worker_processes", .main, 1...1, "The number of worker threads; `auto`: one a processor.",
       standard: "1"
     ) { scope, directive throws(Refusal) in
-      scope.main.workerProcesses =
-        directive.text(0) == "auto" ? nil : try directive.number(0, 1...1024)
+      let (word, range) = (directive.text(0), 1...1024)
+      guard word == "auto" || Int(word).map(range.contains) == true else {
+        throw Refusal(
+          "\"worker_processes\" must be \"auto\" or between 1 and 1024, not \"\(word)\"",
+          argument: 0)
+      }
+      scope.main.workerProcesses = Int(word)
     },
     Row("worker_shutdown_timeout", .main, 1...1, "How long a graceful stop waits for connections.")
     { scope, directive throws(Refusal) in

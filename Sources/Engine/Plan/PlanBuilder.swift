@@ -165,16 +165,21 @@ final class PlanBuilder {
         message = known
       } else if let nearest = nearestName(to: name, among: candidates) {
         message += "; did you mean \"\(nearest)\"?"
+      } else if let nearest = nearestName(to: name, among: Row.all.map(\.name)) {
+        message += "; did you mean \"\(nearest)\", in \(places(Row.byName[nearest] ?? []))?"
       }
       diagnostics.error(message, at: directive.name)
       return nil
     }
     if let row = rows.first(where: { !$0.contexts.isDisjoint(with: scope.context) }) { return row }
-    let places = rows.reduce(into: Contexts()) { $0.formUnion($1.contexts) }.names
     diagnostics.error(
-      "\"\(name)\" is not allowed here; it may stand in \(places.joined(separator: ", "))",
-      at: directive.name)
+      "\"\(name)\" is not allowed here; it may stand in \(places(rows))", at: directive.name)
     return nil
+  }
+
+  /// The blocks that the rows of a directive may stand in, as a list for people.
+  private func places(_ rows: [Row]) -> String {
+    rows.reduce(into: Contexts()) { $0.formUnion($1.contexts) }.names.joined(separator: ", ")
   }
 
   private func check(_ directive: Directive, _ row: Row, _ scope: Scope) -> Bool {
