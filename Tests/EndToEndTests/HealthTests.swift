@@ -69,6 +69,29 @@ private final class Instance: Sendable {
     try door.stop(SIGTERM)
   }
 
+  @Test func newsGoToTheLogThatAReloadChose() async throws {
+    let instance = try Instance()
+    func config(_ log: String) -> String {
+      """
+      error_log %%DIR%%/\(log) notice;
+      http {
+        upstream app { server %%UPSTREAM_0%%; health_check interval=200ms uri=/health; }
+        server { listen 127.0.0.1:%%PORT_0%%; location / { proxy_pass http://app; } }
+      }
+      """
+    }
+    let door = try await Portico.start(
+      Site(config: config("first.log"), upstreams: [instance.server]),
+      globals: "pid %%DIR%%/portico.pid;")
+    #expect(try door.reload(config: config("second.log")).code == 0)
+    instance.fall()
+    try waitUntil("news in the second log") {
+      door.site.text("second.log").contains("failed: 503 Sick")
+    }
+    #expect(!door.site.text("first.log").contains("failed: 503 Sick"))
+    try door.stop()
+  }
+
   @Test func sendsTheNameAndVerifiesTheCertificateAsRequestsDo() async throws {
     let names = "proxy_ssl_name up.test; proxy_ssl_server_name on; proxy_ssl_verify on;"
     let good = try Instance()

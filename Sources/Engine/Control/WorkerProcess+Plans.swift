@@ -165,6 +165,7 @@ extension WorkerProcess {
     _ plans: [Plan], _ assigned: [[ListenerSocket]], _ pending: PendingPlans
   ) throws(ApplyFailure) {
     var pending = pending
+    controlLog.set(errorLog(plans[0]))
     for (index, plan) in plans.enumerated() {
       if let thread = threads[index] {
         thread.mailbox.post(
@@ -202,9 +203,10 @@ extension WorkerProcess {
   /// checks.
   private func resolveNames(_ plans: [Plan]) throws(ApplyFailure) {
     if control == nil {
+      controlLog.set(errorLog(plans[0]))
       do throws(SystemError) {
         control = try ControlThread(
-          registry: registry, sink: ControlNews(mailboxes: mailboxes, errorLog: errorLog(plans[0])))
+          registry: registry, sink: ControlNews(mailboxes: mailboxes, errorLog: controlLog))
       } catch {
         throw ApplyFailure("starting the control thread", error)
       }
@@ -279,7 +281,7 @@ extension WorkerProcess {
 /// What the control thread has to say, passed on to worker threads and the error log.
 struct ControlNews: ControlSink {
   let mailboxes: WorkerMailboxes
-  let errorLog: ErrorLog
+  let errorLog: CurrentErrorLog
 
   func peers(upstream: String, servers: [ResolvedServer]) {
     mailboxes.post(.peers(upstream: upstream, servers: servers))
@@ -317,6 +319,17 @@ struct ControlNews: ControlSink {
 
   func log(_ level: ControlLogLevel, _ text: String) {
     errorLog.write(LogLevel(name: level.rawValue) ?? .notice, text)
+  }
+}
+
+/// The error log of the plans that hold, for threads that outlive plans.
+final class CurrentErrorLog: Sendable {
+  private let current = Mutex(ErrorLog([], [:]))
+
+  func set(_ log: ErrorLog) { current.withLock { $0 = log } }
+
+  func write(_ level: LogLevel, _ text: String) {
+    current.withLock { $0 }.write(level, text)
   }
 }
 

@@ -42,6 +42,8 @@ final class WorkerProcess {
   let counters = CounterBlocks()
   let mailboxes = WorkerMailboxes()
   var control: ControlThread?
+  /// Where the control thread's news go.
+  let controlLog = CurrentErrorLog()
   var errorLogPath = ""
   var state = State.starting
   /// Worker threads by index.

@@ -50,14 +50,6 @@ final class LogFiles {
     return failures
   }
 
-  /// Closes the files whose path isn't among `paths`; nobody may write to them any more.
-  func close(except paths: Set<String>) {
-    for (path, fd) in descriptors where !paths.contains(path) {
-      _ = linux_close(fd)
-      descriptors[path] = nil
-    }
-  }
-
   private static func standardDescriptor(_ path: String) -> Int32? {
     switch path {
     case "stderr", "/dev/stderr": 2
