@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct RoomCountTests {
   @Test func othersAreWhatTheHighestNumberLeaves() {
-    var gauge = DescriptorGauge()
+    var gauge = DescriptorGauge(memory: 60_000)
     gauge.note(number: 20, among: 1, now: 0)
     #expect(gauge.others == 20)
     gauge.note(number: 60, among: 31, now: 10)

@@ -29,7 +29,9 @@ final class ClientConnection {
   private(set) var http2: H2Connection?
   private var idleHTTP2: H2Connection?
   private let library: H2Library
-  private var hasYielded = false
+  private(set) var hasYielded = false
+  /// Since when nothing is served on this connection, if nothing is.
+  var quietSince: Milliseconds = 0
   /// Where to look the address plan up again after a reload.
   private var listen: ListenPlan
   private var plan: Plan
@@ -54,6 +56,7 @@ final class ClientConnection {
     facts.serial = core.nextSerial()
     facts.requestCount = 0
     facts.openedAt = loop.now
+    quietSince = loop.now
     facts.tls = nil
     facts.inquiry = nil
     facts.isPlainOnTLS = false

@@ -47,6 +47,7 @@ extension H1Connection {
 
   func waitForNext(_ timeout: Milliseconds) {
     state = .waiting
+    client.quietSince = loop.now
     if let rest = bodyInput.take() {
       loop.pool.reclaim(&input)
       input = rest

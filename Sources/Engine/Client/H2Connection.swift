@@ -274,6 +274,7 @@ final class H2Connection {
       client.facts.requestCount == 0
       ? settings.settings.headerTimeout : settings.root.settings.core.value.keepaliveTimeout
     idleUntil = loop.now + timeout
+    client.quietSince = loop.now
     loop.setTimer(client.timer, after: min(timeout, Self.trimDelay), for: client.handle)
   }
 

@@ -1,6 +1,6 @@
 // What happens when `worker_connections` or descriptors run out: a sixteenth of both is kept free
 // for upstreams and files, as long as there are connections on which no request is being served.
-// Those end before their time, the ones that would end soonest first.
+// Those end before their time, the ones that have been quiet for longest first.
 
 import CLinux
 import HTTP
@@ -25,10 +25,13 @@ struct RepeatedReport {
 /// How many descriptors of the process are not connections of this thread, as far as can be seen:
 /// the kernel gives a new one the lowest free number, so that all below are in use.
 struct DescriptorGauge {
-  // Bound: how long others are taken for as many as they were.
-  private static let memory: Milliseconds = 60_000
+  /// How long others are taken for as many as they were: not for long where other threads have
+  /// connections that they may close.
+  private let memory: Milliseconds
   private var forgetAt: Milliseconds = .max
   private(set) var others = 0
+
+  init(memory: Milliseconds) { self.memory = memory }
 
   /// A descriptor was given this number, while this thread has so many connections, that one
   /// included.
@@ -36,7 +39,7 @@ struct DescriptorGauge {
     let seen = number + 1 - connections
     guard seen > others || now >= forgetAt else { return }
     others = max(0, seen)
-    forgetAt = now + Self.memory
+    forgetAt = now + memory
   }
 }
 
@@ -44,9 +47,14 @@ extension Worker {
   // Bound: a search that found nothing isn't repeated at once.
   private static let searchInterval: Milliseconds = 100
 
+  // Bound: a look at so many connections takes about a tenth of a millisecond.
+  private static let connectionsPerMillisecond = 4096
+
   /// Keeps a reserve for what a connection that was accepted as descriptor `fd` may ask for.
   func keepReserve(_ fd: Int32) {
     descriptors.note(number: Int(fd), among: core.connectionCount + 1, now: loop.now)
+    guard loop.now >= nextReserveSearch else { return }
+    nextReserveSearch = loop.now + clients.count / Self.connectionsPerMillisecond
     if isNearly(descriptors.others + core.connectionCount + 1, descriptorLimit) {
       makeRoom("\(descriptorLimit) descriptors are nearly used up")
     } else if isNearly(core.connectionCount + 1, core.plan.main.workerConnections) {
@@ -65,7 +73,7 @@ extension Worker {
   private func isNearly(_ count: Int, _ limit: Int) -> Bool { count > limit - limit / 16 }
 
   /// Keeps a connection from being refused as long as something else can end. Whether there may be
-  /// another one, perhaps only in the next turn.
+  /// another one.
   func makeRoomForConnection() -> Bool {
     core.hasFreeConnection
       || makeRoom("\(core.plan.main.workerConnections) worker_connections are used up")
@@ -75,9 +83,7 @@ extension Worker {
   /// Gives up a sixteenth of the client connections that serve nothing. Whether there were any.
   @discardableResult
   func makeRoom(_ reason: @autoclosure () -> String) -> Bool {
-    guard !isMakingRoom, loop.now >= nextRoomSearch else { return false }
-    isMakingRoom = true
-    defer { isMakingRoom = false }
+    guard loop.now >= nextRoomSearch else { return false }
     var candidates: [(client: ClientConnection, claim: ClientConnection.Claim)] = []
     for client in clients.objects {
       if let claim = client.claim { candidates.append((client, claim)) }
@@ -86,7 +92,7 @@ extension Worker {
     var count = 0
     // Bound: as nginx, so that a crowd doesn't lose all it has kept.
     let wanted = min(32, max(1, candidates.count / 16))
-    for (client, claim) in candidates where client.giveUp(claim) {
+    for candidate in candidates where candidate.client.giveUp() {
       count += 1
       if count == wanted { break }
     }

@@ -21,8 +21,8 @@ final class Worker {
   private var pauseReport = RepeatedReport()
   /// What the kernel lets this process open (RLIMIT_NOFILE).
   let descriptorLimit = Int(clamping: linux_descriptor_limit())
-  var descriptors = DescriptorGauge()
-  var isMakingRoom = false
+  var descriptors: DescriptorGauge
+  var nextReserveSearch: Milliseconds = 0
   var nextRoomSearch: Milliseconds = 0
   var roomReport = RepeatedReport()
   private let housekeeping: TimerWheel.ID
@@ -35,6 +35,7 @@ final class Worker {
     shared: WorkerShared, mailbox: Mailbox<WorkerMessage>
   ) throws(SystemError) {
     loop = try Loop()
+    descriptors = DescriptorGauge(memory: plan.main.workerCount == 1 ? 60_000 : 5_000)
     self.shared = shared
     self.mailbox = mailbox
     core = WorkerCore(
@@ -173,7 +174,7 @@ final class Worker {
   private func emptyQueues(except staying: Set<Int32>) {
     for slot in listeners.indices where listeners[slot].isOpen {
       // Bound: `worker_connections`, at which accepting stops.
-      while !staying.contains(listeners[slot].fd), accept(slot) {}
+      while !staying.contains(listeners[slot].fd), accept(slot, makingRoom: false) {}
     }
   }
 
@@ -241,24 +242,25 @@ final class Worker {
   // --- accepting ---------------------------------------------------------------------------------
 
   /// Accepts some connections; whether more may wait.
-  private func accept(_ slot: Int) -> Bool {
+  ///
+  /// - Parameter makingRoom: others may have to end for them.
+  private func accept(_ slot: Int, makingRoom: Bool = true) -> Bool {
     guard slot < listeners.count, listeners[slot].isOpen, !core.isDraining,
       loop.now >= acceptPausedUntil, let listen = listeners[slot].listen
     else { return false }
     let listener = listeners[slot]
     for _ in 0..<listener.batch.next(turn: loop.turnCount, many: core.plan.main.acceptsMany) {
-      guard makeRoomForConnection() else {
+      guard core.hasFreeConnection || (makingRoom && makeRoomForConnection()) else {
         pauseAccepting("worker_connections are not enough", slot)
         return false
       }
-      guard core.hasFreeConnection else { return true }
       switch Socket.accept(listener.fd) {
       case .success(let accepted):
-        keepReserve(accepted.fd)
+        if makingRoom { keepReserve(accepted.fd) }
         open(accepted.fd, accepted.peer, listen)
       case .failure(let error):
         guard [EMFILE, ENFILE, ENOMEM, ENOBUFS].contains(error.code) else { return false }
-        if makeRoom(after: error) { return true }
+        if makingRoom && makeRoom(after: error) { return true }
         pauseAccepting("accept4() failed \(error.logText)", slot)
         return false
       }
@@ -314,7 +316,7 @@ final class Worker {
   private func drain(_ deadline: Int?) {
     // What waits in the accept queue was accepted as far as its client knows.
     // Bound: `worker_connections`, at which accepting stops.
-    for slot in listeners.indices { while accept(slot) {} }
+    for slot in listeners.indices { while accept(slot, makingRoom: false) {} }
     core.isDraining = true
     for listener in listeners where listener.isOpen {
       loop.poller.remove(listener.fd)

@@ -189,7 +189,13 @@ extension Supervisor {
     if findings.renewed.isEmpty { return }
     do {
       try current.take(findings.renewed, options)
-      for order in WorkerOrder.renewing(findings.renewed) { try worker?.channel.send(order) }
+      let orders = WorkerOrder.renewing(findings.renewed)
+      // A pair may be larger than a packet.
+      guard orders.allSatisfy({ $0.encoded().count <= WorkerProcessChannel.packetBytes }) else {
+        log.write(.notice, "a renewed certificate is taken up by a reload: it is large")
+        return requestReload()
+      }
+      for order in orders { try worker?.channel.send(order) }
     } catch {
       log.write(.error, "handing a renewed certificate over failed \(error.logText)")
       return requestReload()

@@ -122,7 +122,7 @@ final class WorkerCore {
   var hasFreeConnection: Bool { connectionCount < plan.main.workerConnections }
 
   /// Whether there may be another connection, for whose sake others may have to end.
-  func takesConnection() -> Bool { hasFreeConnection || (makeRoom() && hasFreeConnection) }
+  func takesConnection() -> Bool { hasFreeConnection || makeRoom() }
 
   /// Asks the control thread to resolve `name`; the exchange hears of it by `onResolved`.
   func resolve(_ name: String, _ settings: ResolverSettings, _ exchange: Handle) {

@@ -71,9 +71,6 @@ final class Loop {
     timers.set(timer, at: now + delay, for: handle)
   }
 
-  /// When `timer` fires; `.max`: never.
-  func deadline(of timer: TimerWheel.ID) -> Milliseconds { timers.deadline(of: timer) }
-
   @inline(__always)
   func clearTimer(_ timer: TimerWheel.ID) { timers.clear(timer) }
 }

@@ -63,9 +63,6 @@ struct TimerWheel {
   @inline(__always)
   mutating func clear(_ id: ID) { entries[Int(id.index)].deadline = .max }
 
-  /// When `id` fires; `.max`: never.
-  func deadline(of id: ID) -> Milliseconds { entries[Int(id.index)].deadline }
-
   /// Milliseconds until the next bucket that holds entries, or -1 if there is none.
   func timeout(now: Milliseconds) -> Milliseconds {
     let start = (position + 1) % Self.slotCount

@@ -17,6 +17,8 @@ final class Plan {
   /// What is kept of answers about clients' certificates.
   var statusCaches: Set<StatusCacheSettings> = []
   var listens: [ListenPlan] = []
+  /// Who shows the certificate of a path; made when the first one is renewed.
+  private lazy var sitesByCertificate = findSitesByCertificate()
   var upstreams: [UpstreamSettings] = []
   var groups: [String: UpstreamGroup] = [:]
   /// Keeps the zones of limits for as long as this plan lives.
@@ -68,14 +70,21 @@ final class Plan {
 extension Plan {
   /// Exchanges certificates in every site that shows them; handshakes from here on use them.
   func renew(_ renewals: [CertificateRenewal]) {
-    let renewals = Dictionary(grouping: renewals, by: \.certificatePath)
+    for renewal in renewals {
+      for tls in sitesByCertificate[renewal.certificatePath] ?? [] { tls.renew(renewal) }
+    }
+  }
+
+  fileprivate func findSitesByCertificate() -> [String: [SiteTLS]] {
+    var found: [String: [SiteTLS]] = [:]
     var seen: Set<ObjectIdentifier> = []
     for site in listens.flatMap(\.addresses).flatMap(\.sites) {
       guard let tls = site.tls, seen.insert(ObjectIdentifier(tls)).inserted else { continue }
       for path in Set(tls.certificates.map(\.certificatePath)) {
-        for renewal in renewals[path] ?? [] { tls.renew(renewal) }
+        found[path, default: []].append(tls)
       }
     }
+    return found
   }
 }
 
