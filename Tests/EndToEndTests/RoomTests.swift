@@ -72,7 +72,6 @@ import Testing
     let first = try door.client()
     #expect(try get(first) == "content")
     var clients = try (0..<40).map { _ in
-      usleep(20_000)  // Deadlines of the wheel are 16 ms apart.
       let client = try door.client()
       #expect(try get(client) == "content")
       return client
