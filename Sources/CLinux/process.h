@@ -140,9 +140,10 @@ static inline int64_t linux_blocking_socket(int family) { return PORTICO_CALL(so
 
 // --- names ---------------------------------------------------------------------------------------
 
-// Writes the addresses of a host as text, one a line; how many bytes, or -ENOBUFS. Asks the system: waits.
+// Writes the addresses of a host that this machine can use (of a family that an interface has) as text,
+// one a line; how many bytes, or 0. Asks the system: waits.
 static inline int64_t linux_host_addresses(const char *host, char *text, size_t capacity) {
-  struct addrinfo wanted = {.ai_socktype = SOCK_STREAM}, *list = NULL;
+  struct addrinfo wanted = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG}, *list = NULL;
   if (getaddrinfo(host, NULL, &wanted, &list) != 0) return 0;
   size_t length = 0;
   for (struct addrinfo *each = list; each; each = each->ai_next) {

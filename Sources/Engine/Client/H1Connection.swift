@@ -231,7 +231,15 @@ final class H1Connection: ClientStream {
     return exchange.keepAlive && settings.keepaliveTimeout > 0
       && client.facts.requestCount < settings.keepaliveRequests && !client.core.isDraining
       && loop.now - client.facts.openedAt < settings.keepaliveTime && !exchange.response.isUpgrade
-      && !awaitsContinue
+      && !awaitsContinue && !isDisabled(exchange, settings.keepaliveDisabled)
+  }
+
+  /// `keepalive_disable`: old Explorers are let go after a POST only.
+  private func isDisabled(_ exchange: Exchange, _ browsers: BrowserSet) -> Bool {
+    var browsers = browsers
+    if exchange.request.method != .post { browsers.remove(.oldExplorer) }
+    guard !browsers.isEmpty, let agent = exchange.field(.userAgent) else { return false }
+    return browsers.contains(agent: agent)
   }
 
   /// The client holds its body back for a "100 Continue" that won't come any more: whether a body

@@ -72,12 +72,22 @@ enum ListenerSockets {
     if !settings.address.isUnix {
       _ = linux_set_option(
         fd, Int32(IPPROTO_TCP), TCP_DEFER_ACCEPT, settings.deferredAccept ? 1 : 0)
-      if let isOn = settings.keepAlive {
-        _ = linux_set_option(fd, SOL_SOCKET, SO_KEEPALIVE, isOn ? 1 : 0)
-      }
+      if let keepAlive = settings.keepAlive { apply(keepAlive, to: fd) }
       if let queue = settings.fastOpen {
         _ = linux_set_option(fd, Int32(IPPROTO_TCP), TCP_FASTOPEN, Int32(clamping: queue))
       }
+    }
+  }
+
+  /// Connections inherit it from the socket that accepts them.
+  private static func apply(_ keepAlive: TCPKeepAlive, to fd: Int32) {
+    _ = linux_set_option(fd, SOL_SOCKET, SO_KEEPALIVE, keepAlive.isOn ? 1 : 0)
+    let times = [
+      (TCP_KEEPIDLE, keepAlive.idleSeconds), (TCP_KEEPINTVL, keepAlive.intervalSeconds),
+      (TCP_KEEPCNT, keepAlive.probes),
+    ]
+    for case (let option, let value?) in times {
+      _ = linux_set_option(fd, Int32(IPPROTO_TCP), option, Int32(value))
     }
   }
 

@@ -160,20 +160,9 @@ extension Exchange {
   }
 
   private func isDisabled(_ agent: Bytes, _ settings: GzipSettings) -> Bool {
-    if settings.disablesOldExplorers && isOldExplorer(agent) { return true }
+    if settings.disabledBrowsers.contains(agent: agent) { return true }
     for regex in settings.disabled where regex.matches(agent) { return true }
     return false
-  }
-
-  /// "MSIE [4-6]." without Service Pack 2's "SV1", which could decompress.
-  private func isOldExplorer(_ agent: Bytes) -> Bool {
-    guard let start = agent.firstIndex(of: Bytes("MSIE ")), start + 6 < agent.count else {
-      return false
-    }
-    let version = agent[start + 5]
-    guard agent[start + 6] == UInt8(ascii: ".") else { return false }
-    if version == UInt8(ascii: "6") { return !agent.contains(Bytes("SV1")) }
-    return version == UInt8(ascii: "4") || version == UInt8(ascii: "5")
   }
 
   /// `gzip_proxied`: one of its reasons has to hold.

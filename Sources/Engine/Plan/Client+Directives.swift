@@ -85,6 +85,16 @@ extension Row {
     .time(
       "keepalive_time", .httpServerLocation, \.location.core.keepaliveTime, "1h",
       "How long a connection may make requests."),
+    Row(
+      "keepalive_disable", .httpServerLocation, 1...2,
+      """
+      Browsers whose connections aren't kept: `msie6` (old Explorers, after a POST), `safari` (on \
+      Apple's systems), or `none`.
+      """,
+      standard: "msie6"
+    ) { scope, directive throws(Refusal) in
+      scope.location.core.keepaliveDisabled = try browsers(directive)
+    },
     .choice(
       "lingering_close", .httpServerLocation, \.location.core.lingeringClose, "on",
       "Whether to wait for a client that still sends before closing."),
@@ -104,4 +114,19 @@ extension Row {
       "reset_timedout_connection", .httpServerLocation, \.location.core.resetsTimedOut, "off",
       "Whether a connection that timed out is reset."),
   ]
+
+  /// `none`, or names of browsers.
+  private static func browsers(_ directive: Directive) throws(Refusal) -> BrowserSet {
+    let known: [(String, BrowserSet)] = [
+      ("msie6", .oldExplorer), ("safari", .safari), ("none", []),
+    ]
+    var browsers: BrowserSet = []
+    for index in directive.arguments.indices {
+      guard let (_, one) = known.first(where: { $0.0 == directive.text(index) }) else {
+        throw directive.unknownParameter(index, known.map(\.0))
+      }
+      browsers.formUnion(one)
+    }
+    return browsers
+  }
 }

@@ -22,6 +22,8 @@ struct CoreSettings {
   var keepaliveHeaderSeconds: Int?
   var keepaliveRequests = 1000
   var keepaliveTime: Milliseconds = 3_600_000
+  /// Whose connections aren't kept: old Explorers' after a POST, Safari's at all.
+  var keepaliveDisabled = BrowserSet.oldExplorer
   var http2ChunkBytes = 16 << 10
   var lingeringClose = LingeringClose.on
   var lingeringTime: Milliseconds = 30_000

@@ -29,7 +29,7 @@ struct GzipSettings {
   var varies = false
   /// `gzip_disable`: clients that get nothing compressed, by their User-Agent.
   var disabled: [Regex] = []
-  var disablesOldExplorers = false
+  var disabledBrowsers: BrowserSet = []
 }
 
 /// `gzip_static`.

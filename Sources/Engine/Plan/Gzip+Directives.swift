@@ -79,7 +79,7 @@ extension Row {
     ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) {
         scope.location.filters.gzip.disabled = []
-        scope.location.filters.gzip.disablesOldExplorers = false
+        scope.location.filters.gzip.disabledBrowsers = []
       }
       for index in directive.arguments.indices { try disableGzip(scope, directive, index) }
     }.repeatable(),
@@ -99,7 +99,7 @@ extension Row {
   ) throws(Refusal) {
     let pattern = directive.text(index)
     if pattern == "msie6" {
-      scope.location.filters.gzip.disablesOldExplorers = true
+      scope.location.filters.gzip.disabledBrowsers = .oldExplorer
       return
     }
     do throws(RegexError) {

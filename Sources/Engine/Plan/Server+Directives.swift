@@ -24,12 +24,13 @@ extension Row {
     Row(
       "listen", .server, 1...1000,
       """
-      An address to accept connections on. Clients wait when `backlog=` connections (511, capped \
-      by `net.core.somaxconn`) wait to be accepted: the kernel lets them ask again.
+      An address to accept connections on, or several by a range of ports (`8000-8003`) or a host \
+      name. Clients wait when `backlog=` connections (511, capped by `net.core.somaxconn`) wait to \
+      be accepted: the kernel lets them ask again.
       """,
       standard: "*:80"
     ) { scope, directive throws(Refusal) in
-      scope.site?.listens.append(try ListenDraft(directive))
+      scope.site?.listens += try ListenDraft.all(of: directive, scope.builder.files.addresses)
     }.repeatable(),
     Row(
       "server_name", .server, 1...1000,
@@ -155,66 +156,5 @@ struct LocationForm {
     } else if word.hasPrefix("~") {
       (isRegex, path) = (true, String(word.dropFirst()))
     }
-  }
-}
-
-extension ListenDraft {
-  private static let parameters = [
-    "default_server", "ssl", "http2", "proxy_protocol", "backlog=", "rcvbuf=", "sndbuf=",
-    "reuseport", "deferred", "bind",
-    "ipv6only=", "so_keepalive=", "fastopen=",
-  ]
-
-  init(_ directive: Directive) throws(Refusal) {
-    let text = directive.text(0)
-    guard let address = Self.address(text) else {
-      throw Refusal("invalid host or port in \"listen \(text)\"", argument: 0)
-    }
-    settings = ListenSettings(address: address)
-    word = directive.arguments[0]
-    for index in directive.arguments.indices.dropFirst() { try apply(directive, index) }
-  }
-
-  private mutating func apply(_ directive: Directive, _ index: Int) throws(Refusal) {
-    if let value = directive.parameter("backlog", index) {
-      settings.backlog = try directive.number(value, index, -1...65_535)
-      setsSocket = true
-    } else if let value = directive.parameter("rcvbuf", index) {
-      settings.receiveBufferBytes = try directive.size(value, index)
-      setsSocket = true
-    } else if let value = directive.parameter("sndbuf", index) {
-      settings.sendBufferBytes = try directive.size(value, index)
-      setsSocket = true
-    } else if let value = directive.parameter("fastopen", index) {
-      settings.fastOpen = try directive.number(value, index, 0...65_535)
-      setsSocket = true
-    } else if let value = directive.parameter("ipv6only", index) {
-      settings.ipv6Only = value != "off"
-      setsSocket = true
-    } else if let value = directive.parameter("so_keepalive", index) {
-      settings.keepAlive = value != "off"
-      setsSocket = true
-    } else {
-      switch directive.text(index) {
-      case "default_server", "default": isDefault = true
-      case "ssl": isTLS = true
-      case "http2": speaksHTTP2 = true
-      case "proxy_protocol": takesProxyHeader = true
-      case "reuseport": (settings.reusePort, setsSocket) = (true, true)
-      case "deferred": (settings.deferredAccept, setsSocket) = (true, true)
-      case "bind": setsSocket = true
-      case "quic": throw Refusal("\"listen … quic\": HTTP/3 is not supported", argument: index)
-      default: throw directive.unknownParameter(index, Self.parameters)
-      }
-    }
-  }
-
-  /// `8080`, `*:8080`, `10.0.0.1`, `[::]:80`, `localhost:80`, `unix:/path`.
-  private static func address(_ text: String) -> SocketAddress? {
-    if let port = UInt16(text), port > 0 { return SocketAddress(literal: "0.0.0.0", port: port) }
-    var text = text
-    if text.hasPrefix("*") { text = "0.0.0.0" + text.dropFirst() }
-    if text.hasPrefix("localhost") { text = "127.0.0.1" + text.dropFirst(9) }
-    return HostPort(text, defaultPort: 80)?.address
   }
 }

@@ -31,9 +31,17 @@ struct ListenSettings: Sendable {
   var deferredAccept = false
   var receiveBufferBytes: Int?
   var sendBufferBytes: Int?
-  /// TCP keep-alive (so_keepalive): nil leaves the system's setting.
-  var keepAlive: Bool?
+  /// `so_keepalive`: nil leaves the system's setting.
+  var keepAlive: TCPKeepAlive?
   var fastOpen: Int?
+}
+
+/// Whether and how TCP asks after a peer that is silent (tcp(7)): nil leaves the system's setting.
+struct TCPKeepAlive: Sendable {
+  var isOn: Bool
+  var idleSeconds: Int?
+  var intervalSeconds: Int?
+  var probes: Int?
 }
 
 /// Settings of one `server`: what holds before a location is known.

@@ -62,9 +62,6 @@ extension Row {
       "proxy_headers_hash_bucket_size", .httpServerLocation, 1...1,
       "Accepted for nginx's sake: tables grow as needed."),
     .noEffect(
-      "keepalive_disable", .httpServerLocation, 1...3,
-      "Accepted for nginx's sake: the browsers that it is about are gone."),
-    .noEffect(
       "msie_padding", .httpServerLocation, 1...1,
       "Accepted for nginx's sake: the browser that it is about is gone."),
     .noEffect(

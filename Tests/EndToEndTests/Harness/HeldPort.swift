@@ -19,6 +19,29 @@ final class HeldPort: Sendable {
     number = bindLoopback(descriptor)
   }
 
+  /// The port `number`, unless somebody has it.
+  private init?(_ number: UInt16) {
+    descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
+    allowReuse(descriptor)
+    self.number = number
+    if tryBindLoopback(descriptor, number) == nil {
+      close(descriptor)
+      return nil
+    }
+  }
+
+  /// `count` ports that follow each other.
+  static func row(_ count: Int) throws -> [HeldPort] {
+    for _ in 0..<1000 {
+      var row = [HeldPort()]
+      while row.count < count, let next = HeldPort(row[0].number &+ UInt16(row.count)) {
+        row.append(next)
+      }
+      if row.count == count { return row }
+    }
+    throw DeadlinePassed(what: "no \(count) free ports in a row")
+  }
+
   deinit { close(descriptor) }
 
   /// A socket that listens at the port; whoever has it closes it. With `receiveRoom` the kernel
@@ -54,6 +77,14 @@ private func allowReuse(_ descriptor: Int32) {
 /// Binds to `port` of 127.0.0.1, 0 being any that the kernel chooses; gives the one it is.
 @discardableResult
 func bindLoopback(_ descriptor: Int32, _ port: UInt16 = 0) -> UInt16 {
+  guard let number = tryBindLoopback(descriptor, port) else {
+    preconditionFailure("no port \(port): \(errno)")
+  }
+  return number
+}
+
+/// The same; nil if it can't be had.
+private func tryBindLoopback(_ descriptor: Int32, _ port: UInt16) -> UInt16? {
   var address = sockaddr_in()
   address.sin_family = sa_family_t(AF_INET)
   address.sin_port = port.bigEndian
@@ -61,9 +92,9 @@ func bindLoopback(_ descriptor: Int32, _ port: UInt16 = 0) -> UInt16 {
   var length = socklen_t(MemoryLayout<sockaddr_in>.size)
   return withUnsafeMutablePointer(to: &address) { pointer in
     pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
-      precondition(bind(descriptor, pointer, length) == 0, "no port \(port): \(errno)")
+      guard bind(descriptor, pointer, length) == 0 else { return nil }
       getsockname(descriptor, pointer, &length)
+      return UInt16(bigEndian: UnsafeRawPointer(pointer).load(fromByteOffset: 2, as: UInt16.self))
     }
-    return UInt16(bigEndian: pointer.pointee.sin_port)
   }
 }
