@@ -40,30 +40,25 @@ struct OutputQueueTests {
     #expect(rest == nil)
   }
 
-  /// A head and what follows it leave in one TLS record, in a buffer or not.
-  @Test(arguments: [true, false])
-  func sendsAHeadAndItsBodyInOneRecord(isBuffer: Bool) throws {
-    let library = TLSLibrary()
-    let policy = TLSServerPolicy(certificates: [TestPKI.one.source()])
-    let pair = TLSPair(
-      try TLSServerContext(policy: policy, library: library, ticketKeys: TLSTicketKeys()),
-      try TLSClientContext(library: library, options: TLSClientOptions()))
-    pair.connect()
-    let pool = BufferPool()
+  private enum Body: CaseIterable { case buffer, bytes, file }
+
+  /// A head and what follows it leave in one TLS record, wherever that is.
+  @Test(arguments: Body.allCases)
+  private func sendsAHeadAndItsBodyInOneRecord(_ kind: Body) throws {
+    let (pair, pool) = (try connected(), BufferPool())
     var queue = OutputQueue()
-    let head = pool.take(.small)
-    head.append(Bytes("head "))
-    queue.append(head)
-    if isBuffer {
+    addHead(to: &queue, pool)
+    switch kind {
+    case .buffer:
       let body = pool.take(.small)
       body.append(Bytes("body"))
       queue.append(body)
-    } else {
-      queue.append(Bytes("body"))
+    case .bytes: queue.append(Bytes("body"))
+    case .file:
+      let file = try file(holding: Bytes("a body of a file"))
+      queue.append(file, offset: 2, count: 4)
     }
-    var transport = Transport()
-    transport.open(pair.sockets.client, readable: false, writable: true)
-    transport.start(pair.client)
+    var transport = transport(of: pair)
     guard case .bytes = queue.flush(&transport, pool) else {
       Issue.record("the queue was not sent")
       return
@@ -71,5 +66,73 @@ struct OutputQueueTests {
     #expect(queue.isEmpty && queue.memoryCount == 0)
     // A read gives one record.
     #expect(pair.server.receive() == .text("head body"))
+  }
+
+  /// Files that don't fit behind their head in its buffer, or in a record, arrive whole.
+  @Test(arguments: [4_091, 4_092, 16_379, 16_380, 300_000])
+  func sendsLongFilesWhole(count: Int) throws {
+    let (pair, pool) = (try connected(), BufferPool())
+    var queue = OutputQueue()
+    let content = (0..<count).map { UInt8(truncatingIfNeeded: $0 % 251) }
+    addHead(to: &queue, pool)
+    queue.append(try content.withBytes { try file(holding: $0) }, offset: 0, count: count)
+    var got: [UInt8] = []
+    // Bound: each turn sends or receives something.
+    for _ in 0..<10_000 where got.count < count + 5 {
+      // What epoll would say of a peer that reads.
+      var transport = transport(of: pair)
+      if case .failed(let error) = queue.flush(&transport, pool) { throw error }
+      var piece = [UInt8](repeating: 0, count: 64 << 10)
+      pair.server.socketBecameReadable()
+      let result = unsafe piece.withUnsafeMutableBytes { unsafe pair.server.read(into: $0) }
+      if case .bytes(let read) = result { got += piece.prefix(read) }
+    }
+    #expect(Array("head ".utf8) + content == got)
+    #expect(queue.isEmpty && queue.memoryCount == 0)
+  }
+
+  /// The head of a file that is shorter than it was is sent all the same: what is missing is told
+  /// when it is missed.
+  @Test func sendsTheHeadOfATruncatedFile() throws {
+    let (pair, pool) = (try connected(), BufferPool())
+    var queue = OutputQueue()
+    addHead(to: &queue, pool)
+    queue.append(try file(holding: Bytes()), offset: 0, count: 4)
+    var transport = transport(of: pair)
+    guard case .end = queue.flush(&transport, pool) else {
+      Issue.record("nobody missed the file")
+      return
+    }
+    #expect(pair.server.receive() == .text("head "))
+    queue.removeAll(pool)
+  }
+
+  private func connected() throws -> TLSPair {
+    let library = TLSLibrary()
+    let policy = TLSServerPolicy(certificates: [TestPKI.one.source()])
+    let pair = TLSPair(
+      try TLSServerContext(policy: policy, library: library, ticketKeys: TLSTicketKeys()),
+      try TLSClientContext(library: library, options: TLSClientOptions()))
+    pair.connect()
+    return pair
+  }
+
+  private func addHead(to queue: inout OutputQueue, _ pool: BufferPool) {
+    let head = pool.take(.small)
+    head.append(Bytes("head "))
+    queue.append(head)
+  }
+
+  private func file(holding bytes: Bytes) throws -> TemporaryFile {
+    let file = try TemporaryFile.make(in: "/tmp")
+    try file.append(bytes)
+    return file
+  }
+
+  private func transport(of pair: TLSPair) -> Transport {
+    var transport = Transport()
+    transport.open(pair.sockets.client, readable: false, writable: true)
+    transport.start(pair.client)
+    return transport
   }
 }

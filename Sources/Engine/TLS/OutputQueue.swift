@@ -26,6 +26,7 @@ struct OutputQueue {
 
   // Bound: about a millisecond of TLS on one core.
   private static let turnByteCount = 2 << 20
+  private static let smallHeadByteCount = 4 << 10
 
   var isEmpty: Bool { byteCount == 0 }
 
@@ -220,6 +221,7 @@ struct OutputQueue {
 
   /// Sends one TLS record's worth: a small head and the body behind it share a record.
   private mutating func sendRecord(_ transport: inout Transport, _ pool: BufferPool) -> IOResult {
+    joinFile(pool)
     coalesce()
     let bytes = memory(first)
     let result = transport.send(bytes, more: false)
@@ -227,11 +229,47 @@ struct OutputQueue {
     return result
   }
 
+  /// The first segment, if it is a small buffer with another segment behind it.
+  private var smallHead: Buffer? {
+    guard segments.count - first >= 2, case .buffer(let head) = segments[first],
+      head.count < Self.smallHeadByteCount
+    else { return nil }
+    return head
+  }
+
+  /// Reads the beginning of a file into memory behind a small head: into its buffer, or one for
+  /// both.
+  private mutating func joinFile(_ pool: BufferPool) {
+    guard let head = smallHead, case .file(let file, let offset, let count) = segments[first + 1]
+    else { return }
+    var buffer = head
+    if head.room < count {
+      buffer = pool.take(head.count + count <= 16 << 10 ? .medium : .large)
+      buffer.append(head.unread)
+    }
+    let wanted = min(count, buffer.room)
+    let result = unsafe IOResult(
+      linux_pread(file.fd, buffer.free.unsafeBase, wanted, offset), zeroIsEnd: true)
+    guard case .bytes(let got) = result else {
+      // It fails again, and is told, when it is the file's turn.
+      if buffer !== head { pool.giveBack(buffer) }
+      return
+    }
+    buffer.produced(got)
+    memoryCount += got
+    segments[first] = .buffer(buffer)
+    if buffer !== head { pool.giveBack(head) }
+    if got < count {
+      segments[first + 1] = .file(file, offset: offset + Int64(got), count: count - got)
+    } else {
+      file.release()
+      segments.remove(at: first + 1)
+    }
+  }
+
   /// Moves the beginning of the second segment behind a small first one.
   private mutating func coalesce() {
-    guard segments.count - first >= 2, case .buffer(let head) = segments[first],
-      head.count < 4 << 10
-    else { return }
+    guard let head = smallHead else { return }
     let moved = min(head.room, memory(first + 1).count)
     guard moved > 0 else { return }
     head.append(memory(first + 1).prefix(moved))
