@@ -213,4 +213,54 @@ private func site(_ answer: String, extra: String = "") -> String {
     }
     try door.stop()
   }
+
+  /// Logs that are no longer named are closed, but not while a request is under way whose log they
+  /// are, and their numbers are used again.
+  @Test func formerLogsAreClosed() async throws {
+    let app = try TestUpstream { _ in .steps([.bytes(slow)]) }
+    let gate = Gate()
+    let held = try TestUpstream { _ in
+      gate.wait()
+      return .steps([.bytes(slow)])
+    }
+    func config(_ number: Int) -> String {
+      """
+      http {
+        access_log %%DIR%%/log\(number) combined buffer=4k;
+        server {
+          listen 127.0.0.1:%%PORT_0%%;
+          location / { proxy_pass http://%%UPSTREAM_0%%; }
+          location /held { proxy_pass http://%%UPSTREAM_1%%; }
+        }
+      }
+      """
+    }
+    let door = try await Portico.start(config: config(0), upstreams: [app, held])
+    func openLogs() throws -> [String] {
+      let folder = "/proc/\(try door.workerPid)/fd/"
+      return try FileManager.default.contentsOfDirectory(atPath: folder)
+        .compactMap { try? FileManager.default.destinationOfSymbolicLink(atPath: folder + $0) }
+        .filter { $0.contains("/log") || $0 == "/dev/null" }
+        .map { $0.replacing(door.site.folder, with: "") }.sorted()
+    }
+    let spare = try openLogs().count { $0 == "/dev/null" }
+    let client = try door.client()
+    try client.send("GET /held HTTP/1.0\r\n\r\n")
+    try waitUntil("the request at the upstream") { !held.requests.isEmpty }
+    for number in 1...5 {
+      #expect(try door.reload(config: config(number)).code == 0)
+      #expect(try door.get().status == 200)
+    }
+    try waitUntil("the logs in between are closed") {
+      try openLogs().filter { $0 != "/dev/null" } == ["log0", "log5"]
+    }
+    gate.open()
+    #expect(try client.response().status == 200)
+    try waitUntil("the first log is closed") {
+      try openLogs().filter { $0 != "/dev/null" } == ["log5"]
+    }
+    #expect(door.site.text("log0").contains("GET /held"))
+    #expect(try openLogs().count { $0 == "/dev/null" } <= spare + 2)
+    try door.stop()
+  }
 }

@@ -9,7 +9,7 @@ import Testing
 struct ErrorLogTests {
   @Test func writesTheFormOfNginx() throws {
     let folder = try TemporaryFolder()
-    let fd = try LogFiles().open(folder.path + "/error.log")
+    let fd = try openLog(folder.path + "/error.log")
     ErrorLog([.init(fd: fd, level: .info)]).write(.error, "it broke", connection: 52)
     let line = folder.text(of: "error.log")
     let form = try Regex(
@@ -22,10 +22,9 @@ struct ErrorLogTests {
 
   @Test func givesEachFileTheLevelsThatItTakes() throws {
     let folder = try TemporaryFolder()
-    let files = LogFiles()
     let log = ErrorLog([
-      .init(fd: try files.open(folder.path + "/all"), level: .debug),
-      .init(fd: try files.open(folder.path + "/bad"), level: .crit),
+      .init(fd: try openLog(folder.path + "/all"), level: .debug),
+      .init(fd: try openLog(folder.path + "/bad"), level: .crit),
     ])
     for level in LogLevel.allCases { log.write(level, "line") }
     #expect(folder.lines(of: "all").count == 8)
@@ -47,7 +46,7 @@ struct ErrorLogTests {
 
   @Test func escapesControlCharactersAndCutsLongLines() throws {
     let folder = try TemporaryFolder()
-    let fd = try LogFiles().open(folder.path + "/log")
+    let fd = try openLog(folder.path + "/log")
     let log = ErrorLog([.init(fd: fd, level: .info)])
     log.write(.error, "a\nb\u{1b}[31m\u{7f}é")
     log.write(.error, String(repeating: "x", count: 10_000))
@@ -62,8 +61,7 @@ struct ErrorLogTests {
     let fd = Int32(try check(linux_open("/dev/full", O_WRONLY, 0)))
     let log = ErrorLog([.init(fd: fd, level: .info)])
     for _ in 0..<3 { log.write(.error, "lost") }
-    let files = LogFiles()
-    let good = try files.open(folder.path + "/log")
+    let good = try openLog(folder.path + "/log")
     _ = linux_duplicate_onto(good, fd)
     log.write(.error, "kept")
     log.write(.error, "kept too")
@@ -83,58 +81,59 @@ struct ErrorLogTests {
 }
 
 struct LogFilesTests {
-  @Test func reopensUnderTheSameNumber() throws {
-    let folder = try TemporaryFolder()
-    let path = folder.path + "/access.log"
-    let files = LogFiles()
-    let fd = try files.open(path)
-    #expect(try files.open(path) == fd)
-    _ = LogOutput.write(Bytes("old\n"), to: fd)
-    _ = linux_rename(path, path + ".1")
-    _ = LogOutput.write(Bytes("still old\n"), to: fd)
-    #expect(files.reopen().isEmpty)
-    _ = LogOutput.write(Bytes("new\n"), to: fd)
-    #expect(folder.text(of: "access.log.1") == "old\nstill old\n")
-    #expect(folder.text(of: "access.log") == "new\n")
-  }
-
-  @Test func keepsTheOldFileWhenThePathCannotBeOpened() throws {
-    let folder = try TemporaryFolder()
-    _ = linux_mkdir(folder.path + "/logs", 0o755)
-    let files = LogFiles()
-    let fd = try files.open(folder.path + "/logs/a.log")
-    _ = linux_rename(folder.path + "/logs", folder.path + "/moved")
-    let failures = files.reopen()
-    #expect(failures.map(\.error.code) == [ENOENT])
-    _ = LogOutput.write(Bytes("kept\n"), to: fd)
-    #expect(folder.text(of: "moved/a.log") == "kept\n")
-  }
-
-  @Test func saysWhyAPathCannotBeOpened() throws {
-    let folder = try TemporaryFolder()
-    #expect(throws: SystemError(code: EISDIR)) { try LogFiles().open(folder.path) }
-    #expect(throws: SystemError(code: ENOENT)) { try LogFiles().open(folder.path + "/x/y") }
-  }
-
   @Test(arguments: [("stderr", 2), ("/dev/stderr", 2), ("/dev/stdout", 1)])
   func usesTheProcessesOwnOutputs(path: String, fd: Int32) throws {
-    let files = LogFiles()
-    #expect(try files.open(path) == fd)
-    #expect(files.reopen().isEmpty)
+    let (folder, files) = (try TemporaryFolder(), LogFiles())
+    try files.adopt(try openLog(folder.path + "/a"), as: path)
+    #expect(files.numbers == [path: fd])
+    files.giveUp(except: [])
+    #expect(files.numbers.isEmpty)
+    // It is open still, and nobody else gets the number.
+    #expect(linux_duplicate(fd) >= 0)
+    let other = try openLog(folder.path + "/b")
+    try files.adopt(other, as: folder.path + "/b")
+    #expect(files.numbers == [folder.path + "/b": other])
   }
 
   @Test func adoptsADescriptorUnderTheNumberOfItsPath() throws {
-    let folder = try TemporaryFolder()
-    let files = LogFiles()
-    let fd = try files.open(folder.path + "/a")
-    let other = try LogFiles().open(folder.path + "/b")
-    #expect(try files.adopt(other, as: folder.path + "/a") == fd)
+    let (folder, files) = (try TemporaryFolder(), LogFiles())
+    let (fd, other) = (try openLog(folder.path + "/a"), try openLog(folder.path + "/b"))
+    try files.adopt(fd, as: "log")
+    try files.adopt(other, as: "log")
+    #expect(files.numbers == ["log": fd])
     _ = LogOutput.write(Bytes("x"), to: fd)
     #expect(folder.text(of: "b") == "x")
     #expect(folder.holds(fd))
     #expect(!folder.holds(other))
     _ = linux_close(fd)
   }
+
+  /// The file of a path that is given up is closed; its number goes to the next new path, so that
+  /// a thousand reloads with another log each take one.
+  @Test func givesNumbersToTheNextPaths() throws {
+    let (folder, files) = (try TemporaryFolder(), LogFiles())
+    let fd = try openLog(folder.path + "/log")
+    try files.adopt(fd, as: "first")
+    files.giveUp(except: ["first"])
+    #expect(files.numbers == ["first": fd] && folder.holds(fd))
+    files.giveUp(except: [])
+    #expect(files.numbers.isEmpty && !folder.holds(fd))
+    #expect(LogOutput.write(Bytes("late\n"), to: fd) == 5)
+    #expect(folder.text(of: "log") == "")
+    for name in ["second", "third"] {
+      try files.adopt(try openLog(folder.path + "/" + name), as: name)
+      #expect(files.numbers == [name: fd])
+      _ = LogOutput.write(Bytes("in time\n"), to: fd)
+      #expect(folder.text(of: name) == "in time\n")
+      files.giveUp(except: [])
+    }
+    _ = linux_close(fd)
+  }
+}
+
+/// A file to append to, which is the caller's to close.
+private func openLog(_ path: String) throws -> Int32 {
+  Int32(try check(linux_open(path, O_WRONLY | O_APPEND | O_CREAT, 0o644)))
 }
 
 struct AccessLogBufferTests {
@@ -171,7 +170,7 @@ struct AccessLogBufferTests {
     let folder = try TemporaryFolder()
     let full = Int32(try check(linux_open("/dev/full", O_WRONLY, 0)))
     let errors = ErrorLog([
-      .init(fd: try LogFiles().open(folder.path + "/errors"), level: .error)
+      .init(fd: try openLog(folder.path + "/errors"), level: .error)
     ])
     let log = AccessLogBuffer(
       fd: full, path: "/logs/a", bufferBytes: 0, flushInterval: nil, errors: errors)
@@ -186,7 +185,7 @@ struct AccessLogBufferTests {
 
   private func makeLog(_ folder: TemporaryFolder, bufferBytes: Int) throws -> AccessLogBuffer {
     AccessLogBuffer(
-      fd: try LogFiles().open(folder.path + "/log"), path: "log", bufferBytes: bufferBytes,
+      fd: try openLog(folder.path + "/log"), path: "log", bufferBytes: bufferBytes,
       flushInterval: 1_000, errors: ErrorLog([]))
   }
 }

@@ -52,6 +52,7 @@ final class Worker {
 
   /// Turns the loop until the worker is stopped or drained.
   func run() {
+    takeServers()
     loop.setTimer(housekeeping, after: core.accessLogs.flushPeriod, for: Self.housekeepingHandle)
     while isRunning {
       loop.turn(
@@ -162,12 +163,20 @@ final class Worker {
     emptyQueues(except: Set(sockets.map(\.fd)))
     retired.append(core.plan)
     core.install(plan, logs: logs, errorLog: errorLog)
+    takeServers()
     setListeners(sockets)
     core.h2Upstreams.retire { plan.groups[$0]?.has($1) == true }
     for client in clients.freeObjects { client.forgetFormerPlan() }
     for exchange in core.exchanges.freeObjects { exchange.forgetFormerPlan() }
     releaseRetired()
     shared.reports.post(.planTaken(worker: core.index))
+  }
+
+  /// What DNS said since the plan was made was told to the plan before, or to nobody.
+  private func takeServers() {
+    for group in core.plan.groups.values where group.settings.hasNames {
+      group.update(shared.registry.servers(of: group.settings))
+    }
   }
 
   /// Accepts what waits at sockets that are given up, while their plan holds.
@@ -197,7 +206,7 @@ final class Worker {
   private func releaseRetired() {
     for index in retired.indices.reversed() where isKnownUniquelyReferenced(&retired[index]) {
       let plan = takeRetired(index)
-      shared.reports.post(.planRetired(plan))
+      shared.reports.post(.planRetired(plan, worker: core.index))
     }
   }
 

@@ -53,7 +53,7 @@ enum WorkerReport: Sendable {
   /// The worker serves by the plan it was sent last.
   case planTaken(worker: Int)
   /// A plan that the worker is done with, to be freed where that stalls no loop.
-  case planRetired(RetiredPlan)
+  case planRetired(RetiredPlan, worker: Int)
   /// The worker drains and polls no listening socket any more.
   case stoppedAccepting(worker: Int)
   /// The worker's thread is about to end.
@@ -67,7 +67,12 @@ enum WorkerReport: Sendable {
 struct RetiredPlan: @unchecked Sendable {
   private let reference: Unmanaged<Plan>
 
-  init(_ plan: Plan) { unsafe reference = Unmanaged.passRetained(plan) }
+  let id: ObjectIdentifier
+
+  init(_ plan: Plan) {
+    id = ObjectIdentifier(plan)
+    unsafe reference = Unmanaged.passRetained(plan)
+  }
 
   /// Frees the plan. Once.
   func free() { unsafe reference.release() }

@@ -110,7 +110,6 @@ final class ControlLoop {
         request.name, family: request.family, request.resolver, for: .request(request))
     case .staple(let question): responders.ask(question)
     case .askStatus(let request): responders.ask(request)
-    case .announce: announce()
     case .perform(let body): body()
     case .stop: isStopped = true
     }
@@ -159,12 +158,6 @@ final class ControlLoop {
     let servers = registry.servers(of: upstream)
     checks.update(upstream, servers)
     sink.peers(upstream: name, servers: servers)
-  }
-
-  private func announce() {
-    for upstream in upstreams.values.sorted(by: { $0.name < $1.name }) where upstream.hasNames {
-      sink.peers(upstream: upstream.name, servers: registry.servers(of: upstream))
-    }
   }
 
   private func armRecycling() {

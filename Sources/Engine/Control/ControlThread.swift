@@ -16,8 +16,6 @@ enum ControlMessage: Sendable {
   case staple(OCSPQuestion)
   /// A worker has a client whose certificate is to be asked about.
   case askStatus(StatusRequest)
-  /// The servers of each upstream with names are to be sent again, such as after plans changed.
-  case announce
   /// Something is to be done on the control thread.
   case perform(@Sendable () -> Void)
   /// The thread is to end.

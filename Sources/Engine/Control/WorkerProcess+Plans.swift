@@ -166,11 +166,13 @@ extension WorkerProcess {
   ) throws(ApplyFailure) {
     var pending = pending
     controlLog.set(errorLog(plans[0]))
+    let paths = Set(plans[0].logPaths + plans[0].main.errorLogs.map(\.path))
     for (index, plan) in plans.enumerated() {
+      logUses.begin(plan, paths, thread: index)
       if let thread = threads[index] {
         thread.mailbox.post(
           .plan(
-            Handover(plan), listeners: assigned[index], logs: logNumbers,
+            Handover(plan), listeners: assigned[index], logs: logs.numbers,
             errorLog: errorLog(plan)))
         pending.threads.insert(index)
       } else {
@@ -243,7 +245,7 @@ extension WorkerProcess {
     let settings =
       plan.main.errorLogs.isEmpty
       ? [ErrorLogSettings(path: errorLogPath, level: .error)] : plan.main.errorLogs
-    return ErrorLog(settings, logNumbers)
+    return ErrorLog(settings, logs.numbers)
   }
 
   private func startThread(
@@ -253,7 +255,7 @@ extension WorkerProcess {
       let reports = reports
       let mailbox = try Mailbox<WorkerMessage>()
       let worker = try Worker(
-        index: index, plan: plan, listeners: listeners, logs: logNumbers,
+        index: index, plan: plan, listeners: listeners, logs: logs.numbers,
         shared: WorkerShared(
           errorLog: errorLog(plan), registry: registry, control: control,
           hostName: HostName.current, counters: counters, reports: reports), mailbox: mailbox)
@@ -273,9 +275,13 @@ extension WorkerProcess {
   /// Puts newly opened logs in the place of the old ones, under the same descriptor numbers:
   /// writers keep theirs and never see a descriptor that is closed.
   func replaceLogs() {
-    for (path, fd) in staged.logs { logNumbers[path] = try? logs.adopt(fd, as: path) }
+    // A file that can't be put under its number leaves the old one there.
+    for (path, fd) in staged.logs { try? logs.adopt(fd, as: path) }
     staged.logs = [:]
   }
+
+  /// Closes the files of logs that no plan names any more.
+  func giveLogsUp() { logs.giveUp(except: logUses.all.union([errorLogPath])) }
 }
 
 /// What the control thread has to say, passed on to worker threads and the error log.

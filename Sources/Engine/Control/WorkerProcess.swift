@@ -29,8 +29,7 @@ final class WorkerProcess {
   let isOwnProcess: Bool
   let reports: Mailbox<WorkerReport>
   let logs = LogFiles()
-  /// Descriptors of log files, by the path that the configuration names.
-  var logNumbers: [String: Int32] = [:]
+  var logUses = LogUses()
   let registry = PeerRegistry()
   let ticketKeys = TLSTicketKeyRing()
   let limitZones = ZoneRegistry<LimitZone>()
@@ -151,7 +150,10 @@ final class WorkerProcess {
     for report in reports.takeAll() {
       switch report {
       case .planTaken(let worker): noteTaken(worker)
-      case .planRetired(let plan): plan.free()
+      case .planRetired(let plan, let worker):
+        logUses.end(plan.id, thread: worker)
+        plan.free()
+        giveLogsUp()
       case .stoppedAccepting(let worker): noteStoppedAccepting(worker)
       case .ended(let worker):
         noteStoppedAccepting(worker)
@@ -159,6 +161,8 @@ final class WorkerProcess {
         if let ended = threads.removeValue(forKey: worker) {
           ended.thread.join()
         }
+        logUses.end(thread: worker)
+        giveLogsUp()
         noteTaken(worker)
         if threads.isEmpty, case .ending = state { state = .ended(0) }
       }

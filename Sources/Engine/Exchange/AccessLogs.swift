@@ -16,18 +16,15 @@ struct AccessLogs {
 
   init(errorLog: ErrorLog) { self.errorLog = errorLog }
 
-  /// Takes the files of a new plan. What waits for a file that is written differently from here on
-  /// is written out.
+  /// Takes the files of a new plan. What waits is written out: the new plan may write a file
+  /// differently, or complain elsewhere.
   mutating func install(
     _ files: [String: Int32], _ buffering: [String: LogBuffering], _ errorLog: ErrorLog,
     now: Milliseconds
   ) {
     self.errorLog = errorLog
-    for (path, buffer) in buffers
-    where files[path] != self.files[path] || buffering[path] != self.buffering[path] {
-      buffer.flush(now: now)
-      buffers[path] = nil
-    }
+    flush(now: now)
+    buffers = [:]
     self.files = files
     self.buffering = buffering
     // Bound: a worker that writes often wakes up twenty times a second.

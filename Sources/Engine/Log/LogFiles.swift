@@ -1,53 +1,46 @@
-// The log files of a process: each path is opened once and has one descriptor for life.
+// The log files of a process: a path has one descriptor for as long as a plan writes to it.
 //
-// Whoever writes keeps the number. Reopening (USR1, logrotate) opens the path anew and puts the new
-// file under the old number with dup2(2), so that all threads follow without being told. A path
-// that can't be opened then keeps its old file: lines go to the renamed file rather than nowhere.
+// Whoever writes keeps the number. A file that was opened anew (USR1, logrotate) is put under the
+// old number with dup2(2), so that all threads follow without being told. The number of a path that
+// nothing writes to any more is never closed, since a writer who is late must not write into
+// another's connection: it leads to /dev/null until the next new path gets it.
 
 import CLinux
 
 /// Paths to descriptors that stay the same.
 final class LogFiles {
-  /// Those that were opened or adopted here; the process's own aren't among them.
-  private var descriptors: [String: Int32] = [:]
+  /// Descriptors by path, those of the process's own output among them.
+  private(set) var numbers: [String: Int32] = [:]
+  /// Numbers of paths that were given up.
+  private var spare: [Int32] = []
 
-  /// `path` opened for appending, created with mode 0644 if need be. `stderr`, `/dev/stderr` and
-  /// `/dev/stdout` are the process's own: opening those paths fails where they are sockets, as
-  /// under systemd.
-  func open(_ path: String) throws(SystemError) -> Int32 {
-    if let known = descriptors[path] { return known }
-    if let standard = Self.standardDescriptor(path) { return standard }
-    let fd = try Self.openForAppending(path)
-    descriptors[path] = fd
-    return fd
-  }
-
-  /// Takes over an open file: under a new path as it is, under a known one by putting it under the
-  /// number that the path has (`descriptor` is closed then). Returns the path's number.
-  func adopt(_ descriptor: Int32, as path: String) throws(SystemError) -> Int32 {
+  /// Takes over an open file: under a path that has a number by putting it there, under a new one
+  /// as it is, or under a number that was given up (`descriptor` is closed then). `stderr`,
+  /// `/dev/stderr` and `/dev/stdout` are the process's own.
+  func adopt(_ descriptor: Int32, as path: String) throws(SystemError) {
     if let standard = Self.standardDescriptor(path) {
       if descriptor != standard { _ = linux_close(descriptor) }
-      return standard
+      numbers[path] = standard
+      return
     }
-    guard let known = descriptors[path], known != descriptor else {
-      descriptors[path] = descriptor
-      return descriptor
+    guard let number = numbers[path] ?? spare.popLast(), number != descriptor else {
+      numbers[path] = descriptor
+      return
     }
-    try Self.replace(known, by: descriptor)
-    return known
+    numbers[path] = number
+    try Self.replace(number, by: descriptor)
   }
 
-  /// Opens each path anew under its old number. Returns those that couldn't be opened.
-  func reopen() -> [(path: String, error: SystemError)] {
-    var failures: [(path: String, error: SystemError)] = []
-    for (path, fd) in descriptors.sorted(by: { $0.key < $1.key }) {
-      do throws(SystemError) {
-        try Self.replace(fd, by: try Self.openForAppending(path))
-      } catch {
-        failures.append((path, error))
-      }
+  /// Closes the files of all paths but `used`.
+  func giveUp(except used: Set<String>) {
+    for (path, number) in numbers where !used.contains(path) {
+      numbers[path] = nil
+      if Self.standardDescriptor(path) != nil { continue }
+      let nowhere = unsafe linux_open("/dev/null", O_WRONLY, 0)
+      // A disk that is full, or no descriptor left: the file stays open, the number in use.
+      if nowhere >= 0 { try? Self.replace(number, by: Int32(nowhere)) }
+      spare.append(number)
     }
-    return failures
   }
 
   private static func standardDescriptor(_ path: String) -> Int32? {
@@ -58,11 +51,6 @@ final class LogFiles {
     }
   }
 
-  private static func openForAppending(_ path: String) throws(SystemError) -> Int32 {
-    let flags = O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY
-    return Int32(try check(unsafe linux_open(path, flags, 0o644)))
-  }
-
   private static func replace(_ old: Int32, by new: Int32) throws(SystemError) {
     let result = linux_duplicate_onto(new, old)
     _ = linux_close(new)
@@ -70,4 +58,23 @@ final class LogFiles {
     // dup2(2) doesn't keep the flag.
     _ = linux_set_close_on_exec(old, 1)
   }
+}
+
+/// Which logs the plans that threads may still use write to.
+struct LogUses {
+  private var paths: [Int: [ObjectIdentifier: Set<String>]] = [:]
+
+  /// Every log that a plan in use names.
+  var all: Set<String> { paths.values.flatMap(\.values).reduce(into: []) { $0.formUnion($1) } }
+
+  /// A thread has been given a plan.
+  mutating func begin(_ plan: Plan, _ logs: Set<String>, thread: Int) {
+    paths[thread, default: [:]][ObjectIdentifier(plan)] = logs
+  }
+
+  /// A thread is done with a plan.
+  mutating func end(_ plan: ObjectIdentifier, thread: Int) { paths[thread]?[plan] = nil }
+
+  /// A thread has ended.
+  mutating func end(thread: Int) { paths[thread] = nil }
 }
