@@ -208,4 +208,34 @@ private func proxy(_ extra: String = "", location: String = "") -> String {
       result.standardError.contains("bind() to 127.0.0.1:81 failed (13: Permission denied)"))
     #expect(!site.exists("portico.pid"))
   }
+
+  /// What a reload under way had opened is given up: nobody is left waiting at its new port.
+  @Test func quitGivesUpAReload() async throws {
+    let gate = Gate()
+    let app = try TestUpstream { _ in
+      gate.wait()
+      return .steps([.bytes("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nheld")])
+    }
+    let door = try await Portico.start(
+      config: "http { server { listen 127.0.0.1:%%PORT_0%%; location / "
+        + "{ proxy_pass http://%%UPSTREAM_0%%; } } }", upstreams: [app])
+    let client = try door.client()
+    try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    try waitUntil("the request at the upstream") { !app.requests.isEmpty }
+    // The worker process can't answer, and the supervisor waits for it.
+    let worker = try door.workerPid
+    #expect(kill(worker, SIGSTOP) == 0)
+    try door.site.write(
+      "portico.conf",
+      "http { server { listen 127.0.0.1:%%PORT_1%%; return 200 new; } }")
+    try door.signal(SIGHUP)
+    try waitUntil("the new port is open") { (try? door.client(port: 1)) != nil }
+    try door.signal(SIGQUIT)
+    try door.waitForLog("portico is ending")
+    #expect(kill(worker, SIGCONT) == 0)
+    try waitUntil("nobody listens at the new port") { (try? door.client(port: 1)) == nil }
+    gate.open()
+    #expect(try client.response().text == "held")
+    #expect(try door.command.wait().code == 0)
+  }
 }

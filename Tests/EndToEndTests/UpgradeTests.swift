@@ -78,4 +78,69 @@ private func site(_ answer: String, extra: String = "") -> String {
     #expect(try door.get().text == "one")
     try door.stop()
   }
+
+  /// The way back, while the old worker process still drains: who comes then isn't left waiting for
+  /// its last request.
+  @Test func comesBackBesideAWorkerThatDrains() async throws {
+    let gate = Gate()
+    let app = try TestUpstream { _ in
+      gate.wait()
+      return .steps([.bytes("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nheld")])
+    }
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%;
+          location / { return 200 "one"; }
+          location /held { proxy_pass http://%%UPSTREAM_0%%; } } }
+        """, upstreams: [app])
+    let old = door.command.pid
+    let client = try door.client()
+    try client.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n")
+    try waitUntil("the request at the upstream") { !app.requests.isEmpty }
+    try door.signal(SIGUSR2)
+    try waitUntil("the new binary") { (try? door.pid).map { $0 != old } ?? false }
+    let new = try door.pid
+    kill(old, SIGWINCH)
+    try door.waitForLog("(SIGWINCH) received")
+    kill(old, SIGHUP)
+    try waitUntil("a worker process of the old binary") {
+      door.errorLog.components(separatedBy: "\(old)#\(old): start worker process").count == 3
+    }
+    kill(new, SIGQUIT)
+    try door.waitForLog("the old one goes on")
+    #expect(try door.get().text == "one")
+    gate.open()
+    #expect(try client.response().text == "held")
+    #expect(try door.stop() == 0)
+  }
+
+  /// A terminal whose size changes sends SIGWINCH to what runs in it, and `docker run` passes it on.
+  @Test func ignoresWindowsThatChangeTheirSize() async throws {
+    let door = try await Portico.start(config: site("one"))
+    let worker = try door.workerPid
+    kill(door.command.pid, SIGWINCH)
+    try door.waitForLog("SIGWINCH is ignored")
+    #expect(try door.get().text == "one")
+    #expect(try door.workerPid == worker)
+    try door.stop()
+  }
+
+  /// A daemon whose worker process was sent away serves again after a reload.
+  @Test func aReloadBringsTheWorkerProcessBack() throws {
+    let daemon = try Site(config: site("one", extra: "daemon on;"))
+    #expect(try Portico.run(daemon, []).code == 0)
+    let pid = try daemon.pid("portico.pid")
+    defer { kill(pid, SIGKILL) }
+    kill(pid, SIGWINCH)
+    try waitUntil("the end of the worker process") {
+      daemon.text("error.log").contains("exited with code 0")
+    }
+    try daemon.write("portico.conf", site("two", extra: "daemon on;"))
+    #expect(try Portico.run(daemon, ["-s", "reload"]).code == 0)
+    let client = try RawClient(port: daemon.ports.number(0))
+    try client.send("GET / HTTP/1.0\r\n\r\n")
+    #expect(try client.response().text == "two")
+    #expect(try Portico.run(daemon, ["-s", "quit"]).code == 0)
+    try waitUntil("the end of the daemon") { hasEnded(pid) }
+  }
 }

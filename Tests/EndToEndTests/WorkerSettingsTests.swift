@@ -36,6 +36,24 @@ import Testing
     try door.stop()
   }
 
+  /// What a process is started with can't change under it: another one takes its place.
+  @Test func aReloadThatChangesLimitsStartsAnotherProcess() async throws {
+    func config(_ settings: String) -> String { "\(settings) \(Self.http)" }
+    let door = try await Portico.start(config: config("worker_rlimit_nofile 777; env SUITE_A=1;"))
+    let first = try door.workerPid
+    #expect(
+      try door.reload(config: config("worker_rlimit_nofile 888; env SUITE_A=2;")).code == 0)
+    try waitUntil("the end of the first worker process") { kill(first, 0) != 0 }
+    let second = try door.workerPid
+    let limits = try content("/proc/\(second)/limits").split(separator: "\n")
+    #expect(limits.contains { $0.hasPrefix("Max open files") && $0.contains(" 888 ") })
+    #expect(try content("/proc/\(second)/environ").split(separator: "\0").contains("SUITE_A=2"))
+    #expect(try door.get().status == 204)
+    #expect(try door.reload(config: config("worker_rlimit_nofile 888; env SUITE_A=2; ")).code == 0)
+    #expect(try door.workerPid == second)
+    try door.stop()
+  }
+
   @Test(arguments: [
     ("worker_priority 21;", "\"worker_priority\" must be between -20 and 20"),
     ("worker_rlimit_core x;", "worker_rlimit_core"),

@@ -20,10 +20,11 @@ struct ReloadQueue {
 }
 
 extension Supervisor {
-  /// Reloads now, or after the reload that is under way. `asker` is told the outcome.
+  /// Reloads now, or after the start or the reload that is under way. `asker` is told the outcome.
   func requestReload(asker: Int32? = nil) {
     if let asker { reloads.waiting.append(asker) }
     reloads.isWanted = true
+    if case .starting = state { return }
     if reloads.next == nil { beginReload() }
   }
 
@@ -32,7 +33,8 @@ extension Supervisor {
     reloads.askers = reloads.waiting
     reloads.waiting = []
     guard case .serving = state else {
-      return answer(isAccepted: false, "portico is starting or ending\n")
+      log.write(.warn, "reload refused, portico is ending")
+      return answer(isAccepted: false, "portico is ending\n")
     }
     do {
       let next = try SupervisorGeneration.make(
@@ -45,9 +47,10 @@ extension Supervisor {
       log.write(.error, "reload refused, generation \(current.number) goes on")
       return answer(isAccepted: false, error.report)
     }
+    if isWorkerSentAway { setDrainingAside() }
     guard worker != nil, let next = reloads.next else {
       // Nobody serves right now (back-off, SIGWINCH): the next worker process starts with it.
-      return commitReload()
+      return commitReload(by: "a new worker process")
     }
     if needsSuccessor(next) { startSuccessor(next) } else { give(next) }
   }
@@ -73,7 +76,8 @@ extension Supervisor {
     for warning in next.warnings { log.write(.warn, warning) }
     answer(isAccepted: true, next.report)
     goOn()
-    if worker == nil && !isWorkerSentAway && restartAt != nil {
+    if worker == nil && (isWorkerSentAway || restartAt != nil) {
+      isWorkerSentAway = false
       restartAt = nil
       startWorker()
     }
@@ -91,7 +95,8 @@ extension Supervisor {
     goOn()
   }
 
-  private func goOn() {
+  /// Does what was asked for meanwhile.
+  func goOn() {
     if reloads.reopensLogs {
       reloads.reopensLogs = false
       reopenLogs()

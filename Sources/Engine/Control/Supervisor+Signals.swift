@@ -24,18 +24,31 @@ extension Supervisor {
   /// Reloads; while a new binary runs beside this one, takes up serving again instead (the way back
   /// from an upgrade that turned out wrong).
   private func onHangup() {
-    if isWorkerSentAway && upgrade.child != nil {
-      isWorkerSentAway = false
-      if worker == nil { startWorker() }
-      return
-    }
+    if isWorkerSentAway && upgrade.child != nil { return serveAgain() }
     requestReload()
+  }
+
+  /// Starts a worker process in the place of the one that SIGWINCH sent away, which may still
+  /// drain.
+  func serveAgain() {
+    guard isWorkerSentAway else { return }
+    isWorkerSentAway = false
+    setDrainingAside()
+    startWorker()
+  }
+
+  /// Makes room for another worker process beside one that drains.
+  func setDrainingAside() {
+    guard let link = worker else { return }
+    worker = nil
+    setAside(link)
   }
 
   /// Ends when everything that was accepted has been served.
   private func quit() {
     if case .stopping = state { return }
     state = .draining
+    giveUpReload()
     stopListening()
     endWorker(.drain(deadlineMs: current.main.shutdownTimeoutMs))
   }
@@ -54,7 +67,13 @@ extension Supervisor {
   /// Ends at once.
   private func terminate() {
     state = .stopping
+    giveUpReload()
     endWorker(.stop)
+  }
+
+  /// What a reload under way has opened would stay open until the end.
+  private func giveUpReload() {
+    if reloads.next != nil { refuseReload(["portico is ending"]) }
   }
 
   private func endWorker(_ order: WorkerOrder) {
@@ -71,10 +90,13 @@ extension Supervisor {
     }
   }
 
-  /// SIGWINCH: the worker process drains and isn't replaced. A terminal sends this signal when its
-  /// size changes, so it counts only for a daemon, or where there is no terminal.
+  /// SIGWINCH: the worker process drains and isn't replaced. Terminals, and `docker run` for them,
+  /// send this signal when their size changes, so it counts only for a daemon, as in nginx, or
+  /// while a new binary serves.
   private func sendWorkerAway() {
-    if !current.main.isDaemon && (0...2).contains(where: { linux_is_terminal($0) == 1 }) { return }
+    guard current.main.hasMasterProcess, current.main.isDaemon || upgrade.child != nil else {
+      return log.write(.notice, "SIGWINCH is ignored: portico is no daemon")
+    }
     isWorkerSentAway = true
     restartAt = nil
     try? worker?.channel.send(.drain(deadlineMs: current.main.shutdownTimeoutMs))

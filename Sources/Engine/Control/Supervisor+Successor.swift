@@ -1,6 +1,7 @@
-// A reload that changes `user`: a process can't become another user, so a second worker process
-// takes the new configuration up under the new one. When it serves, the first one drains, as
-// nginx's workers do at every reload; until then, and if the second one fails, the first serves on.
+// A reload that changes `user`, or a limit or the environment of worker processes: a process can't
+// become another user, or raise its limits as a plain one, so a second worker process takes the
+// new configuration up. When it serves, the first one drains, as nginx's workers do at every
+// reload; until then, and if the second one fails, the first serves on.
 //
 //   worker ───serves───────────────ready──► drains ──► ended
 //   successor ──started, takes up──┘└────► worker
@@ -10,17 +11,18 @@ import CLinux
 extension Supervisor {
   /// Whether `next` needs another worker process.
   func needsSuccessor(_ next: SupervisorGeneration) -> Bool {
-    worker?.pid != nil && next.main.hasMasterProcess && Identity.canChange
-      && next.identity != current.identity
+    guard worker?.pid != nil, next.main.hasMasterProcess else { return false }
+    return Identity.canChange && next.identity != current.identity
+      || next.main.process != current.main.process
   }
 
   /// Starts a worker process that takes `next` up.
   func startSuccessor(_ next: SupervisorGeneration) {
     do {
-      var link = try makeWorker()
+      var link = try makeWorker(for: next)
       link.answerBy = link.startedAt + WorkerLink.answerLimitMs
       successor = link
-      log.write(.notice, "start worker process \(link.pid ?? 0), the user has changed")
+      log.write(.notice, "start worker process \(link.pid ?? 0), its user or limits have changed")
       try send(next, to: link)
     } catch {
       refuseReload(["starting a worker process failed \(error.logText)"])
@@ -62,10 +64,15 @@ extension Supervisor {
     refuseReload(["worker process \(link.pid ?? 0) \(end.text) while it took the configuration up"])
   }
 
-  /// Lets a worker process finish what it has.
-  private func retire(_ link: WorkerLink) {
+  /// Listens no more to a worker process that drains.
+  func setAside(_ link: WorkerLink) {
     poller.remove(link.channel.descriptor)
     retired.append(link)
+  }
+
+  /// Lets a worker process finish what it has.
+  private func retire(_ link: WorkerLink) {
+    setAside(link)
     do {
       try link.channel.send(.drain(deadlineMs: current.main.shutdownTimeoutMs))
     } catch {

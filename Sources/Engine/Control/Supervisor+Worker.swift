@@ -31,7 +31,7 @@ extension Supervisor {
   /// Starts a worker process with the current configuration.
   func startWorker() {
     do {
-      let link = try makeWorker()
+      let link = try makeWorker(for: current)
       worker = link
       if let pid = link.pid { log.write(.notice, "start worker process \(pid)") }
       give(current)
@@ -42,10 +42,10 @@ extension Supervisor {
     }
   }
 
-  /// Starts a worker process, and listens to it.
-  func makeWorker() throws(SystemError) -> WorkerLink {
+  /// Starts a worker process with the environment of `generation`, and listens to it.
+  func makeWorker(for generation: SupervisorGeneration) throws(SystemError) -> WorkerLink {
     let (ours, theirs) = try WorkerProcessChannel.makePair()
-    let pid = try startProcess(theirs)
+    let pid = try startProcess(theirs, generation.main)
     lastIncarnation += 1
     let link = WorkerLink(
       channel: ours, pid: pid, startedAt: Clock.monotonic, incarnation: lastIncarnation)
@@ -55,11 +55,13 @@ extension Supervisor {
     return link
   }
 
-  private func startProcess(_ channel: WorkerProcessChannel) throws(SystemError) -> Int32? {
-    if current.main.hasMasterProcess {
+  private func startProcess(
+    _ channel: WorkerProcessChannel, _ main: MainSettings
+  ) throws(SystemError) -> Int32? {
+    if main.hasMasterProcess {
       return try Process.spawn(
         "/proc/self/exe", arguments: ["portico: worker process", WorkerProcess.argument],
-        environment: current.main.process.environment(over: Process.environment),
+        environment: main.process.environment(over: Process.environment),
         channel: channel.descriptor)
     }
     let inside = try WorkerProcess(channel: channel, isOwnProcess: false)

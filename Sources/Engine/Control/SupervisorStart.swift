@@ -75,6 +75,7 @@ extension Supervisor {
     log.isStarting = false
     if let greeting { FrontDoor.say(greeting) }
     daemonStart?.report(0)
+    goOn()
   }
 }
 

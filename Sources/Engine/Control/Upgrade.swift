@@ -83,10 +83,7 @@ extension Supervisor {
     log.write(.alert, "new binary process \(upgrade.child ?? 0) \(end.text), the old one goes on")
     upgrade.child = nil
     takePidFileBack()
-    if isWorkerSentAway, case .serving = state {
-      isWorkerSentAway = false
-      if worker == nil { startWorker() }
-    }
+    if case .serving = state { serveAgain() }
   }
 
   private func takePidFileBack() {

@@ -56,7 +56,8 @@ extension Exchange {
     let path = target.string
     let folder = ProcessFiles.parent(of: path) ?? "/"
     do throws(SystemError) {
-      try ProcessFiles.makeFolders(folder, mode: Self.folderMode(settings.store.mode))
+      let mode = Self.folderMode(settings.store.mode)
+      try ProcessFiles.makeFolders(folder, mode: mode, parentMode: mode)
       stored = SavedResponse(
         path: path, file: try TemporaryFile.make(in: folder),
         modified: upstreamField(.lastModified).flatMap { HTTPDate.parse($0) })

@@ -61,7 +61,7 @@ final class TemporaryFile: OpenFile {
     guard let name else { preconditionFailure("a file without a name") }
     var result = unsafe linux_rename(name, path)
     if result == -Int64(ENOENT), let folder = ProcessFiles.parent(of: path) {
-      try ProcessFiles.makeFolders(folder, mode: 0o700)
+      try ProcessFiles.makeFolders(folder, mode: 0o700, parentMode: 0o700)
       result = unsafe linux_rename(name, path)
     }
     _ = try check(result)

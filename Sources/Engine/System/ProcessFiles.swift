@@ -49,11 +49,14 @@ enum ProcessFiles {
     try writeAll(fd, bytes)
   }
 
-  /// Makes a folder and the ones above it that are missing.
-  static func makeFolders(_ path: String, mode: UInt32) throws(SystemError) {
+  /// Makes a folder with `mode`, and the ones above it that are missing with `parentMode`: by
+  /// default everybody may look for what is below them.
+  static func makeFolders(
+    _ path: String, mode: UInt32, parentMode: UInt32 = 0o755
+  ) throws(SystemError) {
     let result = unsafe linux_mkdir(path, mode)
     if result == -Int64(ENOENT), let parent = parent(of: path), parent != path {
-      try makeFolders(parent, mode: mode)
+      try makeFolders(parent, mode: parentMode, parentMode: parentMode)
       _ = try check(unsafe linux_mkdir(path, mode))
     } else if result != -Int64(EEXIST) {
       _ = try check(result)
