@@ -3,16 +3,19 @@
 // §9.6).
 
 extension ClientConnection {
-  /// Reads and drops what is there, and goes on until the client closes, or until `end`.
-  func linger(until end: Milliseconds) {
+  /// Reads and drops what is there, and goes on until the client closes, sends nothing for
+  /// `pause`, or `end` has come.
+  func linger(until end: Milliseconds, pause: Milliseconds) {
     let scratch = loop.pool.take(.medium)
     defer { loop.pool.giveBack(scratch) }
+    var didRead = false
     // Bound: reads per turn.
     for _ in 0..<64 {
       switch transport.receive(into: scratch.free) {
-      case .bytes: continue
+      case .bytes: didRead = true
       case .wouldBlock:
-        if loop.now > end { close() }
+        if loop.now > end { return close() }
+        if didRead { loop.setTimer(timer, after: min(pause, end - loop.now), for: handle) }
         return
       case .end, .failed: return close()
       }

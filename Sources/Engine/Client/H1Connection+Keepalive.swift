@@ -9,7 +9,8 @@ extension H1Connection {
     let settings = exchange.location.settings.core.value
     let (keepaliveTimeout, lingering) = (settings.keepaliveTimeout, settings.lingeringClose)
     keptUntil = loop.now + min(settings.keepaliveLeast, keepaliveTimeout)
-    let (lingeringTime, lingeringTimeout) = (settings.lingeringTime, settings.lingeringTimeout)
+    let lingeringTime = settings.lingeringTime
+    lingeringPause = settings.lingeringTimeout
     exchange.finish()
     if keepsAlive && isBodyComplete { return waitForNext(keepaliveTimeout) }
     let hasUnread =
@@ -17,7 +18,7 @@ extension H1Connection {
       || !isBodyComplete
     lingerUntil = loop.now + lingeringTime
     if endsByReset { return breakConnection() }
-    loop.setTimer(client.timer, after: lingeringTimeout, for: client.handle)
+    loop.setTimer(client.timer, after: min(lingeringPause, lingeringTime), for: client.handle)
     if keepsAlive {
       state = .discarding
       nextKeepalive = keepaliveTimeout
@@ -27,7 +28,7 @@ extension H1Connection {
       state = .lingering
       client.transport.shutdownWrite()
       giveBackInput()
-      return client.linger(until: lingerUntil)
+      return client.linger(until: lingerUntil, pause: lingeringPause)
     }
     client.close()
   }
@@ -71,13 +72,18 @@ extension H1Connection {
   func discard() {
     let scratch = loop.pool.take(.medium)
     defer { loop.pool.giveBack(scratch) }
+    var didRead = false
     // Bound: a body that nobody wants is read for `lingering_time` at most, in turns.
     for _ in 0..<64 {
       scratch.reset()
       switch readBody(into: scratch) {
-      case .bytes: continue
+      case .bytes: didRead = true
       case .wouldBlock:
-        if loop.now > lingerUntil { client.close() }
+        if loop.now > lingerUntil { return client.close() }
+        if didRead {
+          let pause = min(lingeringPause, lingerUntil - loop.now)
+          loop.setTimer(client.timer, after: pause, for: client.handle)
+        }
         return
       case .complete: return waitForNext(nextKeepalive)
       case .failed: return client.close()

@@ -39,6 +39,8 @@ final class H1Connection: ClientStream {
   var endsByReset = false
   var keepsAlive = false
   var lingerUntil: Milliseconds = 0
+  /// `lingering_timeout` of the last request.
+  var lingeringPause: Milliseconds = 0
   var sentBefore = 0
   /// What the deadline that runs while an exchange does is for.
   var awaited = Awaited.nothing
@@ -115,7 +117,7 @@ final class H1Connection: ClientStream {
     case .waiting, .head: receiveHead()
     case .exchanging: readableWhileExchanging()
     case .discarding: discard()
-    case .lingering: client.linger(until: lingerUntil)
+    case .lingering: client.linger(until: lingerUntil, pause: lingeringPause)
     case .breaking: breakConnection()
     case .closed: break
     }

@@ -95,7 +95,13 @@ extension H2Connection {
     state = .lingering
     client.transport.shutdownWrite()
     lingerUntil = loop.now + settings.lingeringTime
-    loop.setTimer(client.timer, after: settings.lingeringTimeout, for: client.handle)
-    client.linger(until: lingerUntil)
+    let pause = min(settings.lingeringTimeout, settings.lingeringTime)
+    loop.setTimer(client.timer, after: pause, for: client.handle)
+    linger()
+  }
+
+  func linger() {
+    let settings = client.address.defaultSite.root.settings.core.value
+    client.linger(until: lingerUntil, pause: settings.lingeringTimeout)
   }
 }

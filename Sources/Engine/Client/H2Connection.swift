@@ -149,7 +149,7 @@ final class H2Connection {
   }
 
   func onReadable() {
-    if state == .lingering { return client.linger(until: lingerUntil) }
+    if state == .lingering { return linger() }
     let input = loop.pool.take(.medium)
     defer { loop.pool.giveBack(input) }
     // Bound: reads per event; the rest goes on after others had a turn.

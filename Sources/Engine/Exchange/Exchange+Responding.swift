@@ -14,6 +14,8 @@ extension Exchange {
   func filterHead() {
     assert(!didSendHead)
     if errorStatus != 0 {
+      // The page of an error, which the client seems to know: its length is that of no body here.
+      if response.status == 304 { response.contentLength = 0 }
       response.status = errorStatus
       response.reason = nil
     }

@@ -6,7 +6,7 @@ import HTTP
 extension Exchange {
   /// The try failed: another server, or an answer to the client.
   func failTry(_ failure: AttemptFailure, _ what: String) {
-    let failure = attempt.isReused && !attempt.didReceive && isError(failure) ? .stale : failure
+    let failure = isError(failure) && wasClosedBefore ? .stale : failure
     let reported = isStale(failure) && !attempt.didRetryStale ? LogLevel.info : .error
     log(reported, "\(what) upstream")
     let status = failure.statusCode
@@ -43,6 +43,18 @@ extension Exchange {
       rememberError(status)
     }
     fail(status)
+  }
+
+  /// Whether a kept connection seems to have been closed before the server could read the request.
+  /// One that must not be carried out twice counts as unread only if the server's kernel took no
+  /// byte of it.
+  private var wasClosedBefore: Bool {
+    guard attempt.isReused, !attempt.didReceive else { return false }
+    if method.isIdempotent || location.settings.proxy.value.nextUpstream.contains(.nonIdempotent) {
+      return true
+    }
+    guard let connection = attempt.connection else { return attempt.stream != nil }
+    return Socket.unacknowledgedCount(connection.transport.fd) >= attempt.requestSent
   }
 
   private var hasUntriedPeer: Bool {

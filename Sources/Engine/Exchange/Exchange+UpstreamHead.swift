@@ -7,10 +7,10 @@ extension Exchange {
   /// Writes the request as the upstream gets it; a small buffered body stands behind the head.
   func writeUpstreamRequest() {
     let settings = location.settings.proxy.value
-    let target = upstreamTarget
+    let target = targetSafe(upstreamTarget)
     attempt.asksByGet = cache?.convertsHead == true
     let converted = attempt.asksByGet ? Bytes("GET") : methodName
-    let name = settings.method.map { evaluate($0) } ?? converted
+    let name = settings.method.map { targetSafe(evaluate($0)) } ?? converted
     let replacement = settings.body.map { evaluate($0) }
     let speaksHTTP2 = settings.speaksHTTP2
     var size = headBytes.count + target.count + name.count + 512 + proxyHost.count
@@ -26,7 +26,8 @@ extension Exchange {
     unsafe withUnsafeTemporaryAllocation(of: Bytes.self, capacity: fieldCount) { values in
       for index in 0..<fieldCount {
         let value =
-          settings.setFields[index].value.literal ?? evaluate(settings.setFields[index].value)
+          settings.setFields[index].value.literal
+          ?? lineSafe(evaluate(settings.setFields[index].value))
         unsafe values.initializeElement(at: index, to: value)
         size += value.count + settings.setFields[index].name.count + 4
       }
@@ -78,7 +79,8 @@ extension Exchange {
   /// The target of the upstream's request line.
   var upstreamTarget: Bytes {
     guard let replacement = proxyURI else {
-      if !isInternal && uriIsOriginal { return originForm }
+      // A named location (`try_files … @app`) doesn't change the URI.
+      if uriIsOriginal { return originForm }
       return withArguments(escape(uri, .uri))
     }
     if proxyURIIsComplete { return replacement }
@@ -98,6 +100,31 @@ extension Exchange {
     guard let query = request.query else { return origin }
     return concatenate(origin, Bytes("?"), query.of(headBytes))
   }
+
+  /// `target` as it may stand in a request line: blanks and control characters, which a variable
+  /// that holds a decoded path brings in, encoded.
+  private func targetSafe(_ target: Bytes) -> Bytes {
+    var count = 0
+    for index in 0..<target.count where Self.endsTarget(target[index]) { count += 1 }
+    if count == 0 { return target }
+    let room = arena.allocate(target.count + 2 * count)
+    var position = 0
+    for index in 0..<target.count {
+      let byte = target[index]
+      guard Self.endsTarget(byte) else {
+        room[position] = byte
+        position += 1
+        continue
+      }
+      room[position] = UInt8(ascii: "%")
+      room[position + 1] = LogOutput.hexDigit(byte >> 4)
+      room[position + 2] = LogOutput.hexDigit(byte & 15)
+      position += 3
+    }
+    return room.readOnly
+  }
+
+  private static func endsTarget(_ byte: UInt8) -> Bool { byte <= 0x20 || byte == 0x7f }
 
   private func withArguments(_ path: Bytes) -> Bytes {
     arguments.isEmpty ? path : concatenate(path, Bytes("?"), arguments)

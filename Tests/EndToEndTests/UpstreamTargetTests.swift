@@ -1,0 +1,156 @@
+// What variables make of the request that an upstream gets: never two, and the client's own target
+// where nothing changed it.
+
+import Foundation
+import Testing
+
+@Suite struct UpstreamTargetTests {
+  private func start(_ upstream: TestUpstream) async throws -> RunningPortico {
+    try await Portico.start(
+      config: """
+        http {
+          upstream app { server %%UPSTREAM_0%%; keepalive 4; }
+          server {
+            listen 127.0.0.1:%%PORT_0%%;
+            root %%DIR%%/none;
+            location /field { proxy_set_header X-Path $uri; proxy_pass http://app; }
+            location /old { proxy_http_version 1.0; proxy_set_header X-Path $uri; proxy_pass http://app; }
+            location /target { proxy_pass http://app$uri; }
+            location ~ ^/capture(.*) { proxy_pass http://app/x$1; }
+            location /try { try_files $uri /index?q=$uri&$args; }
+            location /method { set $m $uri; proxy_method $m; proxy_pass http://app; }
+            location /index { proxy_pass http://app; }
+            location /named { try_files $uri @app; }
+            location /error { error_page 404 = @app; }
+            location /rewritten { rewrite ^/rewritten(.*) /new$1 break; proxy_pass http://app; }
+            location @app { proxy_pass http://app; }
+          }
+        }
+        """, upstreams: [upstream])
+  }
+
+  /// Decoded line ends and blanks of a path reach neither the request line nor a field.
+  @Test(arguments: ["/field", "/old", "/target", "/capture", "/try", "/method"])
+  func aDecodedPathIsPartOfOneRequest(location: String) async throws {
+    let upstream = try TestUpstream { _ in .answer(body: "one") }
+    let door = try await start(upstream)
+    let client = try door.client()
+    let tail =
+      "%0d%0aX-Injected:%20yes%0d%0a%0d%0aGET%20/smuggled%20HTTP/1.1%0d%0aHost:%20a%0d%0a%0d%0a"
+    for target in [location + tail, location + "/%20HTTP/1.1%7f", location + "/second"] {
+      try client.send("GET \(target) HTTP/1.1\r\nHost: a\r\n\r\n")
+      #expect(try client.response().text == "one")
+    }
+    let requests = upstream.requests
+    #expect(requests.count == 3)
+    for request in requests {
+      #expect(request["X-Injected"] == nil)
+      #expect(request.head.split(separator: "\r\n")[0].split(separator: " ").count == 3)
+    }
+    try door.stop()
+  }
+
+  /// A named location gets the target in the form that the client sent it in.
+  @Test func namedLocationsKeepTheTargetAsItWasSent() async throws {
+    let upstream = try TestUpstream { .answer(body: $0.path) }
+    let door = try await start(upstream)
+    for (target, expected) in [
+      ("/named/a%2Fb/%E4?x=%2f", "/named/a%2Fb/%E4?x=%2f"),
+      ("/error/a%2Fb//c", "/error/a%2Fb//c"),
+      ("/rewritten/a%2Fb?x", "/new/a/b?x"),
+      ("/try/a%2Fb?x", "/index?q=/try/a/b&x"),
+    ] {
+      #expect(try door.get(target).text == expected, "\(target)")
+    }
+    try door.stop()
+  }
+
+  /// A request that may not be carried out twice is sent again only if the server can't have read
+  /// it.
+  @Test func aRequestThatWasReadIsNotRepeated() async throws {
+    let upstream = try TestUpstream { request in
+      request.index == 0 ? .answer(body: "\(request.connection)") : .steps([.close])
+    }
+    let door = try await start(upstream)
+    #expect(try door.get("/index").text == "0")
+    let client = try door.client()
+    try client.send("POST /index HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\npay")
+    #expect(try client.response().status == 502)
+    #expect(upstream.requests.count == 2)
+    // One that may be repeated is.
+    #expect(try door.get("/index").text == "1")
+    #expect(try door.get("/index").text == "2")
+    try door.stop()
+  }
+
+  @Test func aRequestThatCameTooLateForAKeptConnectionIsRepeated() async throws {
+    let server = RawServer()
+    let door = try await Portico.start(
+      config: """
+        worker_processes 1;
+        http { server { listen 127.0.0.1:%%PORT_0%%;
+          location / { proxy_pass http://\(server.address); } } }
+        """)
+    let client = try door.client()
+    try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    var kept: RawClient? = try server.accept()
+    _ = try kept?.read(until: "\r\n\r\n")
+    try kept?.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1")
+    #expect(try client.response().text == "1")
+    // The request and the end of the connection come at once.
+    let worker = try door.workerPid
+    #expect(kill(worker, SIGSTOP) == 0)
+    try client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\npay")
+    kept = nil
+    #expect(kill(worker, SIGCONT) == 0)
+    let second = try server.accept()
+    #expect(try second.read(until: "pay").hasPrefix("POST / "))
+    try second.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n2")
+    #expect(try client.response().text == "2")
+    try door.stop()
+  }
+
+  /// The page of an error, which an upstream says is unchanged, isn't announced with its length.
+  @Test func anErrorPageThatIsUnchangedHasNoBody() async throws {
+    let upstream = try TestUpstream { request in
+      request["If-None-Match"] == nil
+        ? .answer(body: "page")
+        : .steps([.bytes("HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\nContent-Length: 50\r\n\r\n")])
+    }
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%;
+          error_page 404 /page; location / { return 404; }
+          location /page { proxy_pass http://%%UPSTREAM_0%%; } } }
+        """, upstreams: [upstream])
+    let client = try door.client()
+    try client.send("GET /a HTTP/1.1\r\nHost: a\r\nIf-None-Match: \"x\"\r\n\r\n")
+    try client.send("GET /b HTTP/1.1\r\nHost: a\r\n\r\n")
+    let first = try client.response()
+    #expect(first.status == 404 && first.text == "")
+    let second = try client.response()
+    #expect(second.status == 404 && second.text == "page")
+    try door.stop()
+  }
+
+  /// A client that goes on sending what nobody wants is listened to until it pauses for
+  /// `lingering_timeout`: a reset would take its answer away.
+  @Test(arguments: ["client_max_body_size 1k;", "keepalive_timeout 60s;"])
+  func aClientThatGoesOnSendingIsNotReset(directive: String) async throws {
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%;
+          lingering_timeout 600ms; \(directive) return 403; } }
+        """)
+    let client = try door.client()
+    try client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
+    _ = try client.read(until: "</html>\n")
+    for _ in 0..<10 {
+      try client.send("more of the body")
+      #expect(throws: RawClient.Failure.timedOut(received: "")) {
+        try client.read(count: 1, within: 0.15)
+      }
+    }
+    try door.stop(SIGTERM)
+  }
+}
