@@ -46,6 +46,32 @@ import Testing
     try again.stop()
   }
 
+  /// Folders above those of a cache or of bodies that root makes don't keep the worker's user out.
+  @Test(.enabled(if: geteuid() == 0))
+  func foldersThatAreMissingCanBeEntered() async throws {
+    let app = try TestUpstream { .answer(body: "\($0.body.count)") }
+    let door = try await Portico.start(
+      config: """
+        user nobody;
+        http {
+          proxy_cache_path %%DIR%%/var/new/cache keys_zone=one:1m;
+          client_body_temp_path %%DIR%%/var/other/bodies; client_body_buffer_size 1k;
+          server {
+            listen 127.0.0.1:%%PORT_0%%;
+            proxy_cache one; proxy_cache_valid 1h; add_header X-Cache $upstream_cache_status;
+            location / { proxy_pass http://%%UPSTREAM_0%%; }
+          }
+        }
+        """, upstreams: [app])
+    #expect(try door.get("/a")["X-Cache"] == "MISS")
+    #expect(try door.get("/a")["X-Cache"] == "HIT")
+    let client = try door.client()
+    let body = String(repeating: "x", count: 20_000)
+    try client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n\(body)")
+    #expect(try client.response().text == "20000")
+    try door.stop()
+  }
+
   @Test func whatNobodyAsksForIsRemoved() async throws {
     let cache = try await CacheDoor(try CountingApp(), path: "inactive=1s")
     #expect(try cache.get("/a") == "MISS /a 1")
