@@ -98,6 +98,8 @@ import Testing
   @Test(arguments: [
     ("127.0.0.1:90-80", "end before they begin: write 80-90"),
     ("90-80", "end before they begin: write 80-90"),
+    ("70000", "invalid port in \"listen 70000\""), ("0", "invalid port in"),
+    ("80-70000", "invalid port in"), ("80-", "invalid port in"), ("1-2-3", "invalid port in"),
     ("127.0.0.1:80-", "invalid host or port in \"listen 127.0.0.1:80-\""),
     ("127.0.0.1:80-90-100", "invalid host or port"),
     ("127.0.0.1:0-10", "invalid host or port"),

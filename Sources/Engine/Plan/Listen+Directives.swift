@@ -134,6 +134,10 @@ struct ListenAddresses {
     _ text: String
   ) throws(Refusal) -> (host: String, ports: ClosedRange<UInt16>) {
     if let ports = try ports(text[...], text) { return ("0.0.0.0", ports) }
+    // getaddrinfo(3) makes an address of any number: 70000 is 0.1.17.112.
+    if !text.isEmpty, text.allSatisfy({ $0 == "-" || ("0"..."9").contains($0) }) {
+      throw Refusal("invalid port in \"listen \(text)\"", argument: 0)
+    }
     var host = text[...]
     var port = text[text.endIndex...]
     if text.hasPrefix("[") {
