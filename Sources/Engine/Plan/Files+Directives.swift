@@ -9,11 +9,16 @@ extension Row {
   static let fileRows: [Row] = [
     Row("root", .anyHTTP, 1...1, "The folder that paths begin in.", standard: "html") {
       scope, directive throws(Refusal) in
+      try refuse(directive, behind: "alias", scope)
       scope.location.core.root = try scope.template(directive, 0)
       scope.location.core.alias = nil
     },
     Row("alias", .location, 1...1, "What replaces the location's part of the path.") {
       scope, directive throws(Refusal) in
+      if scope.place?.isNamed == true {
+        throw Refusal("the \"alias\" directive cannot be used inside the named location")
+      }
+      try refuse(directive, behind: "root", scope)
       scope.location.core.alias = try scope.template(directive, 0)
       guard let place = scope.place, !place.isRegex else { return }
       let path = place.prefix.string
@@ -126,6 +131,17 @@ extension Row {
       "open_file_cache_errors", .httpServerLocation, \.location.core.cachesFileErrors, "off",
       "Whether missing files are remembered."),
   ]
+
+  /// `root` and `alias` say the same in two ways: whichever comes second is refused.
+  private static func refuse(
+    _ directive: Directive, behind other: String, _ scope: Scope
+  ) throws(Refusal) {
+    let name = directive.name.text
+    if scope.seen.has(other, before: name) {
+      throw Refusal(
+        "\"\(name)\" directive is duplicate, \"\(other)\" directive was specified earlier")
+    }
+  }
 
   private static func fileCache(_ directive: Directive) throws(Refusal) -> FileCacheSettings? {
     if directive.text(0) == "off" { return nil }

@@ -19,6 +19,8 @@ final class Scope {
   var site: SiteDraft?
   /// The location (or `if`) that this block is.
   var place: Location?
+  /// How the location that this block is was written.
+  var form: LocationForm?
   /// Where rewrite directives of this block go; an `if` shares its parent's.
   var program = ProgramDraft()
   /// The upstream block that this is.
@@ -79,6 +81,14 @@ struct UsedRows {
 
   /// How often the row called `name` was applied.
   func count(_ name: String) -> Int { list.first { $0.row.name == name }?.count ?? 0 }
+
+  /// Whether `name` and `other` were both used, `name` first.
+  func has(_ name: String, before other: String) -> Bool {
+    guard let first = list.firstIndex(where: { $0.row.name == name }),
+      let second = list.firstIndex(where: { $0.row.name == other })
+    else { return false }
+    return first < second
+  }
 
   /// Notes that `row` stands at `word`.
   mutating func note(_ row: Row, at word: Word) {

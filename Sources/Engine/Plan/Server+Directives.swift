@@ -77,14 +77,13 @@ extension Row {
     // What a location does is not inherited by those inside.
     inner.location.dropContent()
     let form = try LocationForm(directive)
+    if let outer = scope.form { try form.checkIsInside(outer) }
+    inner.form = form
     let place = Location(settings: inner.location, prefix: scope.bytes(form.path))
     place.isRegex = form.isRegex
     place.isNamed = form.kind == .named
     inner.place = place
     let tree = scope.tree ?? site.locations
-    if form.kind == .named && scope.context != .server {
-      throw Refusal("named location \"\(form.path)\" can be on the server level only", argument: 0)
-    }
     if !form.isRegex, tree.contains(form.path, form.kind) {
       throw Refusal("duplicate location \"\(form.path)\"", argument: 0)
     }
@@ -155,6 +154,22 @@ struct LocationForm {
       (isRegex, caseless, path) = (true, true, String(word.dropFirst(2)))
     } else if word.hasPrefix("~") {
       (isRegex, path) = (true, String(word.dropFirst()))
+    }
+  }
+
+  /// Refuses a location that no request would find inside `outer`.
+  func checkIsInside(_ outer: LocationForm) throws(Refusal) {
+    if outer.kind == .exact || outer.kind == .named {
+      let kind = outer.kind == .exact ? "exact" : "named"
+      throw Refusal(
+        "location \"\(path)\" cannot be inside the \(kind) location \"\(outer.path)\"")
+    }
+    if kind == .named {
+      throw Refusal("named location \"\(path)\" can be on the server level only", argument: 0)
+    }
+    // What a regular expression matches may begin in any way.
+    if !isRegex && !outer.isRegex && !path.utf8.starts(with: outer.path.utf8) {
+      throw Refusal("location \"\(path)\" is outside location \"\(outer.path)\"")
     }
   }
 }
