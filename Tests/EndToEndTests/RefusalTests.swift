@@ -60,4 +60,38 @@ import Testing
       "http { server { location @x { alias /b/; } } }",
       isRefusedWith: "\"alias\" directive cannot be used inside the named location")
   }
+
+  // --- upstreams ---------------------------------------------------------------------------------
+
+  @Test(arguments: [
+    ("proxy_pass http://", 34), ("proxy_pass https://", 34), ("grpc_pass grpc://", 33),
+    ("grpc_pass ", 33),
+  ])
+  func refusesAnUpstreamWithAPort(_ pass: String, _ column: Int) throws {
+    try expect(
+      """
+      http { upstream beee { server 127.0.0.1:81; }
+      server { location / { \(pass)beee:8080; } } }
+      """, isRefusedWith: "upstream \"beee\" may not have port 8080",
+      at: "2:\(column)")
+  }
+
+  @Test func warnsOfAMisspeltUpstream() throws {
+    let result = try check(
+      """
+      http { upstream backend { server 127.0.0.1:81; } upstream locahost { server 127.0.0.1:82; }
+      server { location / { proxy_pass http://bakend; }
+        location /a { proxy_pass http://backend/; } location /b { proxy_pass http://localhost; }
+        location /c { proxy_pass http://backend.d; } location /d { proxy_pass http://backends:81; }
+        location /e { proxy_pass http://other; } location /f { proxy_pass http://othr; } } }
+      """)
+    #expect(result.code == 0, "\(result.standardError)")
+    #expect(
+      result.standardError.contains(
+        ":2:34: warning: \"bakend\" is no upstream, DNS is asked for it; did you mean \"backend\"?")
+    )
+    #expect(
+      result.standardError.components(separatedBy: "is no upstream").count == 2,
+      "\(result.standardError)")
+  }
 }

@@ -109,8 +109,9 @@ extension Row {
         argument: 0)
     }
     let name = isPath ? "localhost" : authority
+    let reference = try scope.builder.reference(authority, target, directive)
     return ProxyPass(
-      destination: .upstream(scope.builder.reference(authority, target)), isTLS: isTLS, uri: nil,
+      destination: .upstream(reference), isTLS: isTLS, uri: nil,
       host: scope.bytes(name), port: scope.bytes(String(target.port)), url: scope.bytes(text))
   }
 }

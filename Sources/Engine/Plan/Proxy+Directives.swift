@@ -313,7 +313,7 @@ extension Row {
         """,
         argument: 0)
     }
-    let reference = scope.builder.reference(authority, target)
+    let reference = try scope.builder.reference(authority, target, directive)
     let name = authority.hasPrefix("unix:") ? "localhost" : authority
     return ProxyPass(
       destination: .upstream(reference), isTLS: isTLS, uri: uri.map { scope.bytes($0) },

@@ -331,8 +331,17 @@ extension PlanBuilder {
     upstreamOrder.append(settings.name)
   }
 
-  /// What `proxy_pass` refers to: an upstream block, or a group made for one address.
-  func reference(_ authority: String, _ target: HostPort) -> UpstreamReference {
+  /// What `directive`, a `proxy_pass`, refers to: an upstream block, or a group made for one
+  /// address.
+  func reference(
+    _ authority: String, _ target: HostPort, _ directive: Directive
+  ) throws(Refusal) -> UpstreamReference {
+    // Otherwise the block would be passed over, and the name asked of DNS.
+    if target.hasPort, upstreams[authority] == nil, let named = upstreams[target.host],
+      !named.isImplied
+    {
+      throw Refusal("upstream \"\(target.host)\" may not have port \(target.port)", argument: 0)
+    }
     let reference = UpstreamReference(name: authority)
     references.append(reference)
     if upstreams[authority] == nil {
@@ -340,11 +349,24 @@ extension PlanBuilder {
         target.address.map { .address($0) } ?? .name(target.host, port: target.port))
       let isDefaultPort = !target.hasPort && upstreams[target.host] != nil
       if !isDefaultPort {
+        warn(ofMisspelt: target, directive)
         var settings = UpstreamSettings(name: authority, servers: [server])
         settings.isImplied = true
         add(settings)
       }
     }
     return reference
+  }
+
+  /// Warns of a name that is nearly an upstream's. With a dot or a port it is no upstream's.
+  private func warn(ofMisspelt target: HostPort, _ directive: Directive) {
+    let name = target.host
+    guard target.address == nil, !target.hasPort, !name.contains("."), name != "localhost",
+      let nearest = nearestName(
+        to: name, among: upstreamOrder.filter { upstreams[$0]?.isImplied == false })
+    else { return }
+    diagnostics.warn(
+      "\"\(name)\" is no upstream, DNS is asked for it; did you mean \"\(nearest)\"?",
+      at: directive.arguments[0])
   }
 }
