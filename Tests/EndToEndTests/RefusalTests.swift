@@ -94,4 +94,57 @@ import Testing
       result.standardError.components(separatedBy: "is no upstream").count == 2,
       "\(result.standardError)")
   }
+
+  // --- words -------------------------------------------------------------------------------------
+
+  @Test(arguments: [
+    ("proxy_limit_rate foo;", "\"proxy_limit_rate\" must be a size such as \"8k\""),
+    ("proxy_bind banana;", "must be \"off\", an address such as"),
+    ("proxy_bind [::1];", "must be \"off\", an address such as"),
+    ("grpc_bind 10.0.0.256:80;", "\"grpc_bind\" must be \"off\", an address such as"),
+    ("proxy_bind 10.0.0.1 transparent;", "takes one argument: \"transparent\" is not supported"),
+    ("proxy_bind 10.0.0.1 opaque;", "\"proxy_bind\" takes one argument"),
+    ("client_body_temp_path /x 1 9 banana;", "must be between 1 and 10, not \"banana\""),
+    ("proxy_temp_path /x 0;", "\"proxy_temp_path\" must be between 1 and 10, not \"0\""),
+    ("aio maybe;", "\"aio\" has no parameter \"maybe\""),
+    ("aio_write maybe;", "\"aio_write\" must be \"on\" or \"off\", not \"maybe\""),
+    ("directio 4mm;", "\"directio\" must be a size such as"),
+    ("sendfile_max_chunk banana;", "\"sendfile_max_chunk\" must be a size such as"),
+    ("output_buffers 2 x;", "\"output_buffers\" must be a size such as"),
+    ("output_buffers 0 4k;", "\"output_buffers\" must be a whole number from 1"),
+    ("types_hash_max_size 2k;", "\"types_hash_max_size\" must be a whole number"),
+  ])
+  func refusesWordsThatNginxRefuses(_ line: String, _ message: String) throws {
+    try expect("http { server { \(line) } }", isRefusedWith: message)
+  }
+
+  @Test(arguments: [
+    ("pcre_jit banana;", "\"pcre_jit\" must be \"on\" or \"off\""),
+    ("timer_resolution banana;", "\"timer_resolution\" must be a time"),
+    ("debug_points banana;", "\"debug_points\" has no parameter \"banana\""),
+    ("events { worker_aio_requests x; }", "\"worker_aio_requests\" must be a whole number"),
+  ])
+  func refusesWordsOutsideOfServers(_ line: String, _ message: String) throws {
+    try expect("\(line) http { }", isRefusedWith: message)
+  }
+
+  @Test func refusesAWordBehindKeepalive() throws {
+    try expect(
+      "http { upstream a { server 127.0.0.1; keepalive 32 foo; } }",
+      isRefusedWith: "\"keepalive\" has no parameter \"foo\"")
+  }
+
+  @Test func takesWordsThatNginxTakes() throws {
+    let result = try check(
+      """
+      pcre_jit on; timer_resolution 100ms; debug_points stop; thread_pool a threads=3 max_queue=9;
+      http { upstream a { server 127.0.0.1; keepalive 32 local; }
+      server { aio threads=a; directio off; proxy_limit_rate 10k; proxy_bind 127.0.0.1;
+        client_body_temp_path t 1 2 3;
+        location /a { proxy_limit_rate $arg_x; proxy_bind 127.0.0.1:80; aio off; directio 4m; }
+        location /b { proxy_bind [::1]:80; } location /c { proxy_bind ::1; }
+        location /d { proxy_bind $remote_addr; } location /e { proxy_bind off; } } }
+      """)
+    #expect(result.code == 0, "\(result.standardError)")
+  }
 }

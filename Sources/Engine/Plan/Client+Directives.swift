@@ -46,8 +46,7 @@ extension Row {
       "client_body_temp_path", .httpServerLocation, 1...4,
       "The folder for request bodies that don't stay in memory.", standard: "client_body_temp"
     ) { scope, directive throws(Refusal) in
-      scope.location.core.bodyTemporaryPath = directive.text(0)
-      scope.builder.temporaryPaths.insert(directive.text(0))
+      scope.location.core.bodyTemporaryPath = try temporaryPath(scope, directive)
     },
     .choice(
       "client_body_in_file_only", .httpServerLocation, \.location.core.bodyInFileOnly, "off",
@@ -57,7 +56,7 @@ extension Row {
       """
     ),
     .noEffect(
-      "client_body_in_single_buffer", .httpServerLocation, 1...1,
+      "client_body_in_single_buffer", .httpServerLocation, .flag,
       "Accepted for nginx's sake: what stays in memory always is one buffer."),
     .time(
       "client_body_timeout", .httpServerLocation, \.location.core.bodyTimeout, "60s",
@@ -114,6 +113,16 @@ extension Row {
       "reset_timedout_connection", .httpServerLocation, \.location.core.resetsTimedOut, "off",
       "Whether a connection that timed out is reset."),
   ]
+
+  /// The folder that a `…_temp_path` names. Its levels of subfolders are checked and not needed:
+  /// files lie there without a name, or for a moment.
+  static func temporaryPath(_ scope: Scope, _ directive: Directive) throws(Refusal) -> String {
+    for index in directive.arguments.indices.dropFirst() {
+      _ = try directive.number(index, 1...10)
+    }
+    scope.builder.temporaryPaths.insert(directive.text(0))
+    return directive.text(0)
+  }
 
   /// `none`, or names of browsers.
   private static func browsers(_ directive: Directive) throws(Refusal) -> BrowserSet {

@@ -90,7 +90,7 @@ extension Row {
       "gunzip", .httpServerLocation, \.location.filters.gunzips, "off",
       "Whether compressed responses are decompressed for clients that don't take them."),
     .noEffect(
-      "gunzip_buffers", .httpServerLocation, 2...2,
+      "gunzip_buffers", .httpServerLocation, .buffers,
       "Accepted for nginx's sake: memory comes from pools of buffers."),
   ]
 

@@ -32,7 +32,7 @@ extension Row {
         """
       ),
       .noEffect(
-        "http2_recv_buffer_size", .http, 1...1,
+        "http2_recv_buffer_size", .http, .size,
         """
         Accepted for nginx's sake: the buffer comes from the worker's pool while bytes are there.
         """),

@@ -21,10 +21,10 @@ extension Row {
       scope.location.admission.referers = rules
     }.repeatable(),
     .noEffect(
-      "referer_hash_max_size", [.server, .location], 1...1,
+      "referer_hash_max_size", [.server, .location], .number,
       "Accepted for nginx's sake: tables grow as needed."),
     .noEffect(
-      "referer_hash_bucket_size", [.server, .location], 1...1,
+      "referer_hash_bucket_size", [.server, .location], .number,
       "Accepted for nginx's sake: tables grow as needed."),
     Row(
       "secure_link", .httpServerLocation, 1...1,

@@ -58,10 +58,10 @@ extension Row {
       }
     }.repeatable(),
     .noEffect(
-      "ssl_object_cache_inheritable", .main, 1...1,
+      "ssl_object_cache_inheritable", .main, .flag,
       "Accepted for nginx's sake: a reload reads every certificate anew, once."),
     .noEffect(
-      "env_file", .main, 1...1,
+      "env_file", .main, .anything(1...1),
       "A file of NAME=VALUE lines behind `${env:NAME}`; read before the rest."),
     Row("events", .main, 0...0, "Settings of connection processing.") {
       scope, directive throws(Refusal) in
@@ -91,9 +91,9 @@ extension Row {
       }
     },
     .noEffect(
-      "accept_mutex", .events, 1...1, "Accepted for nginx's sake: EPOLLEXCLUSIVE does its work."),
+      "accept_mutex", .events, .flag, "Accepted for nginx's sake: EPOLLEXCLUSIVE does its work."),
     .noEffect(
-      "accept_mutex_delay", .events, 1...1,
+      "accept_mutex_delay", .events, .time,
       "Accepted for nginx's sake: EPOLLEXCLUSIVE does its work."),
   ]
 

@@ -66,7 +66,7 @@ extension Row {
       scope.main.process.environment.append(text)
     }.repeatable(),
     .noEffect(
-      "debug_points", .main, 1...1,
+      "debug_points", .main, .words(["abort", "stop"]),
       """
       Accepted for nginx's sake: what must never happen stops a worker process, which is replaced \
       at once.

@@ -109,11 +109,14 @@ extension Row {
       "proxy_request_buffering", .httpServerLocation, \.location.proxy.requestBuffering, "on",
       "Whether a request body is read whole before it is passed."),
     Row(
-      "proxy_bind", .httpServerLocation, 1...1,
-      "The local address of connections to upstreams, and optionally their port.", standard: "off"
+      "proxy_bind", .httpServerLocation, 1...2,
+      """
+      The local address of connections to upstreams, and optionally their port; `transparent` is \
+      not supported.
+      """,
+      standard: "off"
     ) { scope, directive throws(Refusal) in
-      scope.location.proxy.bind =
-        directive.text(0) == "off" ? nil : try scope.template(directive, 0)
+      scope.location.proxy.bind = try localAddress(scope, directive)
     },
     // --- buffering -------------------------------------------------------------------------------
     .flag(
@@ -139,21 +142,25 @@ extension Row {
       "proxy_max_temp_file_size", .httpServerLocation, \.location.proxy.maxTemporaryFileBytes,
       "1024m", "How much of a response may wait in a file; 0: none."),
     .noEffect(
-      "proxy_temp_file_write_size", .httpServerLocation, 1...1,
+      "proxy_temp_file_write_size", .httpServerLocation, .size,
       "Accepted for nginx's sake: what was read at a time is written at a time."),
-    .template(
-      "proxy_limit_rate", .httpServerLocation, \.location.proxy.limitRate,
+    Row(
+      "proxy_limit_rate", .httpServerLocation, 1...1,
       """
       How many bytes a second are read from the upstream for one request, if responses are \
       buffered; 0: as many as come.
-      """
-    ),
+      """,
+      standard: "—"
+    ) { scope, directive throws(Refusal) in
+      let rate = try scope.template(directive, 0)
+      if rate.isConstant { _ = try directive.size(0) }
+      scope.location.proxy.limitRate = rate
+    },
     Row(
       "proxy_temp_path", .httpServerLocation, 1...4, "The folder for responses that wait in files.",
       standard: "proxy_temp"
     ) { scope, directive throws(Refusal) in
-      scope.location.proxy.temporaryPath = directive.text(0)
-      scope.builder.temporaryPaths.insert(directive.text(0))
+      scope.location.proxy.temporaryPath = try temporaryPath(scope, directive)
     },
     // --- time ------------------------------------------------------------------------------------
     .time(
@@ -283,6 +290,34 @@ extension Row {
     "X-Accel-Charset": .xAccelCharset, "Expires": .expires, "Cache-Control": .cacheControl,
     "Set-Cookie": .setCookie, "Vary": .vary,
   ]
+
+  /// What `proxy_bind` says; nil: the kernel chooses.
+  private static func localAddress(
+    _ scope: Scope, _ directive: Directive
+  ) throws(Refusal) -> Template? {
+    if directive.arguments.count > 1 {
+      throw Refusal(
+        "\"\(directive.name.text)\" takes one argument"
+          + (directive.text(1) == "transparent" ? ": \"transparent\" is not supported" : ""),
+        argument: 1)
+    }
+    let text = directive.text(0)
+    if text == "off" { return nil }
+    let template = try scope.template(directive, 0)
+    let target = HostPort(text, defaultPort: 0)
+    guard
+      !template.isConstant || SocketAddress(literal: text, port: 0) != nil
+        || target?.hasPort == true && target?.address != nil
+    else {
+      throw Refusal(
+        """
+        "\(directive.name.text)" must be "off", an address such as "10.0.0.1" or "[::1]:8080", or \
+        have variables, not "\(text)"
+        """,
+        argument: 0)
+    }
+    return template
+  }
 
   private static func proxyPass(_ scope: Scope, _ directive: Directive) throws(Refusal) -> ProxyPass
   {

@@ -27,34 +27,35 @@ extension Row {
       scope, directive throws(Refusal) in
       try addIf(scope, directive)
     }.block().at(.program),
-    .noEffect("rewrite_log", .anyHTTP.union(.serverIf), 1...1, "Accepted for nginx's sake."),
+    .noEffect("rewrite_log", .anyHTTP.union(.serverIf), .flag, "Accepted for nginx's sake."),
     .noEffect(
-      "uninitialized_variable_warn", .anyHTTP.union(.serverIf), 1...1,
+      "uninitialized_variable_warn", .anyHTTP.union(.serverIf), .flag,
       "Accepted for nginx's sake."),
     Row("map", .http, 2...2, "A variable that depends on others.") {
       scope, directive throws(Refusal) in
       try addMap(scope, directive)
     }.block().at(.definition),
     .noEffect(
-      "map_hash_max_size", .http, 1...1, "Accepted for nginx's sake: tables grow as needed."),
+      "map_hash_max_size", .http, .number, "Accepted for nginx's sake: tables grow as needed."),
     .noEffect(
-      "map_hash_bucket_size", .http, 1...1, "Accepted for nginx's sake: tables grow as needed."),
+      "map_hash_bucket_size", .http, .number, "Accepted for nginx's sake: tables grow as needed."),
     .noEffect(
-      "variables_hash_max_size", .http, 1...1, "Accepted for nginx's sake: tables grow as needed."),
+      "variables_hash_max_size", .http, .number, "Accepted for nginx's sake: tables grow as needed."
+    ),
     .noEffect(
-      "variables_hash_bucket_size", .http, 1...1,
+      "variables_hash_bucket_size", .http, .number,
       "Accepted for nginx's sake: tables grow as needed."),
     .noEffect(
-      "server_names_hash_max_size", .http, 1...1,
+      "server_names_hash_max_size", .http, .number,
       "Accepted for nginx's sake: tables grow as needed."),
     .noEffect(
-      "server_names_hash_bucket_size", .http, 1...1,
+      "server_names_hash_bucket_size", .http, .number,
       "Accepted for nginx's sake: tables grow as needed."),
     .noEffect(
-      "types_hash_max_size", .httpServerLocation, 1...1,
+      "types_hash_max_size", .httpServerLocation, .number,
       "Accepted for nginx's sake: tables grow as needed."),
     .noEffect(
-      "types_hash_bucket_size", .httpServerLocation, 1...1,
+      "types_hash_bucket_size", .httpServerLocation, .number,
       "Accepted for nginx's sake: tables grow as needed."),
   ]
 

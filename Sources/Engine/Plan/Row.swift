@@ -213,11 +213,49 @@ extension Row {
     }
   }
 
+  /// What a directive without effect takes: a mistake in it would be one in nginx.
+  enum Idle {
+    case flag, number, size, sizeOrOff, time
+    /// A number and a size.
+    case buffers
+    /// One of these, or what begins with one that ends in "=".
+    case words([String])
+    /// So many words that nobody looks at.
+    case anything(ClosedRange<Int>)
+
+    fileprivate var count: ClosedRange<Int> {
+      switch self {
+      case .buffers: 2...2
+      case .anything(let count): count
+      default: 1...1
+      }
+    }
+
+    fileprivate func check(_ directive: Directive) throws(Refusal) {
+      switch self {
+      case .flag: _ = try directive.flag(0)
+      case .number: _ = try directive.number(0, 0...Int.max)
+      case .size: _ = try directive.size(0)
+      case .sizeOrOff: if directive.text(0) != "off" { _ = try directive.size(0) }
+      case .time: _ = try directive.time(0)
+      case .buffers: _ = (try directive.number(0, 1...Int.max), try directive.size(1))
+      case .words(let all):
+        let word = directive.text(0)
+        if !all.contains(where: { $0 == word || $0.hasSuffix("=") && word.hasPrefix($0) }) {
+          throw directive.unknownParameter(0, all)
+        }
+      case .anything: break
+      }
+    }
+  }
+
   /// A directive that is accepted because configurations have it, and that changes nothing here;
   /// the summary says why.
   static func noEffect(
-    _ name: String, _ contexts: Contexts, _ arguments: ClosedRange<Int>, _ summary: String
+    _ name: String, _ contexts: Contexts, _ argument: Idle, _ summary: String
   ) -> Row {
-    Row(name, contexts, arguments, summary) { _, _ in }
+    Row(name, contexts, argument.count, summary) { _, directive throws(Refusal) in
+      try argument.check(directive)
+    }
   }
 }

@@ -98,6 +98,9 @@ extension Row {
       "keepalive", .upstream, 1...2, "Idle connections kept by each worker; 0: none.",
       standard: "32"
     ) { scope, directive throws(Refusal) in
+      if directive.arguments.count > 1 && directive.text(1) != "local" {
+        throw directive.unknownParameter(1, ["local"])
+      }
       scope.upstream?.settings.keepalive.connectionCount = try directive.number(0, 0...100_000)
     },
     Row(
