@@ -147,4 +147,45 @@ import Testing
       """)
     #expect(result.code == 0, "\(result.standardError)")
   }
+
+  // --- lines of map and split_clients ------------------------------------------------------------
+
+  @Test(arguments: [
+    ("map $arg_a $b", "x 1", "y", "a line of \"map\" is a value and a result: \"x\" has 3 results"),
+    ("map $arg_a $b", "~(x 1;", "y", "missing closing parenthesis in \"(x\" at offset 2"),
+    ("map $arg_a $b", "y 1;", "y", "conflicting parameter \"y\" in \"map\""),
+    (
+      "split_clients $arg_a $b", "10% 1", "20%",
+      "a line of \"split_clients\" is a share and a value"
+    ),
+    ("split_clients $arg_a $b", "x% 1;", "20%", "\"x%\" must be a share such as"),
+  ])
+  func pointsAtTheLineOfABlock(
+    _ block: String, _ line: String, _ next: String, _ message: String
+  ) throws {
+    let result = try check(
+      """
+      http { \(block) {
+        \(block.hasPrefix("map") ? "z" : "5%") 1;
+        \(line)
+        \(next) 2;
+        \(block.hasPrefix("map") ? "w" : "*") 3;
+      }
+      server { return 200 $b; } }
+      """)
+    #expect(result.code == 1)
+    let place = message.hasPrefix("conflicting") ? ":4:3" : ":3:3"
+    #expect(
+      result.standardError.contains("\(place): error: \(message)"), "\(result.standardError)")
+    #expect(result.standardError.components(separatedBy: " error: ").count == 2)
+    let isUnended = !line.hasSuffix(";")
+    #expect(result.standardError.contains("\"\(next)\" begins a line; is a \";\"") == isUnended)
+  }
+
+  @Test(arguments: [("map", "x"), ("split_clients", "10%")])
+  func pointsAtAVariableThatIsUnknown(_ block: String, _ key: String) throws {
+    try expect(
+      "http { \(block) $arg_a $b {\n \(key) 1$nothing_such;\n } server { return 200 $b; } }",
+      isRefusedWith: "unknown \"nothing_such\" variable", at: "2:\(key.utf8.count + 3)")
+  }
 }

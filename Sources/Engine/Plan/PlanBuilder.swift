@@ -47,7 +47,7 @@ final class PlanBuilder {
   let files: any FileProvider
   let surroundings: PlanSurroundings
   var diagnostics: Diagnostics
-  private var sources = SourceMap()
+  private(set) var sources = SourceMap()
   var main = MainSettings()
   var sites: [SiteDraft] = []
   var upstreams: [String: UpstreamSettings] = [:]
@@ -349,7 +349,7 @@ final class PlanBuilder {
         regex: regex,
         bindings: regex.names.map { (group: $0.group, slot: define($0.name.lowercased())) })
     } catch {
-      throw Refusal("\(error.message)", argument: argument)
+      throw Refusal(error.text, argument: argument)
     }
   }
 

@@ -199,17 +199,17 @@ extension Row {
     }
     var table = MapTable<MapVariable.Result>(hostnames: usesHostnames)
     var standard = Template(literal: Bytes())
-    for entry in entries {
+    scope.builder.readLines(of: directive) { entry throws(Refusal) in
       let key = entry.name.text
-      if entry.arguments.isEmpty && (key == "volatile" || key == "hostnames") { continue }
-      guard entry.arguments.count == 1 else {
+      if entry.arguments.isEmpty && (key == "volatile" || key == "hostnames") { return }
+      guard entry.arguments.count == 1, entry.block == nil else {
         throw Refusal(
           """
           a line of "map" is a value and a result: "\(key)" has \(entry.arguments.count) results
           """
         )
       }
-      let value = try mapValue(scope, entry.arguments[0].text)
+      let value = try scope.template(entry, 0)
       if key == "default" && !entry.name.isQuoted || key == "default" {
         standard = value
       } else if key.hasPrefix("~") {
@@ -227,9 +227,5 @@ extension Row {
     let slot = scope.builder.define(name)
     scope.builder.maps[slot] = MapVariable(
       source: source, table: table, defaultValue: standard, isVolatile: isVolatile)
-  }
-
-  private static func mapValue(_ scope: Scope, _ text: String) throws(Refusal) -> Template {
-    try scope.template(text, nil)
   }
 }

@@ -15,17 +15,15 @@ extension Row {
       }
       let slot = scope.builder.define(name)
       scope.builder.maps[slot] = MapVariable(
-        source: source, split: try splitTable(scope, directive))
+        source: source, split: splitTable(scope, directive))
     }.block().at(.definition)
   ]
 
-  private static func splitTable(_ scope: Scope, _ directive: Directive) throws(Refusal)
-    -> SplitTable
-  {
+  private static func splitTable(_ scope: Scope, _ directive: Directive) -> SplitTable {
     var table = SplitTable()
-    for entry in directive.block ?? [] {
+    scope.builder.readLines(of: directive) { entry throws(Refusal) in
       let share = entry.name.text
-      guard entry.arguments.count == 1 else {
+      guard entry.arguments.count == 1, entry.block == nil else {
         throw Refusal(
           """
           a line of "split_clients" is a share and a value: "\(share)" has \
@@ -33,10 +31,10 @@ extension Row {
           """
         )
       }
-      let value = try scope.template(entry.arguments[0].text, nil)
+      let value = try scope.template(entry, 0)
       if share == "*" {
         table.insertRest(value)
-        continue
+        return
       }
       guard let hundredths = hundredths(share) else {
         throw Refusal("\"\(share)\" must be a share such as \"12.5%\", or \"*\" for the rest")
