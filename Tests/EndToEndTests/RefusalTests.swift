@@ -188,4 +188,15 @@ import Testing
       "http { \(block) $arg_a $b {\n \(key) 1$nothing_such;\n } server { return 200 $b; } }",
       isRefusedWith: "unknown \"nothing_such\" variable", at: "2:\(key.utf8.count + 3)")
   }
+
+  // --- TLS ---------------------------------------------------------------------------------------
+
+  @Test func pointsAtTheListenWhoseCertificateIsMissing() throws {
+    try expect(
+      """
+      http { server {
+        listen 127.0.0.1:%%PORT_0%%;
+        listen 127.0.0.1:%%PORT_1%% ssl; } }
+      """, isRefusedWith: "no \"ssl_certificate\" is defined", at: "3:10")
+  }
 }

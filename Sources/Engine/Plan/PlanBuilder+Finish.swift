@@ -369,7 +369,7 @@ extension PlanBuilder {
         no "ssl_certificate" is defined for the "listen … ssl" directive on \
         \(address.address.description)
         """,
-        at: draft.listens.first?.word ?? draft.word)
+        at: draft.listens.first { $0.settings.address == address.address }?.word ?? draft.word)
     }
   }
 
