@@ -199,4 +199,25 @@ import Testing
         listen 127.0.0.1:%%PORT_1%% ssl; } }
       """, isRefusedWith: "no \"ssl_certificate\" is defined", at: "3:10")
   }
+
+  @Test(arguments: [
+    ("ssl_ciphers NONE_SUCH", "\"ssl_ciphers\": no cipher matches \"NONE_SUCH\"", 13),
+    ("ssl_ecdh_curve P-1", "\"ssl_ecdh_curve\": \"P-1\" is not a list of key exchange groups", 16),
+    ("ssl_conf_command Nope 1", "\"ssl_conf_command\": OpenSSL refuses the command \"Nope 1\"", 18),
+    ("ssl_dhparam portico.conf", "cannot load the parameters of \"ssl_dhparam\"", 13),
+    ("ssl_crl portico.conf", "cannot load revocation list \"ssl_crl\"", 9),
+    (
+      "ssl_client_certificate portico.conf", "cannot load certificate \"ssl_client_certificate\"",
+      24
+    ),
+    ("ssl_verify_client on", "\"ssl_verify_client\" needs \"ssl_client_certificate\"", 19),
+  ])
+  func pointsAtTheDirectiveOfTLSThatIsWrong(
+    _ line: String, _ message: String, _ column: Int
+  ) throws {
+    let server =
+      "server { listen 127.0.0.1:%%PORT_0%% ssl; ssl_reject_handshake on;\nssl_session_tickets on;"
+    try expect("http { \(server)\n\(line); } }", isRefusedWith: message, at: "3:\(column)")
+    try expect("http { \n\n\(line); \(server) } }", isRefusedWith: message, at: "3:\(column)")
+  }
 }

@@ -232,6 +232,7 @@ final class PlanBuilder {
     currentWord = directive.name
     do throws(Refusal) {
       try row.apply(scope, directive)
+      if row.keepsWord { scope.server.tls.words[row.name] = directive.arguments.first }
     } catch {
       let word = error.argument.map { directive.arguments[min($0, directive.arguments.count - 1)] }
       diagnostics.error(error.message, at: word ?? directive.name, notes: notes(directive))

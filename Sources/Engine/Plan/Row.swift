@@ -76,6 +76,8 @@ final class Row: @unchecked Sendable {
   private var isOnlyBlock = false
   /// Several of them in one block add up (or the feature says what happens).
   private(set) var isRepeatable = false
+  /// `TLSSettings` keep where it stands: what is wrong with it shows when TLS is set up.
+  private(set) var keepsWord = false
   private(set) var stage = Stage.setting
   /// The default, as the reference shows it.
   let standard: String?
@@ -102,6 +104,12 @@ final class Row: @unchecked Sendable {
   /// Allows the row several times in a block.
   func repeatable() -> Row {
     isRepeatable = true
+    return self
+  }
+
+  /// Has `TLSSettings` keep the directive's argument.
+  func keepingWord() -> Row {
+    keepsWord = true
     return self
   }
 

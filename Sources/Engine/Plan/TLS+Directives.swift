@@ -40,7 +40,8 @@ extension Row {
     },
     .flag(
       "ssl_certificate_compression", .httpServer, \.server.tls.compressesCertificates, "off",
-      "Whether certificates are sent compressed (RFC 8879); takes OpenSSL 3.2."),
+      "Whether certificates are sent compressed (RFC 8879); takes OpenSSL 3.2."
+    ).keepingWord(),
     .file(
       "ssl_password_file", .httpServer, \.server.tls.passwords,
       "A file with passwords for keys, one a line."),
@@ -59,7 +60,7 @@ extension Row {
       standard: TLSServerPolicy.standardCiphers
     ) { scope, directive in
       scope.server.tls.ciphers = directive.text(0)
-    },
+    }.keepingWord(),
     Row(
       "ssl_prefer_server_ciphers", .httpServer, 1...1,
       """
@@ -74,7 +75,7 @@ extension Row {
       scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.server.tls.confCommands = [] }
       scope.server.tls.confCommands.append((directive.arguments[0], directive.arguments[1]))
-    }.repeatable(),
+    }.keepingWord().repeatable(),
     Row(
       "ssl_session_cache", .httpServer, 1...2,
       """
@@ -85,7 +86,7 @@ extension Row {
       standard: "none"
     ) { scope, directive throws(Refusal) in
       scope.server.tls.sessionCache = try sessionCache(directive)
-    },
+    }.keepingWord(),
     Row(
       "ssl_session_timeout", .httpServer, 1...1, "How long a session may be resumed.",
       standard: "5m"
@@ -104,14 +105,17 @@ extension Row {
     }.repeatable(),
     .file(
       "ssl_client_certificate", .httpServer, \.server.tls.clientCertificates,
-      "The CA certificates that clients are verified by, told to them."),
+      "The CA certificates that clients are verified by, told to them."
+    ).keepingWord(),
     .file(
       "ssl_trusted_certificate", .httpServer, \.server.tls.trustedCertificates,
-      "More CA certificates, not told to clients."),
-    .file("ssl_crl", .httpServer, \.server.tls.crl, "Revoked certificates."),
+      "More CA certificates, not told to clients."
+    ).keepingWord(),
+    .file("ssl_crl", .httpServer, \.server.tls.crl, "Revoked certificates.").keepingWord(),
     .choice(
       "ssl_verify_client", .httpServer, \.server.tls.verify, "off",
-      "Whether clients show certificates."),
+      "Whether clients show certificates."
+    ).keepingWord(),
     .number(
       "ssl_verify_depth", .httpServer, 0...100, \.server.tls.verifyDepth, "1",
       "The longest chain of client certificates."),
@@ -121,7 +125,7 @@ extension Row {
       Whether OCSP responders are asked about the client's chain of certificates, or about its \
       leaf alone; with `ssl_verify_client on` or `optional`.
       """
-    ),
+    ).keepingWord(),
     Row(
       "ssl_ocsp_responder", .httpServer, 1...1,
       """
@@ -141,7 +145,7 @@ extension Row {
       standard: "off"
     ) { scope, directive throws(Refusal) in
       scope.server.tls.statusCache = try statusCache(directive)
-    },
+    }.keepingWord(),
     .flag(
       "ssl_reject_handshake", .httpServer, \.server.tls.rejectsHandshake, "off",
       "Whether handshakes for this server are refused."),
@@ -164,7 +168,8 @@ extension Row {
     ),
     .file(
       "ssl_stapling_file", .httpServer, \.server.tls.stapleFile,
-      "The OCSP response, in DER; responders are not asked."),
+      "The OCSP response, in DER; responders are not asked."
+    ).keepingWord(),
     Row(
       "ssl_stapling_responder", .httpServer, 1...1,
       """
@@ -187,8 +192,9 @@ extension Row {
       standard: "auto"
     ) { scope, directive in
       scope.server.tls.curves = directive.text(0)
-    },
-    .file("ssl_dhparam", .httpServer, \.server.tls.dhparam, "Parameters for DHE ciphers."),
+    }.keepingWord(),
+    .file("ssl_dhparam", .httpServer, \.server.tls.dhparam, "Parameters for DHE ciphers.")
+      .keepingWord(),
   ]
 
   private static func responder(_ directive: Directive) throws(Refusal) -> OCSPQuestion.Responder {

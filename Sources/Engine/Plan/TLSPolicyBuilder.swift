@@ -24,7 +24,8 @@ extension PlanBuilder {
     maker.warnOfIdleStapling(policy)
     let made = SiteTLS(
       policy: policy, certificates: maker.certificates, ticketKeys: ticketKeys(settings, draft),
-      sessions: sessionZone(settings.sessionCache, draft.word),
+      sessions: sessionZone(
+        settings.sessionCache, settings.words["ssl_session_cache"] ?? draft.word),
       dynamic: maker.dynamic, staples: maker.stapling(policy).map { ($0, staples) },
       isWatched: settings.value.isWatched, problem: maker.problem)
     madeSites[settings.identity] = (settings, made)
@@ -158,7 +159,7 @@ struct TLSPolicyBuilder {
     if settings.compressesCertificates && !TLSAbilities.compressesCertificates {
       builder.diagnostics.warn(
         "\"ssl_certificate_compression\" is ignored: this OpenSSL has no SSL_CTX_compress_certs, "
-          + "which comes with 3.2", at: server)
+          + "which comes with 3.2", at: word("ssl_certificate_compression"))
     }
     policy.recordBytes = min(max(settings.bufferBytes, 512), 16 << 10)
     if settings.staples && settings.stapleFile != nil {
@@ -169,7 +170,7 @@ struct TLSPolicyBuilder {
     {
       builder.diagnostics.error(
         "\"ssl_verify_client\" needs \"ssl_client_certificate\" or \"ssl_trusted_certificate\"",
-        at: server)
+        at: word("ssl_verify_client"))
     }
     policy.clientStatus = clientStatus()
     return policy
@@ -199,11 +200,12 @@ struct TLSPolicyBuilder {
     case .on, .optional: break
     case .optionalNoCA:
       builder.diagnostics.error(
-        "\"ssl_ocsp\" is incompatible with \"ssl_verify_client optional_no_ca\"", at: server)
+        "\"ssl_ocsp\" is incompatible with \"ssl_verify_client optional_no_ca\"",
+        at: word("ssl_ocsp"))
     case .off:
       if !builder.warnedOfIdleOCSP {
         builder.diagnostics.warn(
-          "\"ssl_ocsp\" does nothing without \"ssl_verify_client\"", at: server)
+          "\"ssl_ocsp\" does nothing without \"ssl_verify_client\"", at: word("ssl_ocsp"))
       }
       builder.warnedOfIdleOCSP = true
       return nil
@@ -211,7 +213,7 @@ struct TLSPolicyBuilder {
     if let cache = settings.statusCache {
       if builder.statusCaches.contains(where: { $0.name == cache.name && $0 != cache }) {
         builder.diagnostics.error(
-          "\"ssl_ocsp_cache\" \"\(cache.name)\" is given two sizes", at: server)
+          "\"ssl_ocsp_cache\" \"\(cache.name)\" is given two sizes", at: word("ssl_ocsp_cache"))
       }
       builder.statusCaches.insert(cache)
     }
@@ -320,8 +322,19 @@ struct TLSPolicyBuilder {
     var policy = policy
     policy.rejectHandshake = true
     guard let problem = TLSCheck.policy(policy, library: builder.library) else { return }
-    builder.diagnostics.error(problem.message, at: server)
+    builder.diagnostics.error(problem.message, at: wordAtFault(problem.message))
   }
+
+  /// Where the directive stands that OpenSSL's problem is about: `message` quotes its name, or the
+  /// command.
+  private func wordAtFault(_ message: String) -> Word {
+    for (name, value) in settings.confCommands
+    where message.contains("\"\(name.text) \(value.text)\"") { return name }
+    return settings.words.first { message.contains("\"\($0.key)\"") }?.value ?? server
+  }
+
+  /// Where `directive` stands, or the server block if it is nowhere.
+  private func word(_ directive: String) -> Word { settings.words[directive] ?? server }
 
   private mutating func report(_ message: String, _ word: Word) {
     guard builder.surroundings.toleratesBrokenCertificates else {

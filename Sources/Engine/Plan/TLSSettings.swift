@@ -40,6 +40,8 @@ struct TLSSettings {
   var compressesCertificates = false
   var isWatched = true
   var handshakeTimeout: Milliseconds = 60_000
+  /// Arguments of the rows that ask for it, by the names of these, for diagnostics.
+  var words: [String: Word] = [:]
 
   /// `ssl_ocsp`.
   enum ClientStatus: String, CaseIterable {

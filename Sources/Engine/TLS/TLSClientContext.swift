@@ -35,7 +35,8 @@ final class TLSClientContext {
     _ setup: TLSContextSetup, _ options: TLSClientOptions
   ) throws(TLSConfigurationError) {
     setup.allow(options.protocols)
-    try setup.use(ciphers: options.ciphers, cipherSuites: options.cipherSuites)
+    try setup.use(
+      ciphers: options.ciphers, cipherSuites: options.cipherSuites, directive: "proxy_ssl_ciphers")
     for source in options.certificates { try setup.use(source) }
     if options.verify {
       if options.trustedPEM.isEmpty {
@@ -50,7 +51,7 @@ final class TLSClientContext {
     if !wire.isEmpty {
       _ = unsafe SSL_CTX_set_alpn_protos(setup.handle, wire, UInt32(wire.count))
     }
-    try setup.apply(options.confCommands)
+    try setup.apply(options.confCommands, directive: "proxy_ssl_conf_command")
   }
 }
 

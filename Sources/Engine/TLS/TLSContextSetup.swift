@@ -29,11 +29,13 @@ struct TLSContextSetup {
     unsafe portico_ctx_set_protocols(handle, protocols.rawValue)
   }
 
-  /// `ssl_ciphers`, and the cipher suites of TLS 1.3.
-  func use(ciphers: String, cipherSuites: String?) throws(TLSConfigurationError) {
+  /// `ssl_ciphers`, or whatever `directive` gave `ciphers`, and the cipher suites of TLS 1.3.
+  func use(
+    ciphers: String, cipherSuites: String?, directive: String
+  ) throws(TLSConfigurationError) {
     portico_clear_errors()
     guard unsafe SSL_CTX_set_cipher_list(handle, ciphers) == 1 else {
-      throw TLSConfigurationError(openSSL: "no cipher matches \"\(ciphers)\"")
+      throw TLSConfigurationError(openSSL: "\"\(directive)\": no cipher matches \"\(ciphers)\"")
     }
     guard let cipherSuites else { return }
     guard unsafe SSL_CTX_set_ciphersuites(handle, cipherSuites) == 1 else {
@@ -107,7 +109,8 @@ struct TLSContextSetup {
     portico_clear_errors()
     guard let curves else { return unsafe portico_ctx_set_standard_curves(handle) }
     guard unsafe portico_ctx_set_curves(handle, curves) == 1 else {
-      throw TLSConfigurationError(openSSL: "\"\(curves)\" is not a list of key exchange groups")
+      throw TLSConfigurationError(
+        openSSL: "\"ssl_ecdh_curve\": \"\(curves)\" is not a list of key exchange groups")
     }
   }
 
@@ -125,11 +128,13 @@ struct TLSContextSetup {
   }
 
   /// `ssl_conf_command`: last, so that it wins.
-  func apply(_ commands: [TLSConfCommand]) throws(TLSConfigurationError) {
+  func apply(
+    _ commands: [TLSConfCommand], directive: String
+  ) throws(TLSConfigurationError) {
     if commands.isEmpty { return }
     portico_clear_errors()
     guard let state = unsafe SSL_CONF_CTX_new() else {
-      throw TLSConfigurationError(openSSL: "cannot apply \"ssl_conf_command\"")
+      throw TLSConfigurationError(openSSL: "cannot apply \"\(directive)\"")
     }
     defer { unsafe SSL_CONF_CTX_free(state) }
     let flags =
@@ -140,11 +145,12 @@ struct TLSContextSetup {
     for command in commands {
       guard unsafe SSL_CONF_cmd(state, command.name, command.value) > 0 else {
         throw TLSConfigurationError(
-          openSSL: "OpenSSL refuses the command \"\(command.name) \(command.value)\"")
+          openSSL:
+            "\"\(directive)\": OpenSSL refuses the command \"\(command.name) \(command.value)\"")
       }
     }
     guard unsafe SSL_CONF_CTX_finish(state) == 1 else {
-      throw TLSConfigurationError(openSSL: "OpenSSL refuses the commands of \"ssl_conf_command\"")
+      throw TLSConfigurationError(openSSL: "OpenSSL refuses the commands of \"\(directive)\"")
     }
   }
 

@@ -83,7 +83,8 @@ final class TLSServerContext {
   ) throws(TLSConfigurationError) {
     let handle = unsafe setup.handle
     setup.allow(policy.protocols)
-    try setup.use(ciphers: policy.ciphers, cipherSuites: policy.cipherSuites)
+    try setup.use(
+      ciphers: policy.ciphers, cipherSuites: policy.cipherSuites, directive: "ssl_ciphers")
     switch policy.cipherOrder {
     case .theirs: break
     case .ours: unsafe portico_ctx_prefer_server_ciphers(handle, 0)
@@ -111,7 +112,7 @@ final class TLSServerContext {
     }
     if policy.earlyData { unsafe SSL_CTX_set_max_early_data(handle, 16_384) }
     try configureSessions(setup, policy, hasZone)
-    try setup.apply(policy.confCommands)
+    try setup.apply(policy.confCommands, directive: "ssl_conf_command")
     if policy.compressesCertificates { unsafe portico_ctx_compress_certificates(handle) }
   }
 
