@@ -80,6 +80,20 @@ import Testing
     ("image_filter size;", "changing images"),
     ("acme_certificate a;", "ACME is not supported"),
     ("brotli_types text/css;", "\"gzip\" is"),
+    ("ssl on;", "\"ssl\": it belongs to the address: write \"listen 443 ssl\""),
+    ("vhost_traffic_status_display;", "\"stub_status\" counts connections and requests"),
+    (
+      "} upstream a { server 10.0.0.1; queue 10;", "\"queue\": this directive of nginx's commercial"
+    ),
+    (
+      "} upstream a { server 10.0.0.1; state /s;", "\"state\": this directive of nginx's commercial"
+    ),
+    ("} upstream a { server 10.0.0.1; ntlm;", "\"ntlm\": this directive of nginx's commercial"),
+    ("} upstream a { server 10.0.0.1; bind_conns;", "\"bind_conns\": this directive of nginx's"),
+    ("} upstream a { server 10.0.0.1; check interval=3;", "\"health_check\" is"),
+    ("} upstream a { server 10.0.0.1; check_http_send x;", "\"health_check\" is"),
+    ("} upstream a { server 10.0.0.1 slow_start=3s;", "\"slow_start\" is not supported"),
+    ("} match a { require $arg_x;", "\"require\" is not supported"),
   ])
   func saysWhatIsMissingHere(_ server: String, _ message: String) throws {
     let result = try expect("http { server { \(server) } }", isRefusedWith: message)

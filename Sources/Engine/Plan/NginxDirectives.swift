@@ -48,8 +48,15 @@ enum NginxDirectives {
     (
       [
         "api", "status", "status_zone", "status_format", "keyval*", "upstream_conf", "session_log*",
+        "queue", "state", "ntlm", "bind_conns",
       ], "this directive of nginx's commercial version is not supported"
     ),
+    (["ssl"], "it belongs to the address: write \"listen 443 ssl\""),
+    (
+      ["vhost_traffic_status*"],
+      "this module is not supported; \"stub_status\" counts connections and requests"
+    ),
+    (["check", "check_*"], "Tengine's checks are not supported; \"health_check\" is"),
     (["otel_*", "opentracing*"], "tracing is not supported"),
     (["modsecurity*"], "ModSecurity is not supported"),
     (

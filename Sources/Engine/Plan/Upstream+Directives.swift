@@ -196,6 +196,8 @@ extension Row {
         service = (value, index)
       } else if directive.text(index) == "resolve" {
         server.isResolved = true
+      } else if directive.parameter("slow_start", index) != nil {
+        throw Refusal("\"slow_start\" is not supported", argument: index)
       } else {
         throw directive.unknownParameter(
           index,

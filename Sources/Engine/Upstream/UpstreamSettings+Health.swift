@@ -100,6 +100,8 @@ struct MatchSettings: Sendable, Equatable {
     case "status": conditions.append(try Self.status(arguments))
     case "header": conditions.append(try Self.header(arguments, compile))
     case "body": conditions.append(try Self.body(arguments, compile))
+    case "require":
+      throw MatchSyntaxError(text: "\"require\" is not supported; only answers are looked at")
     default:
       throw MatchSyntaxError(
         text: "\"\(words.first ?? "")\" is not a test here; use \"status\", \"header\" or \"body\"")
