@@ -12,8 +12,8 @@ extension Directive {
   ) -> Diagnostic.Note? {
     var previous = name
     for argument in arguments {
-      if !argument.isQuoted, startsLaterLine(argument, than: previous, sources),
-        isDirective(argument.text)
+      if !argument.isQuoted, isDirective(argument.text),
+        startsLaterLine(argument, than: previous, sources)
       {
         return Diagnostic.Note(
           "\(quoted(argument.text)) begins a line; is a \";\" missing at the end of the previous "

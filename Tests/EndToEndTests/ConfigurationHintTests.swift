@@ -34,6 +34,23 @@ import Testing
       "http { server { \(server) } }", isRefusedWith: "\(word); \(Self.missingSemicolon)")
   }
 
+  @Test(arguments: ["server_name a.example", "index index.html", "gzip_types text/css"])
+  func warnsOfAForgottenSemicolonWhereAnyNumberIsTaken(_ line: String) throws {
+    let result = try check("http { server {\n\(line)\nroot /srv; location / { } } }")
+    #expect(result.code == 0)
+    #expect(
+      result.standardError.contains(
+        ":2:\(line.utf8.count): warning: \"root\" begins a line; \(Self.missingSemicolon)"),
+      "\(result.standardError)")
+  }
+
+  @Test func takesWordsThatAreDirectivesElsewhere() throws {
+    let result = try check(
+      "http { server { server_name root\n\"index\"\na.example; index index root; } }")
+    #expect(result.code == 0)
+    #expect(!result.standardError.contains("warning"), "\(result.standardError)")
+  }
+
   @Test(arguments: [
     ("events { } events { } http { }", "\"events\" directive is duplicate"),
     ("events { } http { } http { }", "\"http\" directive is duplicate"),

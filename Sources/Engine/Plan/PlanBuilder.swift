@@ -217,6 +217,14 @@ final class PlanBuilder {
     return note.map { [$0] } ?? []
   }
 
+  /// The same where arguments of any number make sense: the directive that became one of them is
+  /// not in force.
+  private func warnOfMissingSemicolon(_ directive: Directive) {
+    for note in notes(directive) {
+      diagnostics.add(Diagnostic(.warning, note.message, position: note.position))
+    }
+  }
+
   private func argumentCount(_ range: ClosedRange<Int>) -> String {
     if range.lowerBound == range.upperBound {
       return range.lowerBound == 1 ? "1 argument" : "\(range.lowerBound) arguments"
@@ -232,6 +240,7 @@ final class PlanBuilder {
     currentWord = directive.name
     do throws(Refusal) {
       try row.apply(scope, directive)
+      if row.takesAnyNumber { warnOfMissingSemicolon(directive) }
       if row.keepsWord { scope.server.tls.words[row.name] = directive.arguments.first }
     } catch {
       let word = error.argument.map { directive.arguments[min($0, directive.arguments.count - 1)] }

@@ -96,6 +96,9 @@ final class Row: @unchecked Sendable {
     self.apply = apply
   }
 
+  /// Whether it has no block and no upper bound of its arguments.
+  var takesAnyNumber: Bool { arguments.upperBound >= 1000 && !isBlock }
+
   /// Whether a second one in the same block is an error.
   var isUnique: Bool { isBlock ? isOnlyBlock : !isRepeatable }
 
