@@ -55,6 +55,8 @@ import Testing
     ("events { } events { } http { }", "\"events\" directive is duplicate"),
     ("events { } http { } http { }", "\"http\" directive is duplicate"),
     ("http { server listen 80; }", "\"server\" needs a block"),
+    ("", "no \"http\" section in configuration"),
+    ("worker_processes 2; events { }", "no \"http\" section in configuration"),
   ])
   func refusesBlocksThatNginxRefuses(_ config: String, _ message: String) throws {
     _ = try expect(config, isRefusedWith: message)

@@ -43,6 +43,16 @@ private func site(_ answer: String, extra: String = "") -> String {
     try door.stop()
   }
 
+  @Test(arguments: ["", "worker_processes 2;\nevents { }\n"])
+  func refusesAFileThatWasTruncated(_ rest: String) async throws {
+    let door = try await Portico.start(config: site("one"))
+    let result = try door.reload(config: rest)
+    #expect(result.code == 1)
+    #expect(result.standardError.contains("no \"http\" section in configuration"))
+    #expect(try door.get().text == "one")
+    try door.stop()
+  }
+
   @Test func reloadsOnHangup() async throws {
     let door = try await Portico.start(config: site("one"))
     try door.site.write("portico.conf", site("two"))

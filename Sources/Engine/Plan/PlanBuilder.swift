@@ -125,6 +125,10 @@ final class PlanBuilder {
     let scope = Scope(.main, self, parent: nil)
     collectAssigned(tree.directives)
     process(tree.directives, scope)
+    // An empty file is more likely a disk that was full than a wish to close all sockets.
+    if !diagnostics.hasErrors && scope.seen.first("http") == nil {
+      diagnostics.error("no \"http\" section in configuration", at: nil)
+    }
     let plan = finish()
     checkPendingVariables()
     return plan
