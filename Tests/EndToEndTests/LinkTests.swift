@@ -53,6 +53,16 @@ import Testing
   @Test func aLinkIsKnownByItsSignature() async throws {
     let door = try await start()
     let (good, late) = ("mEHGl8xodq67urk4K-SH7g", "itJwQSInDjOZW8FP5-AfNg")
+    // What is signed is the link as it is sent.
+    for (path, text) in [
+      ("/p/beb022f937bf7db4688ac639341f5bc9/a%20b", "[a%20b]"),
+      ("/p/fdbef4c35cd44df62d1dbcd91f5b91b7/link?x=1", "[link?x=1]"),
+      ("/p/29245bdc2d04a9e0e729927ed0f84e26/link", "[link]"),
+      ("/p/29245bdc2d04a9e0e729927ed0f84e26/link?x=1", "[]"),
+      ("/p/29245bdc2d04a9e0e729927ed0f84e26/l%69nk", "[]"),
+    ] {
+      #expect(try door.get(path).text == text, "\(path)")
+    }
     for (path, text) in [
       ("/link?s=UMDbPg3nPplVlEhYgNSmRA", "[1]"), ("/link?s=UMDbPg3nPplVlEhYgNSmRA==", "[1]"),
       ("/link?s=", "[]"), ("/link", "[]"),

@@ -68,32 +68,38 @@ final class CacheLoader {
   }
 }
 
-/// The name of a file that is being written: `.PID-WORKER-NUMBER`.
+/// The name of a file that is being written: `.PID-PROCESS-WORKER-NUMBER`, PROCESS being random.
+/// Process ids come again, in a container at each start.
 struct CacheDraftName {
   let text: String
   private let pid: Int
+  private let process: UInt64
 
   // Bound: a file that nobody wrote to for so long is nobody's.
   private static let longestPauseSeconds = 600
+  private static let thisProcess = UInt64.random(in: 1...UInt64.max)
 
   init(worker: Int, number: UInt64) {
     pid = Int(linux_pid())
-    text = ".\(pid)-\(worker)-\(number)"
+    process = Self.thisProcess
+    text = ".\(pid)-\(process)-\(worker)-\(number)"
   }
 
   /// nil if it isn't such a name.
   init?(_ name: String) {
     let parts = name.dropFirst().split(separator: "-", omittingEmptySubsequences: false)
-    guard name.hasPrefix("."), parts.count == 3, let pid = Int(parts[0]), UInt64(parts[1]) != nil,
-      UInt64(parts[2]) != nil
+    guard name.hasPrefix("."), parts.count == 4, let pid = Int(parts[0]),
+      let process = UInt64(parts[1]), UInt64(parts[2]) != nil, UInt64(parts[3]) != nil
     else { return nil }
     text = name
     self.pid = pid
+    self.process = process
   }
 
   /// Whether its writer may be there still, which wrote last at `modified`, in seconds since 1970.
   func mayBeInUse(_ modified: Int) -> Bool {
     guard pid > 0, pid < Int(Int32.max) else { return false }
+    if pid == Int(linux_pid()) && process != Self.thisProcess { return false }
     let isAlive = linux_kill(Int32(pid), 0) != -Int64(ESRCH)
     return isAlive && Clock.wall / 1000 - modified < Self.longestPauseSeconds
   }

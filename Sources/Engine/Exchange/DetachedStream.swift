@@ -99,6 +99,7 @@ extension Exchange {
     arguments = arena.copy(original.arguments)
     realAddress = original.realAddress
     connectionNamesFields = original.connectionNamesFields
+    takeLimits(from: original)
     for index in values.indices { values[index] = original.values[index].map { arena.copy($0) } }
   }
 }

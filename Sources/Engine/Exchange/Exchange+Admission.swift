@@ -126,8 +126,8 @@ extension Exchange {
   }
 
   private func ask(_ step: AdmissionStep) -> AdmissionVerdict {
-    // As in nginx, a request that another one makes is limited, but for whom it is was judged
-    // there.
+    // As in nginx, a request that another one makes is limited if that one wasn't, but for whom it
+    // is was judged there.
     if isInner && step > .connections { return .abstains }
     return switch step {
     case .requests: limitRequests()

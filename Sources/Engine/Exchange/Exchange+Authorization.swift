@@ -65,6 +65,7 @@ extension Exchange {
     requestTarget = owner.requestTarget
     realAddress = owner.realAddress
     connectionNamesFields = owner.connectionNamesFields
+    takeLimits(from: owner)
     values = owner.values
     (method, methodName) = (.get, Bytes("GET"))
   }

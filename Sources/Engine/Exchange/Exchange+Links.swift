@@ -59,10 +59,13 @@ extension Exchange {
     return Base64.decode(standard.readOnly, into: room).map { room.readOnly.prefix($0) }
   }
 
-  /// The link behind `/p/SIGNATURE/`, if that is the MD5 of the link and the secret.
+  /// The link behind `/p/SIGNATURE/`, if that is the MD5 of the link and the secret; all as it was
+  /// sent, with arguments.
   private func signedPath(_ secret: Bytes) -> Bytes? {
-    guard let start = slash(behind: 1), let end = slash(behind: start) else { return nil }
-    let (signature, link) = (uri.slice(start, end - 1), uri.dropping(end))
+    let target = originForm
+    guard let start = slash(behind: 1, of: target), let end = slash(behind: start, of: target)
+    else { return nil }
+    let (signature, link) = (target.slice(start, end - 1), target.dropping(end))
     guard signature.count == 32, !link.isEmpty else { return nil }
     let hash = MessageDigest.hash([link, secret], .md5)
     guard hash.count == 16 else { return nil }
@@ -76,9 +79,9 @@ extension Exchange {
     return PasswordHash.isSame(arena.copy(hash), given.readOnly) ? link : nil
   }
 
-  /// The position behind the next slash of the path.
-  private func slash(behind start: Int) -> Int? {
-    guard start <= uri.count else { return nil }
-    return uri.dropping(start).firstIndex(of: UInt8(ascii: "/")).map { start + $0 + 1 }
+  /// The position behind the next slash.
+  private func slash(behind start: Int, of target: Bytes) -> Int? {
+    guard start <= target.count else { return nil }
+    return target.dropping(start).firstIndex(of: UInt8(ascii: "/")).map { start + $0 + 1 }
   }
 }

@@ -6,6 +6,7 @@ import HTTP
 extension Exchange {
   /// Answers by asking an upstream.
   func proxy(_ pass: ProxyPass) {
+    unresolved = nil
     guard pass.upstream != nil else { return proxyToComputed(pass) }
     attempt.group = pass.upstream?.group
     guard attempt.group != nil else { return fail(502) }
@@ -41,24 +42,38 @@ extension Exchange {
       attempt.group = core.adHocGroup(name, [address])
       return prepareBody()
     }
-    guard let settings = location.settings.core.value.resolver else {
-      log(.error, "no resolver defined to resolve \(host)")
+    unresolved = UnresolvedDestination(
+      host: target.host, port: target.portNumber,
+      // A cache may have the response: who asks it needs no address. A body would have to be read
+      // before.
+      isResolvedLast: location.settings.cache.value.source != nil && !body.hasBody)
+    if unresolved?.isResolvedLast != true { return resolveDestination() }
+    attempt.group = nil
+    prepareBody()
+  }
+
+  /// Has the name of a computed destination looked up.
+  func resolveDestination() {
+    guard let host = unresolved?.host.string,
+      let settings = location.settings.core.value.resolver
+    else {
+      log(.error, "no resolver defined to resolve \(unresolved?.host.string ?? "")")
       return fail(502)
     }
     state = .resolving
-    resolvingPort = target.portNumber
     core.resolve(host, settings, handle)
   }
 
   /// The name of a computed destination was resolved, or not.
   func onResolved(_ name: String, _ addresses: [SocketAddress], _ problem: String?) {
-    guard state == .resolving else { return }
+    guard state == .resolving, let destination = unresolved.take() else { return }
     state = .working
     if addresses.isEmpty {
       log(.error, "\(name) could not be resolved (\(problem ?? "no address"))")
+      if cache != nil && useStale(after: .noServer) { return }
       return fail(502)
     }
-    let port = resolvingPort
+    let port = destination.port
     attempt.group = core.adHocGroup(
       proxyHost.string,
       addresses.map { address in
@@ -66,6 +81,15 @@ extension Exchange {
         address.port = port
         return address
       })
-    prepareBody()
+    if destination.isResolvedLast { beginTries() } else { prepareBody() }
   }
+}
+
+/// A computed destination whose name has to be looked up.
+struct UnresolvedDestination {
+  /// In the exchange's arena.
+  let host: Bytes
+  let port: UInt16
+  /// Whether everything else that precedes the first try was done.
+  let isResolvedLast: Bool
 }

@@ -158,7 +158,7 @@ extension Exchange {
         methodName = Bytes("GET")
       }
       let (path, query) = splitQuery(target)
-      return redirectInternally(to: path, arguments: query)
+      return redirectInternally(to: path, arguments: query ?? Bytes())
     }
     // Another site's URL: the client goes there itself.
     let redirectStatus = [301, 302, 303, 307, 308].contains(errorStatus) ? errorStatus : 302

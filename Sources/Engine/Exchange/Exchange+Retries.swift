@@ -40,7 +40,7 @@ extension Exchange {
     }
     if cache != nil {
       if useStale(after: failure) { return }
-      rememberError(status)
+      if failure.isOfServer { rememberError(status) }
     }
     fail(status)
   }

@@ -11,6 +11,12 @@ extension Exchange {
   /// Starts the first try at the group that `proxy` chose.
   func startTries() {
     if location.settings.cache.value.source != nil && !consultCache() { return }
+    if unresolved != nil { return resolveDestination() }
+    beginTries()
+  }
+
+  /// The same when it is settled that an upstream is asked, and which.
+  func beginTries() {
     state = .attempting
     attempt.startedAt = loop.now
     attempt.tryCount = 0
@@ -64,11 +70,12 @@ extension Exchange {
     attempt.isReused = false
     guard core.takesConnection() else {
       log(.alert, "worker_connections are not enough")
-      return failTry(.error, "no free connection for")
+      return failTry(.noRoom, "no free connection for")
     }
     switch core.upstreams.connect(to: peer.address, peer.state, from: local) {
     case .failure(let error):
-      failTry(.error, "connect() failed \(error.logText) while connecting to")
+      failTry(
+        .connecting(error), "connect() failed \(error.logText) while connecting to")
     case .success(let connection):
       connection.tlsKey = upstreamTLSKey
       if location.settings.proxy.value.socketKeepalive {
@@ -163,12 +170,13 @@ extension Exchange {
   private func connected(_ connection: UpstreamConnection, _ readiness: Readiness) {
     if readiness.isDisjoint(with: [.writable, .broken]) { return }
     if let error = Socket.pendingError(connection.transport.fd) {
-      return failTry(.error, "connect() failed \(error.logText) while connecting to")
+      return failTry(
+        .connecting(error), "connect() failed \(error.logText) while connecting to")
     }
     upstreamLog.update { $0.connectTime = loop.now - attempt.triedAt }
     guard proxyIsTLS else { return send() }
     guard let session = makeUpstreamSession(connection.transport.fd) else {
-      return failTry(.error, "SSL session could not be made for")
+      return failTry(.noRoom, "SSL session could not be made for")
     }
     connection.transport.start(session)
     attempt.phase = .handshaking

@@ -93,7 +93,7 @@ extension Exchange {
   }
 
   /// The request's own target, as sent; of an absolute form the part behind the authority.
-  private var originForm: Bytes {
+  var originForm: Bytes {
     guard request.form == .absolute else { return requestTarget }
     let path = request.path.of(headBytes)
     let origin = path.isEmpty ? Bytes("/") : path

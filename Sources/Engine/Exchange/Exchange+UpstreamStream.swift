@@ -18,16 +18,17 @@ extension Exchange {
     }
     guard core.takesConnection() else {
       log(.alert, "worker_connections are not enough")
-      return failTry(.error, "no free connection for")
+      return failTry(.noRoom, "no free connection for")
     }
     switch core.h2Upstreams.connect(to: peer.address, peer.state, from: local, in: list) {
     case .failure(let error):
-      failTry(.error, "connect() failed \(error.logText) while connecting to")
+      failTry(
+        .connecting(error), "connect() failed \(error.logText) while connecting to")
     case .success(let connection):
       if location.settings.proxy.value.socketKeepalive { connection.keepAlive() }
       if proxyIsTLS, !secure(connection) {
         core.h2Upstreams.close(connection)
-        return failTry(.error, "SSL session could not be made for")
+        return failTry(.noRoom, "SSL session could not be made for")
       }
       attachStream(to: connection)
     }
@@ -44,7 +45,7 @@ extension Exchange {
 
   private func attachStream(to connection: H2UpstreamConnection) {
     guard let stream = core.h2Upstreams.attach(handle, to: connection) else {
-      return failTry(.error, "no HTTP/2 session for")
+      return failTry(.noRoom, "no HTTP/2 session for")
     }
     stream.fieldByteLimit = location.settings.proxy.value.bufferBytes
     attempt.stream = stream

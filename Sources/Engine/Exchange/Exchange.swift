@@ -153,7 +153,7 @@ final class Exchange {
   /// The URI of proxy_pass was computed and replaces the whole target.
   var proxyURIIsComplete = false
   var proxyIsTLS = false
-  var resolvingPort: UInt16 = 0
+  var unresolved: UnresolvedDestination?
   /// The length of the upstream request's head, without a body behind it.
   var upstreamHeadLength = 0
   /// Connection names fields that end here.
@@ -289,6 +289,7 @@ final class Exchange {
     proxyURI = nil
     proxyURIIsComplete = false
     proxyIsTLS = false
+    unresolved = nil
     connectionNamesFields = false
     headByteCount = 0
     uriIsOriginal = true

@@ -6,6 +6,7 @@
 //
 // The exchange drives it (Exchange+Upstream); this is its state and the parsing of the response.
 
+import CLinux
 import HTTP
 
 /// The state of the try under way; recycled with its exchange. A class, so that its parser may fill
@@ -154,15 +155,31 @@ enum AttemptFailure: BitwiseCopyable {
   case unprocessed
   /// No server could be chosen.
   case noServer
+  /// This process lacks what a try takes: a connection, a descriptor, memory.
+  case noRoom
 
   /// What the server is to blame for: a resource that it doesn't have is no failure, and a kept
   /// connection that it closed teaches nothing.
   var outcome: PeerOutcome {
     switch self {
-    case .stale, .unprocessed: .neutral
+    case .stale, .unprocessed, .noRoom: .neutral
     case .status(403), .status(404): .success
     default: .failure
     }
+  }
+
+  /// What came of a call that made or connected a socket.
+  static func connecting(_ error: SystemError) -> AttemptFailure {
+    switch error.code {
+    case EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL, EAGAIN: .noRoom
+    default: .error
+    }
+  }
+
+  /// Whether it says something of the server, which a cache may remember.
+  var isOfServer: Bool {
+    if case .noRoom = self { return false }
+    return true
   }
 
   var isUnprocessed: Bool {
@@ -173,7 +190,7 @@ enum AttemptFailure: BitwiseCopyable {
   /// The status that the client gets if there is no other try.
   var statusCode: Int {
     switch self {
-    case .error, .invalidHeader, .stale, .unprocessed, .noServer: 502
+    case .error, .invalidHeader, .stale, .unprocessed, .noServer, .noRoom: 502
     case .timeout: 504
     case .status(let status): status
     }
@@ -198,7 +215,7 @@ struct RetryPolicy {
     if maxTries > 0 && tries >= maxTries { return false }
     if timeout > 0 && elapsed >= timeout { return false }
     switch failure {
-    case .error, .stale, .unprocessed: return allowed.contains(.error)
+    case .error, .stale, .unprocessed, .noRoom: return allowed.contains(.error)
     case .timeout: return allowed.contains(.timeout)
     case .invalidHeader: return allowed.contains(.invalidHeader)
     case .noServer: return false
