@@ -74,8 +74,7 @@ extension H1Connection {
     if awaited == .body {
       exchange.log(.info, "client timed out while reading a client request body")
       if !exchange.didSendHead {
-        exchange.keepAlive = false
-        exchange.fail(408)
+        exchange.refuseBody(408)
         return flush()
       }
     } else {

@@ -22,7 +22,7 @@ extension H2Stream {
     case .body:
       guard !isRequestEnded, !didSendHead else { return }
       exchange.log(.info, "client timed out while reading a client request body")
-      exchange.fail(408)
+      exchange.refuseBody(408)
     case .window:
       if sentBodyCount - sentBodyAtDeadline >= Self.progressByteCount {
         return awaitWindow(exchange)

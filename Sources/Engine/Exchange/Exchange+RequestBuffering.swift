@@ -48,12 +48,26 @@ extension Exchange {
       case .bytes(let count): guard countBody(count) else { return }
       case .wouldBlock: return startTries()
       case .complete: body.phase = .buffered
-      case .failed(let status):
-        keepAlive = false
-        return fail(status == 0 ? 499 : status)
+      case .failed(let status): return refuseBody(status)
       }
     }
     startTries()
+  }
+
+  /// Lets nobody have anything of the body any more. What the client still sends of it is dropped
+  /// behind the response, or ends with the connection.
+  func spendBody() {
+    body.framing = .none
+    body.phase = .spent
+    stream.stopAwaitingBody()
+  }
+
+  /// The body can't be had, or is not wanted: answers with `status`, 0 meaning that the client is
+  /// gone. An error page does without the body.
+  func refuseBody(_ status: Int) {
+    keepAlive = false
+    spendBody()
+    breakOff(status == 0 ? 499 : status)
   }
 
   /// Counts body bytes that came. False: they are too many, which the client is told.
@@ -62,8 +76,7 @@ extension Exchange {
     let most = location.settings.core.value.maxBodyBytes
     guard most > 0, body.receivedCount > most else { return true }
     log(.error, "client intended to send too large chunked body: \(body.receivedCount) bytes")
-    keepAlive = false
-    breakOff(413)
+    refuseBody(413)
     return false
   }
 
@@ -106,9 +119,7 @@ extension Exchange {
           guard spoolBody(memory, settings) else { return }
         }
         return useWholeBody()
-      case .failed(let status):
-        keepAlive = false
-        return fail(status == 0 ? 499 : status)
+      case .failed(let status): return refuseBody(status)
       }
     }
   }
@@ -137,8 +148,7 @@ extension Exchange {
       return true
     } catch {
       log(.crit, "writing a client request body to a temporary file failed \(error.logText)")
-      keepAlive = false
-      fail(error.code == 28 ? 507 : 500)
+      refuseBody(error.code == 28 ? 507 : 500)
       return false
     }
   }

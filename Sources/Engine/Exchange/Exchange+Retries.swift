@@ -77,6 +77,8 @@ extension Exchange {
   /// Ends the try: parts from server and connection, and gives its buffers back.
   func endTry(_ outcome: PeerOutcome, mayKeep: Bool) {
     if proxyIsTLS, case .success = outcome { rememberUpstreamSession() }
+    // Nobody reads it until there is another try.
+    if body.phase == .streaming { stream.stopAwaitingBody() }
     // Without a group there was no try.
     if let group = attempt.group {
       if let peer = attempt.peer.take() { leave(peer, of: group, outcome) }
@@ -127,11 +129,12 @@ extension Exchange {
       && !location.settings.proxy.value.closesUpstream
   }
 
-  /// Of a body that was streamed nothing but its rest is left: whoever answers next does without.
+  /// Of a body that was streamed nothing but its rest is left: whoever answers next does without,
+  /// and the rest ends at the client's side.
   func dropStreamedBody() {
     guard attempt.consumedBody else { return }
     attempt.consumedBody = false
-    body.framing = .none
+    spendBody()
   }
 
   /// Gives everything of the upstream side back; called whenever the exchange turns elsewhere.

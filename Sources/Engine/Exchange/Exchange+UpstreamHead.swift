@@ -174,14 +174,14 @@ extension Exchange {
     guard body.hasBody, settings.passesRequestBody else { return }
     switch body.phase {
     case .buffered: head.length(body.bufferedCount)
-    case .streaming, .streamed:
+    case .streaming:
       if case .length(let length) = body.framing {
         head.length(length)
       } else if !settings.speaksHTTP2 {
         attempt.sendsChunked = true
         head.field(Bytes("Transfer-Encoding"), Bytes("chunked"))
       }
-    case .untouched, .buffering: break
+    case .untouched, .buffering, .spent: break
     }
   }
 

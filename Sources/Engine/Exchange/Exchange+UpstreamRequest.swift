@@ -4,16 +4,20 @@
 import HTTP
 
 extension Exchange {
+  /// Whether the request was handed over whole: its head, and what its head announced.
   var isRequestSent: Bool {
     guard let request = attempt.request else { return true }
     guard attempt.requestSent == request.count else { return false }
+    guard sendsBody else { return true }
     switch body.phase {
-    case .buffered: return attempt.bodySent == body.bufferedCount || !sendsBody
-    case .streaming: return attempt.didEndBody
+    case .buffered: return attempt.bodySent == body.bufferedCount
+    case .streaming: return attempt.didEndBody && attempt.bodyPiece == nil
     default: return true
     }
   }
 
+  /// Whether the client's body goes to this upstream, in whatever way. What the head doesn't
+  /// announce may not follow it: the server would take it for the next request.
   var sendsBody: Bool {
     let settings = location.settings.proxy.value
     return settings.passesRequestBody && settings.body == nil
@@ -24,7 +28,6 @@ extension Exchange {
     guard attempt.isActive, let request = attempt.request else { return }
     if attempt.phase == .connecting || attempt.phase == .handshaking { attempt.phase = .sending }
     if let stream = attempt.stream, !submitStream(stream, request) { return }
-    let number = attempt.number
     while attempt.requestSent < request.count {
       let rest = request.unread.dropping(attempt.requestSent)
       switch transmit(rest) {
@@ -40,9 +43,8 @@ extension Exchange {
     switch body.phase {
     case .buffered where sendsBody:
       guard sendBufferedBody() else { return }
-    case .streaming:
-      pumpRequestBody()
-      guard attempt.number == number, attempt.isActive, attempt.didEndBody else { return }
+    // It says itself when the last piece was sent.
+    case .streaming where sendsBody: return pumpRequestBody()
     default: break
     }
     requestWasSent()
@@ -115,7 +117,7 @@ extension Exchange {
 
   /// Passes pieces of a streamed body on, as fast as the upstream takes them.
   func pumpRequestBody() {
-    guard body.phase == .streaming, attempt.isActive, let request = attempt.request,
+    guard body.phase == .streaming, sendsBody, attempt.isActive, let request = attempt.request,
       attempt.requestSent == request.count, attempt.phase != .connecting,
       attempt.phase != .handshaking
     else { return }
@@ -212,8 +214,7 @@ extension Exchange {
       return false
     case .failed(let status):
       loop.pool.giveBack(piece)
-      keepAlive = false
-      breakOff(status == 0 ? 499 : status)
+      refuseBody(status)
       return false
     }
   }

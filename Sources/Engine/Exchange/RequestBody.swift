@@ -14,8 +14,8 @@ struct RequestBody {
     case buffered
     /// Passed on piece by piece.
     case streaming
-    /// Passed on to its end.
-    case streamed
+    /// Part of it went to an upstream, or it was refused: nobody else gets anything of it.
+    case spent
   }
 
   var phase = Phase.untouched
