@@ -45,6 +45,15 @@ import Testing
     try cache.door.stop()
   }
 
+  @Test func anUpgradeThatIsNotPassedIsAnsweredFromTheCache() async throws {
+    let cache = try await CacheDoor(try CountingApp())
+    let upgrade = ["Connection": "upgrade", "Upgrade": "h2c"]
+    #expect(try cache.get("/a", upgrade) == "MISS /a 1")
+    #expect(try cache.get("/a", upgrade) == "HIT /a 1")
+    #expect(try cache.get("/a") == "HIT /a 1")
+    try cache.door.stop()
+  }
+
   @Test func fieldsThatAreIgnoredHaveNoEffect() async throws {
     let app = try CountingApp([
       "Cache-Control": "no-store", "Set-Cookie": "a=b", "Vary": "*", "X-Accel-Expires": "0",

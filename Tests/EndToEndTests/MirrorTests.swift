@@ -74,6 +74,18 @@ import Testing
     #expect(door.site.text("access.log").contains("/x y 200 \(number) "))
   }
 
+  @Test func aCopyHasTheBodyOfAnUpgradeToo() async throws {
+    let mirror = try TestUpstream { .answer(body: $0.path) }
+    let (door, _) = try await Self.start(mirror: "127.0.0.1:\(mirror.port)")
+    let client = try door.client()
+    let post = Self.post("/", "hello")
+    try client.send(
+      post.replacing("X-A: b\r\n", with: "Connection: upgrade\r\nUpgrade: foo\r\n"))
+    #expect(try client.response().text == "app:5")
+    try waitUntil("the copy") { mirror.requests.count == 1 }
+    #expect(mirror.requests[0].body == Array("hello".utf8))
+  }
+
   @Test func nobodyWaitsForCopies() async throws {
     let mirror = try TestUpstream { _ in .steps([.silence]) }
     let (door, _) = try await Self.start(mirror: "127.0.0.1:\(mirror.port)")

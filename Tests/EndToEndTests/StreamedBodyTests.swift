@@ -196,4 +196,27 @@ import Testing
     }
     try door.stop()
   }
+
+  @Test(arguments: ["h2c", "websocket", "foo"])
+  func anUpgradeOfTheClientsLeavesBufferingOn(name: String) async throws {
+    let server = RawServer()
+    let door = try await Portico.start(
+      config: """
+        http { server {
+          listen 127.0.0.1:%%PORT_0%%;
+          location / { proxy_pass http://\(server.address); }
+        } }
+        """)
+    let client = try door.client()
+    try client.send(
+      """
+      POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: \(name)\r
+      Content-Length: 8\r\n\r\nhalf
+      """)
+    #expect(!server.waits(within: 0.2))
+    try client.send("half")
+    let head = try server.accept().read(until: "\r\n\r\nhalfhalf")
+    #expect(head.contains("\r\nUpgrade: ") == (name != "h2c"))
+    try door.stop(SIGTERM)
+  }
 }

@@ -44,7 +44,7 @@ extension Exchange {
   private func chooseCache() -> Bool {
     let settings = location.settings.cache.value
     guard method == .get || method == .head || settings.methods.contains(method),
-      !requestedUpgrade, let source = settings.source
+      !passesUpgrade, let source = settings.source
     else { return true }
     let zone: CacheZone
     switch source {

@@ -7,8 +7,7 @@ extension Exchange {
   /// Sends the copies that `mirror` asks for, then lets the content answer. The body comes first,
   /// if copies are to have it.
   func answerMirrored() {
-    guard location.settings.core.value.mirror.copiesBody, body.hasBody, body.phase == .untouched,
-      !requestedUpgrade
+    guard location.settings.core.value.mirror.copiesBody, body.hasBody, body.phase == .untouched
     else { return sendMirrors() }
     body.isMirrored = true
     readWholeBody()

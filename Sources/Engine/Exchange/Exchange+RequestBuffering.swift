@@ -4,20 +4,14 @@
 import HTTP
 
 extension Exchange {
-  /// Reads the body whole if requests are buffered, then starts the first try.
+  /// Reads the body whole if requests are buffered, whatever else the client asks for, then starts
+  /// the first try. A body that was to be streamed before, and of which nothing was, may be read
+  /// whole here.
   func prepareBody() {
-    let settings = location.settings.proxy.value
-    guard body.hasBody, settings.passesRequestBody, settings.body == nil,
-      body.phase == .untouched
+    guard body.hasBody, sendsBody, body.phase == .untouched || body.phase == .streaming
     else { return startTries() }
-    if settings.requestBuffering && !requestedUpgrade {
-      readWholeBody()
-    } else if requestedUpgrade {
-      body.phase = .streaming
-      startTries()
-    } else {
-      readAhead()
-    }
+    if location.settings.proxy.value.requestBuffering { return readWholeBody() }
+    if body.phase == .untouched { readAhead() } else { startTries() }
   }
 
   /// Reads the body to its end; what it is read for follows.
