@@ -156,7 +156,7 @@ extension Exchange {
       let name = entry.name.of(bytes)
       if entry.token.isHopByHop { continue }
       // The file knows how long it is; a response to HEAD says how long it would be.
-      if entry.token == .contentLength && upstreamMethod != .head { continue }
+      if entry.token == .contentLength && !isHeadThroughout { continue }
       if attempt.framing.namesFields && attempt.head.connectionNames(name, in: bytes) { continue }
       put(name)
       put(Bytes(": "))

@@ -106,7 +106,9 @@ extension Exchange {
   private func part(
     from connection: consuming UpstreamConnection, of group: UpstreamGroup, mayKeep: Bool
   ) {
-    guard mayKeep, isKeepable(connection, group) else { return core.upstreams.close(connection) }
+    guard mayKeep, isKeepable(connection, group), isQuiet(connection) else {
+      return core.upstreams.close(connection)
+    }
     core.upstreams.checkIn(
       connection, core.idleConnections(group), timeout: group.settings.keepalive.idleTimeout)
   }
@@ -127,6 +129,17 @@ extension Exchange {
       && !connection.transport.sawPeerClose
       && location.settings.proxy.value.httpMinorVersion == 1
       && !location.settings.proxy.value.closesUpstream
+  }
+
+  /// Whether nothing came behind the response: it would be the next exchange's. The kernel is only
+  /// asked if the last read filled its room.
+  private func isQuiet(_ connection: UpstreamConnection) -> Bool {
+    if let input = attempt.input, !input.isEmpty { return false }
+    guard connection.transport.isReadable else { return true }
+    let scratch = loop.pool.take(.small)
+    defer { loop.pool.giveBack(scratch) }
+    if case .wouldBlock = connection.transport.receive(into: scratch.free) { return true }
+    return false
   }
 
   /// Of a body that was streamed nothing but its rest is left: whoever answers next does without,

@@ -8,9 +8,7 @@ extension Exchange {
   func writeUpstreamRequest() {
     let settings = location.settings.proxy.value
     let target = targetSafe(upstreamTarget)
-    attempt.asksByGet = cache?.convertsHead == true
-    let converted = attempt.asksByGet ? Bytes("GET") : methodName
-    let name = settings.method.map { targetSafe(evaluate($0)) } ?? converted
+    let name = upstreamMethodName(settings)
     let replacement = settings.body.map { evaluate($0) }
     let speaksHTTP2 = settings.speaksHTTP2
     var size = headBytes.count + target.count + name.count + 512 + proxyHost.count
@@ -66,6 +64,19 @@ extension Exchange {
       upstreamHeadLength = buffer.count - attempt.bodySent
       attempt.request = buffer
     }
+  }
+
+  /// The method to ask by, which is noted: what `proxy_method` says, GET for a cache that wants the
+  /// body, or the client's.
+  private func upstreamMethodName(_ settings: Borrowed<ProxySettings>) -> Bytes {
+    if let template = settings.method {
+      let name = targetSafe(evaluate(template))
+      attempt.method = Method.lookup(name)
+      return name
+    }
+    let isConverted = cache?.convertsHead == true
+    attempt.method = isConverted ? .get : method
+    return isConverted ? Bytes("GET") : methodName
   }
 
   /// How much of the client's body stands behind the head, to go out with it: all or nothing.

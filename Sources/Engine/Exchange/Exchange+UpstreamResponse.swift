@@ -98,7 +98,7 @@ extension Exchange {
     do throws(FramingError) {
       attempt.framing = UpstreamFraming(
         try attempt.head.framing(
-          attempt.headBytes, requestMethod: upstreamMethod, upgradeRequested: passesUpgrade))
+          attempt.headBytes, requestMethod: attempt.method, upgradeRequested: passesUpgrade))
     } catch {
       failTry(
         .invalidHeader,
@@ -131,9 +131,6 @@ extension Exchange {
     if cache != nil && answerFromCache(status) { return false }
     return respondFromUpstream(status)
   }
-
-  /// The method that the upstream was asked by.
-  var upstreamMethod: Method { attempt.asksByGet ? .get : method }
 
   /// 1xx: passed on if the location says so, then skipped, within reason.
   private func skipInterim(_ input: Buffer) -> Bool {
@@ -204,7 +201,7 @@ extension Exchange {
     response.isJudged = cache?.draft == nil
     if case .none = settings.store.place {} else { beginSaving(settings) }
     startUpstreamResponse(settings)
-    if isHead && upstreamMethod == .get && cache?.draft == nil { return endWithoutBody() }
+    if isHead && attempt.method != .head && cache?.draft == nil { return endWithoutBody() }
     attempt.phase = .receivingBody
     if buffersResponse, let rate = settings.limitRate {
       attempt.bytesPerSecond =
@@ -231,9 +228,12 @@ extension Exchange {
     return false
   }
 
-  /// The Content-Length of a response to HEAD, which has no body to count.
+  /// Whether the response is one to HEAD on both sides: its Content-Length counts no body.
+  var isHeadThroughout: Bool { isHead && attempt.method == .head }
+
+  /// The Content-Length of a response that has no body to count.
   private var declaredLength: Int? {
-    guard upstreamMethod == .head || attempt.head.statusCode == 304 else {
+    guard isHeadThroughout || attempt.head.statusCode == 304 else {
       return attempt.head.statusCode == 204 ? nil : 0
     }
     return upstreamField(.contentLength)?.decimal

@@ -245,7 +245,8 @@ extension Exchange {
 
   /// What is known of the body's length, and of trailers, when the head goes to the client.
   func frameResponse(of stream: H2UpstreamStream) {
-    response.contentLength = upstreamField(.contentLength)?.decimal
+    let isAnswerToHead = attempt.method == .head && !isHead
+    response.contentLength = isAnswerToHead ? 0 : upstreamField(.contentLength)?.decimal
     // A head alone: errors of gRPC come so, and clients only take them if nothing follows.
     let isAlone = stream.hasEnded && stream.inputByteCount == 0 && stream.trailers.isEmpty
     if isAlone && !isHead && response.contentLength == nil { response.contentLength = 0 }

@@ -41,8 +41,8 @@ final class Attempt {
   var teachesSession = false
   /// Whether the stale-connection retry was used up.
   var didRetryStale = false
-  /// HEAD was sent as GET, for a cache.
-  var asksByGet = false
+  /// The method of the request as sent, which says how its response is framed.
+  var method = Method.get
   /// The request as sent: head, and a small body behind it.
   var request: Buffer?
   /// How much of `request` was sent.
