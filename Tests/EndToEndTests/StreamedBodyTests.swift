@@ -219,4 +219,34 @@ import Testing
     #expect(head.contains("\r\nUpgrade: ") == (name != "h2c"))
     try door.stop(SIGTERM)
   }
+
+  @Test func theNextServerGetsTheEndOfAnEmptyBodyToo() async throws {
+    let first = RawServer()
+    let second = RawServer()
+    let door = try await Portico.start(
+      config: """
+        http {
+          upstream both { server \(first.address); server \(second.address) backup; }
+          server {
+            listen 127.0.0.1:%%PORT_0%%;
+            location / {
+              proxy_request_buffering off; proxy_next_upstream http_503; proxy_pass http://both;
+            }
+          }
+        }
+        """)
+    let client = try door.client()
+    try client.send("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+    let one = try first.accept()
+    _ = try one.read(until: "\r\n\r\n")
+    try client.send("0\r\n\r\n")
+    #expect(try one.read(until: "\r\n\r\n") == "0\r\n\r\n")
+    try one.send("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+    let two = try second.accept()
+    _ = try two.read(until: "\r\n\r\n")
+    #expect(try two.read(until: "\r\n\r\n") == "0\r\n\r\n")
+    try two.send(Self.answer)
+    #expect(try client.response().text == "page")
+    try door.stop()
+  }
 }

@@ -50,6 +50,8 @@ extension Exchange {
       peer.state.beginPending(at: loop.now)
     }
     attempt.requestSent = 0
+    // An empty body has an end all the same, which this server wants to have, too.
+    attempt.didEndBody = false
     attempt.resetResponse()
     attempt.bodySent = (attempt.request?.count ?? upstreamHeadLength) - upstreamHeadLength
     upstreamLog.begin(peer)
