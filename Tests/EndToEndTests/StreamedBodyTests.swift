@@ -249,4 +249,32 @@ import Testing
     #expect(try client.response().text == "page")
     try door.stop()
   }
+
+  @Test(arguments: ["/", "/dead"])
+  func aChunkedBodyHasALengthForAServerOfHTTP10(path: String) async throws {
+    let server = RawServer()
+    let door = try await Portico.start(
+      config: """
+        http { server {
+          listen 127.0.0.1:%%PORT_0%%;
+          proxy_request_buffering off;
+          location / { proxy_http_version 1.0; proxy_pass http://\(server.address); }
+          location /dead { error_page 502 @old; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+          location @old { proxy_http_version 1.0; proxy_pass http://\(server.address); }
+        } }
+        """)
+    let client = try door.client()
+    try client.send(
+      "PUT \(path) HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    #expect(!server.waits(within: 0.2))
+    try client.send("3\r\ndef\r\n0\r\n\r\n")
+    let upstream = try server.accept()
+    let head = try upstream.read(until: "\r\n\r\n").lowercased()
+    #expect(head.hasPrefix("put \(path) http/1.0\r\n"))
+    #expect(head.contains("\r\ncontent-length: 6\r\n") && !head.contains("transfer-encoding"))
+    #expect(try upstream.read(count: 6) == Array("abcdef".utf8))
+    try upstream.send("HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\npage")
+    #expect(try client.response().text == "page")
+    try door.stop()
+  }
 }

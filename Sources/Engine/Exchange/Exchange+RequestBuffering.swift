@@ -10,8 +10,18 @@ extension Exchange {
   func prepareBody() {
     guard body.hasBody, sendsBody, body.phase == .untouched || body.phase == .streaming
     else { return startTries() }
-    if location.settings.proxy.value.requestBuffering { return readWholeBody() }
+    if wantsWholeBody { return readWholeBody() }
     if body.phase == .untouched { readAhead() } else { startTries() }
+  }
+
+  /// Whether the request is to be sent when its body has come whole: as `proxy_request_buffering`
+  /// says, or because HTTP/1.0 knows no other way to say how long it is.
+  private var wantsWholeBody: Bool {
+    let settings = location.settings.proxy.value
+    if settings.requestBuffering { return true }
+    guard settings.httpMinorVersion == 0, !settings.speaksHTTP2 else { return false }
+    if case .length = body.framing { return false }
+    return true
   }
 
   /// Reads the body to its end; what it is read for follows.

@@ -107,7 +107,10 @@ extension Row {
     }.repeatable(),
     .flag(
       "proxy_request_buffering", .httpServerLocation, \.location.proxy.requestBuffering, "on",
-      "Whether a request body is read whole before it is passed."),
+      """
+      Whether a request body is read whole before it is passed; a chunked one always is for \
+      HTTP/1.0.
+      """),
     Row(
       "proxy_bind", .httpServerLocation, 1...2,
       """
