@@ -277,4 +277,31 @@ import Testing
     #expect(try client.response().text == "page")
     try door.stop()
   }
+
+  @Test func aBodyIsStillOwedByAClientThatReadsLate() async throws {
+    let server = RawServer()
+    let door = try await Portico.start(
+      config: """
+        http { client_body_timeout 3s; server {
+          listen 127.0.0.1:%%PORT_0%% sndbuf=64k;
+          location / {
+            proxy_request_buffering off; proxy_temp_path %%DIR%%/spool;
+            proxy_pass http://\(server.address);
+          }
+        } }
+        """, files: ["spool/.keep": ""])
+    let size = 20 << 20
+    let client = try door.client()
+    try client.send("POST / \(Self.post)\r\npart1")
+    let upstream = try server.accept()
+    _ = try upstream.read(until: "part1")
+    // So much that the client's room is what is waited for; the end of it never comes.
+    try upstream.send("HTTP/1.1 200 OK\r\nContent-Length: \(size + 1)\r\n\r\n")
+    try upstream.send([UInt8](repeating: 65, count: size))
+    _ = try client.read(until: "\r\n\r\n")
+    #expect(try client.read(count: size).count == size)
+    #expect(client.isClosed())
+    #expect(door.errorLog.contains("client timed out while reading a client request body"))
+    try door.stop()
+  }
 }

@@ -42,8 +42,11 @@ final class H1Connection: ClientStream {
   /// `lingering_timeout` of the last request.
   var lingeringPause: Milliseconds = 0
   var sentBefore = 0
-  /// What the deadline that runs while an exchange does is for.
+  /// What the deadline that runs while an exchange does is for. Room comes first: a client that
+  /// takes nothing of the response need not be asked for more of the body.
   var awaited = Awaited.nothing
+  /// How long the client has for the body that is waited for; 0: none is.
+  private var bodyTimeout: Milliseconds = 0
   /// Until when an idle connection is kept although the worker stops.
   var keptUntil: Milliseconds = 0
   /// How long to wait for a request once a body was discarded.
@@ -79,6 +82,7 @@ final class H1Connection: ClientStream {
     isResponseEnded = false
     endsByReset = false
     awaited = .nothing
+    bodyTimeout = 0
     keepsAlive = false
     sentBefore = client.output.sentCount
   }
@@ -194,11 +198,19 @@ final class H1Connection: ClientStream {
   }
 
   override func awaitBody(atMost timeout: Milliseconds) {
-    awaited = .body
-    loop.setTimer(client.timer, after: timeout, for: client.handle)
+    bodyTimeout = timeout
+    if awaited != .room { beginBodyDeadline() }
   }
 
-  override func stopAwaitingBody() { if awaited == .body { endDeadline() } }
+  private func beginBodyDeadline() {
+    awaited = .body
+    loop.setTimer(client.timer, after: bodyTimeout, for: client.handle)
+  }
+
+  override func stopAwaitingBody() {
+    bodyTimeout = 0
+    if awaited == .body { endDeadline() }
+  }
 
   private func endDeadline() {
     awaited = .nothing
@@ -207,7 +219,8 @@ final class H1Connection: ClientStream {
 
   override func startTunnel() {
     isTunnel = true
-    loop.clearTimer(client.timer)
+    bodyTimeout = 0
+    endDeadline()
   }
 
   // --- responses ---------------------------------------------------------------------------------
@@ -357,7 +370,7 @@ final class H1Connection: ClientStream {
   /// Everything queued was handed to the kernel.
   func onFlushed() {
     guard state == .exchanging else { return }
-    if awaited == .room { endDeadline() }
+    if awaited == .room { if bodyTimeout > 0 { beginBodyDeadline() } else { endDeadline() } }
     if isResponseEnded { return finishExchange() }
     if let exchange, exchange.didSendHead { resumeExchange(exchange) }
   }
