@@ -42,18 +42,38 @@ struct PeerTests {
     let registry = PeerRegistry()
     var settings = UpstreamSettings(name: "u")
     settings.servers = addresses(1, 2).map { UpstreamServerSettings(.address($0)) }
-    let servers = registry.servers(of: settings)
+    let states = registry.servers(of: settings).map(\.state)
     settings.servers.removeLast()
-    #expect(servers[1].state.enter(limit: 0))
+    #expect(states[1].enter(limit: 0))
     registry.recycle(keeping: [settings], now: 0)
     registry.recycle(keeping: [settings], now: 61_000)
     #expect(registry.count == 2)
-    servers[1].state.leave()
+    states[1].leave()
     registry.recycle(keeping: [settings], now: 61_000)
     #expect(registry.count == 1)
     // The block serves another server, as new.
     let other = registry.state(upstream: "v", address: addresses(9)[0])
-    #expect(other == servers[1].state && other.requests == 0)
+    #expect(other == states[1] && other.requests == 0)
+  }
+
+  @Test func leavesStatesToGroupsThatNoPlanNames() {
+    let registry = PeerRegistry()
+    let settings = UpstreamSettings(
+      name: "computed|10.0.0.1:80", servers: [.init(.address(addresses(1)[0]))])
+    var group: UpstreamGroup? = UpstreamGroup(settings, servers: registry.servers(of: settings))
+    let state = group?.peers.first?.state
+    for minute in 0..<5 { registry.recycle(keeping: [], now: minute * 61_000) }
+    #expect(registry.count == 1)
+    let other = registry.state(upstream: "u", address: addresses(2)[0])
+    #expect(other != state)
+    #expect(registry.servers(of: settings).map(\.state) == [state])
+    // Once the group is gone, its server has the usual time to return.
+    group = nil
+    registry.recycle(keeping: [], now: 400_000)
+    registry.recycle(keeping: [], now: 459_000)
+    #expect(registry.count == 2)
+    registry.recycle(keeping: [], now: 460_000)
+    #expect(registry.count == 0)
   }
 
   @Test func keepsStatesOfServersThatReturnInTime() {

@@ -15,6 +15,7 @@ final class Peer {
   /// False from when DNS no longer names it: its connections are not to be kept.
   private(set) var isMember = true
 
+  private let lease: PeerLease
   private let text: Buffer
   private let routeText: Buffer?
 
@@ -23,6 +24,7 @@ final class Peer {
     address = resolved.address
     state = resolved.state
     server = resolved.server
+    lease = resolved.lease
     self.slot = slot
     text = Buffer(holding: Array(address.description.utf8))
     routeText =

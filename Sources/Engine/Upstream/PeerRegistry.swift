@@ -11,7 +11,13 @@ struct ResolvedServer: Sendable {
   let server: UpstreamServerSettings
   let address: SocketAddress
   let state: PeerState
+  /// As long as it lives, the state is this server's.
+  let lease: PeerLease
 }
+
+/// Keeps the state of a server from being given to another one. Who may still choose the server
+/// holds it: groups of plans that exchanges are on, and those that computed addresses were given.
+final class PeerLease: Sendable {}
 
 /// One address that a name of an upstream was resolved to.
 struct NamedAddress: Sendable, Equatable {
@@ -23,8 +29,7 @@ struct NamedAddress: Sendable, Equatable {
 
 /// All states of servers in the process.
 final class PeerRegistry: Sendable {
-  // Bound: for how long the state of a server that left the configuration is kept for its return,
-  // and for exchanges of an old plan that may still choose it.
+  // Bound: for how long the state of a server that nobody has any more is kept for its return.
   private static let keptUnused: Milliseconds = 60_000
 
   private struct Key: Hashable {
@@ -36,6 +41,7 @@ final class PeerRegistry: Sendable {
 
   private struct Entry {
     let state: PeerState
+    weak var lease: PeerLease?
     var unusedSince: Milliseconds?
   }
 
@@ -68,7 +74,10 @@ final class PeerRegistry: Sendable {
       Self.adoptPorts(of: upstream, in: &contents)
       for (server, address, key) in Self.servers(of: upstream, in: contents) {
         let state = Self.state(key, in: &contents)
-        result.append(ResolvedServer(server: server, address: address, state: state))
+        let lease = contents.entries[key]?.lease ?? PeerLease()
+        contents.entries[key]?.lease = lease
+        result.append(
+          ResolvedServer(server: server, address: address, state: state, lease: lease))
       }
       return result
     }
@@ -93,7 +102,7 @@ final class PeerRegistry: Sendable {
     contents.withLock { $0.addresses[Name(upstream: upstream, host: host)] }
   }
 
-  /// Lets go of states that no server of `upstreams` has had for a while. O(servers).
+  /// Lets go of states that no server of `upstreams` and no group has had for a while. O(servers).
   func recycle(keeping upstreams: [UpstreamSettings], now: Milliseconds) {
     contents.withLock { contents in
       var used: Set<Key> = []
@@ -106,7 +115,7 @@ final class PeerRegistry: Sendable {
       }
       contents.addresses = contents.addresses.filter { names.contains($0.key) }
       for (key, entry) in contents.entries {
-        if used.contains(key) {
+        if used.contains(key) || entry.lease != nil {
           contents.entries[key]?.unusedSince = nil
         } else if let since = entry.unusedSince {
           guard now - since >= Self.keptUnused, entry.state.active <= 0 else { continue }
