@@ -35,6 +35,26 @@ import Testing
     try door.stop()
   }
 
+  @Test func serversStayWhileOnlyTheirOtherKindOfAddressIsKnownToBeMissing() async throws {
+    let names = NameServer(timeToLive: 1)
+    names.set("app.test", 1)
+    let door = try await Portico.start(
+      config: """
+        http {
+          resolver 127.0.0.1:\(names.port);
+          upstream app { server app.test:%%PORT_1%% resolve; }
+          server { listen 127.0.0.1:%%PORT_0%%; location / { proxy_pass http://app; } }
+          server { listen 127.0.0.1:%%PORT_1%%; return 200 "first"; }
+        }
+        """)
+    #expect(try door.get().text == "first")
+    // The answer for AAAA comes behind it, and is that there are none.
+    names.breakAddresses(of: "app.test")
+    try door.waitForLog("its last addresses are kept")
+    #expect(try door.get().text == "first")
+    try door.stop()
+  }
+
   @Test func aServiceBringsPortsWeightsAndBackupsFromDNS() async throws {
     let names = NameServer(timeToLive: 1)
     let instances = try (0..<3).map { index in

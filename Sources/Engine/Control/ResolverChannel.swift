@@ -100,7 +100,7 @@ final class ResolverChannel {
     pendingCount += 1
     let box = unsafe Unmanaged.passRetained(lookup)
     unsafe cares_look_up(
-      channel, lookup.name, lookup.family ?? AF_UNSPEC,
+      channel, lookup.name, lookup.confirmedFamily ?? lookup.family ?? AF_UNSPEC,
       { argument, status, _, answer in
         guard let argument = unsafe argument else { return }
         let lookup = unsafe Unmanaged<Lookup>.fromOpaque(argument).takeRetainedValue()
@@ -113,15 +113,29 @@ final class ResolverChannel {
 
   private func finish(_ lookup: Lookup, _ result: LookupResult) {
     switch result {
+    case .failed(.empty) where lookup.confirmedFamily != nil: confirmEmpty(lookup)
     case .failed(.empty) where asksOwnServers && isOpen && lookup.mayFollow:
       // The library takes an alias that comes without addresses for an empty answer. Servers that
       // resolve for others send both; those that don't are asked again.
       ask(lookup, Self.aliasType)
+    case .failed(.empty): confirmEmpty(lookup)
     case .addresses(let addresses, let timeToLive):
       let time = min(timeToLive, lookup.seconds * 1_000)
       finished.append((lookup.number, .addresses(addresses, timeToLive: time)))
     default: finished.append((lookup.number, result))
     }
+  }
+
+  /// Believes that a name has no addresses, unless only one of the two answers says so: of both
+  /// families the library gives the status that came last, and would hide that A failed behind an
+  /// AAAA without records. Each family is asked for by itself first.
+  private func confirmEmpty(_ lookup: Lookup) {
+    guard isOpen, let family = lookup.unconfirmed.popLast() else {
+      finished.append((lookup.number, .failed(.empty)))
+      return
+    }
+    lookup.confirmedFamily = family
+    lookUpAddresses(lookup)
   }
 
   /// Starts to look the SRV records of `name` up. Aliases are followed across answers, since not
@@ -149,7 +163,10 @@ final class ResolverChannel {
 
   private func finish(_ lookup: Lookup, _ status: Int32, _ message: [UInt8]) {
     guard status == cares_success else {
-      finished.append((lookup.number, .failed(Self.failure(status))))
+      let failure = Self.failure(status)
+      // There is no alias: it is the addresses that were asked for.
+      if failure == .empty && !lookup.isOfService { return confirmEmpty(lookup) }
+      finished.append((lookup.number, .failed(failure)))
       return
     }
     guard let answer = DNSAnswer(message, name: lookup.name) else {
@@ -162,6 +179,7 @@ final class ResolverChannel {
       lookup.depth += 1
       return lookup.isOfService ? ask(lookup, Self.serviceType) : lookUpAddresses(lookup)
     }
+    if answer.services.isEmpty && !lookup.isOfService { return confirmEmpty(lookup) }
     let result =
       answer.services.isEmpty
       ? LookupResult.failed(.empty)
@@ -260,6 +278,10 @@ final class ResolverChannel {
     var name: String
     /// Of addresses; nil: SRV records are asked for.
     let family: Int32?
+    /// Families that are asked for alone before it counts that there are no addresses, the last
+    /// first; and the one that is being asked for.
+    var unconfirmed: [Int32]
+    var confirmedFamily: Int32?
     /// How many aliases were followed so far, and how long they hold.
     var depth = 0
     var seconds = Int(Int32.max)
@@ -273,6 +295,7 @@ final class ResolverChannel {
       self.number = number
       self.name = name
       self.family = family
+      unconfirmed = family == AF_UNSPEC ? [AF_INET6, AF_INET] : []
     }
   }
 }

@@ -10,6 +10,8 @@ final class NameServer: Sendable {
     var addresses: [String: [UInt8]] = [:]
     var services: [String: [Service]] = [:]
     var aliases: [String: String] = [:]
+    /// Names whose A questions fail, and whether an AAAA question for them was left unanswered.
+    var broken: [String: Bool] = [:]
     var queryCount = 0
   }
 
@@ -59,6 +61,11 @@ final class NameServer: Sendable {
   /// Makes `name` an alias. Its answers name the other and say nothing more of it.
   func set(_ name: String, alias: String) { zone.withLock { $0.aliases[name] = alias } }
 
+  /// From here on, questions for the IPv4 addresses of `name` are answered with SERVFAIL, those for
+  /// anything else by nothing. AAAA is answered when it is asked for again, so that this answer
+  /// comes last.
+  func breakAddresses(of name: String) { zone.withLock { $0.broken[name] = false } }
+
   /// From here on, names don't exist.
   func fail() {
     zone.withLock {
@@ -98,6 +105,11 @@ final class NameServer: Sendable {
       zone.queryCount += isA ? 1 : 0
       return (zone.addresses[name], zone.services[name], zone.aliases[name])
     }
+    if isA && zone.withLock({ $0.broken[name] != nil }) {
+      let head = query[0..<2] + [0x81, 0x82, 0, 1, 0, 0, 0, 0, 0, 0]
+      return send(Array(head + query[12..<(at + 5)]), from)
+    }
+    if query[at + 2] == 28 && isHeldBack(name) { return }
     if let alias {
       let target = Self.encoded(alias)
       var reply = query[0..<2] + [0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0] + query[12..<(at + 5)]
@@ -110,6 +122,14 @@ final class NameServer: Sendable {
     reply += [0, isA && found != nil ? 1 : 0, 0, 0, 0, 0] + query[12..<(at + 5)]
     if isA, let found { reply += [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, timeToLive, 0, 4] + found }
     send(Array(reply), from)
+  }
+
+  private func isHeldBack(_ name: String) -> Bool {
+    zone.withLock { zone in
+      guard let wasHeldBack = zone.broken[name] else { return false }
+      zone.broken[name] = !wasHeldBack
+      return !wasHeldBack
+    }
   }
 
   private func answer(
