@@ -3,6 +3,7 @@
 // sites to all workers, which staple it, about a client's certificate to who waits for it.
 //
 //   resolving ──► connecting ──► sending ──► receiving ──► outcome
+//                  └──◄──┘ (the next address)
 //
 // A responder that is slow holds nobody up: each question has a connection of its own and ten
 // seconds.
@@ -27,11 +28,17 @@ final class OCSPFetches {
     var transport = Transport()
     var answer = HealthAnswer(match: nil, wantsBody: true, limits: .upstream)
     let request: Buffer
+    let deadline: Milliseconds
+    /// Where the responder may be as well.
+    var furtherAddresses: ArraySlice<SocketAddress> = []
+    /// How many connections were begun; tells their events apart.
+    var attempt: UInt32 = 0
     var isConnected = false
 
-    init(_ question: OCSPQuestion, _ timer: TimerWheel.ID) {
+    init(_ question: OCSPQuestion, _ timer: TimerWheel.ID, deadline: Milliseconds) {
       self.question = question
       self.timer = timer
+      self.deadline = deadline
       let head =
         "GET \(question.target) HTTP/1.1\r\nHost: \(question.responder.authority)\r\n"
         + "User-Agent: portico\r\nAccept: application/ocsp-response\r\nConnection: close\r\n\r\n"
@@ -96,42 +103,64 @@ final class OCSPFetches {
   private func begin(_ question: OCSPQuestion) {
     let number = next
     next += 1
-    let fetch = Fetch(question, core.wheel.makeEntry())
+    let fetch = Fetch(question, core.wheel.makeEntry(), deadline: core.now + Self.timeout)
     fetches[number] = fetch
     numbers[question] = number
-    let handle = Handle(.ocsp, slot: number)
-    core.wheel.set(fetch.timer, at: core.now + Self.timeout, for: handle)
+    core.wheel.set(fetch.timer, at: fetch.deadline, for: Handle(.ocsp, slot: number))
     resolver.ask(question.responder.host, nil, for: .ocsp(number))
   }
 
   /// Where the responder of fetch `number` is.
   func onAnswer(_ number: Int, _ result: LookupResult) {
     guard let fetch = fetches[number] else { return }
-    guard case .addresses(let addresses, _) = result, var address = addresses.first else {
+    guard case .addresses(let addresses, _) = result, !addresses.isEmpty else {
       return finish(number, "the responder's name can't be resolved")
     }
+    // IPv4 first: many networks have no way out for IPv6, and some only seem to.
+    let isIPv4 = { (address: SocketAddress) in address.addressBytes.count == 4 }
+    fetch.furtherAddresses = (addresses.filter(isIPv4) + addresses.filter { !isIPv4($0) })[...]
+    connect(number, fetch)
+  }
+
+  /// Begins to connect to the next address.
+  private func connect(_ number: Int, _ fetch: Fetch) {
+    guard var address = fetch.furtherAddresses.popFirst() else { return }
     address.port = fetch.question.responder.port
+    fetch.attempt += 1
+    let handle = Handle(.ocsp, slot: number, generation: fetch.attempt)
+    // An address that doesn't answer leaves time for the others, and for the responder's answer.
+    let share = max(1, (fetch.deadline - core.now) / (fetch.furtherAddresses.count + 2))
+    let end = fetch.furtherAddresses.isEmpty ? fetch.deadline : core.now + share
+    core.wheel.set(fetch.timer, at: end, for: handle)
+    fetch.transport.close()
     let socket = linux_stream_socket(address.family)
-    guard socket >= 0 else { return finish(number, "no socket") }
+    guard socket >= 0 else { return giveUp(number, fetch, "no socket") }
     fetch.transport.open(Int32(socket), readable: false, writable: false)
     if let error = Socket.connect(Int32(socket), to: address) {
-      return finish(number, "connect() failed \(error.logText)")
+      return giveUp(number, fetch, "connect() failed \(error.logText)")
     }
     do throws(SystemError) {
-      try core.poller.add(Int32(socket), Handle(.ocsp, slot: number))
+      try core.poller.add(Int32(socket), handle)
     } catch { finish(number, "epoll \(error.logText)") }
+  }
+
+  /// An address didn't take the connection. The last one's problem is what is told.
+  private func giveUp(_ number: Int, _ fetch: Fetch, _ problem: String) {
+    if fetch.furtherAddresses.isEmpty { return finish(number, problem) }
+    connect(number, fetch)
   }
 
   /// The socket of a fetch is ready.
   func onEvent(_ handle: Handle, _ readiness: Readiness) {
-    guard let fetch = fetches[handle.slot] else { return }
+    guard let fetch = fetches[handle.slot], handle.generation == fetch.attempt else { return }
     fetch.transport.note(readiness)
     if !fetch.isConnected {
       if readiness.isDisjoint(with: [.writable, .broken]) { return }
       if let error = Socket.pendingError(fetch.transport.fd) {
-        return finish(handle.slot, "connect() failed \(error.logText)")
+        return giveUp(handle.slot, fetch, "connect() failed \(error.logText)")
       }
       fetch.isConnected = true
+      core.wheel.set(fetch.timer, at: fetch.deadline, for: handle)
     }
     while !fetch.request.isEmpty {
       switch fetch.transport.send(fetch.request.unread, more: false) {
@@ -148,8 +177,13 @@ final class OCSPFetches {
     }
   }
 
-  /// A fetch takes too long.
-  func onTimer(_ handle: Handle) { finish(handle.slot, "no answer within 10 s") }
+  /// A fetch takes too long, or its connecting does.
+  func onTimer(_ handle: Handle) {
+    guard let fetch = fetches[handle.slot] else { return }
+    let problem = "no answer within 10 s"
+    if fetch.isConnected { return finish(handle.slot, problem) }
+    giveUp(handle.slot, fetch, problem)
+  }
 
   /// Drops all fetches.
   func close() {
