@@ -80,6 +80,36 @@ extension RunningPortico {
     try door.stop()
   }
 
+  @Test func consistentHashingGoesByWhatTheLinesSay() async throws {
+    let ports = ["1", "2"]
+    func lines(_ host: String) -> String {
+      ports.map { "server \(host):%%PORT_\($0)%%;" }.joined(separator: " ")
+    }
+    let door = try await Portico.start(
+      config: """
+        http {
+          upstream name { hash $arg_k consistent; \(lines("localhost")) }
+          upstream address { hash $arg_k consistent; \(lines("127.0.0.1")) }
+          server {
+            listen 127.0.0.1:%%PORT_0%%;
+            location /name { proxy_pass http://name; }
+            location /address { proxy_pass http://address; }
+          }
+          server { listen 127.0.0.1:%%PORT_1%%; return 200 "a"; }
+          server { listen 127.0.0.1:%%PORT_2%%; return 200 "b"; }
+        }
+        """)
+    func choices(_ path: String) throws -> String {
+      try (0..<64).map { try door.get("\(path)?k=\($0)").text }.joined()
+    }
+    let (byName, byAddress) = (try choices("/name"), try choices("/address"))
+    #expect(Set(byName) == ["a", "b"] && Set(byAddress) == ["a", "b"])
+    // The servers are the same, and the places on the ring others.
+    #expect(byName != byAddress)
+    #expect(try choices("/name") == byName)
+    try door.stop()
+  }
+
   @Test func aBackupIsAskedWhenTheOthersAreOut() async throws {
     let instances = try Instances(2)
     let door = try await Portico.start(

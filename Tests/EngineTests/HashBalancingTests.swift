@@ -52,6 +52,93 @@ import Testing
     }
   }
 
+  /// A group of these `server` lines, whose names are at `addresses`.
+  private func ring(
+    _ lines: [(text: String, weight: Int)], _ addresses: [String: [String]] = [:]
+  ) -> UpstreamGroup {
+    let registry = PeerRegistry()
+    var settings = UpstreamSettings(name: "u")
+    settings.method = .keyHash(consistent: true)
+    for (text, weight) in lines {
+      let target = HostPort(text, defaultPort: 80)!
+      var server = UpstreamServerSettings(
+        target.address.map { .address($0) } ?? .name(target.host, port: target.port))
+      (server.written, server.weight) = (text, weight)
+      settings.servers.append(server)
+      let members = (addresses[target.host] ?? []).map {
+        NamedAddress(address: SocketAddress(literal: $0, port: target.port)!)
+      }
+      if target.address == nil { _ = registry.record(members, of: server.host, in: "u") }
+    }
+    return UpstreamGroup(settings, servers: registry.servers(of: settings))
+  }
+
+  // What nginx 1.22 chose, by the number of the line, for keys key0, key7919, key15838 …
+  private static let nginxRows: [([String], [Int], String)] = [
+    (
+      ["127.0.0.1:24310", "127.0.0.1:24311", "127.0.0.1:24312"], [1, 3, 1],
+      "2211210211202111212111011121211101010111"
+    ),
+    (
+      ["localhost:24310", "localhost:24311", "127.0.0.1:24312"], [2, 1, 1],
+      "2110201222111021220001000002220000000100"
+    ),
+    (
+      ["127.0.0.9", "LocalHost:24310", "unix:/tmp/s.hash"], [1, 1, 2],
+      "2220220201222122222110022002102022210022"
+    ),
+  ]
+
+  @Test(arguments: nginxRows)
+  func placesLinesWhereNginxDoes(lines: [String], weights: [Int], expected: String) {
+    let group = ring(
+      Array(zip(lines, weights)).map { (text: $0, weight: $1) },
+      ["localhost": ["127.0.0.1"], "LocalHost": ["127.0.0.1"]])
+    let chosen = (0..<40).map { number in
+      var tried = TriedSet()
+      let store = ByteStore()
+      let peer = group.choose(&tried, now: 0, key: store.append("key\(number * 7919)"))!
+      group.release(peer, .success, now: 0)
+      return String(lines.firstIndex(of: peer.server.written ?? "")!)
+    }
+    #expect(chosen.joined() == expected)
+  }
+
+  @Test func keysStayWhenTheirNameMoves() {
+    let lines = [("a.test:80", 1), ("b.test:80", 1), ("10.0.0.9:80", 1)]
+    let before = ring(lines, ["a.test": ["10.0.0.1"], "b.test": ["10.0.0.2"]])
+    let after = ring(lines, ["a.test": ["10.7.7.7"], "b.test": ["10.0.0.2"]])
+    for number in 0..<200 {
+      let former = choose(before, "\(number)")
+      let isMoved = former == "10.0.0.1:80"
+      #expect(choose(after, "\(number)") == (isMoved ? "10.7.7.7:80" : former))
+    }
+  }
+
+  @Test func addressesOfOneLineTakeTurns() {
+    let lines = [("a.test:80", 2), ("10.0.0.9:80", 1)]
+    let one = ring(lines, ["a.test": ["10.0.0.1"]])
+    let two = ring(lines, ["a.test": ["10.0.0.1", "10.0.0.2"]])
+    var counts: [String: Int] = [:]
+    for number in 0..<200 {
+      let former = choose(one, "\(number)")
+      let server = choose(two, "\(number)")
+      #expect((former == "10.0.0.9:80") == (server == "10.0.0.9:80"))
+      counts[server, default: 0] += 1
+    }
+    #expect(abs(counts["10.0.0.1:80", default: 0] - counts["10.0.0.2:80", default: 0]) <= 1)
+    // The second address is asked before another line is.
+    var tried = TriedSet()
+    let key = (0..<200).map(String.init).first { choose(one, $0) == "10.0.0.1:80" }!
+    let store = ByteStore()
+    let names = (0..<3).map { _ -> String in
+      let peer = two.choose(&tried, now: 0, key: store.append(key))!
+      two.release(peer, .neutral, now: 0)
+      return peer.name.string
+    }
+    #expect(names[2] == "10.0.0.9:80" && Set(names).count == 3)
+  }
+
   @Test func clientsWithoutAnAddressAreOneClient() {
     let group = group([1, 1, 1], .addressHash)
     #expect(Set((0..<6).map { _ in choose(group, "") }).count == 1)

@@ -174,6 +174,7 @@ extension Row {
     }
     var server = UpstreamServerSettings(
       target.address.map { .address($0) } ?? .name(target.host, port: target.port))
+    server.written = directive.text(0)
     var service: (name: String, index: Int)?
     for index in directive.arguments.indices.dropFirst() {
       if let value = directive.parameter("weight", index) {

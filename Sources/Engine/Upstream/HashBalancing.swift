@@ -4,9 +4,10 @@
 
 import HTTP
 
-/// A place of a server on the ring of consistent hashing.
+/// A place of a `server` line on the ring of consistent hashing.
 struct RingPoint: BitwiseCopyable {
   let hash: UInt32
+  /// The first seat of the line; `nextOfLine` leads to its others.
   let index: Int
 }
 
@@ -44,7 +45,8 @@ extension UpstreamGroup.Tier {
     return pickByTurns(tried, now: now)
   }
 
-  /// The server behind the key's place on the ring, or the next one there.
+  /// The server behind the key's place on the ring, or the next one there. Servers of one line take
+  /// turns.
   mutating func pickOnRing(_ key: Bytes, _ tried: borrowing TriedSet, now: Milliseconds) -> Int? {
     if key.isEmpty || ring.isEmpty { return pickByTurns(tried, now: now) }
     var crc = CRC32()
@@ -56,10 +58,31 @@ extension UpstreamGroup.Tier {
       if ring[middle].hash < crc.value { low = middle + 1 } else { high = middle }
     }
     for step in 0..<ring.count {
-      let index = ring[(low + step) % ring.count].index
-      if seats[index].isEligible(tried, now: now) { return index }
+      let first = ring[(low + step) % ring.count].index
+      if let index = pickInLine(first, tried, now: now) { return index }
     }
     return nil
+  }
+
+  /// By turns among the servers of the line whose first seat is at `first`.
+  @inline(__always)
+  private mutating func pickInLine(
+    _ first: Int, _ tried: borrowing TriedSet, now: Milliseconds
+  ) -> Int? {
+    if nextOfLine[first] < 0 { return seats[first].isEligible(tried, now: now) ? first : nil }
+    var best = -1
+    var total = 0
+    var index = first
+    while index >= 0 {
+      if seats[index].isEligible(tried, now: now) {
+        total += gainWeight(index)
+        if best < 0 || seats[index].currentWeight > seats[best].currentWeight { best = index }
+      }
+      index = nextOfLine[index]
+    }
+    if best < 0 { return nil }
+    seats[best].currentWeight -= total
+    return best
   }
 
   /// By chance and weight; of two, the one with fewer requests for its weight.
@@ -101,29 +124,69 @@ extension UpstreamGroup.Tier {
 
   private var totalWeight: Int { seats.reduce(0) { $0 + $1.weight } }
 
-  /// Lays the ring out as Ketama does: 160 points for each unit of weight, each from the one
-  /// before.
+  /// Lays the ring out as nginx and Cache::Memcached::Fast do: 160 points for each unit of weight,
+  /// each from the one before. What stands in the `server` line places them, so that they stay
+  /// where they are when its name gets other addresses.
   mutating func layRing() {
     ring = []
+    nextOfLine = Array(repeating: -1, count: seats.count)
+    var lines: [String: (first: Int, last: Int)] = [:]
     for index in seats.indices {
-      let name = peers[index].name
-      let colon =
-        name.hasPrefix(Bytes("unix:"))
-        ? name.count : name.lastIndex(of: UInt8(ascii: ":")) ?? name.count
-      var base = CRC32()
-      base.add(name.prefix(colon).dropping(name.hasPrefix(Bytes("unix:")) ? 5 : 0))
-      base.add(0)
-      if colon < name.count { base.add(name.dropping(colon + 1)) }
-      var former: UInt32 = 0
-      // Bound: 160,000 points a server; more weight than that makes no finer difference.
-      for _ in 0..<min(seats[index].weight, 1000) * 160 {
-        var crc = base
-        for shift in [UInt32(0), 8, 16, 24] { crc.add(UInt8(truncatingIfNeeded: former >> shift)) }
-        former = crc.value
-        ring.append(RingPoint(hash: former, index: index))
+      let text = peers[index].placeOnRing
+      if let line = lines[text] {
+        nextOfLine[line.last] = index
+        lines[text] = (line.first, index)
+      } else {
+        lines[text] = (index, index)
       }
     }
-    ring.sort { $0.hash < $1.hash }
+    for (text, line) in lines {
+      // Of equal lines the heaviest one's points include those of the others.
+      var weight = 0
+      var index = line.first
+      while index >= 0 {
+        weight = max(weight, seats[index].weight)
+        index = nextOfLine[index]
+      }
+      layPoints(of: text, weight, line.first)
+    }
+    ring.sort { ($0.hash, $0.index) < ($1.hash, $1.index) }
+  }
+
+  private mutating func layPoints(of text: String, _ weight: Int, _ index: Int) {
+    let (host, port) = Self.placeParts(text)
+    var base = CRC32()
+    for byte in host { base.add(byte) }
+    base.add(0)
+    for byte in port { base.add(byte) }
+    var former: UInt32 = 0
+    // Bound: 160,000 points a line; more weight than that makes no finer difference.
+    for _ in 0..<min(weight, 1000) * 160 {
+      var crc = base
+      for shift in [UInt32(0), 8, 16, 24] { crc.add(UInt8(truncatingIfNeeded: former >> shift)) }
+      former = crc.value
+      ring.append(RingPoint(hash: former, index: index))
+    }
+  }
+
+  /// The host and the port of a line as they are written: digits behind the last colon. A Unix
+  /// socket has no port, nor has a line without one.
+  private static func placeParts(_ text: String) -> (Substring.UTF8View, Substring.UTF8View) {
+    let bytes = text[...].utf8
+    if text.lowercased().hasPrefix("unix:") { return (bytes.dropFirst(5), bytes.suffix(0)) }
+    guard let colon = bytes.lastIndex(where: { !(UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0) }),
+      bytes[colon] == UInt8(ascii: ":")
+    else { return (bytes, bytes.suffix(0)) }
+    return (bytes[..<colon], bytes[bytes.index(after: colon)...])
+  }
+}
+
+extension Peer {
+  /// What the server's points on a ring are made of. Servers of a service are placed by address,
+  /// as one line names them all.
+  fileprivate var placeOnRing: String {
+    if case .service = server.host { return address.description }
+    return server.written ?? server.description
   }
 }
 

@@ -9,8 +9,10 @@ final class UpstreamGroup {
   struct Tier {
     var peers: [Peer] = []
     var seats: [Seat] = []
-    /// Where the servers stand if hashing is consistent.
+    /// Where the `server` lines stand if hashing is consistent.
     var ring: [RingPoint] = []
+    /// For each seat the next one of a line with the same text, or -1.
+    var nextOfLine: [Int] = []
   }
 
   let settings: UpstreamSettings

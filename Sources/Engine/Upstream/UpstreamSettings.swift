@@ -81,6 +81,9 @@ struct UpstreamServerSettings: Sendable, Equatable {
   /// Whether `resolve` was written. Names are followed with or without it; with it, an answer that
   /// a name has no addresses takes its servers out.
   var isResolved = false
+  /// What stands in the line, from which consistent hashing lays the server's points; nil: as
+  /// `description` says.
+  var written: String?
 
   init(_ host: Host) { self.host = host }
 
