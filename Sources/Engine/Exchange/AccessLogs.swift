@@ -6,7 +6,7 @@ import HTTP
 /// The access logs that one worker writes to.
 struct AccessLogs {
   /// Descriptors by path, of the plan's logs.
-  private(set) var files: [String: Int32] = [:]
+  private var files: [String: Int32] = [:]
   private var buffering: [String: LogBuffering] = [:]
   private var buffers: [String: AccessLogBuffer] = [:]
   private var caches: [LogFileCacheSettings: LogFileCache] = [:]

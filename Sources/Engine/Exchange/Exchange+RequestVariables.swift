@@ -27,12 +27,12 @@ extension Exchange {
     case .request_id: makeRequestID()
     case .request_body: body.file == nil ? body.memory.map { $0.unread } : nil
     case .request_body_file: body.file.map { arena.copy($0.path) }
-    case .document_root: documentRoot
-    case .realpath_root: realPath(documentRoot)
-    case .request_filename: filePath(for: uri, in: location)
+    case .document_root: compute(name.rawValue) { documentRoot }
+    case .realpath_root: compute(name.rawValue) { documentRoot }.flatMap { realPath($0) }
+    case .request_filename: compute(name.rawValue) { filePath(for: uri, in: location) }
     case .invalid_referer: invalidReferer
-    case .secure_link: secureLink
-    case .secure_link_expires: secureLinkExpires
+    case .secure_link: compute(name.rawValue) { secureLink }
+    case .secure_link_expires: compute(name.rawValue) { secureLinkExpires }
     case .limit_conn_status: connectionLimitOutcome.text
     case .limit_req_status: requestLimitOutcome.text
     case .uid_got: receivedUserIDText

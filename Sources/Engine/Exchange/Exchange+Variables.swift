@@ -18,24 +18,22 @@ extension Exchange {
   private func slotValue(_ slot: Int) -> Bytes? {
     if let value = values[slot] { return value }
     guard let map = plan.maps[slot] else { return nil }
-    if let geo = map.geo {
-      let value = value(of: geo)
-      if !map.isVolatile { values[slot] = value }
-      return value
-    }
     if let variable = map.unassigned { return value(of: variable) }
+    let value = compute(variableName(slot)) { computed(by: map) } ?? Bytes()
+    if !map.isVolatile { values[slot] = value }
+    return value
+  }
+
+  /// What `map`, `split_clients` or `geo` makes of this request.
+  private func computed(by map: MapVariable) -> Bytes {
+    if let geo = map.geo { return value(of: geo) }
     let source = evaluate(map.source)
-    if let split = map.split {
-      let value = split.find(source).map { evaluate($0) } ?? Bytes()
-      values[slot] = value
-      return value
-    }
+    if let split = map.split { return split.find(source).map { evaluate($0) } ?? Bytes() }
     let saved = captures
     let result = map.table.find(source, captures: &captures)
     if let bound = result?.bound { bindCaptures(bound) }
     let value = evaluate(result?.value ?? map.defaultValue)
     captures = saved
-    if !map.isVolatile { values[slot] = value }
     return value
   }
 

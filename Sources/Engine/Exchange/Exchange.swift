@@ -75,6 +75,7 @@ final class Exchange {
   var arena: Arena
   var values: [Bytes?] = []
   var captures = CaptureSet()
+  var nesting = Nesting()
   var requestID: Bytes?
   /// What `userid` gives this client.
   var userID: UserID?

@@ -48,6 +48,9 @@ final class WorkerCore {
   /// Ends connections that serve nothing if there may be no more; whether that helped.
   var makeRoom: () -> Bool = { false }
   private let store = ByteStore()
+  /// Descriptors of logs by path. Beside those of `accessLogs`, which is in use while a line for
+  /// an access log is made: making it may have something to tell an error log.
+  private var logFiles: [String: Int32] = [:]
   private var errorLogs: [[ErrorLogSettings]: ErrorLog] = [:]
   private var serial: UInt64
 
@@ -79,6 +82,7 @@ final class WorkerCore {
   func install(_ plan: Plan, logs: [String: Int32], errorLog: ErrorLog) {
     self.errorLog = errorLog
     accessLogs.install(logs, plan.logBuffering, errorLog, now: loop.now)
+    logFiles = logs
     errorLogs = [:]
     self.plan = plan
     plan.staples.port = control
@@ -96,7 +100,7 @@ final class WorkerCore {
   /// The error log of a block that has its own.
   func errorLog(for settings: [ErrorLogSettings]) -> ErrorLog {
     if let known = errorLogs[settings] { return known }
-    let log = ErrorLog(settings, accessLogs.files)
+    let log = ErrorLog(settings, logFiles)
     errorLogs[settings] = log
     return log
   }

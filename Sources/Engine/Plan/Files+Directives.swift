@@ -10,7 +10,7 @@ extension Row {
     Row("root", .anyHTTP, 1...1, "The folder that paths begin in.", standard: "html") {
       scope, directive throws(Refusal) in
       try refuse(directive, behind: "alias", scope)
-      scope.location.core.root = try scope.template(directive, 0)
+      scope.location.core.root = try folder(scope, directive)
       scope.location.core.alias = nil
     },
     Row("alias", .location, 1...1, "What replaces the location's part of the path.") {
@@ -19,7 +19,7 @@ extension Row {
         throw Refusal("the \"alias\" directive cannot be used inside the named location")
       }
       try refuse(directive, behind: "root", scope)
-      scope.location.core.alias = try scope.template(directive, 0)
+      scope.location.core.alias = try folder(scope, directive)
       guard let place = scope.place, !place.isRegex else { return }
       let path = place.prefix.string
       if path.hasSuffix("/") != directive.text(0).hasSuffix("/") && path != "/" {
@@ -141,6 +141,19 @@ extension Row {
       throw Refusal(
         "\"\(name)\" directive is duplicate, \"\(other)\" directive was specified earlier")
     }
+  }
+
+  /// What `root` or `alias` names; the variables that show it can't be part of it.
+  private static func folder(_ scope: Scope, _ directive: Directive) throws(Refusal) -> Template {
+    let template = try scope.template(directive, 0)
+    for part in template.parts {
+      guard case .variable(.builtin(.request(let name))) = part,
+        name == .document_root || name == .realpath_root
+      else { continue }
+      throw Refusal(
+        "the $\(name.rawValue) variable can't be used in \"\(directive.name.text)\"", argument: 0)
+    }
+    return template
   }
 
   private static func fileCache(_ directive: Directive) throws(Refusal) -> FileCacheSettings? {
