@@ -194,6 +194,27 @@ private let three = "server %%UPSTREAM_0%%; server %%UPSTREAM_1%%; server %%UPST
   private static let learning =
     "sticky learn create=$upstream_cookie_sid lookup=$cookie_sid zone=sessions:64k;"
 
+  @Test func aSessionIsLearntFromACookieInCapitals() async throws {
+    let upstreams = try (0..<2).map { index in
+      try TestUpstream { request in
+        request.path == "/login"
+          ? .answer(fields: ["Set-Cookie": "JSESSIONID=Abc\(index); Path=/"], body: "\(index)")
+          : .answer(body: "\(index)")
+      }
+    }
+    let door = try await Portico.start(
+      config: config(
+        """
+        server %%UPSTREAM_0%%; server %%UPSTREAM_1%%;
+        sticky learn create=$upstream_cookie_JSESSIONID lookup=$cookie_JSESSIONID zone=s:64k;
+        """, location: "add_header X-Seen $upstream_cookie_jsessionid;"), upstreams: upstreams)
+    let login = try door.answer("/login")
+    #expect(login["X-Seen"] == "Abc\(login.text)")
+    let cookie = "JSESSIONID=Abc\(login.text)"
+    #expect(try door.ask(4, cookie: cookie) == String(repeating: login.text, count: 4))
+    try door.stop()
+  }
+
   @Test func sessionsAreLearntByAllWorkersAndOutliveAReload() async throws {
     let upstreams = try instances()
     let text = config(three + Self.learning, workers: 4)

@@ -94,8 +94,10 @@ extension Exchange {
       let line = entry.value.of(attempt.headBytes)
       let end = line.firstIndex(of: UInt8(ascii: ";")) ?? line.count
       guard let equals = line.prefix(end).firstIndex(of: UInt8(ascii: "=")) else { continue }
-      // As nginx does: only spaces may stand around name and value.
-      if line.prefix(equals).trimmed == name, line.prefix(end).firstIndex(of: 9) == nil {
+      // As nginx does: case doesn't count, and only spaces may stand around name and value.
+      if line.prefix(equals).trimmed.equalsIgnoringCase(name),
+        line.prefix(end).firstIndex(of: 9) == nil
+      {
         return line.slice(equals + 1, end).trimmed
       }
     }

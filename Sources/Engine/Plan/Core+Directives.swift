@@ -85,18 +85,25 @@ extension Row {
       "resolver", [.http, .server, .location, .upstream], 1...1000,
       "Name servers for names that only requests know."
     ) { scope, directive throws(Refusal) in
-      let settings = try resolver(directive)
-      if scope.context == .upstream { scope.upstream?.settings.resolver = settings }
-      scope.location.core.resolver = settings
+      var settings = try resolver(scope, directive)
+      if scope.context == .upstream {
+        scope.upstream?.settings.resolver = settings
+      } else {
+        settings.timeout = scope.location.core.resolverTimeout
+        scope.location.core.resolver = settings
+      }
     },
     Row(
       "resolver_timeout", [.http, .server, .location, .upstream], 1...1,
       "How long resolving a name may take.", standard: "30s"
     ) { scope, directive throws(Refusal) in
       let time = try directive.time(0)
-      scope.location.core.resolverTimeout = time
-      scope.location.core.resolver?.timeout = time
-      scope.upstream?.settings.resolver?.timeout = time
+      if scope.context == .upstream {
+        scope.upstream?.settings.resolverTimeout = time
+      } else {
+        scope.location.core.resolverTimeout = time
+        scope.location.core.resolver?.timeout = time
+      }
     },
   ]
 
@@ -133,24 +140,46 @@ extension Row {
     return ByteRate(template: template)
   }
 
-  static func resolver(_ directive: Directive) throws(Refusal) -> ResolverSettings {
+  static func resolver(_ scope: Scope, _ directive: Directive) throws(Refusal) -> ResolverSettings {
     var settings = ResolverSettings(servers: [])
     for index in directive.arguments.indices {
       if let value = directive.parameter("valid", index) {
-        settings.validity = try directive.time(value, index)
+        settings.validity = try directive.seconds(value, index) * 1000
       } else if let value = directive.parameter("ipv6", index) {
-        settings.usesIPv6 = value != "off"
+        settings.usesIPv6 = try directive.flag(value, index)
       } else if let value = directive.parameter("ipv4", index) {
-        settings.usesIPv4 = value != "off"
+        settings.usesIPv4 = try directive.flag(value, index)
       } else if directive.parameter("status_zone", index) != nil {
         continue
-      } else if let address = HostPort(directive.text(index), defaultPort: 53)?.address {
-        settings.servers.append(address)
       } else {
-        throw Refusal(
-          "\"\(directive.text(index))\" is not the address of a name server", argument: index)
+        settings.servers += try nameServers(scope, directive, index)
       }
     }
+    if settings.servers.isEmpty { throw Refusal("\"resolver\" has no name servers") }
+    if !settings.usesIPv4 && !settings.usesIPv6 {
+      throw Refusal("\"ipv4\" and \"ipv6\" can't both be \"off\"")
+    }
     return settings
+  }
+
+  /// The addresses of a name server that is given by address or by name.
+  private static func nameServers(_ scope: Scope, _ directive: Directive, _ index: Int)
+    throws(Refusal) -> [SocketAddress]
+  {
+    let word = directive.text(index)
+    guard let server = HostPort(word, defaultPort: 53), server.address?.isUnix != true else {
+      throw Refusal("\"\(word)\" is not the address of a name server", argument: index)
+    }
+    if let address = server.address { return [address] }
+    if word.contains("=") {
+      throw directive.unknownParameter(index, ["valid=", "ipv4=", "ipv6=", "status_zone="])
+    }
+    let addresses = scope.builder.files.addresses(of: server.host).compactMap {
+      SocketAddress(literal: $0, port: server.port)
+    }
+    if addresses.isEmpty {
+      throw Refusal("host not found in resolver \"\(word)\"", argument: index)
+    }
+    return addresses
   }
 }

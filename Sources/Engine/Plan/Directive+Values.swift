@@ -6,13 +6,15 @@ extension Directive {
   /// Argument `index` as text.
   func text(_ index: Int) -> String { arguments[index].text }
 
-  func flag(_ index: Int) throws(Refusal) -> Bool {
-    switch text(index).lowercased() {
+  func flag(_ index: Int) throws(Refusal) -> Bool { try flag(text(index), index) }
+
+  func flag(_ word: String, _ index: Int) throws(Refusal) -> Bool {
+    switch word.lowercased() {
     case "on": return true
     case "off": return false
     default:
       throw Refusal(
-        "\"\(name.text)\" must be \"on\" or \"off\", not \"\(text(index))\"", argument: index)
+        "\"\(subject(word, index))\" must be \"on\" or \"off\", not \"\(word)\"", argument: index)
     }
   }
 

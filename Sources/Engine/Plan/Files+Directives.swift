@@ -68,12 +68,13 @@ extension Row {
     },
     Row("types", .httpServerLocation, 0...0, "Media types by file extension.") {
       scope, directive throws(Refusal) in
-      var types = MediaTypes()
+      // Several blocks of one level add up, and replace those of the level outside.
+      var types = scope.isFirst(directive) ? MediaTypes() : scope.location.core.types
       for entry in directive.block ?? [] {
         for word in entry.arguments { _ = types.insert(word.text, type: entry.name.text) }
       }
       scope.location.core.types = types
-    }.block(),
+    }.block().repeatable(),
     Row(
       "default_type", .httpServerLocation, 1...1, "The media type of other files.",
       standard: "text/plain"

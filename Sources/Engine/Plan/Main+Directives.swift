@@ -72,7 +72,8 @@ extension Row {
       let inner = Scope(.http, scope.builder, parent: scope)
       scope.builder.setStandardAccessLog(inner)
       scope.builder.process(directive.block ?? [], inner)
-      scope.builder.inheritResolver(inner.location.core.resolver)
+      let core = inner.location.core.value
+      scope.builder.inheritResolver(core.resolver, timeout: core.resolverTimeout)
       scope.builder.temporaryPaths.insert(inner.location.core.bodyTemporaryPath)
       scope.builder.temporaryPaths.insert(inner.location.proxy.temporaryPath)
     }.block(once: true).at(.block),

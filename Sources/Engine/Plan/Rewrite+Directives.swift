@@ -165,11 +165,17 @@ extension Row {
       throw Refusal(
         "invalid condition \"\(first)\"; it begins with a variable or a file test", argument: 0)
     }
+    let text = words.joined(separator: " ")
     let subject = try scope.template(first, 0)
-    if words.count == 1 { return .isTrue(subject) }
-    guard words.count == 3 else {
-      throw Refusal("invalid condition \"\(words.joined(separator: " "))\"", argument: 0)
+    // What else stands in its word would make it true whatever the variable holds.
+    guard subject.isOneValue, words.count == 1 || words.count == 3 else {
+      throw Refusal(
+        """
+        invalid condition "\(text)"; it is a variable, or a variable, an operator and a value with \
+        blanks between them
+        """, argument: 0)
     }
+    if words.count == 1 { return .isTrue(subject) }
     switch words[1] {
     case "=": return .equals(subject, try scope.template(words[2], 2), negated: false)
     case "!=": return .equals(subject, try scope.template(words[2], 2), negated: true)

@@ -34,10 +34,16 @@ extension Row {
     }.repeatable(),
     Row(
       "server_name", .server, 1...1000,
-      "The names of the server: exact, with a wildcard, or `~` and a regular expression.",
+      """
+      The names of the server: exact, with a wildcard, `~` and a regular expression, or \
+      `$hostname`, the name of this machine.
+      """,
       standard: "\"\""
     ) { scope, directive throws(Refusal) in
-      for word in directive.arguments { scope.site?.names.append((word.text, word)) }
+      for word in directive.arguments {
+        let isMachine = word.text.lowercased() == "$hostname"
+        scope.site?.names.append((isMachine ? HostName.current : word.text, word))
+      }
     }.repeatable(),
     Row("location", [.server, .location], 1...2, "Settings for paths.") {
       scope, directive throws(Refusal) in

@@ -28,6 +28,9 @@ struct Template {
   init(literal: Bytes) { self.init(parts: [.literal(literal)]) }
 
   var isConstant: Bool { literal != nil }
+
+  /// Whether it is one variable or capture, and nothing beside it.
+  var isOneValue: Bool { parts.count == 1 && literal == nil }
 }
 
 /// A variable, resolved to what computes it when the configuration was compiled.

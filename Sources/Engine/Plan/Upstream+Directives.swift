@@ -323,11 +323,13 @@ extension PlanBuilder {
     }
   }
 
-  /// Lets upstreams with `resolve` ask the name servers of `http`, unless they have their own.
-  func inheritResolver(_ resolver: ResolverSettings?) {
+  /// Lets upstreams with `resolve` ask the name servers of `http`, unless they have their own, for
+  /// as long as `http` says, unless they do.
+  func inheritResolver(_ resolver: ResolverSettings?, timeout: Milliseconds) {
     for (name, settings) in upstreams
-    where settings.resolver == nil && settings.servers.contains(where: \.isResolved) {
-      upstreams[name]?.resolver = resolver
+    where settings.resolver != nil || settings.servers.contains(where: \.isResolved) {
+      if settings.resolver == nil { upstreams[name]?.resolver = resolver }
+      upstreams[name]?.resolver?.timeout = settings.resolverTimeout ?? timeout
     }
   }
 

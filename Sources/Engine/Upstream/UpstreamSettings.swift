@@ -37,6 +37,8 @@ struct UpstreamSettings: Sendable {
   var healthCheck: HealthCheckSettings?
   /// The DNS servers that know its names; nil means those of the system.
   var resolver: ResolverSettings?
+  /// Its own `resolver_timeout`.
+  var resolverTimeout: Milliseconds?
 
   init(name: String, servers: [UpstreamServerSettings] = []) {
     self.name = name
