@@ -174,4 +174,104 @@ import Testing
     #expect(try door.get(headers: ["Host": "else"]).text == "other")
     try door.stop()
   }
+
+  // --- directives that stand several times -------------------------------------------------------
+
+  @Test func valuesOfSeveralDirectivesOfOneLevelAddUp() async throws {
+    let app = try TestUpstream { request in
+      if request.path.hasPrefix("/500") { return .answer("500 Oops", body: "") }
+      if request.path.hasPrefix("/503") { return .answer("503 Oops", body: "") }
+      return .answer(body: "ok")
+    }
+    let spare = try TestUpstream { _ in .answer(body: "spare") }
+    let door = try await Portico.start(
+      config: """
+        http {
+          proxy_next_upstream http_503;
+          upstream app { server %%UPSTREAM_0%% max_fails=0; server %%UPSTREAM_1%% backup; }
+          server {
+            listen 127.0.0.1:%%PORT_0%%;
+            location / { proxy_pass http://app; }
+            location ~ /both { proxy_next_upstream Error; proxy_next_upstream HTTP_500; proxy_pass http://app; }
+            location ~ /off { proxy_next_upstream off; proxy_next_upstream http_500; proxy_pass http://app; }
+          }
+        }
+        """, upstreams: [app, spare])
+    for (path, status) in [
+      ("/503", 200), ("/500", 500), ("/500/both", 200), ("/503/both", 503), ("/500/off", 500),
+    ] { #expect(try door.get(path).status == status, "\(path)") }
+    try door.stop()
+  }
+
+  @Test(arguments: [
+    "ssl_protocols TLSv1.2; ssl_protocols tlsv1.3;",
+    "proxy_ssl_protocols TLSv1.2; proxy_ssl_protocols TLSv1.3;",
+    "grpc_ssl_protocols TLSv1.2; grpc_ssl_protocols TLSv1.3;",
+    "grpc_next_upstream error; grpc_next_upstream Timeout;",
+    "grpc_ignore_headers X-Accel-Redirect; grpc_ignore_headers X-Accel-Charset;",
+    "proxy_cache_use_stale error; proxy_cache_use_stale UPDATING;",
+    "proxy_cache_methods get; proxy_cache_methods POST;",
+    "gzip_proxied expired; gzip_proxied No-Cache;",
+    "keepalive_disable msie6; keepalive_disable Safari;",
+    "satisfy ANY;", "lingering_close Always;", "if_modified_since Before;",
+    // Times that are counted in seconds have months and years.
+    "userid_expires 1y;", "ssl_session_timeout 1M;", "resolver 127.0.0.1 valid=1M;",
+    "open_file_cache max=10 inactive=1y;", "keepalive_timeout 1h 1M;",
+    "upstream a { server 127.0.0.1 fail_timeout=1M; }",
+    "upstream a { server 127.0.0.1; sticky cookie a expires=1y; }",
+    // What else nginx takes.
+    "keepalive_requests 0;", "server { listen 127.0.0.1:80 backlog=131072; }",
+    "log_format a $http3; server { location / { limit_except GET { access_log off; deny all; } } }",
+    "server { location / { proxy_pass HTTP://127.0.0.1; } }",
+    "server { location / { grpc_pass GRPCS://127.0.0.1; } }",
+  ])
+  func takesWhatNginxTakes(http: String) throws { try expectAccepted(http) }
+
+  @Test(arguments: [
+    ("ssl_session_timeout 500ms;", "\"ssl_session_timeout\" must be a time of whole seconds"),
+    ("userid_expires 500ms;", "\"userid_expires\" must be a time of whole seconds"),
+    ("ssl_protocols TLSv1.4; ssl_protocols TLSv1.2;", "has no parameter \"TLSv1.4\""),
+    ("satisfy some;", "\"satisfy\" must be one of \"all\", \"any\", not \"some\""),
+  ])
+  func refusesWhatNginxRefuses(http: String, message: String) throws {
+    try expect(http, isRefusedWith: message)
+  }
+
+  @Test func oneRequestAndNoMoreWhereKeepaliveRequestsIsZero() async throws {
+    let app = try TestUpstream { .answer(body: $0.path) }
+    let door = try await Portico.start(
+      config: """
+        http {
+          log_format short "$uri [$http3]";
+          access_log off;
+          server {
+            listen 127.0.0.1:%%PORT_0%%; keepalive_requests 0;
+            location /static { proxy_pass HTTP://%%UPSTREAM_0%%; }
+            location /computed { proxy_pass HtTp://%%UPSTREAM_0%%$uri; }
+            location / { return 200 ok; limit_except GET { access_log %%DIR%%/a.log short; } }
+          }
+        }
+        """, upstreams: [app])
+    let client = try door.client()
+    try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    #expect(try client.response()["Connection"] == "close")
+    #expect(client.isClosed())
+    for path in ["/static", "/computed"] { #expect(try door.get(path).text == path) }
+    _ = try door.get("/x", method: "PUT")
+    try waitUntil("the log") { door.site.text("a.log") == "/x []\n" }
+    try door.stop()
+  }
+
+  @Test func aYearIsAYear() async throws {
+    let app = try TestUpstream { _ in .answer(body: "ok") }
+    let door = try await Portico.start(
+      config: """
+        http {
+          upstream app { server %%UPSTREAM_0%%; sticky cookie s expires=1y; }
+          server { listen 127.0.0.1:%%PORT_0%%; location / { proxy_pass http://app; } }
+        }
+        """, upstreams: [app])
+    #expect(try door.get()["Set-Cookie"]?.contains("max-age=31536000") == true)
+    try door.stop()
+  }
 }

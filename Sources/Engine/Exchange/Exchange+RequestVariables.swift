@@ -18,6 +18,8 @@ extension Exchange {
     case .scheme: connection.tls == nil ? Bytes("http") : Bytes("https")
     case .https: connection.tls == nil ? Bytes() : Bytes("on")
     case .http2: http2Variable
+    // As for every request that didn't come by HTTP/3.
+    case .http3: Bytes()
     case .server_name: site.primaryName
     case .server_protocol: protocolName
     case .content_length: field(.contentLength)

@@ -56,7 +56,8 @@ extension VariableNames {
 // swift-format-ignore: AlwaysUseLowerCamelCase
 enum RequestVariable: String, VariableNames {
   case args, query_string, is_args, uri, document_uri, request_uri, request, request_method
-  case host, request_port, is_request_port, scheme, https, http2, server_name, server_protocol
+  case host, request_port, is_request_port, scheme, https, http2, http3, server_name
+  case server_protocol
   case content_length, content_type, remote_user, request_length, request_id, request_body
   case request_body_file, document_root, realpath_root, request_filename
   case invalid_referer, secure_link, secure_link_expires, limit_conn_status, limit_req_status

@@ -46,11 +46,13 @@ extension Row {
       scope.location.cache.validities += try validities(directive)
     }.repeatable(),
     Row(
-      "proxy_cache_methods", .httpServerLocation, 1...16,
+      "proxy_cache_methods", .httpServerLocation, 1...1000,
       "The methods whose responses are cached; GET and HEAD always are.", standard: "GET HEAD"
     ) { scope, directive throws(Refusal) in
-      scope.location.cache.methods = try cacheMethods(directive)
-    },
+      let methods = try cacheMethods(directive)
+      if scope.isFirst(directive) { scope.location.cache.methods = [] }
+      scope.location.cache.methods += methods
+    }.repeatable(),
     .number(
       "proxy_cache_min_uses", .httpServerLocation, 1...1_000_000, \.location.cache.leastUses, "1",
       "From which request on a response is stored."),
@@ -61,11 +63,16 @@ extension Row {
       "proxy_no_cache", \.location.cache.exclusions,
       "The response isn't stored if one of these is neither empty nor \"0\"."),
     Row(
-      "proxy_cache_use_stale", .httpServerLocation, 1...12,
+      "proxy_cache_use_stale", .httpServerLocation, 1...1000,
       "In which cases a response may be used that is not fresh any more.", standard: "off"
     ) { scope, directive throws(Refusal) in
-      scope.location.cache.staleUses = try staleUses(directive)
-    },
+      var uses = scope.isFirst(directive) ? StaleUses() : scope.location.cache.staleUses
+      uses.failures.formUnion(try directive.union(staleFailures))
+      if directive.arguments.contains(where: { $0.text.lowercased() == "updating" }) {
+        uses.whileUpdating = true
+      }
+      scope.location.cache.staleUses = scope.isOff(directive) ? StaleUses() : uses
+    }.repeatable(),
     .flag(
       "proxy_cache_background_update", .httpServerLocation, \.location.cache.updatesInBackground,
       "off", "Whether a stale response that may be used is sent at once and fetched anew meanwhile."
@@ -223,7 +230,7 @@ extension Row {
   private static func cacheMethods(_ directive: Directive) throws(Refusal) -> [Method] {
     var methods: [Method] = []
     for index in directive.arguments.indices {
-      let text = directive.text(index)
+      let text = directive.text(index).uppercased()
       guard let method = Method.allCases.first(where: { $0 != .other && $0.name.string == text })
       else { throw Refusal("\"\(text)\" is not a method", argument: index) }
       methods.append(method)
@@ -231,23 +238,12 @@ extension Row {
     return methods
   }
 
-  private static let staleFailures: [String: NextUpstream] = [
-    "error": .error, "timeout": .timeout, "invalid_header": .invalidHeader, "http_500": .http500,
-    "http_502": .http502, "http_503": .http503, "http_504": .http504, "http_403": .http403,
-    "http_404": .http404, "http_429": .http429, "updating": [], "off": [],
+  private static let staleFailures: [(String, NextUpstream)] = [
+    ("error", .error), ("timeout", .timeout), ("invalid_header", .invalidHeader),
+    ("http_500", .http500), ("http_502", .http502), ("http_503", .http503), ("http_504", .http504),
+    ("http_403", .http403), ("http_404", .http404), ("http_429", .http429), ("updating", []),
+    ("off", []),
   ]
-
-  private static func staleUses(_ directive: Directive) throws(Refusal) -> StaleUses {
-    var uses = StaleUses()
-    for index in directive.arguments.indices {
-      guard let failure = staleFailures[directive.text(index)] else {
-        throw directive.unknownParameter(index, staleFailures.keys.sorted())
-      }
-      uses.failures.formUnion(failure)
-      if directive.text(index) == "updating" { uses.whileUpdating = true }
-    }
-    return directive.arguments.contains { $0.text == "off" } ? StaleUses() : uses
-  }
 
   private static func conditionRow(
     _ name: String, _ path: ReferenceWritableKeyPath<Scope, [Template]>, _ summary: String

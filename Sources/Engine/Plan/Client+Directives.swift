@@ -72,28 +72,30 @@ extension Row {
     ) { scope, directive throws(Refusal) in
       scope.location.core.keepaliveTimeout = try directive.time(0)
       if directive.arguments.count > 1 {
-        scope.location.core.keepaliveHeaderSeconds = try directive.time(1) / 1000
+        scope.location.core.keepaliveHeaderSeconds = try directive.seconds(directive.text(1), 1)
       }
     },
     .time(
       "keepalive_min_timeout", .httpServerLocation, \.location.core.keepaliveLeast, "0",
       "How long at least an idle client connection is kept, even by a worker that stops."),
     .number(
-      "keepalive_requests", .httpServerLocation, 1...Int.max, \.location.core.keepaliveRequests,
-      "1000", "Requests that one connection may make."),
+      "keepalive_requests", .httpServerLocation, 0...Int.max, \.location.core.keepaliveRequests,
+      "1000", "Requests that one connection may make; 0: none is kept."),
     .time(
       "keepalive_time", .httpServerLocation, \.location.core.keepaliveTime, "1h",
       "How long a connection may make requests."),
     Row(
-      "keepalive_disable", .httpServerLocation, 1...2,
+      "keepalive_disable", .httpServerLocation, 1...1000,
       """
       Browsers whose connections aren't kept: `msie6` (old Explorers, after a POST), `safari` (on \
       Apple's systems), or `none`.
       """,
       standard: "msie6"
     ) { scope, directive throws(Refusal) in
-      scope.location.core.keepaliveDisabled = try browsers(directive)
-    },
+      if scope.isFirst(directive) { scope.location.core.keepaliveDisabled = [] }
+      scope.location.core.keepaliveDisabled.formUnion(
+        try directive.union([("msie6", .oldExplorer), ("safari", .safari), ("none", [])]))
+    }.repeatable(),
     .choice(
       "lingering_close", .httpServerLocation, \.location.core.lingeringClose, "on",
       "Whether to wait for a client that still sends before closing."),
@@ -122,20 +124,5 @@ extension Row {
     }
     scope.builder.temporaryPaths.insert(directive.text(0))
     return directive.text(0)
-  }
-
-  /// `none`, or names of browsers.
-  private static func browsers(_ directive: Directive) throws(Refusal) -> BrowserSet {
-    let known: [(String, BrowserSet)] = [
-      ("msie6", .oldExplorer), ("safari", .safari), ("none", []),
-    ]
-    var browsers: BrowserSet = []
-    for index in directive.arguments.indices {
-      guard let (_, one) = known.first(where: { $0.0 == directive.text(index) }) else {
-        throw directive.unknownParameter(index, known.map(\.0))
-      }
-      browsers.formUnion(one)
-    }
-    return browsers
   }
 }

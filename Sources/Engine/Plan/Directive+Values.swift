@@ -30,6 +30,15 @@ extension Directive {
     try value(word, index, Value.seconds)
   }
 
+  /// Milliseconds of a time that nginx counts in seconds, up to years; parts of seconds are taken
+  /// too.
+  func longTime(_ word: String, _ index: Int) throws(Refusal) -> Int {
+    if let seconds = try? Value.seconds(word, of: name.text), seconds <= Int.max / 1000 {
+      return seconds * 1000
+    }
+    return try time(word, index)
+  }
+
   /// Bytes.
   func size(_ index: Int) throws(Refusal) -> Int { try size(text(index), index) }
 
@@ -65,10 +74,26 @@ extension Directive {
 
   func choice<Choice: RawRepresentable & CaseIterable>(_ index: Int) throws(Refusal) -> Choice
   where Choice.RawValue == String {
-    if let choice = Choice(rawValue: text(index)) { return choice }
+    let word = text(index).lowercased()
+    if let choice = Choice.allCases.first(where: { $0.rawValue.lowercased() == word }) {
+      return choice
+    }
     let allowed = Choice.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ", ")
     throw Refusal(
       "\"\(name.text)\" must be one of \(allowed), not \"\(text(index))\"", argument: index)
+  }
+
+  /// What all arguments together stand for: each is a word of `known`, whose case doesn't count.
+  func union<Flags: SetAlgebra>(_ known: [(String, Flags)]) throws(Refusal) -> Flags {
+    var flags = Flags()
+    for index in arguments.indices {
+      let word = text(index).lowercased()
+      guard let (_, flag) = known.first(where: { $0.0 == word }) else {
+        throw unknownParameter(index, known.map(\.0))
+      }
+      flags.formUnion(flag)
+    }
+    return flags
   }
 
   /// What has the value `word`: the parameter that argument `index` is, or the directive.

@@ -151,9 +151,9 @@ extension Row {
       if let value = directive.parameter("max", index) {
         settings.maxEntries = try directive.number(value, index, 1...(1 << 20))
       } else if let value = directive.parameter("inactive", index) {
-        settings.inactive = try directive.time(value, index)
+        settings.inactive = try directive.longTime(value, index)
       } else if let value = directive.parameter("valid", index) {
-        settings.valid = try directive.time(value, index)
+        settings.valid = try directive.longTime(value, index)
       } else {
         throw directive.unknownParameter(index, ["max=", "inactive=", "valid=", "off"])
       }

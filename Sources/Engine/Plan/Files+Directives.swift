@@ -164,7 +164,7 @@ extension Row {
       if let value = directive.parameter("max", index) {
         settings.maxEntries = try directive.number(value, index, 1...(1 << 24))
       } else if let value = directive.parameter("inactive", index) {
-        settings.inactive = try directive.time(value, index)
+        settings.inactive = try directive.longTime(value, index)
       } else {
         throw directive.unknownParameter(index, ["max=", "inactive=", "off"])
       }

@@ -49,13 +49,13 @@ extension Row {
         if scope.location.proxy.pass != nil { scope.location.proxy.pass = nil }
       },
       Row(
-        "grpc_ignore_headers", .httpServerLocation, 1...2,
+        "grpc_ignore_headers", .httpServerLocation, 1...1000,
         "Fields of responses that have no effect here."
       ) { scope, directive throws(Refusal) in
         let known: [String: FieldName] = [
           "x-accel-redirect": .xAccelRedirect, "x-accel-charset": .xAccelCharset,
         ]
-        var ignored = FieldNames()
+        var ignored = scope.isFirst(directive) ? FieldNames() : scope.location.grpc.ignoredFields
         for index in directive.arguments.indices {
           guard let field = known[directive.text(index).lowercased()] else {
             throw directive.unknownParameter(index, ["X-Accel-Redirect", "X-Accel-Charset"])
@@ -63,7 +63,7 @@ extension Row {
           ignored.insert(field)
         }
         scope.location.grpc.ignoredFields = ignored
-      },
+      }.repeatable(),
     ] + proxyRows.compactMap { grpcRow($0) }
 
   /// What `grpc_` directives have in common with `proxy_` ones.
@@ -95,8 +95,9 @@ extension Row {
         destination: .variable(try scope.template(directive, 0)), isTLS: false, uri: nil,
         host: Bytes(), port: Bytes(), url: Bytes())
     }
-    let isTLS = text.hasPrefix("grpcs://")
-    let authority = String(text.dropFirst(isTLS ? 8 : text.hasPrefix("grpc://") ? 7 : 0))
+    let start = text.prefix(8).lowercased()
+    let isTLS = start.hasPrefix("grpcs://")
+    let authority = String(text.dropFirst(isTLS ? 8 : start.hasPrefix("grpc://") ? 7 : 0))
     let isPath = authority.hasPrefix("unix:")
     guard let target = HostPort(authority, defaultPort: isTLS ? 443 : 80),
       isPath || !authority.contains("/")

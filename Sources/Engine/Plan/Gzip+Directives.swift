@@ -54,19 +54,13 @@ extension Row {
       }
     },
     Row(
-      "gzip_proxied", .httpServerLocation, 1...9,
+      "gzip_proxied", .httpServerLocation, 1...1000,
       "Which responses to requests that came through a proxy (Via) are compressed.",
       standard: "off"
     ) { scope, directive throws(Refusal) in
-      scope.location.filters.gzip.proxied = []
-      for index in directive.arguments.indices {
-        let word = directive.text(index)
-        guard let (_, flag) = GzipProxied.names.first(where: { $0.0 == word }) else {
-          throw directive.unknownParameter(index, GzipProxied.names.map(\.0))
-        }
-        scope.location.filters.gzip.proxied.insert(flag)
-      }
-    },
+      if scope.isFirst(directive) { scope.location.filters.gzip.proxied = [] }
+      scope.location.filters.gzip.proxied.formUnion(try directive.union(GzipProxied.names))
+    }.repeatable(),
     .flag(
       "gzip_vary", .httpServerLocation, \.location.filters.gzip.varies, "off",
       "Whether responses that depend on it name Accept-Encoding in Vary."),

@@ -26,7 +26,7 @@ extension ListenDraft {
 
   private mutating func apply(_ directive: Directive, _ index: Int) throws(Refusal) {
     if let value = directive.parameter("backlog", index) {
-      settings.backlog = try directive.number(value, index, -1...65_535)
+      settings.backlog = try directive.number(value, index, -1...Int(Int32.max))
       setsSocket = true
     } else if let value = directive.parameter("rcvbuf", index) {
       settings.receiveBufferBytes = try directive.size(value, index)

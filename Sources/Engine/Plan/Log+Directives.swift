@@ -29,7 +29,7 @@ extension Row {
         template: try scope.template(text, first), escape: escape)
     }.repeatable().at(.definition),
     Row(
-      "access_log", .anyHTTP, 1...1000,
+      "access_log", .anyHTTP.union(.limitExcept), 1...1000,
       "Where requests are logged, and how: a file or `syslog:server=ADDRESS,…`.",
       standard: "logs/access.log combined"
     ) { scope, directive throws(Refusal) in
@@ -120,11 +120,11 @@ extension Row {
       if let value = directive.parameter("max", index) {
         settings.max = try directive.number(value, index, 1...(1 << 16))
       } else if let value = directive.parameter("inactive", index) {
-        settings.inactive = try directive.time(value, index)
+        settings.inactive = try directive.longTime(value, index)
       } else if let value = directive.parameter("min_uses", index) {
         settings.minUses = try directive.number(value, index, 1...Int.max)
       } else if let value = directive.parameter("valid", index) {
-        settings.valid = try directive.time(value, index)
+        settings.valid = try directive.longTime(value, index)
       } else {
         throw directive.unknownParameter(
           index, ["max=", "inactive=", "min_uses=", "valid=", "off"])

@@ -177,19 +177,13 @@ extension Row {
       "How long a server may take nothing."),
     // --- retries ---------------------------------------------------------------------------------
     Row(
-      "proxy_next_upstream", .httpServerLocation, 1...14,
+      "proxy_next_upstream", .httpServerLocation, 1...1000,
       "In which cases the next server is asked.", standard: "error timeout"
     ) { scope, directive throws(Refusal) in
-      var set = NextUpstream()
-      for index in directive.arguments.indices {
-        guard let flag = nextUpstreamFlags[directive.text(index)] else {
-          throw directive.unknownParameter(index, nextUpstreamFlags.keys.sorted())
-        }
-        set.formUnion(flag)
-      }
-      if directive.arguments.contains(where: { $0.text == "off" }) { set = NextUpstream() }
-      scope.location.proxy.nextUpstream = set
-    },
+      var set = try directive.union(nextUpstreamFlags)
+      if !scope.isFirst(directive) { set.formUnion(scope.location.proxy.nextUpstream) }
+      scope.location.proxy.nextUpstream = scope.isOff(directive) ? NextUpstream() : set
+    }.repeatable(),
     .number(
       "proxy_next_upstream_tries", .httpServerLocation, 0...1000,
       \.location.proxy.nextUpstreamTries, "0", "How many servers may be asked; 0: all."),
@@ -273,18 +267,19 @@ extension Row {
       "proxy_ssl_ciphers", .httpServerLocation, \.location.upstreamTLS.ciphers, "DEFAULT",
       "The ciphers offered to upstreams."),
     Row(
-      "proxy_ssl_protocols", .httpServerLocation, 1...6, "The TLS versions spoken to upstreams.",
+      "proxy_ssl_protocols", .httpServerLocation, 1...1000, "The TLS versions spoken to upstreams.",
       standard: "TLSv1.2 TLSv1.3"
     ) { scope, directive throws(Refusal) in
-      scope.location.upstreamTLS.protocols = try protocols(directive)
-    },
+      if scope.isFirst(directive) { scope.location.upstreamTLS.protocols = [] }
+      scope.location.upstreamTLS.protocols += try protocols(directive)
+    }.repeatable(),
   ]
 
-  private static let nextUpstreamFlags: [String: NextUpstream] = [
-    "error": .error, "timeout": .timeout, "invalid_header": .invalidHeader, "http_500": .http500,
-    "http_502": .http502, "http_503": .http503, "http_504": .http504, "http_403": .http403,
-    "http_404": .http404, "http_429": .http429, "non_idempotent": .nonIdempotent,
-    "updating": [], "off": [],
+  private static let nextUpstreamFlags: [(String, NextUpstream)] = [
+    ("error", .error), ("timeout", .timeout), ("invalid_header", .invalidHeader),
+    ("http_500", .http500), ("http_502", .http502), ("http_503", .http503), ("http_504", .http504),
+    ("http_403", .http403), ("http_404", .http404), ("http_429", .http429),
+    ("non_idempotent", .nonIdempotent), ("updating", []), ("off", []),
   ]
 
   private static let ignorableFields: [String: FieldName] = [
@@ -330,8 +325,9 @@ extension Row {
         destination: .variable(try scope.template(directive, 0)), isTLS: false, uri: nil,
         host: Bytes(), port: Bytes(), url: Bytes())
     }
-    let isTLS = text.hasPrefix("https://")
-    guard isTLS || text.hasPrefix("http://") else {
+    let start = text.prefix(8).lowercased()
+    let isTLS = start.hasPrefix("https://")
+    guard isTLS || start.hasPrefix("http://") else {
       throw Refusal(
         "invalid URL prefix in \"\(text)\"; it begins with \"http://\" or \"https://\"", argument: 0
       )

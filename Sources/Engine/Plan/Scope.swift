@@ -26,6 +26,7 @@ final class Scope {
   /// The upstream block that this is.
   var upstream: UpstreamDraft?
   var seen = UsedRows()
+  private var turnedOff: Set<String> = []
   /// Where nested locations go.
   var tree: LocationTree<Location>?
   var hasLocations = false
@@ -43,6 +44,15 @@ final class Scope {
   /// Whether this is the first use of a list directive in this block: inherited entries give way.
   func isFirst(_ directive: Directive) -> Bool {
     seen.count(directive.name.text) == 1
+  }
+
+  /// Whether a directive that may stand several times in this block is off: `off` in one of them
+  /// counts more than what others say.
+  func isOff(_ directive: Directive) -> Bool {
+    if directive.arguments.contains(where: { $0.text.lowercased() == "off" }) {
+      turnedOff.insert(directive.name.text)
+    }
+    return turnedOff.contains(directive.name.text)
   }
 
   /// Argument `index` as a word with variables.

@@ -47,8 +47,7 @@ extension Row {
       }
       if let value = directive.parameter("expires", index) {
         let isMax = value == "max"
-        cookie.expires =
-          isMax ? .max : .after(seconds: try directive.time(value, index) / 1000)
+        cookie.expires = isMax ? .max : .after(seconds: try directive.seconds(value, index))
       } else if let value = directive.parameter("domain", index) {
         cookie.domain = try attribute(scope, value, index)
       } else if let value = directive.parameter("path", index) {

@@ -46,11 +46,12 @@ extension Row {
       "ssl_password_file", .httpServer, \.server.tls.passwords,
       "A file with passwords for keys, one a line."),
     Row(
-      "ssl_protocols", .httpServer, 1...6, "The TLS versions that are spoken.",
+      "ssl_protocols", .httpServer, 1...1000, "The TLS versions that are spoken.",
       standard: "TLSv1.2 TLSv1.3"
     ) { scope, directive throws(Refusal) in
-      scope.server.tls.protocols = try protocols(directive)
-    },
+      if scope.isFirst(directive) { scope.server.tls.protocols = [] }
+      scope.server.tls.protocols += try protocols(directive)
+    }.repeatable(),
     Row(
       "ssl_ciphers", .httpServer, 1...1,
       """
@@ -91,7 +92,7 @@ extension Row {
       "ssl_session_timeout", .httpServer, 1...1, "How long a session may be resumed.",
       standard: "5m"
     ) { scope, directive throws(Refusal) in
-      scope.server.tls.sessionTimeoutSeconds = try directive.time(0) / 1000
+      scope.server.tls.sessionTimeoutSeconds = try directive.seconds(directive.text(0), 0)
     },
     .flag(
       "ssl_session_tickets", .httpServer, \.server.tls.usesTickets, "on",
@@ -233,10 +234,15 @@ extension Row {
 
   static func protocols(_ directive: Directive) throws(Refusal) -> [String] {
     let known = ["SSLv2", "SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
-    for index in directive.arguments.indices where !known.contains(directive.text(index)) {
-      throw directive.unknownParameter(index, known)
+    var versions: [String] = []
+    for index in directive.arguments.indices {
+      let word = directive.text(index).lowercased()
+      guard let version = known.first(where: { $0.lowercased() == word }) else {
+        throw directive.unknownParameter(index, known)
+      }
+      versions.append(version)
     }
-    return directive.arguments.map(\.text)
+    return versions
   }
 
   private static func sessionCache(_ directive: Directive) throws(Refusal) -> TLSSessionCache {

@@ -184,7 +184,7 @@ extension Row {
       } else if let value = directive.parameter("max_fails", index) {
         server.maxFails = try directive.number(value, index, 0...Int.max)
       } else if let value = directive.parameter("fail_timeout", index) {
-        server.failTimeout = try directive.time(value, index)
+        server.failTimeout = try directive.longTime(value, index)
       } else if directive.text(index) == "backup" {
         server.isBackup = true
       } else if directive.text(index) == "down" {

@@ -63,7 +63,7 @@ extension Row {
         switch directive.text(0) {
         case "off": .session
         case "max": .max
-        default: .after(try directive.time(0) / 1000)
+        default: .after(try directive.seconds(directive.text(0), 0))
         }
     },
     Row(
