@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct HTTP2AbuseTests {
   private func start(
-    _ upstream: TestUpstream? = nil, server: String = ""
+    _ upstream: TestUpstream? = nil, http: String = "", server: String = ""
   ) async throws -> RunningPortico {
     let app = try upstream ?? TestUpstream { _ in .answer(body: "app") }
     return try await Portico.start(
@@ -14,6 +14,7 @@ import Testing
         http {
           http2 on;
           access_log off;
+          \(http)
           server {
             listen 127.0.0.1:%%PORT_0%%;
             root %%DIR%%;
@@ -193,6 +194,41 @@ import Testing
       }
     }
     Issue.record("the stream was held")
+  }
+
+  /// A window without bounds: what fills it isn't read from files before the socket takes it, and
+  /// nobody waits meanwhile.
+  @Test(arguments: ["/huge", "/cached/"])
+  func readsNoMoreThanTheSocketTakes(path: String) async throws {
+    let upstream = try TestUpstream { _ in
+      .answer(body: String(repeating: "x", count: 64 << 20))
+    }
+    let door = try await start(
+      upstream, http: "proxy_cache_path %%DIR%%/cache keys_zone=one:1m;",
+      server: """
+        location /cached/ {
+          proxy_pass http://%%UPSTREAM_0%%; proxy_cache one; proxy_cache_valid 1h;
+        }
+        """)
+    let file = door.site.folder + "huge"
+    _ = FileManager.default.createFile(atPath: file, contents: nil)
+    try #require(FileHandle(forWritingAtPath: file)).truncate(atOffset: 200 << 20)
+    if path != "/huge" {
+      let url = "http://127.0.0.1:\(door.port())\(path)"
+      _ = try Command.run(["curl", "-s", "-o", "/dev/null", url], folder: door.site.folder)
+    }
+    let before = try residentKilobytes(door.workerPid)
+    let client = try H2Client(port: door.port(0), settings: [(4, 0x7fff_ffff)])
+    try client.send(.windowUpdate, payload: H2Frame.number(0x7fff_ffff - 65_535))
+    try client.request(1, path)
+    #expect(try client.frame { $0.type == .headers }.status == 200)
+    let bystander = try H2Client(port: door.port(0))
+    try bystander.request(1, "/fixed")
+    #expect(try bystander.response(1).status == 200)
+    #expect(try residentKilobytes(door.workerPid) - before < 8 << 10)
+    // What the same client asks for next has its answer, too, once it reads.
+    try client.request(3, "/fixed")
+    #expect(try client.response(3).status == 200)
   }
 
   @Test func holdsLittleForStreamsWhoseWindowIsShut() async throws {

@@ -50,10 +50,9 @@ enum H2Callbacks {
     unsafe nghttp2_session_callbacks_set_send_data_callback(table) {
       _, frame, header, length, source, owner in
       let header = unsafe Bytes(base: header!, count: H2Callbacks.frameHeaderByteCount)
-      unsafe connection(owner) {
+      return unsafe connection(owner) {
         unsafe $0.onSendData(stream(source!.pointee.ptr), header, length)
       }
-      return 0
     }
   }
 

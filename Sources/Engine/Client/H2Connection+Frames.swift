@@ -127,12 +127,16 @@ extension H2Connection {
     }
   }
 
-  /// A DATA frame's payload is to follow its header.
-  func onSendData(_ stream: H2Stream, _ header: Bytes, _ count: Int) {
+  /// A DATA frame's payload is to follow its header. Zero, or that the library is to write nothing
+  /// else for now: frames of this kind it doesn't hand out one by one, and by itself it goes on as
+  /// far as windows and files reach.
+  func onSendData(_ stream: H2Stream, _ header: Bytes, _ count: Int) -> Int32 {
     flood.noteProgress()
     let isPlain = client.transport.tls == nil
     client.output.copy(header, loop.pool, in: isPlain ? .small : .large)
     stream.moveBody(count, to: &client.output, maySlice: isPlain)
+    didPause = isOutputFull
+    return didPause ? NGHTTP2_ERR_PAUSE.rawValue : 0
   }
 
   /// Opens the windows for `count` bytes that were read.

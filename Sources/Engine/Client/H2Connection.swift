@@ -37,6 +37,8 @@ final class H2Connection {
   private var touched: [H2Stream] = []
   private var settling: [H2Stream] = []
   private var isPumping = false
+  /// The library stopped behind a DATA frame because the output is full.
+  var didPause = false
   var isSessionBroken = false
   var didSendLastGoAway = false
   var lingerUntil: Milliseconds = 0
@@ -327,10 +329,12 @@ final class H2Connection {
   /// Appends frames to the output, as many as it may hold; all up to the head of `stream`.
   func pull(throughHeadOf stream: H2Stream? = nil) {
     let size: BufferPool.Size = client.transport.tls == nil ? .small : .large
-    while client.output.memoryCount < Self.outputLimit || stream?.didSendHead == false {
+    while !isOutputFull || stream?.didSendHead == false {
       if let stream, stream.didSendHead { return }
       var frame: UnsafePointer<UInt8>?
+      didPause = false
       let count = unsafe nghttp2_session_mem_send(session, &frame)
+      if count == 0 && didPause { continue }
       guard count > 0, let frame = unsafe frame else {
         if count < 0 { isSessionBroken = true }
         return
@@ -347,6 +351,9 @@ final class H2Connection {
       }
     }
   }
+
+  /// Whether frames have to wait until the socket has taken some.
+  var isOutputFull: Bool { client.output.memoryCount >= Self.outputLimit }
 
   /// The longest payload of a frame that the client takes, in bytes.
   private var frameLimit: Int {
