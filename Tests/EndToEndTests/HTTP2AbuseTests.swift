@@ -179,13 +179,16 @@ import Testing
 
   // --- holding on --------------------------------------------------------------------------------
 
-  @Test func letsGoOfAWindowThatOpensByteByByte() async throws {
+  /// Of the stream, or of the connection.
+  @Test(arguments: [UInt32(1), 0])
+  func letsGoOfAWindowThatOpensByteByByte(stream: UInt32) async throws {
     let door = try await start(server: "send_timeout 400ms;")
-    let client = try H2Client(port: door.port(0), settings: [(4, 0)])
+    let window = stream == 0 ? UInt32(1 << 20) : 0
+    let client = try H2Client(port: door.port(0), settings: [(4, window)])
     try client.request(1, "/large")
     let deadline = Deadline(in: patience)
     while !deadline.hasPassed {
-      try client.send(.windowUpdate, stream: 1, payload: [0, 0, 0, 1])
+      try client.send(.windowUpdate, stream: stream, payload: [0, 0, 0, 1])
       // A byte each 50 ms.
       while let frame = try? client.frame(within: 0.05) {
         guard frame.type == .reset else { continue }

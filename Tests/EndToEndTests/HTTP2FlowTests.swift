@@ -21,6 +21,65 @@ import Testing
     #expect(try client.frame { $0.type == .data }.payload.count == 500)
   }
 
+  /// Which of two responses ends first, and how much of the other came before.
+  private func race(_ client: H2Client, _ streams: [UInt32]) throws -> (first: UInt32, other: Int) {
+    var received: [UInt32: Int] = [:]
+    while true {
+      let frame = try client.frame { $0.type == .data }
+      received[frame.stream, default: 0] += frame.payload.count
+      guard frame.endsStream else { continue }
+      let other = streams.first { $0 != frame.stream } ?? 0
+      return (frame.stream, received[other] ?? 0)
+    }
+  }
+
+  /// Asks for large files with those priorities; the connection's window grows by `window`.
+  private func ask(
+    _ door: RunningPortico, _ priorities: [String?], window: UInt32 = 1 << 20
+  ) throws -> H2Client {
+    let client = try H2Client(port: door.port(0), settings: [(4, 1 << 20)])
+    try client.send(.windowUpdate, payload: H2Frame.number(window))
+    // Both in one piece, so that neither has a start.
+    try client.raw.send(
+      priorities.enumerated().flatMap { index, priority in
+        let fields = priority.map { [("priority", $0)] } ?? []
+        return H2Client.frame(
+          .headers, flags: 5, stream: UInt32(2 * index + 1),
+          payload: H2Client.block("/large", fields: fields))
+      })
+    return client
+  }
+
+  @Test func streamsTakeTurnsUnlessTheirClientSaysOtherwise() async throws {
+    let door = try await HTTP2Door.start()
+    let equal = try race(try ask(door, [nil, nil]), [1, 3])
+    #expect(equal.other > 200_000)
+    // RFC 9218 §4.2: not incremental, one after the other.
+    let ordered = try race(try ask(door, ["u=3", "u=3"]), [1, 3])
+    #expect(ordered.first == 1 && ordered.other == 0)
+    let urgent = try race(try ask(door, [nil, "u=0"]), [1, 3])
+    #expect(urgent.first == 3)
+  }
+
+  /// What a stream doesn't get because others are served first is not its client's fault.
+  @Test func waitsForStreamsThatOthersAreServedBefore() async throws {
+    let door = try await HTTP2Door.start(server: "send_timeout 1s;")
+    // 10 kB each 100 ms, less on a busy machine.
+    let client = try ask(door, ["u=0", "u=7"], window: 10_000)
+    var received: [UInt32: Int] = [:]
+    while received[1, default: 0] < 300_000 {
+      guard let frame = try? client.frame(within: 0.1) else {
+        try client.send(.windowUpdate, payload: H2Frame.number(10_000))
+        continue
+      }
+      try #require(frame.type != .reset, "\(received)")
+      if frame.type == .data { received[frame.stream, default: 0] += frame.payload.count }
+    }
+    #expect(received[3] == nil)
+    try client.send(.windowUpdate, payload: H2Frame.number(1 << 20))
+    #expect(try client.response(3).body.count == 300_000)
+  }
+
   @Test func passesALargeBodyEitherWay() async throws {
     let door = try await HTTP2Door.start()
     let path = door.site.folder + "upload"

@@ -56,6 +56,10 @@ extension H2Connection {
     let stream = unsafe makeStream(frame.hd.stream_id)
     let owner = unsafe Unmanaged.passUnretained(stream).toOpaque()
     unsafe nghttp2_session_set_stream_user_data(session, frame.hd.stream_id, owner)
+    // Streams whose client says nothing of priorities take turns. RFC 9218's default is one after
+    // the other, where the last of many would wait for ever. A `priority` field wins.
+    var shared = nghttp2_extpri(urgency: UInt32(NGHTTP2_EXTPRI_DEFAULT_URGENCY), inc: 1)
+    unsafe nghttp2_session_change_extpri_stream_priority(session, frame.hd.stream_id, &shared, 0)
     stream.beginHead()
     return 0
   }
@@ -135,8 +139,17 @@ extension H2Connection {
     let isPlain = client.transport.tls == nil
     client.output.copy(header, loop.pool, in: isPlain ? .small : .large)
     stream.moveBody(count, to: &client.output, maySlice: isPlain)
+    sentBodyCount += count
     didPause = isOutputFull
     return didPause ? NGHTTP2_ERR_PAUSE.rawValue : 0
+  }
+
+  /// Whether the client lets all streams together send nothing.
+  var isWindowShut: Bool { unsafe nghttp2_session_get_remote_window_size(session) <= 0 }
+
+  /// How many bytes of a body `stream` may send now, as far as its own window says.
+  func windowLeft(of stream: H2Stream) -> Int32 {
+    unsafe nghttp2_session_get_stream_remote_window_size(session, stream.id)
   }
 
   /// Opens the windows for `count` bytes that were read.

@@ -46,6 +46,8 @@ final class H2Connection {
   private(set) var idleUntil: Milliseconds = 0
   /// The streams' responses that wait in memory, together.
   var queuedByteCount = 0
+  /// Bytes of bodies that were sent on all streams.
+  var sentBodyCount = 0
 
   // Bound: bytes that wait for the socket before the library is asked for more.
   private static let outputLimit = 256 << 10
@@ -83,7 +85,7 @@ final class H2Connection {
     largestChunk = Self.smallestFrameLimit
     sawFrame = false
     withholdsAcknowledgement = false
-    queuedByteCount = 0
+    (queuedByteCount, sentBodyCount) = (0, 0)
     submitSettings()
     awaitRequest()
     client.yield()

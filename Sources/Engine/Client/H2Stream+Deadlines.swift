@@ -24,9 +24,7 @@ extension H2Stream {
       exchange.log(.info, "client timed out while reading a client request body")
       exchange.refuseBody(408)
     case .window:
-      if sentBodyCount - sentBodyAtDeadline >= Self.progressByteCount {
-        return awaitWindow(exchange)
-      }
+      if !isClientLate { return awaitWindow(exchange) }
       exchange.log(.info, "client timed out while sending a response")
       reset(NGHTTP2_CANCEL)
     }
@@ -34,10 +32,18 @@ extension H2Stream {
     h2.schedule()
   }
 
+  /// Whether it is the client who kept the response from going on. It isn't if other streams were
+  /// served meanwhile; that it takes nothing from the socket is the connection's deadline.
+  private var isClientLate: Bool {
+    if sentBodyCount - sentBodyAtDeadline.own >= Self.progressByteCount { return false }
+    if h2.windowLeft(of: self) <= 0 { return true }
+    return h2.isWindowShut && h2.sentBodyCount - sentBodyAtDeadline.all < Self.progressByteCount
+  }
+
   /// The client has `send_timeout` to make progress, counted from here.
   func awaitWindow(_ exchange: Exchange) {
     awaited = .window
-    sentBodyAtDeadline = sentBodyCount
+    sentBodyAtDeadline = (sentBodyCount, h2.sentBodyCount)
     let timeout = exchange.location.settings.core.value.sendTimeout
     loop.setTimer(timer, after: timeout, for: handle)
   }

@@ -48,8 +48,8 @@ final class H2Stream: ClientStream {
   private(set) var didEndResponse = false
   private var sentCount = 0
   private(set) var sentBodyCount = 0
-  /// What `sentBodyCount` was when the deadline of the window began.
-  var sentBodyAtDeadline = 0
+  /// What `sentBodyCount` was when the deadline of the window began, here and on the connection.
+  var sentBodyAtDeadline = (own: 0, all: 0)
 
   // What `settle` has to look at.
   var isTouched = false
@@ -98,7 +98,7 @@ final class H2Stream: ClientStream {
     (didSendHead, hasBodyProvider, isDeferred, isBodyEnded) = (false, false, false, false)
     (didEndResponse, endsByReset) = (false, false)
     interimCount = 0
-    (sentCount, sentBodyCount, sentBodyAtDeadline) = (0, 0, 0)
+    (sentCount, sentBodyCount, sentBodyAtDeadline) = (0, 0, (0, 0))
     (isTouched, bodyArrived, isWritable, isAborted, isClosed) = (false, false, false, false, false)
     (wasResetByUs, wasRefused) = (false, false)
     handle = .none
