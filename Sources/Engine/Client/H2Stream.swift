@@ -201,6 +201,8 @@ final class H2Stream: ClientStream {
   }
 
   override func awaitBody(atMost timeout: Milliseconds) {
+    // There is one deadline: a client that doesn't take its response has this one.
+    if awaited == .window { return }
     awaited = .body
     loop.setTimer(timer, after: timeout, for: handle)
   }

@@ -210,13 +210,22 @@ extension Exchange {
       return true
     case .wouldBlock:
       loop.pool.giveBack(piece)
-      clearUpstreamTimer()
+      awaitEitherSide()
       return false
     case .failed(let status):
       loop.pool.giveBack(piece)
       refuseBody(status)
       return false
     }
+  }
+
+  /// All that came of the body was sent, and more is to come. The client has a deadline of its own
+  /// for that until the response begins; from then on one of the two has to say something in time.
+  private func awaitEitherSide() {
+    // The timer ends a pause.
+    if attempt.isPausedByRate { return }
+    guard attempt.phase == .receivingBody, canTakeBody else { return clearUpstreamTimer() }
+    setUpstreamTimer(location.settings.proxy.value.readTimeout)
   }
 
   /// Lets `piece` of the streamed body be sent next.

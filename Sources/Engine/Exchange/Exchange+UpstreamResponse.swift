@@ -34,8 +34,7 @@ extension Exchange {
           loop.pool.giveBack(input)
           attempt.input = nil
         }
-        let timeout = location.settings.proxy.value.readTimeout
-        if isRequestSent { loop.setTimer(connection.timer, after: timeout, for: connection.handle) }
+        awaitProgress()
         return passPauseOn()
       case .end: return upstreamClosed()
       case .failed(let error):
@@ -43,6 +42,13 @@ extension Exchange {
       }
     }
     if let connection = attempt.connection { loop.yield(connection.handle) }
+  }
+
+  /// The read timeout begins anew: it counts progress of this response, once the request is sent
+  /// or the head is there.
+  func awaitProgress() {
+    guard isRequestSent || attempt.phase == .receivingBody else { return }
+    setUpstreamTimer(location.settings.proxy.value.readTimeout)
   }
 
   /// How much `proxy_limit_rate` lets be read; 0 when reading has to pause, which a timer ends.

@@ -65,7 +65,7 @@ extension Exchange {
     loop.setTimer(timer, after: timeout, for: handle)
   }
 
-  /// The client is waited for, which has a deadline of its own.
+  /// Nothing is waited for of the upstream.
   func clearUpstreamTimer() {
     if let connection = attempt.connection { loop.clearTimer(connection.timer) }
     if attempt.stream != nil, let timer = attempt.timer { loop.clearTimer(timer) }
@@ -203,11 +203,6 @@ extension Exchange {
 
   private var isClientQueueFull: Bool {
     stream.queuedByteCount >= location.settings.proxy.value.memoryLimit
-  }
-
-  /// The read timeout begins anew: it counts progress of this stream, once the request is sent.
-  private func awaitProgress() {
-    if isRequestSent { setUpstreamTimer(location.settings.proxy.value.readTimeout) }
   }
 
   /// Notes bytes that came.
