@@ -67,6 +67,39 @@ import Testing
     #expect(try (0..<3).map { _ in try door.get("/").text } == connections)
   }
 
+  /// A server that is gone without a word, or that stands still: the connection to it isn't used
+  /// again when a request waited in vain and nothing else came either.
+  @Test func partsFromAConnectionOnWhichNothingComes() async throws {
+    let upstream = try H2TestUpstream { request in
+      request.connection == 0 && request.index > 0
+        ? [] : [.bytes(H2Frame.answer(request.stream, "\(request.connection)"))]
+    }
+    let door = try await H2UpstreamDoor.start(
+      [upstream], "location / { proxy_pass http://app; }",
+      http: "upstream app { server %%H2_0%% max_fails=0; }", timeout: "400ms")
+    #expect(try door.get("/").text == "0")
+    #expect(try door.get("/").status == 504)
+    #expect(try door.get("/").text == "1")
+  }
+
+  @Test func keepsAConnectionOnWhichOthersAreAnswered() async throws {
+    let upstream = try H2TestUpstream(answersEarly: true) { request in
+      // The second is answered late, but by then the third came and has its answer.
+      if request.index == 1 { return [] }
+      return [.bytes(H2Frame.answer(request.stream, "\(request.connection)"))]
+    }
+    let door = try await H2UpstreamDoor.start(
+      [upstream], "location / { proxy_pass http://app; }",
+      http: "upstream app { server %%H2_0%% max_fails=0; }", timeout: "1s")
+    #expect(try door.get("/").text == "0")
+    let late = try door.client()
+    try late.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    try waitUntil("the request to come") { upstream.requests.count == 2 }
+    #expect(try door.get("/").text == "0")
+    #expect(try late.response().status == 504)
+    #expect(try door.get("/").text == "0")
+  }
+
   // --- retries -----------------------------------------------------------------------------------
 
   @Test(arguments: ["GET", "POST"])

@@ -62,6 +62,7 @@ extension Exchange {
   func setStreamTimer(_ timeout: Milliseconds) {
     let timer = attempt.timer ?? loop.makeTimer()
     attempt.timer = timer
+    attempt.waitsSince = loop.now
     loop.setTimer(timer, after: timeout, for: handle)
   }
 
@@ -97,9 +98,10 @@ extension Exchange {
 
   /// The deadline of the try passed.
   func onStreamTimeout() {
-    guard attempt.stream != nil else { return }
+    guard let stream = attempt.stream else { return }
+    if !attempt.isPausedByRate { stream.connection?.noteTimeout(since: attempt.waitsSince) }
     upstreamTimedOut()
-    if state != .idle { stream.flush() }
+    if state != .idle { self.stream.flush() }
   }
 
   private func streamConnected(_ stream: H2UpstreamStream) {

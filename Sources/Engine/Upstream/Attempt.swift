@@ -24,6 +24,8 @@ final class Attempt {
   var number = 0
   /// The deadline of a try by HTTP/2, made with the first of them.
   var timer: TimerWheel.ID?
+  /// When that deadline was set.
+  var waitsSince: Milliseconds = 0
   /// How much of `request` is its fields, if it is for HTTP/2.
   var fieldBlockCount = 0
   var group: UpstreamGroup?

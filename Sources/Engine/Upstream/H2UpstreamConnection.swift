@@ -37,6 +37,11 @@ final class H2UpstreamConnection {
   var requestCount = 0
   /// Its server left the configuration: it takes no more streams.
   var isRetired = false
+  /// A try waited for all of its time, and nothing came for any stream: whoever it was that was
+  /// there may be gone without a word.
+  private var isSilent = false
+  /// When bytes came last; at first, when the connection was begun.
+  private var heardAt: Milliseconds = 0
   var list: H2UpstreamList?
 
   init(_ loop: Loop) {
@@ -60,6 +65,8 @@ final class H2UpstreamConnection {
     openedAt = loop.now
     requestCount = 0
     isRetired = false
+    isSilent = false
+    heardAt = loop.now
     lossText = ""
     isFlushDue = false
     session.budget.refill(now: loop.now)
@@ -76,7 +83,7 @@ final class H2UpstreamConnection {
 
   /// Whether another exchange may have a stream here.
   func takesStream() -> Bool {
-    guard state != .lost, !isRetired, let session, let list else { return false }
+    guard state != .lost, !isRetired, !isSilent, let session, let list else { return false }
     if let allowed = session.allowedStreams { list.expectedStreams = allowed }
     let keepalive = list.keepalive
     return session.hasRoom(expecting: list.expectedStreams)
@@ -90,6 +97,12 @@ final class H2UpstreamConnection {
   var isKeepable: Bool {
     state == .open && list?.keepalive.connectionCount != 0 && takesStream()
       && !transport.isBroken && !transport.sawPeerClose
+  }
+
+  /// The deadline of a try passed that waited from `start` on. If nothing came in all that time the
+  /// connection takes no other stream, and ends with its last one.
+  func noteTimeout(since start: Milliseconds) {
+    if heardAt <= start { isSilent = true }
   }
 
   // --- events ------------------------------------------------------------------------------------
@@ -166,6 +179,7 @@ final class H2UpstreamConnection {
       switch transport.receive(into: input.free) {
       case .bytes(let count):
         input.produced(count)
+        heardAt = loop.now
         guard session.receive(input.unread) else {
           flush()
           return lose(
