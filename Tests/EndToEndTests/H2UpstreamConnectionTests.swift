@@ -168,6 +168,26 @@ import Testing
     #expect(try door.get("/").text == "later")
   }
 
+  /// Several requests at once find a connection that its server is just closing: none of them was
+  /// processed.
+  @Test func sendsAgainWhatAStaleConnectionTookTogether() async throws {
+    let upstream = try H2TestUpstream(answersEarly: true) { request in
+      if request.connection > 0 || request.index == 0 {
+        return [.bytes(H2Frame.answer(request.stream, "\(request.connection)"))]
+      }
+      return request.index < 4 ? [] : [.close]
+    }
+    let door = try await H2UpstreamDoor.start(
+      [upstream], "location / { proxy_pass http://app; }",
+      http: "upstream app { server %%H2_0%%; }", timeout: "30s")
+    #expect(try door.get("/").text == "0")
+    let clients = try (0..<4).map { _ in try door.client() }
+    for client in clients {
+      try client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    }
+    #expect(try clients.map { try $0.response().text } == ["1", "1", "1", "1"])
+  }
+
   // --- requests ----------------------------------------------------------------------------------
 
   @Test func resetsTheStreamOfAClientThatLeft() async throws {

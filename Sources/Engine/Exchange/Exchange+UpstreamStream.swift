@@ -11,9 +11,7 @@ extension Exchange {
     let list = core.streamedConnections(group)
     attempt.isReused = false
     if let known = core.h2Upstreams.find(list, peer.state, upstreamTLSKey, from: local) {
-      // The server may have closed a connection that was idle before this request came; one with
-      // streams on it is in use.
-      attempt.isReused = known.state == .open && known.isIdle
+      attempt.isReused = known.mayBeStale
       return attachStream(to: known)
     }
     guard core.takesConnection() else {

@@ -34,7 +34,7 @@ final class H2UpstreamConnection {
   private(set) var openedAt: Milliseconds = 0
   /// When TCP, and TLS, were there.
   private(set) var readyAt: Milliseconds = 0
-  var requestCount = 0
+  private(set) var requestCount = 0
   /// Its server left the configuration: it takes no more streams.
   var isRetired = false
   /// A try waited for all of its time, and nothing came for any stream: whoever it was that was
@@ -42,6 +42,8 @@ final class H2UpstreamConnection {
   private var isSilent = false
   /// When bytes came last; at first, when the connection was begun.
   private var heardAt: Milliseconds = 0
+  /// Bytes came since the last time that no exchange had a stream here.
+  private(set) var wasHeard = true
   var list: H2UpstreamList?
 
   init(_ loop: Loop) {
@@ -67,6 +69,7 @@ final class H2UpstreamConnection {
     isRetired = false
     isSilent = false
     heardAt = loop.now
+    wasHeard = true
     lossText = ""
     isFlushDue = false
     session.budget.refill(now: loop.now)
@@ -97,6 +100,16 @@ final class H2UpstreamConnection {
   var isKeepable: Bool {
     state == .open && list?.keepalive.connectionCount != 0 && takesStream()
       && !transport.isBroken && !transport.sawPeerClose
+  }
+
+  /// Whether a request that is sent here now may come too late: the server may have closed the
+  /// connection while nobody used it, and nothing since has shown that it hasn't.
+  var mayBeStale: Bool { state == .open && requestCount > 0 && (isIdle || !wasHeard) }
+
+  /// An exchange is about to have a stream here.
+  func noteRequest() {
+    if isIdle && requestCount > 0 { wasHeard = false }
+    requestCount += 1
   }
 
   /// The deadline of a try passed that waited from `start` on. If nothing came in all that time the
@@ -180,6 +193,7 @@ final class H2UpstreamConnection {
       case .bytes(let count):
         input.produced(count)
         heardAt = loop.now
+        wasHeard = true
         guard session.receive(input.unread) else {
           flush()
           return lose(

@@ -111,8 +111,8 @@ struct H2UpstreamPool: ~Copyable {
     let stream = freeStreams.popLast() ?? H2UpstreamStream()
     stream.exchange = exchange
     stream.connection = connection
+    connection.noteRequest()
     session.attach(stream)
-    connection.requestCount += 1
     loop.clearTimer(connection.timer)
     return stream
   }
