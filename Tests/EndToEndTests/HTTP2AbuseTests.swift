@@ -246,6 +246,45 @@ import Testing
     #expect(try residentKilobytes(door.workerPid) - before < 24 << 10)
   }
 
+  /// Bodies that wait for an upstream which takes nothing: as much as windows allow.
+  @Test func holdsLittleOfBodiesThatNobodyTakes() async throws {
+    let upstream = RawServer(receiveRoom: 16 << 10)
+    let door = try await start(
+      server: """
+        location /stream/ {
+          proxy_pass http://\(upstream.address);
+          proxy_request_buffering off; client_max_body_size 0;
+        }
+        """)
+    let before = try residentKilobytes(door.workerPid)
+    let client = try H2Client(port: door.port(0))
+    let streams = (0..<60).map { UInt32(2 * $0 + 1) }
+    var windows = [UInt32(0): 65_535]
+    for stream in streams {
+      windows[stream] = 65_535
+      try client.request(stream, "/stream/", method: "POST", ends: false)
+    }
+    // All that may be sent, until the connection's window stays shut.
+    while true {
+      for stream in streams {
+        while let count = [16_384, windows[stream] ?? 0, windows[0] ?? 0].min(), count > 0 {
+          let payload = [UInt8](repeating: 0x78, count: count)
+          try client.send(.data, stream: stream, payload: payload)
+          windows[stream]? -= count
+          windows[0]? -= count
+        }
+      }
+      guard let frame = try? client.frame(within: 1, where: { $0.type == .windowUpdate })
+      else { break }
+      windows[frame.stream]? += frame.payload.reduce(0) { $0 << 8 | Int($1) }
+    }
+    #expect(windows[0] == 0)
+    #expect(try residentKilobytes(door.workerPid) - before < 16 << 10)
+    let bystander = try H2Client(port: door.port(0))
+    try bystander.request(1, "/fixed")
+    #expect(try bystander.response(1).status == 200)
+  }
+
   @Test(arguments: [
     "PRI * HT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0",
   ])

@@ -24,6 +24,28 @@ import Testing
     return try await Portico.start(site)
   }
 
+  /// A body that somebody reads isn't held to `http2_body_preread_size` a round trip.
+  @Test(arguments: [("/", 1 << 20), ("/stream", 256 << 10)])
+  func letsClientsSendAheadWhatIsRead(path: String, window: Int) async throws {
+    let upstream = try TestUpstream { _ in .answer() }
+    let door = try await start(upstream)
+    let client = try H2Client(port: door.port(0))
+    let fields = [("content-length", "1000000")]
+    try client.request(1, path, method: "POST", ends: false, fields: fields)
+    var windows = [UInt32(0): 65_535, 1: 65_535]
+    while windows[1] != window || windows[0] != 4 << 20 {
+      let frame = try client.frame { $0.type == .windowUpdate }
+      windows[frame.stream]? += frame.payload.reduce(0) { $0 << 8 | Int($1) }
+    }
+    // A small one needs no more than every body has.
+    let small = [("content-length", "10000")]
+    try client.request(3, path, method: "POST", ends: false, fields: small)
+    try client.send(
+      .data, flags: H2Frame.endStream, stream: 3, payload: [UInt8](repeating: 0, count: 10_000))
+    let frame = try client.frame { $0.stream == 3 || $0.type == .windowUpdate }
+    #expect(frame.type == .headers)
+  }
+
   private func length(_ request: TestUpstream.Request?) throws -> String {
     let request = try #require(request)
     #expect(request["transfer-encoding"] == nil)

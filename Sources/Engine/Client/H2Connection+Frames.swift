@@ -144,12 +144,24 @@ extension H2Connection {
     return didPause ? NGHTTP2_ERR_PAUSE.rawValue : 0
   }
 
-  /// Whether the client lets all streams together send nothing.
-  var isWindowShut: Bool { unsafe nghttp2_session_get_remote_window_size(session) <= 0 }
-
   /// How many bytes of a body `stream` may send now, as far as its own window says.
   func windowLeft(of stream: H2Stream) -> Int32 {
     unsafe nghttp2_session_get_stream_remote_window_size(session, stream.id)
+  }
+
+  /// Whether the client lets all streams together send nothing.
+  var isWindowShut: Bool { unsafe nghttp2_session_get_remote_window_size(session) <= 0 }
+
+  // Bound: body bytes of all streams that clients may send before anybody reads them, once there
+  // are bodies that somebody reads.
+  private static let wideWindowByteCount: Int32 = 4 << 20
+
+  /// A stream's window was widened: the connection's has to hold several of those.
+  func widenWindow() {
+    if isWindowWide { return }
+    isWindowWide = true
+    unsafe nghttp2_session_set_local_window_size(
+      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, max(Self.wideWindowByteCount, windowByteCount))
   }
 
   /// Opens the windows for `count` bytes that were read.

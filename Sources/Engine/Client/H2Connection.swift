@@ -37,6 +37,7 @@ final class H2Connection {
   private var touched: [H2Stream] = []
   private var settling: [H2Stream] = []
   private var isPumping = false
+  var isWindowWide = false
   /// The library stopped behind a DATA frame because the output is full.
   var didPause = false
   var isSessionBroken = false
@@ -56,7 +57,7 @@ final class H2Connection {
   // Bound: the library keeps a buffer of the largest DATA frame for each connection.
   private static let largestFrameLimit = 256 << 10
   // Bound: body bytes of all streams that clients may send before anybody reads them.
-  private static let windowByteCount: Int32 = 1 << 20
+  private static let leastWindow: Int32 = 1 << 20
   /// How long nothing happens before memory is given back, in milliseconds.
   static let trimDelay: Milliseconds = 1000
 
@@ -84,7 +85,7 @@ final class H2Connection {
     scanner = H2FrameScanner()
     largestChunk = Self.smallestFrameLimit
     sawFrame = false
-    withholdsAcknowledgement = false
+    (withholdsAcknowledgement, isWindowWide) = (false, false)
     (queuedByteCount, sentBodyCount) = (0, 0)
     submitSettings()
     awaitRequest()
@@ -94,13 +95,12 @@ final class H2Connection {
 
   private func submitSettings() {
     let settings = client.address.defaultSite.settings.http2
-    let window = UInt32(min(max(settings.bodyPrereadBytes, 0), Int(Int32.max)))
     var entries = [
       nghttp2_settings_entry(
         settings_id: Int32(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue),
         value: UInt32(settings.maxConcurrentStreams)),
       nghttp2_settings_entry(
-        settings_id: Int32(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE.rawValue), value: window),
+        settings_id: Int32(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE.rawValue), value: bodyWindow),
       nghttp2_settings_entry(
         settings_id: Int32(NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL.rawValue), value: 1),
       // Priorities are those of RFC 9218.
@@ -110,7 +110,15 @@ final class H2Connection {
     unsafe nghttp2_submit_settings(
       session, UInt8(NGHTTP2_FLAG_NONE.rawValue), &entries, entries.count)
     unsafe nghttp2_session_set_local_window_size(
-      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, max(Self.windowByteCount, Int32(window)))
+      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, windowByteCount)
+  }
+
+  /// The connection's window as a client finds it.
+  var windowByteCount: Int32 { max(Self.leastWindow, Int32(bodyWindow)) }
+  /// A stream's, `http2_body_preread_size`.
+  private var bodyWindow: UInt32 {
+    let byteCount = client.address.defaultSite.settings.http2.bodyPrereadBytes
+    return UInt32(min(max(byteCount, 0), Int(Int32.max)))
   }
 
   /// Gives everything back; the connection is closing.

@@ -32,6 +32,8 @@ final class H2Stream: ClientStream {
   var isBegun = false
   var isRequestEnded = false
   var isTunnel = false
+  /// The client may send more of the body than every client may.
+  var isWindowWide = false
   var isWebSocket = false
   var awaited = Awaited.nothing
 
@@ -93,7 +95,7 @@ final class H2Stream: ClientStream {
     (isHeadComplete, isBegun, isRequestEnded, isTunnel, isWebSocket) = (
       false, false, false, false, false
     )
-    endsWithHead = false
+    (endsWithHead, isWindowWide) = (false, false)
     awaited = .nothing
     (didSendHead, hasBodyProvider, isDeferred, isBodyEnded) = (false, false, false, false)
     (didEndResponse, endsByReset) = (false, false)
