@@ -99,6 +99,30 @@ import Testing
     #expect(upstream.requests.count < 500)
   }
 
+  /// A proxy in front passes on what its many clients break off.
+  @Test func letsABusyClientBreakSomeRequestsOff() async throws {
+    let door = try await start(server: "keepalive_requests 100000;")
+    let client = try H2Client(port: door.port(0))
+    var stream: UInt32 = 1
+    for _ in 0..<200 {
+      for _ in 0..<16 {
+        try client.request(stream, "/fixed", method: "HEAD")
+        stream += 2
+      }
+      for _ in 0..<3 {
+        try client.request(stream, "/app/", method: "POST", ends: false)
+        try client.send(.reset, stream: stream, payload: H2Frame.number(H2Code.cancel))
+        stream += 2
+      }
+      var count = 0
+      while count < 16 {
+        let frame = try client.frame()
+        try #require(frame.type != .goAway)
+        if frame.type == .headers { count += 1 }
+      }
+    }
+  }
+
   @Test(arguments: [
     H2Client.frame(.settings), H2Client.frame(.ping, payload: [UInt8](repeating: 0, count: 8)),
     H2Client.frame(.priority, stream: 3, payload: [0, 0, 0, 5, 1]),

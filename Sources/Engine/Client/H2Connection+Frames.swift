@@ -97,7 +97,9 @@ extension H2Connection {
   /// A stream is over, in whatever way.
   func onStreamClose(_ id: Int32, _ code: UInt32) {
     guard let stream = stream(id) else { return }
-    if !stream.didEndResponse && !stream.isAborted && !flood.noteReset(now: loop.now) {
+    if stream.didEndResponse {
+      flood.noteCompletion()
+    } else if !stream.isAborted && !flood.noteReset(now: loop.now) {
       terminate(NGHTTP2_ENHANCE_YOUR_CALM, "client broke off too many requests")
     }
     closedStreams.noteClosed(id, byUs: stream.wasResetByUs)

@@ -13,6 +13,7 @@ struct H2FloodGuard {
     let capacity: Int
     let perSecond: Int
     var tokens: Int
+    /// Up to when `tokens` counts what was gained.
     private var filledAt: Milliseconds = 0
 
     init(capacity: Int, perSecond: Int) {
@@ -25,17 +26,22 @@ struct H2FloodGuard {
     mutating func spend(_ cost: Int, now: Milliseconds) -> Bool {
       let gained = (now - filledAt) * perSecond / 1000
       if gained > 0 {
-        tokens = min(capacity, tokens + gained)
-        filledAt = now
+        earn(gained)
+        // A part of a token isn't lost to whoever spends often.
+        filledAt += gained * 1000 / perSecond
       }
       tokens -= cost
       return tokens >= 0
     }
+
+    mutating func earn(_ count: Int) { tokens = min(capacity, tokens + count) }
   }
 
-  // Bound: streams that a client broke off, or made us break off. A browser that closes a tab
-  // resets all that is open at once, and then opens others.
-  private var resets = Bucket(capacity: 300, perSecond: 20)
+  // Bound: streams that a client broke off, or made us break off: 300 at once, 20 a second, and one
+  // for each four that came to their end. A browser that closes a tab resets all that is open at
+  // once, and then opens others; a proxy in front passes on what many clients break off.
+  private var resets = Bucket(capacity: 300 * resetCost, perSecond: 20 * resetCost)
+  private static let resetCost = 4
   // Bound: frames that carry nothing. A busy gRPC client sends a PING per round trip and two
   // WINDOW_UPDATEs per DATA frame, which is what each DATA frame that we send pays for.
   private var frames = Bucket(capacity: 2000, perSecond: 200)
@@ -47,7 +53,12 @@ struct H2FloodGuard {
   }
 
   /// A stream ended by RST_STREAM before its response did. False: too many.
-  mutating func noteReset(now: Milliseconds) -> Bool { resets.spend(1, now: now) }
+  mutating func noteReset(now: Milliseconds) -> Bool {
+    resets.spend(Self.resetCost, now: now)
+  }
+
+  /// A response came to its end.
+  mutating func noteCompletion() { resets.earn(1) }
 
   /// A frame began. False: too many of its kind.
   mutating func noteFrame(_ header: H2FrameHeader, now: Milliseconds) -> Bool {
@@ -59,7 +70,7 @@ struct H2FloodGuard {
   mutating func noteLate(now: Milliseconds) -> Bool { frames.spend(1, now: now) }
 
   /// Work was done for the client: a request was begun, DATA was sent.
-  mutating func noteProgress() { frames.tokens = min(frames.capacity, frames.tokens + 4) }
+  mutating func noteProgress() { frames.earn(4) }
 
   private func cost(of header: H2FrameHeader) -> Int {
     switch header.kind {

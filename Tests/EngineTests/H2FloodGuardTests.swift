@@ -1,0 +1,37 @@
+// The budgets of an HTTP/2 client, by an injected clock.
+
+import Testing
+
+@testable import Engine
+
+@Suite struct H2FloodGuardTests {
+  /// How many of `count` streams may be reset at `now`.
+  private func reset(_ count: Int, _ flood: inout H2FloodGuard, now: Milliseconds) -> Int {
+    (0..<count).count { _ in flood.noteReset(now: now) }
+  }
+
+  @Test func forgivesAHandfulOfResetsAndSomeEachSecond() {
+    var flood = H2FloodGuard(now: 1000)
+    #expect(reset(301, &flood, now: 1000) == 300)
+    flood = H2FloodGuard(now: 1000)
+    #expect(reset(300, &flood, now: 1000) == 300)
+    #expect(reset(21, &flood, now: 2000) == 20)
+  }
+
+  /// Whoever spends every few milliseconds gains what others gain in a second.
+  @Test func fractionsOfATokenArentLost() {
+    var flood = H2FloodGuard(now: 0)
+    #expect(reset(300, &flood, now: 0) == 300)
+    // Four in 270 ms are less than 20 a second.
+    var spent = 0
+    for step in 1...300 { spent += reset(step % 3 == 0 ? 2 : 1, &flood, now: step * 90) }
+    #expect(spent == 400)
+  }
+
+  @Test func fourResponsesPayForAReset() {
+    var flood = H2FloodGuard(now: 0)
+    #expect(reset(300, &flood, now: 0) == 300)
+    for _ in 0..<4000 { flood.noteCompletion() }
+    #expect(reset(301, &flood, now: 0) == 300)
+  }
+}
