@@ -47,6 +47,24 @@ import Testing
     #expect(try client.response(3).status == 400)
   }
 
+  /// A client that sends slowly finds out late that its body isn't wanted.
+  @Test func passesOverDataThatIsLateByManyRequests() async throws {
+    let door = try await HTTP2Door.start()
+    let client = try H2Client(port: door.port(0))
+    try client.request(1, "/small.txt", method: "POST", ends: false)
+    #expect(try client.frame { $0.type == .reset }.code == H2Code.noError)
+    for index in 1...200 {
+      try client.request(UInt32(2 * index + 1), "/small.txt")
+      _ = try client.response(UInt32(2 * index + 1))
+    }
+    try client.send(.data, stream: 1, payload: [0])
+    try client.request(403, "/small.txt")
+    #expect(try client.response(403).body == Array("small".utf8))
+    // What the client ended itself is another matter.
+    try client.send(.data, stream: 401, payload: [0])
+    #expect(client.goAwayCode() == H2Code.streamClosed)
+  }
+
   @Test func refusesHTTP2InPlainOnATLSPort() async throws {
     let door = try await HTTP2Door.start()
     let raw = try RawClient(port: door.port(1))

@@ -14,17 +14,41 @@ struct H2ClosedStreams {
     case skipped
   }
 
-  // Bound: how many are remembered. More than that many requests later nothing is late any more.
-  private static let capacity = 128
+  /// The streams that were noted last.
+  private struct Ring {
+    // Bound: how many are remembered.
+    private static let capacity = 128
 
-  private var ids: [Int32] = []
-  private var next = 0
+    private var ids: [Int32] = []
+    private var next = 0
+
+    var isFull: Bool { ids.count == Self.capacity }
+
+    func contains(_ id: Int32) -> Bool { ids.contains(id) }
+
+    mutating func note(_ id: Int32) {
+      if !isFull { return ids.append(id) }
+      ids[next] = id
+      next = (next + 1) % Self.capacity
+    }
+
+    mutating func reset() {
+      ids.removeAll(keepingCapacity: true)
+      next = 0
+    }
+  }
+
+  /// Those that ended by themselves.
+  private var ended = Ring()
+  /// Those that we reset, apart: other requests may come and go while a client that sends slowly
+  /// finds out.
+  private var resetByUs = Ring()
   /// The highest number of a stream that the client opened.
   private(set) var last: Int32 = 0
 
   mutating func reset() {
-    ids.removeAll(keepingCapacity: true)
-    next = 0
+    ended.reset()
+    resetByUs.reset()
     last = 0
   }
 
@@ -32,19 +56,14 @@ struct H2ClosedStreams {
 
   /// `byUs`: we reset it, and the client may not know yet.
   mutating func noteClosed(_ id: Int32, byUs: Bool) {
-    let entry = byUs ? -id : id
-    if ids.count < Self.capacity {
-      ids.append(entry)
-    } else {
-      ids[next] = entry
-      next = (next + 1) % Self.capacity
-    }
+    if byUs { resetByUs.note(id) } else { ended.note(id) }
   }
 
   /// Judges a frame for the stream `id`, which isn't open; nil if it is a new one.
   func judge(_ id: Int32) -> Verdict? {
     if id > last { return nil }
-    for entry in ids where entry == id || entry == -id { return entry < 0 ? .late : .closed }
-    return ids.count < Self.capacity ? .skipped : .closed
+    if resetByUs.contains(id) { return .late }
+    // What was forgotten had ended.
+    return ended.contains(id) || ended.isFull || resetByUs.isFull ? .closed : .skipped
   }
 }
