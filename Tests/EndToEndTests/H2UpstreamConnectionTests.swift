@@ -183,7 +183,7 @@ import Testing
     #expect(try door.get("/").text == "0")
     let clients = try (0..<4).map { _ in try door.client() }
     for client in clients {
-      try client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+      try client.send("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
     }
     #expect(try clients.map { try $0.response().text } == ["1", "1", "1", "1"])
   }

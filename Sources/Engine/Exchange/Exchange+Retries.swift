@@ -53,7 +53,8 @@ extension Exchange {
     if method.isIdempotent || location.settings.proxy.value.nextUpstream.contains(.nonIdempotent) {
       return true
     }
-    guard let connection = attempt.connection else { return attempt.stream != nil }
+    // Of HTTP/2 nothing tells, but a GOAWAY: see `AttemptFailure.unprocessed`.
+    guard let connection = attempt.connection else { return false }
     return Socket.unacknowledgedCount(connection.transport.fd) >= attempt.requestSent
   }
 
