@@ -41,7 +41,7 @@ private func ask(
             location /named { try_files /nothing @named; }
             location @named { limit_except POST { deny all; } return 204; }
             location /denied { try_files /nothing @denied; }
-            location @denied { limit_except POST { deny all; } alias %%DIR%%/www/a; }
+            location @denied { limit_except POST { deny all; } }
           }
           server { listen 127.0.0.1:%%PORT_1%%; return 202; }
           server {

@@ -168,7 +168,7 @@ private func config(_ servers: String, location: String = "") -> String {
   @Test func retriesOnceWhenAKeptConnectionWasClosedJustThen() async throws {
     let upstream = RawServer()
     let door = try await Portico.start(config: config("server \(upstream.address) max_fails=1;"))
-    for method in ["GET", "POST"] {
+    for method in ["GET", "PUT"] {
       let client = try door.client()
       let request = "\(method) /x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody"
       try client.send(request)
