@@ -131,6 +131,22 @@ struct LogFilesTests {
   }
 }
 
+struct LogUsesTests {
+  @Test func aLogIsUsedAsLongAsAPlanThatNamesItIs() {
+    var uses = LogUses()
+    final class Anything {}
+    let plans = (0..<3).map { _ in Anything() }
+    uses.begin(ObjectIdentifier(plans[0]), ["old"], thread: 0)
+    uses.begin(ObjectIdentifier(plans[1]), ["old"], thread: 1)
+    uses.begin(ObjectIdentifier(plans[2]), ["new"], thread: 0)
+    #expect(uses.all == ["old", "new"])
+    uses.end(ObjectIdentifier(plans[0]), thread: 0)
+    #expect(uses.all == ["old", "new"])
+    uses.end(thread: 1)
+    #expect(uses.all == ["new"])
+  }
+}
+
 /// A file to append to, which is the caller's to close.
 private func openLog(_ path: String) throws -> Int32 {
   Int32(try check(linux_open(path, O_WRONLY | O_APPEND | O_CREAT, 0o644)))

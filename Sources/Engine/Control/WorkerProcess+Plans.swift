@@ -168,7 +168,7 @@ extension WorkerProcess {
     controlLog.set(errorLog(plans[0]))
     let paths = Set(plans[0].logPaths + plans[0].main.errorLogs.map(\.path))
     for (index, plan) in plans.enumerated() {
-      logUses.begin(plan, paths, thread: index)
+      logUses.begin(ObjectIdentifier(plan), paths, thread: index)
       if let thread = threads[index] {
         thread.mailbox.post(
           .plan(

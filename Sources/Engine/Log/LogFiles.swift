@@ -68,8 +68,8 @@ struct LogUses {
   var all: Set<String> { paths.values.flatMap(\.values).reduce(into: []) { $0.formUnion($1) } }
 
   /// A thread has been given a plan.
-  mutating func begin(_ plan: Plan, _ logs: Set<String>, thread: Int) {
-    paths[thread, default: [:]][ObjectIdentifier(plan)] = logs
+  mutating func begin(_ plan: ObjectIdentifier, _ logs: Set<String>, thread: Int) {
+    paths[thread, default: [:]][plan] = logs
   }
 
   /// A thread is done with a plan.
