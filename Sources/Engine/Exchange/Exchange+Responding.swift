@@ -210,26 +210,31 @@ extension Exchange {
 
   /// `value` as it may stand in a field: CR, LF and NUL, which a decoded path may hold, encoded.
   func lineSafe(_ value: Bytes) -> Bytes {
+    percentEncoded(value) { $0 == 13 || $0 == 10 || $0 == 0 }
+  }
+
+  /// `value` with the bytes that `isUnsafe` names as `%XX`; itself if there are none.
+  @inline(__always)
+  func percentEncoded(_ value: Bytes, where isUnsafe: (UInt8) -> Bool) -> Bytes {
     var count = 0
-    for index in 0..<value.count where Self.breaksLine(value[index]) { count += 1 }
+    for index in 0..<value.count where isUnsafe(value[index]) { count += 1 }
     if count == 0 { return value }
     let room = arena.allocate(value.count + 2 * count)
     var position = 0
     for index in 0..<value.count {
       let byte = value[index]
-      if Self.breaksLine(byte) {
-        room.copy(
-          byte == 13 ? Bytes("%0D") : byte == 10 ? Bytes("%0A") : Bytes("%00"), at: position)
-        position += 3
-      } else {
+      guard isUnsafe(byte) else {
         room[position] = byte
         position += 1
+        continue
       }
+      room[position] = UInt8(ascii: "%")
+      room[position + 1] = LogOutput.hexDigit(byte >> 4)
+      room[position + 2] = LogOutput.hexDigit(byte & 15)
+      position += 3
     }
     return room.readOnly
   }
-
-  private static func breaksLine(_ byte: UInt8) -> Bool { byte == 13 || byte == 10 || byte == 0 }
 
   /// `path` with scheme, host and port in front, as `absolute_redirect`, `port_in_redirect` and
   /// `server_name_in_redirect` say.

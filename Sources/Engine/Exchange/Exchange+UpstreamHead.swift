@@ -115,27 +115,8 @@ extension Exchange {
   /// `target` as it may stand in a request line: blanks and control characters, which a variable
   /// that holds a decoded path brings in, encoded.
   private func targetSafe(_ target: Bytes) -> Bytes {
-    var count = 0
-    for index in 0..<target.count where Self.endsTarget(target[index]) { count += 1 }
-    if count == 0 { return target }
-    let room = arena.allocate(target.count + 2 * count)
-    var position = 0
-    for index in 0..<target.count {
-      let byte = target[index]
-      guard Self.endsTarget(byte) else {
-        room[position] = byte
-        position += 1
-        continue
-      }
-      room[position] = UInt8(ascii: "%")
-      room[position + 1] = LogOutput.hexDigit(byte >> 4)
-      room[position + 2] = LogOutput.hexDigit(byte & 15)
-      position += 3
-    }
-    return room.readOnly
+    percentEncoded(target) { $0 <= 0x20 || $0 == 0x7f }
   }
-
-  private static func endsTarget(_ byte: UInt8) -> Bool { byte <= 0x20 || byte == 0x7f }
 
   private func withArguments(_ path: Bytes) -> Bytes {
     arguments.isEmpty ? path : concatenate(path, Bytes("?"), arguments)
