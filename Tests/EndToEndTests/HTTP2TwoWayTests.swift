@@ -22,17 +22,25 @@ import Testing
 
   private static let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
-  /// Neither side has to go on by itself; but one of them has to.
-  @Test func endsAStreamOnWhichNobodyGoesOn() async throws {
-    let upstream = RawServer()
-    let door = try await start(upstream.address, "proxy_read_timeout 300ms;")
+  /// A stream on which both sides have said something, and neither has ended.
+  private func begin(
+    _ door: RunningPortico, _ upstream: RawServer
+  ) throws -> (client: H2Client, server: RawClient) {
     let client = try H2Client(port: door.port())
     try client.request(1, method: "POST", ends: false)
     let server = try upstream.accept()
     _ = try server.read(until: "\r\n\r\n")
     try server.send(Self.head + "5\r\nhello\r\n")
     #expect(try client.frame { $0.type == .data }.payload == Array("hello".utf8))
-    #expect(try client.frame { $0.type == .reset }.stream == 1)
+    return (client, server)
+  }
+
+  /// Neither side has to go on by itself; but one of them has to.
+  @Test func endsAStreamOnWhichNobodyGoesOn() async throws {
+    let upstream = RawServer()
+    let door = try await start(upstream.address, "proxy_read_timeout 300ms;")
+    let ends = try begin(door, upstream)
+    #expect(try ends.client.frame { $0.type == .reset }.stream == 1)
     try door.waitForLog("upstream timed out while reading upstream")
   }
 
@@ -52,12 +60,7 @@ import Testing
   @Test func aClientThatGoesOnKeepsTheStream() async throws {
     let upstream = RawServer()
     let door = try await start(upstream.address, "proxy_read_timeout 1s;")
-    let client = try H2Client(port: door.port())
-    try client.request(1, method: "POST", ends: false)
-    let server = try upstream.accept()
-    _ = try server.read(until: "\r\n\r\n")
-    try server.send(Self.head + "5\r\nhello\r\n")
-    #expect(try client.frame { $0.type == .data }.payload == Array("hello".utf8))
+    let (client, server) = try begin(door, upstream)
     let watch = Stopwatch()
     var count = 0
     while watch.seconds < 1.5 {

@@ -67,6 +67,11 @@ import Testing
     return (descriptor, bindLoopback(descriptor))
   }
 
+  /// `text` with the directive that names the server at `port` in the place of RESOLVER.
+  private static func fill(_ text: String, _ port: UInt16) -> String {
+    text.replacingOccurrences(of: "RESOLVER", with: "resolver 127.0.0.1:\(port);")
+  }
+
   @Test(arguments: [
     ("resolver_timeout 300ms; RESOLVER", ""), ("RESOLVER resolver_timeout 300ms;", ""),
     ("resolver_timeout 300ms;", "RESOLVER"), ("RESOLVER", "resolver_timeout 300ms;"),
@@ -75,15 +80,13 @@ import Testing
   func aNameIsWaitedForAsLongAsResolverTimeoutSays(http: String, server: String) async throws {
     let silent = Self.silentServer()
     defer { close(silent.descriptor) }
-    func filled(_ text: String) -> String {
-      text.replacingOccurrences(of: "RESOLVER", with: "resolver 127.0.0.1:\(silent.port);")
-    }
+    let (http, server) = (Self.fill(http, silent.port), Self.fill(server, silent.port))
     let door = try await Portico.start(
       config: """
         http {
-          \(filled(http))
+          \(http)
           server {
-            listen 127.0.0.1:%%PORT_0%%; \(filled(server))
+            listen 127.0.0.1:%%PORT_0%%; \(server)
             location / { proxy_pass http://$arg_h; }
           }
         }
@@ -102,14 +105,12 @@ import Testing
   func theNamesOfAnUpstreamAsWell(http: String, upstream: String) async throws {
     let silent = Self.silentServer()
     defer { close(silent.descriptor) }
-    func filled(_ text: String) -> String {
-      text.replacingOccurrences(of: "RESOLVER", with: "resolver 127.0.0.1:\(silent.port);")
-    }
+    let (http, upstream) = (Self.fill(http, silent.port), Self.fill(upstream, silent.port))
     let door = try await Portico.start(
       config: """
         http {
-          \(filled(http))
-          upstream app { zone app 64k; server app.test:80 resolve; \(filled(upstream)) }
+          \(http)
+          upstream app { zone app 64k; server app.test:80 resolve; \(upstream) }
           server { listen 127.0.0.1:%%PORT_0%%; location / { proxy_pass http://app; } }
         }
         """)
