@@ -31,13 +31,15 @@ public struct Word: Sendable {
 }
 
 /// A name, its arguments, and either `;` or a block.
-public struct Directive: Sendable {
-  public var name: Word
-  public var arguments: [Word]
+///
+/// A class, though a value: passing it on counts one reference instead of five.
+public final class Directive: Sendable {
+  public let name: Word
+  public let arguments: [Word]
   /// The directives between the braces; nil when it ended with `;`.
-  public var block: [Directive]?
+  public let block: [Directive]?
   /// The place of the `;` or of the closing brace.
-  public var end: Position
+  public let end: Position
 
   public init(name: Word, arguments: [Word], block: [Directive]? = nil, end: Position) {
     self.name = name

@@ -7,6 +7,8 @@ import Configuration
 
 /// What came of reading a configuration.
 struct ConfigurationReading {
+  /// What the plan was made of.
+  let tree: ConfigurationTree
   /// The plan, or nil if the configuration has errors.
   let plan: Plan?
   /// Errors, one line each, for logs.
@@ -43,8 +45,9 @@ extension RecordedFiles: FileProvider {
       paths: bundle.options.planPaths, registry: Self.emptiedRegistry(),
       ticketKeys: TLSTicketKeyRing(), zones: ZoneRegistry<LimitZone>(),
       certificateChecks: checks, toleratesBrokenCertificates: isReload)
-    let (reading, sources) = makePlan(bundle.options, self, surroundings)
-    noteConfigurationFiles(sources.files.filter { $0.kind == .configuration }.map(\.path))
+    let reading = ConfigurationText(bundle.options, self).reading(surroundings, self)
+    let written = reading.tree.sources.files.filter { $0.kind == .configuration }
+    noteConfigurationFiles(written.map(\.path))
     return reading
   }
 
@@ -74,9 +77,10 @@ extension ReplayedFiles: FileProvider {
       paths: bundle.options.planPaths, registry: registry, ticketKeys: ticketKeys, zones: zones,
       caches: caches, sessionZones: sessionZones,
       toleratesBrokenCertificates: true)
+    let text = ConfigurationText(bundle.options, self)
     var plans: [Plan] = []
     repeat {
-      let (reading, _) = makePlan(bundle.options, self, surroundings)
+      let reading = text.reading(surroundings, self)
       guard let plan = reading.plan else { throw ApplyFailure(reading.problems) }
       plans.append(plan)
     } while plans.count < plans[0].main.workerCount
@@ -84,23 +88,34 @@ extension ReplayedFiles: FileProvider {
   }
 }
 
-/// Reads and compiles a configuration.
-private func makePlan(
-  _ options: StartOptions, _ files: some FileProvider, _ surroundings: PlanSurroundings
-) -> (ConfigurationReading, SourceMap) {
-  var diagnostics = Diagnostics()
-  let tree = parseConfiguration(
-    path: options.configurationPath, globalDirectives: options.directives, files: files,
-    diagnostics: &diagnostics)
-  let plan = PlanBuilder.build(
-    tree, files: files, surroundings: surroundings, diagnostics: &diagnostics)
-  let lines = { (severity: Diagnostic.Severity) in
-    diagnostics.all.filter { $0.severity == severity }.map { $0.compact(tree.sources) }
+/// A configuration that was parsed, of which any number of plans can be made.
+private struct ConfigurationText {
+  private let tree: ConfigurationTree
+  /// What the parser found.
+  private let diagnostics: Diagnostics
+
+  init(_ options: StartOptions, _ files: some FileProvider) {
+    var diagnostics = Diagnostics()
+    tree = parseConfiguration(
+      path: options.configurationPath, globalDirectives: options.directives, files: files,
+      diagnostics: &diagnostics)
+    self.diagnostics = diagnostics
   }
-  let reading = ConfigurationReading(
-    plan: plan, problems: lines(.error), warnings: lines(.warning),
-    report: diagnostics.render(tree.sources))
-  return (reading, tree.sources)
+
+  /// Compiles it into a plan.
+  func reading(
+    _ surroundings: PlanSurroundings, _ files: some FileProvider
+  ) -> ConfigurationReading {
+    var diagnostics = diagnostics
+    let plan = PlanBuilder.build(
+      tree, files: files, surroundings: surroundings, diagnostics: &diagnostics)
+    let lines = { (severity: Diagnostic.Severity) in
+      diagnostics.all.filter { $0.severity == severity }.map { $0.compact(tree.sources) }
+    }
+    return ConfigurationReading(
+      tree: tree, plan: plan, problems: lines(.error), warnings: lines(.warning),
+      report: diagnostics.render(tree.sources))
+  }
 }
 
 extension StartOptions {

@@ -68,6 +68,7 @@ extension Supervisor {
     let old = current
     reloads.next = nil
     current = next
+    next.dropPlan()
     next.direct(&log, options)
     old.close(except: next)
     worker?.sockets = Set(next.listeners.table.values.map(\.id))

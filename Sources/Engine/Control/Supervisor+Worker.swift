@@ -105,6 +105,7 @@ extension Supervisor {
       .apply(
         generation: generation.number, identity: generation.identity,
         settings: generation.main.process))
+    generation.dropPlan()
   }
 
   /// Takes the worker process's next answer, or its end.

@@ -19,6 +19,13 @@ struct SupervisorGeneration {
   let warnings: [String]
   /// The same for people.
   let report: String
+  private let validated: Validated
+
+  /// What was read and validated, which all copies of a generation share.
+  private final class Validated {
+    var reading: ConfigurationReading?
+    init(_ reading: ConfigurationReading) { self.reading = reading }
+  }
 
   /// Why there is none.
   struct Failure: Error {
@@ -37,10 +44,12 @@ struct SupervisorGeneration {
   static func make(
     _ number: Int, _ options: StartOptions, keeping old: Listeners, log: SupervisorLog
   ) throws(Failure) -> SupervisorGeneration {
-    // The plan was only looked at: 60 MB with 10,000 certificates, which malloc would keep for the
-    // next reload.
-    defer { linux_trim_heap() }
-    return try read(number, options, keeping: old, log: log)
+    do throws(Failure) {
+      return try read(number, options, keeping: old, log: log)
+    } catch {
+      linux_trim_heap()
+      throw error
+    }
   }
 
   private static func read(
@@ -61,15 +70,26 @@ struct SupervisorGeneration {
         number: number, main: plan.main, identity: identity,
         bundle: try makeBundle(files.bundle, orClose: listeners, except: old),
         listeners: listeners, logs: logs, pidFile: PidFile(path: pidPath),
-        certificates: CertificateWatch(plan), warnings: reading.warnings, report: reading.report)
+        certificates: CertificateWatch(plan), warnings: reading.warnings, report: reading.report,
+        validated: Validated(reading))
     } catch {
       for fd in logs.values { _ = linux_close(fd) }
       throw error
     }
   }
 
+  /// Frees the plan, which was only looked at: 60 MB with 10,000 certificates, which malloc would
+  /// keep for the next reload. 10,000 servers take 50 ms to free, for which no worker process
+  /// should have to wait.
+  func dropPlan() {
+    guard validated.reading != nil else { return }
+    validated.reading = nil
+    linux_trim_heap()
+  }
+
   /// Gives up everything that `other` doesn't hold too.
   func close(except other: SupervisorGeneration?) {
+    dropPlan()
     listeners.close(except: other?.listeners)
     _ = linux_close(bundle)
     for fd in logs.values { _ = linux_close(fd) }

@@ -37,7 +37,6 @@ extension Exchange {
       attempt.group = group
       return prepareBody()
     }
-    let host = target.host.string
     if let address = target.address {
       attempt.group = core.adHocGroup(name, [address])
       return prepareBody()

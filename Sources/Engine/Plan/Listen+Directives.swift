@@ -9,12 +9,11 @@ extension ListenDraft {
     "ipv6only=", "so_keepalive=", "fastopen=",
   ]
 
-  /// What one `listen` directive asks for: an entry for each port of a range, and for each address
-  /// of a host name, which `lookUp` tells.
+  /// What one `listen` directive asks for: an entry for each of `addresses`, which its first word
+  /// stands for.
   static func all(
-    of directive: Directive, _ lookUp: (String) -> [String]
+    of directive: Directive, on addresses: [SocketAddress]
   ) throws(Refusal) -> [ListenDraft] {
-    let addresses = try ListenAddresses(directive.text(0), lookUp).all
     var draft = ListenDraft(
       settings: ListenSettings(address: addresses[0]), word: directive.arguments[0])
     for index in directive.arguments.indices.dropFirst() { try draft.apply(directive, index) }

@@ -84,6 +84,10 @@ final class PlanBuilder {
   var locationChecks: [(Scope, HealthCheckSettings, Word)] = []
   /// How the first `proxy_pass` to each upstream speaks TLS; nil: it doesn't.
   var passedTLS: [String: HealthCheckTLS?] = [:]
+  /// Expressions that stand in many places are compiled once.
+  var regexes: [RegexKey: BoundRegex] = [:]
+  /// What `listen` directives of the same first word listen on.
+  private var listenAddresses: [String: [SocketAddress]] = [:]
   /// Each file is read from the provider once.
   private var fileCache: [String: [UInt8]] = [:]
   /// TLS settings that were made into something already: blocks that inherit share it.
@@ -252,119 +256,12 @@ final class PlanBuilder {
     }
   }
 
-  // --- names -------------------------------------------------------------------------------------
-
-  /// The slot of the variable called `name`; assigned by whoever defines it.
-  func slot(_ name: String) -> Int {
-    if let slot = slots[name] { return slot }
-    let slot = maps.count
-    maps.append(nil)
-    slots[name] = slot
-    return slot
-  }
-
-  /// The slot of a variable that is defined here.
-  func define(_ name: String) -> Int {
-    let slot = slot(name)
-    definedSlots.insert(slot)
-    return slot
-  }
-
-  private func checkPendingVariables() {
-    for (name, word) in pendingNames {
-      guard let slot = slots[name], !definedSlots.contains(slot) else { continue }
-      var message = "unknown \"\(name)\" variable"
-      let candidates =
-        Array(slots.keys.filter { definedSlots.contains(slots[$0]!) }) + Builtin.names
-      if let nearest = nearestName(to: name, among: candidates) {
-        message += "; did you mean \"$\(nearest)\"?"
-      }
-      if let word {
-        diagnostics.error(message, at: word)
-      } else {
-        diagnostics.error(message, at: nil)
-      }
-      definedSlots.insert(slot)
-    }
-  }
-
-  /// Compiles a word with variables.
-  func template(_ text: String, _ argument: Int?) throws(Refusal) -> Template {
-    do throws(ValueError) {
-      return compile(try splitTemplate(text))
-    } catch {
-      throw Refusal(error.message, argument: argument)
-    }
-  }
-
-  /// The same for a word as written: what came from the environment has no variables.
-  func template(_ word: Word, _ argument: Int?) throws(Refusal) -> Template {
-    do throws(ValueError) {
-      return compile(try splitTemplate(word))
-    } catch {
-      throw Refusal(error.message, argument: argument)
-    }
-  }
-
-  private func compile(_ parts: [TemplatePart]) -> Template {
-    var compiled: [Template.Part] = []
-    compiled.reserveCapacity(parts.count)
-    for part in parts {
-      switch part {
-      case .literal(let text): compiled.append(.literal(store.append(text)))
-      case .capture(let group): compiled.append(.capture(group))
-      case .variable(let name): compiled.append(.variable(variable(name)))
-      }
-    }
-    return Template(parts: compiled)
-  }
-
-  /// What computes the variable called `name`.
-  func variable(_ name: String) -> Variable {
-    let name = name.lowercased()
-    if let builtin = Builtin(named: name) { return .builtin(builtin) }
-    if !assigned.contains(name), let member = member(name) { return member }
-    if name.hasPrefix(Self.proxyFieldPrefix) {
-      return proxyField(String(name.dropFirst(Self.proxyFieldPrefix.count)))
-    }
-    pendingNames.append((name, currentWord))
-    return .slot(slot(name))
-  }
-
-  private static let proxyFieldPrefix = "proxy_protocol_tlv_"
-
-  private func proxyField(_ name: String) -> Variable {
-    if let field = ProxyField(name: name) { return .proxyField(field) }
-    let known =
-      ProxyField.names.keys + ProxyField.namesInsideSSL.keys.map { "ssl_\($0)" } + ["ssl_verify"]
-    var message = "\"\(name)\" is no field of the PROXY protocol"
-    if let nearest = nearestName(to: name, among: known) {
-      message += "; did you mean \"\(nearest)\"?"
-    } else {
-      message +=
-        "; it knows \(known.sorted().joined(separator: ", ")) and numbers such as 0xEA and ssl_0x21"
-    }
-    diagnostics.error(message, at: currentWord)
-    return .builtin(.client(.pipe))
-  }
-
-  static let families: [(String, Variable.Family)] = [
-    ("arg_", .argument), ("cookie_", .cookie), ("http_", .requestField),
-    ("sent_http_", .sentField), ("sent_trailer_", .sentTrailer),
-    ("upstream_http_", .upstreamField), ("upstream_cookie_", .upstreamCookie),
-    ("upstream_trailer_", .upstreamTrailer),
-  ]
-
-  /// Compiles a regular expression; named groups become variables.
-  func regex(_ pattern: String, caseless: Bool, _ argument: Int?) throws(Refusal) -> BoundRegex {
-    do throws(RegexError) {
-      let regex = try Regex(pattern: pattern, caseless: caseless)
-      return BoundRegex(
-        regex: regex,
-        bindings: regex.names.map { (group: $0.group, slot: define($0.name.lowercased())) })
-    } catch {
-      throw Refusal(error.text, argument: argument)
-    }
+  /// What `text`, the first argument of `listen`, listens on.
+  func addresses(toListenOn text: String) throws(Refusal) -> [SocketAddress] {
+    if let known = listenAddresses[text] { return known }
+    let addresses = try ListenAddresses(text, files.addresses).all
+    listenAddresses[text] = addresses
+    return addresses
   }
 
   // --- files -------------------------------------------------------------------------------------

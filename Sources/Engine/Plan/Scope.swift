@@ -27,9 +27,8 @@ final class Scope {
   var upstream: UpstreamDraft?
   var seen = UsedRows()
   private var turnedOff: Set<String> = []
-  /// Where nested locations go.
-  var tree: LocationTree<Location>?
-  var hasLocations = false
+  /// The locations inside the location that this block is, once there are any.
+  private(set) var nested: LocationTree<Location>?
 
   init(_ context: Contexts, _ builder: PlanBuilder, parent: Scope?) {
     self.context = context
@@ -39,6 +38,14 @@ final class Scope {
     location = parent?.location ?? LocationSettings()
     site = parent?.site
     upstream = parent?.upstream
+  }
+
+  /// Where a location in this block goes.
+  func locations(of site: Site) -> LocationTree<Location> {
+    guard form != nil else { return site.locations }
+    let tree = nested ?? LocationTree<Location>()
+    nested = tree
+    return tree
   }
 
   /// Whether this is the first use of a list directive in this block: inherited entries give way.

@@ -30,7 +30,8 @@ extension Row {
       """,
       standard: "*:80"
     ) { scope, directive throws(Refusal) in
-      scope.site?.listens += try ListenDraft.all(of: directive, scope.builder.files.addresses)
+      let addresses = try scope.builder.addresses(toListenOn: directive.text(0))
+      scope.site?.listens += try ListenDraft.all(of: directive, on: addresses)
     }.repeatable(),
     Row(
       "server_name", .server, 1...1000,
@@ -89,7 +90,7 @@ extension Row {
     place.isRegex = form.isRegex
     place.isNamed = form.kind == .named
     inner.place = place
-    let tree = scope.tree ?? site.locations
+    let tree = scope.locations(of: site)
     if !form.isRegex, tree.contains(form.path, form.kind) {
       throw Refusal("duplicate location \"\(form.path)\"", argument: 0)
     }
@@ -99,8 +100,6 @@ extension Row {
         form.path, caseless: form.caseless, directive.arguments.count - 1)
       place.binding = bound
     }
-    let nested = LocationTree<Location>()
-    inner.tree = nested
     scope.builder.process(directive.block ?? [], inner)
     place.settings = inner.location.inForce
     if !inner.program.steps.isEmpty {
@@ -108,17 +107,15 @@ extension Row {
       program.steps = inner.program.steps
       place.program = program
     }
-    let hasNested = inner.hasLocations
-    scope.hasLocations = true
     site.hasLocations = true
     if let bound {
-      tree.insert(bound.regex, place, nested: hasNested ? nested : nil)
+      tree.insert(bound.regex, place, nested: inner.nested)
     } else if form.kind == .named {
       site.named[String(form.path.dropFirst())] = place
       tree.insert(form.path, .named, place)
     } else {
       tree.insert(
-        form.path, form.kind, place, nested: hasNested ? nested : nil,
+        form.path, form.kind, place, nested: inner.nested,
         redirectsToSlash: form.kind != .exact && place.settings.proxy.pass != nil)
     }
   }

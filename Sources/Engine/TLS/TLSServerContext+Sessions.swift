@@ -37,8 +37,8 @@ private func onNewSession(ssl: OpaquePointer?, session: OpaquePointer?) -> Int32
   let id = unsafe identifier(session)
   guard (1...TLSSessionRing.longestSession).contains(length), !id.isEmpty else { return 0 }
   unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: length) { room in
-    var end = unsafe room.baseAddress
-    guard unsafe Int(i2d_SSL_SESSION(session, &end)) == length, let base = unsafe room.baseAddress
+    var end = room.baseAddress
+    guard unsafe Int(i2d_SSL_SESSION(session, &end)) == length, let base = room.baseAddress
     else { return }
     zone.keep(
       id, unsafe Bytes(base: UnsafePointer(base), count: length),
@@ -64,7 +64,7 @@ private func onSessionWanted(
     byteCount: TLSSessionRing.longestSession, alignment: 16
   ) { room -> OpaquePointer? in
     let length = unsafe zone.copy(Bytes(base: id, count: Int(count)), into: room)
-    guard length > 0, let base = unsafe room.baseAddress else { return nil }
+    guard length > 0, let base = room.baseAddress else { return nil }
     var start: UnsafePointer<UInt8>? = unsafe UnsafePointer(
       base.assumingMemoryBound(to: UInt8.self))
     defer { unsafe OPENSSL_cleanse(base, length) }
