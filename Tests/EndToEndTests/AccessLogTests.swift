@@ -166,4 +166,19 @@ import Testing
     try waitUntil("the log") { door.site.text("a.log") == "/1 .\n/2 p\n/3 .\n" }
     try door.stop()
   }
+
+  /// Whoever counts what was turned away looks for 444.
+  @Test func showsWhatWasClosedWithoutAnAnswer() async throws {
+    let door = try await Portico.start(
+      config: """
+        http { log_format line "$uri $status"; access_log %%DIR%%/a.log line; server {
+          listen 127.0.0.1:%%PORT_0%%; return 444;
+        } }
+        """)
+    let client = try door.client()
+    try client.send("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
+    #expect(client.isClosed())
+    try waitUntil("the log") { door.site.text("a.log") == "/1 444\n" }
+    try door.stop()
+  }
 }

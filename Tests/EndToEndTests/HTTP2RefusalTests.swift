@@ -65,6 +65,55 @@ import Testing
     #expect(client.goAwayCode() == H2Code.streamClosed)
   }
 
+  /// What comes late on a stream that we reset is ignored, but what never can be right is refused:
+  /// the client's own end of the stream, its announced length, padding, and trailers count as ever.
+  @Test(arguments: [
+    LateFrames("a body after its reset", code: H2Code.streamClosed) {
+      try $0.send(.reset, stream: 1, payload: H2Frame.number(H2Code.cancel))
+      try $0.send(.data, stream: 1, payload: [0])
+    },
+    LateFrames("trailers after its reset", code: H2Code.streamClosed) {
+      try $0.send(.reset, stream: 1, payload: H2Frame.number(H2Code.cancel))
+      try $0.send(.headers, flags: 5, stream: 1, payload: [])
+    },
+    LateFrames("padding longer than the frame", code: H2Code.protocolError) {
+      try $0.send(.data, flags: 8, stream: 1, payload: [6, 0, 0, 0, 0, 0])
+    },
+    LateFrames("a second head", code: H2Code.protocolError) {
+      try $0.send(.headers, flags: 4, stream: 1, payload: H2Client.block())
+    },
+    LateFrames("a window update of zero", code: H2Code.protocolError) {
+      try $0.send(.windowUpdate, stream: 1, payload: [0, 0, 0, 0])
+    },
+  ])
+  func refusesWhatIsWrongHoweverLateItComes(_ frames: LateFrames) async throws {
+    let door = try await HTTP2Door.start()
+    let client = try H2Client(port: door.port(0))
+    try client.request(1, "/small.txt", method: "POST", ends: false)
+    #expect(try client.frame { $0.type == .reset }.code == H2Code.noError)
+    try frames.send(client)
+    #expect(client.goAwayCode() == frames.code, "\(frames.what)")
+  }
+
+  /// Late bodies are compared with the length that was announced, too.
+  @Test(arguments: [([5], true), ([2, 3], true), ([2], false), ([4, 2], false)])
+  func countsLateBodies(pieces: [Int], isSound: Bool) async throws {
+    let door = try await HTTP2Door.start()
+    let client = try H2Client(port: door.port(0))
+    try client.request(
+      1, "/small.txt", method: "POST", ends: false, fields: [("content-length", "5")])
+    #expect(try client.frame { $0.type == .reset }.code == H2Code.noError)
+    for (index, count) in pieces.enumerated() {
+      let isLast = index == pieces.count - 1
+      try client.send(
+        .data, flags: isLast ? 1 : 0, stream: 1, payload: [UInt8](repeating: 0, count: count))
+    }
+    try client.request(3, "/small.txt")
+    let frame = try client.frame { $0.type == .reset || $0.stream == 3 }
+    #expect((frame.stream == 3) == isSound)
+    if !isSound { #expect(frame.code == H2Code.protocolError) }
+  }
+
   @Test func refusesHTTP2InPlainOnATLSPort() async throws {
     let door = try await HTTP2Door.start()
     let raw = try RawClient(port: door.port(1))
@@ -78,4 +127,17 @@ import Testing
     try client.raw.send([0, 0, 4, 5, 0, 0, 0, 0, 1])
     #expect(client.goAwayCode() == H2Code.protocolError)
   }
+}
+
+/// Frames that a client sends on stream 1 after the server has reset it.
+struct LateFrames: Sendable, CustomTestStringConvertible {
+  let what: String
+  let code: UInt32
+  let send: @Sendable (H2Client) throws -> Void
+
+  init(_ what: String, code: UInt32, _ send: @escaping @Sendable (H2Client) throws -> Void) {
+    (self.what, self.code, self.send) = (what, code, send)
+  }
+
+  var testDescription: String { what }
 }

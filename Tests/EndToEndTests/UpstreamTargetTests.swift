@@ -110,6 +110,85 @@ import Testing
     try door.stop()
   }
 
+  /// Rules that look at `$request_uri` see a path, in whatever form the target came.
+  @Test func theURIOfAnAbsoluteFormIsItsPath() async throws {
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%;
+          if ($request_uri ~* "^/admin") { return 403; }
+          location /to { return 301 https://$host$request_uri; }
+          location / { return 200 $request_uri; } } }
+        """)
+    for (target, expected) in [
+      ("http://a/x?y=1", "/x?y=1"), ("http://a", "/"), ("http://a?q", "/?q"), ("/z", "/z"),
+    ] {
+      let client = try door.client()
+      try client.send("GET \(target) HTTP/1.1\r\nHost: a\r\n\r\n")
+      #expect(try client.response().text == expected)
+    }
+    let client = try door.client()
+    try client.send("GET http://a/admin/x HTTP/1.1\r\nHost: a\r\n\r\n")
+    #expect(try client.response().status == 403)
+    try client.send("GET http://b/to?1 HTTP/1.1\r\nHost: a\r\n\r\n")
+    #expect(try client.response()["Location"] == "https://b/to?1")
+    try door.stop()
+  }
+
+  /// The length of a body is what it is, whatever the configuration says.
+  @Test func aBodyHasOneLength() async throws {
+    let app = try TestUpstream { request in
+      let lines = request.head.lowercased().components(separatedBy: "\r\n")
+      let framing = lines.filter { $0.hasPrefix("content-l") || $0.hasPrefix("transfer-e") }
+      return .answer(body: framing.joined(separator: "|"))
+    }
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%;
+          location /client { proxy_set_header Content-Length $http_content_length;
+            proxy_pass http://%%UPSTREAM_0%%; }
+          location /wrong { proxy_set_header Content-Length 90;
+            proxy_set_header Transfer-Encoding chunked;
+            proxy_set_body abc; proxy_pass http://%%UPSTREAM_0%%; }
+          location /none { proxy_set_header Content-Length "";
+            proxy_pass_request_body off; proxy_pass http://%%UPSTREAM_0%%; } } }
+        """, upstreams: [app])
+    for (path, expected) in [
+      ("/client", "content-length: 5"), ("/wrong", "content-length: 3"), ("/none", ""),
+    ] {
+      let client = try door.client()
+      try client.send("POST \(path) HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello")
+      #expect(try client.response().text == expected, "\(path)")
+    }
+    #expect(door.errorLog.contains("this value isn't used"))
+    try door.stop()
+  }
+
+  /// HTTP/2 inside a tunnel would pass everything that looks at requests.
+  @Test func noTunnelSpeaksHTTP2() async throws {
+    let app = try TestUpstream { request in
+      let upgrade = request["Upgrade"] ?? "-"
+      return upgrade.contains("evil") || upgrade == "-"
+        ? .answer(body: upgrade)
+        : .steps([
+          .bytes("HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: H2C\r\n\r\n"), .silence,
+        ])
+    }
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%;
+          location / { proxy_pass http://%%UPSTREAM_0%%; } } }
+        """, upstreams: [app])
+    func ask(_ upgrade: String) throws -> Response {
+      let client = try door.client()
+      try client.send(
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: \(upgrade)\r\n\r\n")
+      return try client.response()
+    }
+    for offer in ["h2c", "evil, h2c", "websocket, H2C"] { #expect(try ask(offer).text == "-") }
+    #expect(try ask("websocket").status == 502)
+    try door.stop()
+  }
+
   /// The page of an error, which an upstream says is unchanged, isn't announced with its length.
   @Test func anErrorPageThatIsUnchangedHasNoBody() async throws {
     let upstream = try TestUpstream { request in

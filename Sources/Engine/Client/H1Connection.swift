@@ -346,9 +346,10 @@ final class H1Connection: ClientStream {
   override func abort() {
     keepsAlive = false
     endsByReset = endsByClose && exchange?.didSendHead == true
-    if exchange?.response.status == 444 || (client.output.isEmpty && !endsByReset) {
-      return client.close()
-    }
+    let isSilent = exchange?.response.status == 444
+    // It was we who ended it: the log keeps that status.
+    if isSilent { isResponseEnded = true }
+    if isSilent || (client.output.isEmpty && !endsByReset) { return client.close() }
     isResponseEnded = true
     exchange?.keepAlive = false
     flush()

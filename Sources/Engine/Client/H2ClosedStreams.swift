@@ -5,7 +5,7 @@
 /// The streams of one connection that are closed, as far as frames for them are to be judged.
 struct H2ClosedStreams {
   /// What a frame that begins or continues a request on a stream that doesn't exist is.
-  enum Verdict {
+  enum Verdict: Equatable {
     /// On its way when we reset the stream: to be ignored.
     case late
     /// The client had ended that stream: a connection error of type STREAM_CLOSED.
@@ -14,26 +14,38 @@ struct H2ClosedStreams {
     case skipped
   }
 
+  /// A stream that is closed.
+  private struct Entry {
+    var id: Int32
+    /// How much of a body of announced length is still to come; -1: it had none.
+    var owed: Int32 = -1
+  }
+
   /// The streams that were noted last.
   private struct Ring {
     // Bound: how many are remembered.
     private static let capacity = 128
 
-    private var ids: [Int32] = []
+    private var entries: [Entry] = []
     private var next = 0
 
-    var isFull: Bool { ids.count == Self.capacity }
+    var isFull: Bool { entries.count == Self.capacity }
 
-    func contains(_ id: Int32) -> Bool { ids.contains(id) }
+    func index(of id: Int32) -> Int? { entries.firstIndex { $0.id == id } }
 
-    mutating func note(_ id: Int32) {
-      if !isFull { return ids.append(id) }
-      ids[next] = id
+    subscript(index: Int) -> Entry {
+      get { entries[index] }
+      set { entries[index] = newValue }
+    }
+
+    mutating func note(_ entry: Entry) {
+      if !isFull { return entries.append(entry) }
+      entries[next] = entry
       next = (next + 1) % Self.capacity
     }
 
     mutating func reset() {
-      ids.removeAll(keepingCapacity: true)
+      entries.removeAll(keepingCapacity: true)
       next = 0
     }
   }
@@ -54,16 +66,35 @@ struct H2ClosedStreams {
 
   mutating func noteOpened(_ id: Int32) { last = max(last, id) }
 
-  /// `byUs`: we reset it, and the client may not know yet.
-  mutating func noteClosed(_ id: Int32, byUs: Bool) {
-    if byUs { resetByUs.note(id) } else { ended.note(id) }
+  /// The stream `id` has ended by itself, or the client ended it.
+  mutating func noteEnded(_ id: Int32) { ended.note(Entry(id: id)) }
+
+  /// We reset the stream `id`, and the client may not know yet. `owed` is how much of a body of
+  /// announced length is still to come.
+  mutating func noteReset(_ id: Int32, owed: Int?) {
+    resetByUs.note(Entry(id: id, owed: owed.flatMap { Int32(exactly: $0) } ?? -1))
+  }
+
+  /// The client reset `id`, which we may have reset before: after that it sends nothing more on it.
+  mutating func noteResetByClient(_ id: Int32) {
+    guard let index = resetByUs.index(of: id) else { return }
+    resetByUs[index].id = 0
+    noteEnded(id)
+  }
+
+  /// Takes a piece of a body that came late; false if body and announced length can't agree.
+  mutating func takeLate(_ id: Int32, _ count: Int, isLast: Bool) -> Bool {
+    guard let index = resetByUs.index(of: id), resetByUs[index].owed >= 0 else { return true }
+    let left = Int(resetByUs[index].owed) - count
+    resetByUs[index].owed = left < 0 ? -1 : Int32(left)
+    return isLast ? left == 0 : left >= 0
   }
 
   /// Judges a frame for the stream `id`, which isn't open; nil if it is a new one.
   func judge(_ id: Int32) -> Verdict? {
     if id > last { return nil }
-    if resetByUs.contains(id) { return .late }
+    if resetByUs.index(of: id) != nil { return .late }
     // What was forgotten had ended.
-    return ended.contains(id) || ended.isFull || resetByUs.isFull ? .closed : .skipped
+    return ended.index(of: id) != nil || ended.isFull || resetByUs.isFull ? .closed : .skipped
   }
 }

@@ -24,8 +24,14 @@ extension H2Connection {
     case NGHTTP2_PRIORITY:
       // Priorities are those of RFC 9218, but what never was right still isn't (RFC 7540 §5.3.1,
       // §6.3).
-      if header.streamID == 0 || header.streamID == header.dependency {
+      if header.streamID == 0 || header.streamID == header.first {
         terminate(NGHTTP2_PROTOCOL_ERROR, "client sent an impossible priority")
+      }
+    case NGHTTP2_RST_STREAM: closedStreams.noteResetByClient(header.streamID)
+    case NGHTTP2_WINDOW_UPDATE:
+      // Of streams that are gone, which the library passes over.
+      if header.first == 0, header.streamID != 0, stream(header.streamID) == nil {
+        terminate(NGHTTP2_PROTOCOL_ERROR, "client sent a window update of zero")
       }
     case NGHTTP2_PUSH_PROMISE:
       // §8.4: no need to see the rest of it.
@@ -42,10 +48,27 @@ extension H2Connection {
       if !flood.noteLate(now: loop.now) {
         terminate(NGHTTP2_ENHANCE_YOUR_CALM, "client goes on with streams that were reset")
       }
+      judgeLate(header)
     case .closed: terminate(NGHTTP2_STREAM_CLOSED, "client sent a frame for a closed stream")
     case .skipped:
       terminate(NGHTTP2_PROTOCOL_ERROR, "client sent a frame for a stream that it passed over")
     }
+  }
+
+  /// What comes late is ignored, and has to be well-formed all the same.
+  private func judgeLate(_ header: H2FrameHeader) {
+    // Behind the head there are trailers, which end the stream (RFC 9113 §8.1).
+    let isHeaders = header.kind == NGHTTP2_HEADERS
+    guard let count = header.dataCount, !isHeaders || header.endsStream else {
+      return terminate(NGHTTP2_PROTOCOL_ERROR, "client sent an impossible frame")
+    }
+    let isSound = closedStreams.takeLate(
+      header.streamID, isHeaders ? 0 : count, isLast: header.endsStream)
+    if isSound { return }
+    // §8.1.1: a malformed request, though it was answered.
+    unsafe nghttp2_submit_rst_stream(
+      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), header.streamID, NGHTTP2_PROTOCOL_ERROR.rawValue)
+    schedule()
   }
 
   /// A header block begins. Zero, or an error code of the library.
@@ -89,7 +112,10 @@ extension H2Connection {
 
   /// A piece of a request body.
   func onData(_ id: Int32, _ bytes: Bytes) {
-    if let stream = stream(id), stream.take(bytes) { return }
+    if let stream = stream(id) {
+      stream.noteArrival(bytes.count)
+      if stream.take(bytes) { return }
+    }
     // Nobody reads it: the windows stay as they were.
     unsafe nghttp2_session_consume(session, id, bytes.count)
   }
@@ -102,7 +128,11 @@ extension H2Connection {
     } else if !stream.isAborted && !flood.noteReset(now: loop.now) {
       terminate(NGHTTP2_ENHANCE_YOUR_CALM, "client broke off too many requests")
     }
-    closedStreams.noteClosed(id, byUs: stream.wasResetByUs)
+    if stream.wasResetByUs {
+      closedStreams.noteReset(id, owed: stream.owed)
+    } else {
+      closedStreams.noteEnded(id)
+    }
     unsafe nghttp2_session_set_stream_user_data(session, id, nil)
     stream.onClose(code)
   }

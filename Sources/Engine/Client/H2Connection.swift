@@ -193,11 +193,11 @@ final class H2Connection {
     while position < bytes.count {
       let header = scanner.next(bytes, &position)
       // A frame's header is judged when all before it has been acted on.
-      let end = header == nil ? bytes.count : max(fed, position - H2Callbacks.frameHeaderByteCount)
+      let end = header.map { max(fed, position - $0.byteCount) } ?? bytes.count
       if end > fed && !feedLibrary(bytes.slice(fed, end)) { return false }
       fed = end
       guard let header else { continue }
-      if !sawFrame && !header.isSettings && position - fed == H2Callbacks.frameHeaderByteCount {
+      if !sawFrame && !header.isSettings && position - fed == header.byteCount {
         // nginx serves clients that leave their SETTINGS out, and some do (RFC 9113 §3.4 wants
         // them): to the library they look as if they had sent empty ones. They would take an answer
         // to those for an error.

@@ -230,6 +230,7 @@ extension H2Stream {
         framing.upgrade = true
         addHandshake(exchange)
       }
+      if case .length(let length) = framing.body { announce(length) }
       exchange.accept(framing)
     } catch {
       return refuse(exchange, error.status, "client sent \(error.reason)")

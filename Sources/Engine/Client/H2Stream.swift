@@ -31,6 +31,8 @@ final class H2Stream: ClientStream {
   var endsWithHead = false
   var isBegun = false
   var isRequestEnded = false
+  /// How much of a body of announced length is still to come; nil: its length wasn't announced.
+  private(set) var owed: Int?
   var isTunnel = false
   /// The client may send more of the body than every client may.
   var isWindowWide = false
@@ -95,7 +97,7 @@ final class H2Stream: ClientStream {
     (isHeadComplete, isBegun, isRequestEnded, isTunnel, isWebSocket) = (
       false, false, false, false, false
     )
-    (endsWithHead, isWindowWide) = (false, false)
+    (endsWithHead, isWindowWide, owed) = (false, false, nil)
     awaited = .nothing
     (didSendHead, hasBodyProvider, isDeferred, isBodyEnded) = (false, false, false, false)
     (didEndResponse, endsByReset) = (false, false)
@@ -105,6 +107,12 @@ final class H2Stream: ClientStream {
     (wasResetByUs, wasRefused) = (false, false)
     handle = .none
   }
+
+  /// A body of `length` bytes was announced, of which nothing has been counted yet.
+  func announce(_ length: Int) { owed = length - (bodyInput?.count ?? 0) }
+
+  /// Bytes of the body came, whether anybody reads them or not.
+  func noteArrival(_ count: Int) { owed = owed.map { $0 - count } }
 
   override var sentByteCount: Int { sentCount }
 

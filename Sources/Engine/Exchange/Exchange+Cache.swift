@@ -17,6 +17,11 @@ extension Exchange {
       guard let cache else { return true }
       let settings = location.settings.cache.value
       cache.convertsHead = isHead && settings.convertsHead
+      if body.file != nil && settings.keyMayHoldBody {
+        // `$request_body` is empty: bodies that differ would have one key.
+        self.cache = nil
+        return true
+      }
       if body.hasBody && !settings.keyMayHoldBody && !settings.methods.contains(method) {
         // What an application makes of such a body would be what others get.
         cache.mayStore = false

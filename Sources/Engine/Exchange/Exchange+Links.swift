@@ -62,7 +62,7 @@ extension Exchange {
   /// The link behind `/p/SIGNATURE/`, if that is the MD5 of the link and the secret; all as it was
   /// sent, with arguments.
   private func signedPath(_ secret: Bytes) -> Bytes? {
-    let target = originForm
+    let target = requestTarget
     guard let start = slash(behind: 1, of: target), let end = slash(behind: start, of: target)
     else { return nil }
     let (signature, link) = (target.slice(start, end - 1), target.dropping(end))

@@ -46,16 +46,17 @@ extension Exchange {
   }
 
   /// Whether a kept connection seems to have been closed before the server could read the request.
-  /// One that must not be carried out twice counts as unread only if the server's kernel took no
-  /// byte of it.
+  /// One that must not be carried out twice counts as unread only if the server ended its stream
+  /// before its kernel had taken any byte. A reset doesn't count: a kernel acknowledges with a
+  /// delay what an application may have read already.
   private var wasClosedBefore: Bool {
     guard attempt.isReused, !attempt.didReceive else { return false }
     if method.isIdempotent || location.settings.proxy.value.nextUpstream.contains(.nonIdempotent) {
       return true
     }
     // Of HTTP/2 nothing tells, but a GOAWAY: see `AttemptFailure.unprocessed`.
-    guard let connection = attempt.connection else { return false }
-    return Socket.unacknowledgedCount(connection.transport.fd) >= attempt.requestSent
+    guard attempt.ending == .end, let connection = attempt.connection else { return false }
+    return Socket.unacknowledgedCount(connection.transport.fd) >= attempt.bytesSent
   }
 
   private var hasUntriedPeer: Bool {

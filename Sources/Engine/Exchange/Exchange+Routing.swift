@@ -35,7 +35,7 @@ extension Exchange {
   private func applyMethod() {
     method = request.method
     methodName = request.methodName.of(headBytes)
-    requestTarget = request.target.of(headBytes)
+    requestTarget = originForm
   }
 
   /// Chooses the site by host name.

@@ -50,6 +50,7 @@ extension Exchange {
       peer.state.beginPending(at: loop.now)
     }
     attempt.requestSent = 0
+    attempt.bytesSent = 0
     // An empty body has an end all the same, which this server wants to have, too.
     attempt.didEndBody = false
     attempt.resetResponse()

@@ -187,7 +187,8 @@ extension Exchange {
   /// The upstream closed: the end of a body without length, an error otherwise.
   func upstreamClosed() {
     if attempt.phase == .receivingBody {
-      if case .untilClose = attempt.framing.body {
+      // What ends by a reset isn't complete.
+      if case .untilClose = attempt.framing.body, attempt.ending != .reset {
         attempt.framing.keepAlive = false
         attempt.isBodyComplete = true
         return completeFromUpstream()
@@ -195,7 +196,7 @@ extension Exchange {
       return failTry(.error, "upstream prematurely closed connection while reading")
     }
     failTry(
-      attempt.didReceive ? .error : .error,
+      .error,
       "upstream prematurely closed connection while reading response header from")
   }
 

@@ -91,7 +91,7 @@ extension Exchange {
   var upstreamTarget: Bytes {
     guard let replacement = proxyURI else {
       // A named location (`try_files … @app`) doesn't change the URI.
-      if uriIsOriginal { return originForm }
+      if uriIsOriginal { return requestTarget }
       return withArguments(escape(uri, .uri))
     }
     if proxyURIIsComplete { return replacement }
@@ -103,9 +103,9 @@ extension Exchange {
     return withArguments(concatenate(replacement, escape(rest, .uri)))
   }
 
-  /// The request's own target, as sent; of an absolute form the part behind the authority.
+  /// `requestTarget`, out of the head.
   var originForm: Bytes {
-    guard request.form == .absolute else { return requestTarget }
+    guard request.form == .absolute else { return request.target.of(headBytes) }
     let path = request.path.of(headBytes)
     let origin = path.isEmpty ? Bytes("/") : path
     guard let query = request.query else { return origin }
@@ -131,7 +131,7 @@ extension Exchange {
       return false
     }
     if settings.setsConnection { return settings.setsUpgrade }
-    return settings.setsUpgrade || !upgrade.equalsIgnoringCase(Bytes("h2c"))
+    return settings.setsUpgrade || !HeaderList.contains(Bytes("h2c"), in: upgrade)
   }
 
   /// Upgrades pass by themselves, unless the configuration sets the fields.

@@ -1,6 +1,7 @@
 // Sending the request of a try: its head, then its body from memory, from its file, or as the
 // client sends it. Exchange+Upstream calls it when the server is there or takes bytes again.
 
+import CLinux
 import HTTP
 
 extension Exchange {
@@ -63,14 +64,15 @@ extension Exchange {
 
   /// A server that answered early and closed may still have its answer read.
   private func failSend(_ error: SystemError) {
-    if attempt.connection?.transport.isReadable == true {
-      receive()
-      if attempt.didReceive { return }
-      guard attempt.isActive else { return }
-    }
-    failTry(
-      attempt.isReused && !attempt.didReceive ? .stale : .error,
-      "send() failed \(error.logText) while sending request to")
+    // The socket tells its error once, and from then on looks as if its stream had ended: EPIPE is
+    // that of a reset behind an end. What TLS makes of it says nothing.
+    let isEnd = error.code == EPIPE && attempt.connection?.transport.tls == nil
+    attempt.ending = isEnd ? .end : .reset
+    attempt.connection?.transport.note(.readable)
+    let number = attempt.number
+    receive()
+    guard attempt.isActive, attempt.number == number, !attempt.didReceive else { return }
+    failTry(.error, "send() failed \(error.logText) while sending request to")
   }
 
   /// Sends the body from memory or its file; false when it has to wait.

@@ -36,7 +36,9 @@ extension Exchange {
         }
         awaitProgress()
         return passPauseOn()
-      case .end: return upstreamClosed()
+      case .end:
+        if attempt.ending == .none { attempt.ending = .end }
+        return upstreamClosed()
       case .failed(let error):
         return failTry(.error, "recv() failed \(error.logText) while \(phaseText)")
       }
@@ -202,7 +204,14 @@ extension Exchange {
       response.contentLength = nil
       if let stream = attempt.stream { frameResponse(of: stream) }
     }
-    if status == 101 { return startTunnel() }
+    if status == 101 {
+      // In such a tunnel nobody would look at the requests.
+      if let upgrade = upstreamField(.upgrade), HeaderList.contains(Bytes("h2c"), in: upgrade) {
+        failTry(.invalidHeader, "upstream switched to HTTP/2 while reading response header from")
+        return false
+      }
+      return startTunnel()
+    }
     if cache != nil { beginStoring(status) }
     response.isJudged = cache?.draft == nil
     if case .none = settings.store.place {} else { beginSaving(settings) }

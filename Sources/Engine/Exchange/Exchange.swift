@@ -54,7 +54,7 @@ final class Exchange {
   var uri = Bytes()
   var arguments = Bytes()
   var host = Bytes()
-  /// What the client sent as target.
+  /// The target as the client sent it; of an absolute form the part behind the authority.
   var requestTarget = Bytes()
   /// Whether `uri` was changed since the request line was read.
   var uriWasChanged = false

@@ -24,10 +24,10 @@ extension Row {
         scope.warn(directive.name, hides: scope.location.proxy.setFields)
         scope.location.proxy.setFields = []
       }
-      scope.location.proxy.setFields.append(
-        AddedHeader(
-          name: try fieldName(scope, directive, 0), value: try scope.template(directive, 1),
-          always: true))
+      let field = AddedHeader(
+        name: try fieldName(scope, directive, 0), value: try scope.template(directive, 1),
+        always: true)
+      if !framesBody(field, scope, directive) { scope.location.proxy.setFields.append(field) }
     }.repeatable(),
     Row(
       "proxy_hide_header", .httpServerLocation, 1...1, "A field of responses that is not passed on."
@@ -315,6 +315,21 @@ extension Row {
         argument: 0)
     }
     return template
+  }
+
+  /// Whether `field` says how the body is framed, which is the business of whoever writes it: two
+  /// lengths, or one that isn't that of the body, would let a server take the body for a request.
+  private static func framesBody(
+    _ field: AddedHeader, _ scope: Scope, _ directive: Directive
+  ) -> Bool {
+    let token = FieldName.lookup(field.name)
+    guard token == .contentLength || token == .transferEncoding else { return false }
+    if !directive.text(1).isEmpty {
+      scope.warn(
+        "\"\(directive.text(0))\" always is that of the body which is sent; this value isn't used",
+        directive.arguments[1])
+    }
+    return true
   }
 
   private static func proxyPass(_ scope: Scope, _ directive: Directive) throws(Refusal) -> ProxyPass

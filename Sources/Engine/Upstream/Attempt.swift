@@ -61,9 +61,11 @@ final class Attempt {
   /// last.
   var joinedPiece: Bool?
   var sendsChunked = false
+  /// How much of the request the kernel took in this try, head and body.
   var bytesSent = 0
 
   // The response.
+  var ending = Ending.none
   var didReceive = false
   var input: Buffer?
   var head = ResponseHead()
@@ -102,8 +104,18 @@ final class Attempt {
   /// What logs call the upstream when no server was chosen.
   var groupName: Bytes?
 
+  /// How the server ended a connection.
+  enum Ending {
+    case none
+    /// Its stream ended: what its kernel had taken of the request by then is acknowledged.
+    case end
+    /// It was reset, which says nothing of that.
+    case reset
+  }
+
   /// Prepares for the first byte of a response on a fresh try.
   func resetResponse() {
+    ending = .none
     didReceive = false
     teachesSession = false
     head.reset()

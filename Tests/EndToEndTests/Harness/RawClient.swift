@@ -69,9 +69,14 @@ final class RawClient: @unchecked Sendable {
 
   /// Makes the end of this client a reset.
   func reset() {
+    resetAtClose()
+    shutdown(descriptor, Int32(SHUT_RDWR))
+  }
+
+  /// Lets the kernel reset the connection when this client is given up.
+  func resetAtClose() {
     var option = linger(l_onoff: 1, l_linger: 0)
     setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger>.size))
-    shutdown(descriptor, Int32(SHUT_RDWR))
   }
 
   /// What came up to and including `text`.
