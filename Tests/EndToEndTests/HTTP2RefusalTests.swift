@@ -114,6 +114,19 @@ import Testing
     if !isSound { #expect(frame.code == H2Code.protocolError) }
   }
 
+  /// And so are windows.
+  @Test func refusesALateWindowThatIsTooLarge() async throws {
+    let door = try await HTTP2Door.start()
+    let client = try H2Client(port: door.port(0))
+    try client.request(1, "/small.txt", method: "POST", ends: false)
+    #expect(try client.frame { $0.type == .reset }.code == H2Code.noError)
+    try client.send(.windowUpdate, stream: 1, payload: H2Frame.number(0x7FFF_0000))
+    try client.send(.ping, payload: [UInt8](repeating: 0, count: 8))
+    #expect(try client.frame { $0.type == .reset || $0.type == .ping }.type == .ping)
+    try client.send(.windowUpdate, stream: 1, payload: H2Frame.number(0x7FFF_0000))
+    #expect(try client.frame { $0.type == .reset }.code == H2Code.flowControlError)
+  }
+
   @Test func refusesHTTP2InPlainOnATLSPort() async throws {
     let door = try await HTTP2Door.start()
     let raw = try RawClient(port: door.port(1))

@@ -19,6 +19,8 @@ struct H2ClosedStreams {
     var id: Int32
     /// How much of a body of announced length is still to come; -1: it had none.
     var owed: Int32 = -1
+    /// How much the client would have let us send.
+    var window: Int32 = 0
   }
 
   /// The streams that were noted last.
@@ -70,9 +72,10 @@ struct H2ClosedStreams {
   mutating func noteEnded(_ id: Int32) { ended.note(Entry(id: id)) }
 
   /// We reset the stream `id`, and the client may not know yet. `owed` is how much of a body of
-  /// announced length is still to come.
-  mutating func noteReset(_ id: Int32, owed: Int?) {
-    resetByUs.note(Entry(id: id, owed: owed.flatMap { Int32(exactly: $0) } ?? -1))
+  /// announced length is still to come, `window` how much the client would have let us send.
+  mutating func noteReset(_ id: Int32, owed: Int?, window: Int32) {
+    let owed = owed.flatMap { Int32(exactly: $0) } ?? -1
+    resetByUs.note(Entry(id: id, owed: owed, window: window))
   }
 
   /// The client reset `id`, which we may have reset before: after that it sends nothing more on it.
@@ -88,6 +91,15 @@ struct H2ClosedStreams {
     let left = Int(resetByUs[index].owed) - count
     resetByUs[index].owed = left < 0 ? -1 : Int32(left)
     return isLast ? left == 0 : left >= 0
+  }
+
+  /// Takes a window update that came late; false if it makes the window larger than there are
+  /// (RFC 9113 §6.9.1).
+  mutating func widenLate(_ id: Int32, _ increment: Int32) -> Bool {
+    guard let index = resetByUs.index(of: id) else { return true }
+    let (window, isTooLarge) = resetByUs[index].window.addingReportingOverflow(increment)
+    resetByUs[index].window = isTooLarge ? .max : window
+    return !isTooLarge
   }
 
   /// Judges a frame for the stream `id`, which isn't open; nil if it is a new one.

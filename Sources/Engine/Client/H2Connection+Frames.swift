@@ -29,9 +29,13 @@ extension H2Connection {
       }
     case NGHTTP2_RST_STREAM: closedStreams.noteResetByClient(header.streamID)
     case NGHTTP2_WINDOW_UPDATE:
-      // Of streams that are gone, which the library passes over.
-      if header.first == 0, header.streamID != 0, stream(header.streamID) == nil {
+      // The library passes over those of streams that are gone.
+      guard let increment = header.first, header.streamID != 0, stream(header.streamID) == nil
+      else { break }
+      if increment == 0 {
         terminate(NGHTTP2_PROTOCOL_ERROR, "client sent a window update of zero")
+      } else if !closedStreams.widenLate(header.streamID, increment) {
+        resetAgain(header.streamID, NGHTTP2_FLOW_CONTROL_ERROR)
       }
     case NGHTTP2_PUSH_PROMISE:
       // §8.4: no need to see the rest of it.
@@ -64,10 +68,14 @@ extension H2Connection {
     }
     let isSound = closedStreams.takeLate(
       header.streamID, isHeaders ? 0 : count, isLast: header.endsStream)
-    if isSound { return }
     // §8.1.1: a malformed request, though it was answered.
+    if !isSound { resetAgain(header.streamID, NGHTTP2_PROTOCOL_ERROR) }
+  }
+
+  /// Tells the client that what it sent on a stream that we had reset was wrong besides.
+  private func resetAgain(_ id: Int32, _ code: nghttp2_error_code) {
     unsafe nghttp2_submit_rst_stream(
-      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), header.streamID, NGHTTP2_PROTOCOL_ERROR.rawValue)
+      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, code.rawValue)
     schedule()
   }
 
@@ -129,7 +137,7 @@ extension H2Connection {
       terminate(NGHTTP2_ENHANCE_YOUR_CALM, "client broke off too many requests")
     }
     if stream.wasResetByUs {
-      closedStreams.noteReset(id, owed: stream.owed)
+      closedStreams.noteReset(id, owed: stream.owed, window: windowLeft(of: stream))
     } else {
       closedStreams.noteEnded(id)
     }

@@ -34,6 +34,7 @@ extension H2Frame {
 enum H2Code {
   static let noError: UInt32 = 0
   static let protocolError: UInt32 = 1
+  static let flowControlError: UInt32 = 3
   static let streamClosed: UInt32 = 5
   static let cancel: UInt32 = 8
   static let enhanceYourCalm: UInt32 = 11
