@@ -65,6 +65,18 @@ import Testing
     #expect(client.goAwayCode() == H2Code.streamClosed)
   }
 
+  /// What is on its way when the answer is out ends the stream without a reset.
+  @Test func waitsAMomentForTheRestOfARequest() async throws {
+    let door = try await HTTP2Door.start()
+    let client = try H2Client(port: door.port(0))
+    try client.request(1, "/small.txt", method: "POST", ends: false)
+    _ = try client.response(1)
+    try client.send(.data, flags: 1, stream: 1, payload: [0])
+    try client.request(3, "/small.txt", method: "POST", ends: false)
+    let reset = try client.frame { $0.type == .reset }
+    #expect(reset.stream == 3 && reset.code == H2Code.noError)
+  }
+
   /// What comes late on a stream that we reset is ignored, but what never can be right is refused:
   /// the client's own end of the stream, its announced length, padding, and trailers count as ever.
   @Test(arguments: [

@@ -120,12 +120,16 @@ extension H2Connection {
 
   /// A piece of a request body.
   func onData(_ id: Int32, _ bytes: Bytes) {
-    if let stream = stream(id) {
-      stream.noteArrival(bytes.count)
-      if stream.take(bytes) { return }
+    let stream = stream(id)
+    stream?.noteArrival(bytes.count)
+    if stream?.take(bytes) == true { return }
+    if stream?.didEndResponse == true {
+      // Nobody wants more of it.
+      unsafe nghttp2_session_consume_connection(session, bytes.count)
+    } else {
+      // Nobody reads it: the windows stay as they were.
+      unsafe nghttp2_session_consume(session, id, bytes.count)
     }
-    // Nobody reads it: the windows stay as they were.
-    unsafe nghttp2_session_consume(session, id, bytes.count)
   }
 
   /// A stream is over, in whatever way.

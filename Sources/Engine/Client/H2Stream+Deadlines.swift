@@ -9,10 +9,34 @@ extension H2Stream {
   // holds a response for ever.
   private static let progressByteCount = 4 << 10
 
+  /// How long the rest of a request that was answered already is waited for, in milliseconds: what
+  /// is on its way ends the stream as clients like it best, without a reset that races with it.
+  private static let restDelay: Milliseconds = 100
+
+  /// The response is out, the request isn't in: its rest isn't needed, and is told so if it doesn't
+  /// come at once (RFC 9113 §8.1). Meanwhile its window stays shut.
+  func awaitRest() {
+    guard awaited != .restOfRequest else { return }
+    awaited = .restOfRequest
+    if h2.state == .open {
+      loop.setTimer(timer, after: Self.restDelay, for: handle)
+    } else {
+      giveUpRest()
+    }
+  }
+
+  private func giveUpRest() {
+    guard let session = unsafe h2.session else { return }
+    unsafe nghttp2_submit_rst_stream(
+      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, NGHTTP2_NO_ERROR.rawValue)
+    h2.schedule()
+  }
+
   func onTimeout() {
+    if awaited == .restOfRequest { return giveUpRest() }
     guard let exchange else { return }
     switch awaited {
-    case .nothing: break
+    case .nothing, .restOfRequest: break
     case .head:
       exchange.log(.info, "client timed out while reading client request headers")
       exchange.response.status = 408

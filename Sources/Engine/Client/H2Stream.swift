@@ -12,7 +12,7 @@ import HTTP
 /// One request of an HTTP/2 connection.
 final class H2Stream: ClientStream {
   /// What a deadline waits for.
-  enum Awaited { case nothing, head, body, window }
+  enum Awaited { case nothing, head, body, window, restOfRequest }
 
   /// The connection that it belongs to, or belonged to last.
   private(set) var h2: H2Connection
@@ -152,13 +152,7 @@ final class H2Stream: ClientStream {
   private func end() {
     if !didEndResponse { noteBreak() }
     finish()
-    guard !isClosed, let session = unsafe h2.session else { return }
-    if didEndResponse && !isRequestEnded {
-      // RFC 9113 §8.1: the rest of the request isn't needed.
-      unsafe nghttp2_submit_rst_stream(
-        session, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, NGHTTP2_NO_ERROR.rawValue)
-      h2.schedule()
-    }
+    if didEndResponse && !isRequestEnded && !isClosed { awaitRest() }
   }
 
   /// The client broke the request off, or its connection did.
