@@ -14,26 +14,24 @@ struct H2BodyQueue {
     case file(OpenFile, offset: Int64, count: Int)
   }
 
-  private var pieces: [Piece] = []
-  private var first = 0
+  private var pieces = PieceQueue<Piece>()
   /// The number of bytes queued, in memory and in files.
-  private(set) var byteCount = 0
+  var byteCount: Int { pieces.byteCount }
   /// The number of bytes queued in memory.
-  private(set) var memoryCount = 0
+  var memoryCount: Int { pieces.memoryCount }
+  /// For how many pieces it holds memory.
+  var pieceRoom: Int { pieces.room }
 
   // Bound: below this a piece is copied behind its frame's header, where it shares a system call, a
   // TLS record and a buffer with others.
   private static let copyLimit = 4 << 10
-
-  init() { pieces.reserveCapacity(4) }
 
   var isEmpty: Bool { byteCount == 0 }
 
   /// Takes `buffer` over; a small content moves out of a large buffer, which others can use.
   mutating func append(_ buffer: consuming Buffer, _ pool: BufferPool) {
     let count = buffer.count
-    byteCount += count
-    memoryCount += count
+    pieces.addMemory(count)
     if let tail = tail(room: count) {
       tail.append(buffer.unread)
       pool.giveBack(buffer)
@@ -48,20 +46,19 @@ struct H2BodyQueue {
   }
 
   private func tail(room count: Int) -> Buffer? {
-    guard pieces.count > first, case .buffer(let buffer, let isShared) = pieces[pieces.count - 1],
+    guard pieces.count > 0, case .buffer(let buffer, let isShared) = pieces[pieces.count - 1],
       !isShared, buffer.room >= count
     else { return nil }
     return buffer
   }
 
   mutating func append(_ bytes: Bytes) {
-    byteCount += bytes.count
-    memoryCount += bytes.count
+    pieces.addMemory(bytes.count)
     pieces.append(.bytes(bytes))
   }
 
   mutating func append(_ file: OpenFile, offset: Int64, count: Int) {
-    byteCount += count
+    pieces.addFile(count)
     file.retain()
     pieces.append(.file(file, offset: offset, count: count))
   }
@@ -70,7 +67,7 @@ struct H2BodyQueue {
   /// Nil: a file is shorter than promised.
   mutating func prepare(_ limit: Int, _ pool: BufferPool) -> Int? {
     let wanted = min(limit, byteCount)
-    guard wanted > 0, case .file(let file, let offset, let count) = pieces[first] else {
+    guard wanted > 0, case .file(let file, let offset, let count) = pieces[0] else {
       return min(wanted, memoryBeforeFile)
     }
     let buffer = pool.take(atLeast: min(wanted, count))
@@ -80,13 +77,13 @@ struct H2BodyQueue {
       return nil
     }
     buffer.produced(got)
-    memoryCount += got
+    pieces.load(got)
     if got == count {
       file.release()
-      pieces[first] = .buffer(buffer, isShared: false)
+      pieces[0] = .buffer(buffer, isShared: false)
     } else {
-      pieces[first] = .file(file, offset: offset + Int64(got), count: count - got)
-      pieces.insert(.buffer(buffer, isShared: false), at: first)
+      pieces[0] = .file(file, offset: offset + Int64(got), count: count - got)
+      pieces.prepend(.buffer(buffer, isShared: false))
     }
     return got
   }
@@ -94,7 +91,7 @@ struct H2BodyQueue {
   /// Bytes in memory in front of the first piece of a file.
   private var memoryBeforeFile: Int {
     var sum = 0
-    for index in first..<pieces.count {
+    for index in 0..<pieces.count {
       switch pieces[index] {
       case .buffer(let buffer, _): sum += buffer.count
       case .bytes(let bytes): sum += bytes.count
@@ -112,27 +109,26 @@ struct H2BodyQueue {
     _ count: Int, to output: inout OutputQueue, maySlice: Bool, _ pool: BufferPool
   ) {
     var rest = count
-    byteCount -= count
-    memoryCount -= count
+    pieces.dropMemory(count)
     while rest > 0 {
-      switch pieces[first] {
+      switch pieces[0] {
       case .buffer(let buffer, let isShared):
         let taken = min(rest, buffer.count)
         if maySlice && taken >= Self.copyLimit {
           if taken == buffer.count {
             output.append(buffer)
-            removeFirst()
+            pieces.removeFirst()
           } else {
             output.append(buffer.unread.prefix(taken))
             buffer.skip(taken)
-            pieces[first] = .buffer(buffer, isShared: true)
+            pieces[0] = .buffer(buffer, isShared: true)
           }
         } else {
           output.copy(buffer.unread.prefix(taken), pool, in: maySlice ? .small : .large)
           buffer.skip(taken)
           if buffer.isEmpty {
             retire(buffer, isShared, &output, pool)
-            removeFirst()
+            pieces.removeFirst()
           }
         }
         rest -= taken
@@ -140,9 +136,9 @@ struct H2BodyQueue {
         let taken = min(rest, bytes.count)
         output.copy(bytes.prefix(taken), pool, in: maySlice ? .small : .large)
         if taken == bytes.count {
-          removeFirst()
+          pieces.removeFirst()
         } else {
-          pieces[first] = .bytes(bytes.dropping(taken))
+          pieces[0] = .bytes(bytes.dropping(taken))
         }
         rest -= taken
       case .file: preconditionFailure("a file is read before it is moved")
@@ -152,17 +148,14 @@ struct H2BodyQueue {
 
   /// Drops everything.
   mutating func removeAll(_ output: inout OutputQueue, _ pool: BufferPool) {
-    for index in first..<pieces.count {
+    for index in 0..<pieces.count {
       switch pieces[index] {
       case .buffer(let buffer, let isShared): retire(buffer, isShared, &output, pool)
       case .file(let file, _, _): file.release()
       case .bytes: break
       }
     }
-    pieces.removeAll(keepingCapacity: true)
-    first = 0
-    byteCount = 0
-    memoryCount = 0
+    pieces.removeAll()
   }
 
   /// A buffer that `output` may refer to goes back to the pool when that is sent.
@@ -173,14 +166,6 @@ struct H2BodyQueue {
       output.retire(buffer)
     } else {
       pool.giveBack(buffer)
-    }
-  }
-
-  private mutating func removeFirst() {
-    first += 1
-    if first == pieces.count {
-      pieces.removeAll(keepingCapacity: true)
-      first = 0
     }
   }
 }

@@ -15,12 +15,13 @@ struct OutputQueue {
     case file(OpenFile, offset: Int64, count: Int)
   }
 
-  private var segments: [Segment] = []
-  private var first = 0
+  private var segments = PieceQueue<Segment>()
   /// The number of bytes queued, in memory and in files.
-  private(set) var byteCount = 0
+  @inline(__always)
+  var byteCount: Int { segments.byteCount }
   /// The number of bytes queued in memory.
-  private(set) var memoryCount = 0
+  @inline(__always)
+  var memoryCount: Int { segments.memoryCount }
   /// Bytes handed to the kernel since the queue was reset.
   var sentCount = 0
 
@@ -31,21 +32,15 @@ struct OutputQueue {
   var isEmpty: Bool { byteCount == 0 }
 
   /// For how many pieces it holds memory.
-  var segmentRoom: Int { segments.capacity }
-
-  // Idle connections keep this room, 32 bytes a segment: enough for a head, a small body and the
-  // ends of chunks. A queue that once grew keeps its size.
-  init() { segments.reserveCapacity(4) }
+  var segmentRoom: Int { segments.room }
 
   /// Gives the memory for pieces back, for a queue that stays empty for a while.
-  mutating func releaseRoom() {
-    if segments.isEmpty { segments = [] }
-  }
+  mutating func releaseRoom() { segments.releaseRoom() }
 
   /// The last segment if it is a buffer with room for `count` more bytes.
   @inline(__always)
   func tail(room count: Int) -> Buffer? {
-    guard segments.count > first, case .buffer(let buffer) = segments[segments.count - 1],
+    guard segments.count > 0, case .buffer(let buffer) = segments[segments.count - 1],
       buffer.room >= count
     else { return nil }
     return buffer
@@ -61,27 +56,22 @@ struct OutputQueue {
 
   /// Counts `count` bytes that were appended to the tail.
   @inline(__always)
-  mutating func extended(by count: Int) {
-    byteCount += count
-    memoryCount += count
-  }
+  mutating func extended(by count: Int) { segments.addMemory(count) }
 
   mutating func append(_ buffer: consuming Buffer) {
-    byteCount += buffer.count
-    memoryCount += buffer.count
+    segments.addMemory(buffer.count)
     segments.append(.buffer(buffer))
   }
 
   mutating func append(_ bytes: Bytes) {
     guard !bytes.isEmpty else { return }
-    byteCount += bytes.count
-    memoryCount += bytes.count
+    segments.addMemory(bytes.count)
     segments.append(.bytes(bytes))
   }
 
   mutating func append(_ file: OpenFile, offset: Int64, count: Int) {
     guard count > 0 else { return }
-    byteCount += count
+    segments.addFile(count)
     file.retain()
     segments.append(.file(file, offset: offset, count: count))
   }
@@ -91,9 +81,9 @@ struct OutputQueue {
   mutating func takeFirst(
     _ limit: Int, ofFile fileLimit: Int? = nil, _ pool: BufferPool
   ) -> Segment? {
-    guard first < segments.count else { return nil }
+    guard segments.count > 0 else { return nil }
     let fileLimit = fileLimit ?? limit
-    switch segments[first] {
+    switch segments[0] {
     case .buffer(let buffer) where buffer.count > limit:
       let piece = pool.take(atLeast: min(limit, buffer.count))
       piece.append(buffer.unread.prefix(limit))
@@ -104,8 +94,8 @@ struct OutputQueue {
       return .bytes(bytes.prefix(limit))
     case .file(let file, let offset, let count) where count > fileLimit:
       file.retain()
-      byteCount -= fileLimit
-      segments[first] = .file(file, offset: offset + Int64(fileLimit), count: count - fileLimit)
+      segments.dropFile(fileLimit)
+      segments[0] = .file(file, offset: offset + Int64(fileLimit), count: count - fileLimit)
       return .file(file, offset: offset, count: fileLimit)
     case let whole:
       removeWhole(whole)
@@ -115,15 +105,11 @@ struct OutputQueue {
 
   private mutating func removeWhole(_ segment: Segment) {
     switch segment {
-    case .buffer(let buffer):
-      byteCount -= buffer.count
-      memoryCount -= buffer.count
-    case .bytes(let bytes):
-      byteCount -= bytes.count
-      memoryCount -= bytes.count
-    case .file(_, _, let count): byteCount -= count
+    case .buffer(let buffer): segments.dropMemory(buffer.count)
+    case .bytes(let bytes): segments.dropMemory(bytes.count)
+    case .file(_, _, let count): segments.dropFile(count)
     }
-    removeFirst()
+    segments.removeFirst()
   }
 
   /// Copies `bytes` behind what is queued, into a buffer of at least `size` if they need a new one.
@@ -142,17 +128,14 @@ struct OutputQueue {
 
   /// Drops everything unsent.
   mutating func removeAll(_ pool: BufferPool) {
-    for index in first..<segments.count {
+    for index in 0..<segments.count {
       switch segments[index] {
       case .buffer(let buffer): pool.giveBack(buffer)
       case .file(let file, _, _): file.release()
       case .bytes: break
       }
     }
-    segments.removeAll(keepingCapacity: true)
-    first = 0
-    byteCount = 0
-    memoryCount = 0
+    segments.removeAll()
   }
 
   /// Sends as much as the transport takes, up to `turnByteCount`: a peer that reads as fast as we
@@ -164,7 +147,7 @@ struct OutputQueue {
     while byteCount > 0 {
       if sentCount >= limit { return .wouldBlock }
       let result: IOResult
-      if case .file(let file, let offset, let count) = segments[first] {
+      if case .file(let file, let offset, let count) = segments[0] {
         result =
           transport.tls == nil
           ? sendFile(&transport, file, offset, count)
@@ -183,8 +166,8 @@ struct OutputQueue {
   }
 
   private mutating func sendMemory(_ transport: inout Transport, _ pool: BufferPool) -> IOResult {
-    if segments.count - first == 1 {
-      let result = transport.send(memory(first), more: false)
+    if segments.count == 1 {
+      let result = transport.send(memory(0), more: false)
       if case .bytes(let count) = result { dropSent(count, pool) }
       return result
     }
@@ -193,7 +176,7 @@ struct OutputQueue {
     return unsafe withUnsafeTemporaryAllocation(of: iovec.self, capacity: limit) { vector in
       var pieces = 0
       var total = 0
-      var index = first
+      var index = 0
       var fileFollows = false
       while index < segments.count && pieces < limit {
         if case .file = segments[index] {
@@ -210,7 +193,7 @@ struct OutputQueue {
       let result: IOResult
       if pieces == 1 {
         // The head of a file: MSG_MORE lets it travel in one segment with the file's first bytes.
-        result = transport.send(memory(first), more: fileFollows)
+        result = transport.send(memory(0), more: fileFollows)
       } else {
         result = unsafe transport.send(vector.baseAddress!, count: pieces, byteCount: total)
       }
@@ -223,7 +206,7 @@ struct OutputQueue {
   private mutating func sendRecord(_ transport: inout Transport, _ pool: BufferPool) -> IOResult {
     joinFile(pool)
     coalesce()
-    let bytes = memory(first)
+    let bytes = memory(0)
     let result = transport.send(bytes, more: false)
     if case .bytes(let count) = result { dropSent(count, pool) }
     return result
@@ -231,7 +214,7 @@ struct OutputQueue {
 
   /// The first segment, if it is a small buffer with another segment behind it.
   private var smallHead: Buffer? {
-    guard segments.count - first >= 2, case .buffer(let head) = segments[first],
+    guard segments.count >= 2, case .buffer(let head) = segments[0],
       head.count < Self.smallHeadByteCount
     else { return nil }
     return head
@@ -240,7 +223,7 @@ struct OutputQueue {
   /// Reads the beginning of a file into memory behind a small head: into its buffer, or one for
   /// both.
   private mutating func joinFile(_ pool: BufferPool) {
-    guard let head = smallHead, case .file(let file, let offset, let count) = segments[first + 1]
+    guard let head = smallHead, case .file(let file, let offset, let count) = segments[1]
     else { return }
     var buffer = head
     if head.room < count {
@@ -256,27 +239,28 @@ struct OutputQueue {
       return
     }
     buffer.produced(got)
-    memoryCount += got
-    segments[first] = .buffer(buffer)
+    segments.load(got)
     if buffer !== head { pool.giveBack(head) }
     if got < count {
-      segments[first + 1] = .file(file, offset: offset + Int64(got), count: count - got)
+      segments[0] = .buffer(buffer)
+      segments[1] = .file(file, offset: offset + Int64(got), count: count - got)
     } else {
       file.release()
-      segments.remove(at: first + 1)
+      segments[1] = .buffer(buffer)
+      segments.removeFirst()
     }
   }
 
   /// Moves the beginning of the second segment behind a small first one.
   private mutating func coalesce() {
     guard let head = smallHead else { return }
-    let moved = min(head.room, memory(first + 1).count)
+    let moved = min(head.room, memory(1).count)
     guard moved > 0 else { return }
-    head.append(memory(first + 1).prefix(moved))
-    switch segments[first + 1] {
+    head.append(memory(1).prefix(moved))
+    switch segments[1] {
     case .buffer(let body) where moved < body.count: body.skip(moved)
     case .buffer(let body): body.consume(moved)
-    case .bytes(let bytes): segments[first + 1] = .bytes(bytes.dropping(moved))
+    case .bytes(let bytes): segments[1] = .bytes(bytes.dropping(moved))
     case .file: break
     }
   }
@@ -288,13 +272,13 @@ struct OutputQueue {
     // Bound: one call sends at most 2 MiB, so that other connections get their turn.
     let result = transport.sendFile(file.fd, offset: &position, count: min(count, 2 << 20))
     if case .bytes(let sent) = result {
-      byteCount -= sent
+      segments.dropFile(sent)
       sentCount += sent
       if sent == count {
         file.release()
-        removeFirst()
+        segments.removeFirst()
       } else {
-        segments[first] = .file(file, offset: position, count: count - sent)
+        segments[0] = .file(file, offset: position, count: count - sent)
       }
     }
     return result
@@ -313,13 +297,13 @@ struct OutputQueue {
       return result
     }
     buffer.produced(got)
-    memoryCount += got
+    segments.load(got)
     if got == count {
       file.release()
-      segments[first] = .buffer(buffer)
+      segments[0] = .buffer(buffer)
     } else {
-      segments[first] = .file(file, offset: offset + Int64(got), count: count - got)
-      segments.insert(.buffer(buffer), at: first)
+      segments[0] = .file(file, offset: offset + Int64(got), count: count - got)
+      segments.prepend(.buffer(buffer))
     }
     return .bytes(got)
   }
@@ -334,39 +318,25 @@ struct OutputQueue {
 
   private mutating func dropSent(_ count: Int, _ pool: BufferPool) {
     var rest = count
-    byteCount -= count
-    memoryCount -= count
+    segments.dropMemory(count)
     sentCount += count
-    while first < segments.count {
-      let length = memory(first).count
+    while segments.count > 0 {
+      let length = memory(0).count
       if rest < length {
-        switch segments[first] {
+        switch segments[0] {
         case .buffer(let buffer): buffer.consume(rest)
-        case .bytes(let bytes): segments[first] = .bytes(bytes.dropping(rest))
+        case .bytes(let bytes): segments[0] = .bytes(bytes.dropping(rest))
         case .file: break
         }
         return
       }
-      if case .file = segments[first] { return }
+      if case .file = segments[0] { return }
       rest -= length
       var sent = Segment.bytes(Bytes())
-      swap(&sent, &segments[first])
+      swap(&sent, &segments[0])
       if case .buffer(let buffer) = consume sent { pool.giveBack(buffer) }
-      removeFirst()
-      if rest == 0 && (first >= segments.count || memory(first).count > 0) { return }
-    }
-  }
-
-  private mutating func removeFirst() {
-    first += 1
-    if first == segments.count {
-      while segments.popLast() != nil {}
-      first = 0
-    } else if first >= 16 && first * 2 >= segments.count {
-      // A queue that never runs empty must not grow with what went through it: without this a slow
-      // reader of 1 GB held 0.5 MB of segments.
-      segments.removeSubrange(0..<first)
-      first = 0
+      segments.removeFirst()
+      if rest == 0 && (segments.count == 0 || memory(0).count > 0) { return }
     }
   }
 }
