@@ -138,6 +138,19 @@ struct TidyTests {
     #expect(count > 100)
   }
 
+  /// An exchange serves one request after another: what one leaves behind is found by the next.
+  @Test func everyPropertyOfAnExchangeIsResetOrSaidToStay() throws {
+    let resets = try Project.text("Sources/Engine/Exchange/Exchange+Resetting.swift")
+    let words = Set(resets.split { !$0.isLetter && !$0.isNumber })
+    let type = try Project.text("Sources/Engine/Exchange/Exchange.swift")
+    let stored = type.matches(of: /\n  (?:private(?:\(set\))? )?var (\w+)[^\n{]*(?=\n)/)
+    #expect(stored.count > 70)
+    for match in stored {
+      let isNamed = words.contains(match.1)
+      #expect(isNamed, "Exchange.reset() says nothing of \(match.1)")
+    }
+  }
+
   @Test func everySymbolInArchitectureExists() throws {
     let page = try Project.text("ARCHITECTURE.md")
     var code = try Project.swiftFiles("Sources").map { try Project.text($0) }

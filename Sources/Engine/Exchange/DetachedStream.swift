@@ -82,28 +82,6 @@ final class DetachedStream: ClientStream {
   }
 }
 
-extension Exchange {
-  /// Begins a life at the root of `original`'s site with a copy of its request, since `original`
-  /// and its connection may end before this exchange does.
-  func enter(copying original: Exchange) {
-    isInner = true
-    state = .working
-    address = original.address
-    site = original.site
-    location = site.root
-    request = original.request
-    headBytes = arena.copy(original.headBytes)
-    (method, methodName) = (original.method, arena.copy(original.methodName))
-    host = arena.copy(original.host)
-    requestTarget = arena.copy(original.requestTarget)
-    arguments = arena.copy(original.arguments)
-    realAddress = original.realAddress
-    connectionNamesFields = original.connectionNamesFields
-    takeLimits(from: original)
-    for index in values.indices { values[index] = original.values[index].map { arena.copy($0) } }
-  }
-}
-
 extension ConnectionFacts {
   /// What holds for a request that may outlive the connection.
   func copy() -> ConnectionFacts {

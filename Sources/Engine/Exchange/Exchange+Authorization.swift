@@ -49,24 +49,4 @@ extension Exchange {
       assign(variable, arena.copy(inner.evaluate(value)))
     }
   }
-
-  /// Begins a life inside `owner`, whose head this exchange looks at.
-  func enter(innerOf owner: Exchange) {
-    isInner = true
-    self.owner = owner
-    depth = owner.depth + 1
-    state = .working
-    address = owner.address
-    site = owner.site
-    location = site.root
-    request = owner.request
-    headBytes = owner.headBytes
-    host = owner.host
-    requestTarget = owner.requestTarget
-    realAddress = owner.realAddress
-    connectionNamesFields = owner.connectionNamesFields
-    takeLimits(from: owner)
-    values = owner.values
-    (method, methodName) = (.get, Bytes("GET"))
-  }
 }

@@ -108,12 +108,6 @@ extension Exchange {
 
   // --- both --------------------------------------------------------------------------------------
 
-  /// What was limited already isn't limited again for a request that it makes, as in nginx.
-  func takeLimits(from other: Exchange) {
-    requestLimitOutcome = other.requestLimitOutcome
-    connectionLimitOutcome = other.connectionLimitOutcome
-  }
-
   /// What this request is counted by; nil: it isn't.
   private func limitKey(_ settings: LimitZoneSettings) -> Bytes? {
     let key = evaluate(settings.key)

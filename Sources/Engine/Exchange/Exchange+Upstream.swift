@@ -35,9 +35,7 @@ extension Exchange {
       let peer = group.choose(
         &attempt.tried, now: loop.now, key: balancingKey(group), route: route)
     else {
-      attempt.groupName = arena.copy(group.settings.displayName)
-      upstreamLog.begin(nil)
-      upstreamLog.update { $0.status = 502 }
+      upstreamLog.begin(groupName: arena.copy(group.settings.displayName))
       log(.error, "no live upstreams while connecting to upstream")
       if cache != nil && useStale(after: .noServer) { return }
       return fail(502)

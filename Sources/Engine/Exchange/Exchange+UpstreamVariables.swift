@@ -39,7 +39,7 @@ extension Exchange {
   private func text(of name: TryVariable, _ entry: UpstreamLog.Entry) -> Bytes {
     func time(_ value: Milliseconds) -> Bytes { value < 0 ? Bytes("-") : seconds(value) }
     return switch name {
-    case .upstream_addr: entry.peer.map { arena.copy($0.name) } ?? attempt.groupName ?? Bytes("-")
+    case .upstream_addr: entry.peer.map { arena.copy($0.name) } ?? entry.groupName
     case .upstream_status: entry.status == 0 ? Bytes("-") : arena.decimal(entry.status)
     case .upstream_connect_time: time(entry.connectTime)
     case .upstream_header_time: time(entry.headerTime)

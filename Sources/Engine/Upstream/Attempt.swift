@@ -101,8 +101,6 @@ final class Attempt {
   /// What of the spool the client hasn't got.
   var unsentSpoolCount: Int { min(spool?.size ?? 0, spoolEnd) - spoolSent }
   var peerName: String? { peer?.name.string }
-  /// What logs call the upstream when no server was chosen.
-  var groupName: Bytes?
 
   /// How the server ended a connection.
   enum Ending {
@@ -260,6 +258,8 @@ extension NextUpstream {
 struct UpstreamLog {
   struct Entry {
     var peer: Peer?
+    /// What logs call the upstream when no server was chosen.
+    var groupName = Bytes()
     var status = 0
     var connectTime: Milliseconds = -1
     var headerTime: Milliseconds = -1
@@ -284,9 +284,16 @@ struct UpstreamLog {
 
   subscript(index: Int) -> Entry { index < former.count ? former[index] : last }
 
-  mutating func begin(_ peer: Peer?) {
+  mutating func begin(_ peer: Peer) { begin(Entry(peer: peer)) }
+
+  /// None of the group `name` can be tried.
+  mutating func begin(groupName name: Bytes) { begin(Entry(groupName: name, status: 502)) }
+
+  private mutating func begin(_ entry: Entry) {
     if hasLast { former.append(last) }
-    last = Entry(peer: peer, beginsGroup: nextBeginsGroup && hasLast)
+    let beginsGroup = nextBeginsGroup && hasLast
+    last = entry
+    last.beginsGroup = beginsGroup
     hasLast = true
     nextBeginsGroup = false
   }
