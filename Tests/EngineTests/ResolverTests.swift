@@ -105,8 +105,8 @@ final class SinkLog: ControlSink {
   func passwordChecked(_ job: PasswordJob, isRight: Bool) {}
   func judged(_ request: StatusRequest, _ verdict: CertificateVerdict) {}
   func stapled(_ question: OCSPQuestion, _ outcome: StapleOutcome) {}
-  func log(_ level: ControlLogLevel, _ text: String) {
-    contents.withLock { $0.lines.append("[\(level.rawValue)] \(text)") }
+  func log(_ level: LogLevel, _ text: String) {
+    contents.withLock { $0.lines.append("[\(level.name)] \(text)") }
   }
 
   var lines: [String] { contents.withLock { $0.lines } }

@@ -28,11 +28,6 @@ struct ControlPlan: Sendable {
   var statusCaches: Set<StatusCacheSettings> = []
 }
 
-/// How urgent a line of the control thread is, in nginx's words.
-enum ControlLogLevel: String, Sendable {
-  case info, notice, warn, error
-}
-
 /// Where the control thread's news go. Called on the control thread.
 protocol ControlSink: Sendable {
   /// The servers of an upstream have changed, all of them as of now.
@@ -48,7 +43,7 @@ protocol ControlSink: Sendable {
   /// What an exchange waits for in a cache was stored, or wasn't. Called on any thread.
   func wake(_ waiter: CacheWaiter)
   /// A line for the error log.
-  func log(_ level: ControlLogLevel, _ text: String)
+  func log(_ level: LogLevel, _ text: String)
 }
 
 /// The control thread. All its functions may be called from any thread.

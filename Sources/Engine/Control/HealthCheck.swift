@@ -78,7 +78,7 @@ final class HealthCheck {
   }
 
   /// Lets a verdict count. Returns what there is to say in the log.
-  func record(_ verdict: HealthVerdict) -> (level: ControlLogLevel, text: String)? {
+  func record(_ verdict: HealthVerdict) -> (level: LogLevel, text: String)? {
     switch verdict {
     case .passed(let reason): return recordPass(reason)
     case .failed(let reason): return recordFailure(reason)
@@ -87,7 +87,7 @@ final class HealthCheck {
     }
   }
 
-  private func recordPass(_ reason: String) -> (level: ControlLogLevel, text: String)? {
+  private func recordPass(_ reason: String) -> (level: LogLevel, text: String)? {
     failsInARow = 0
     lastReason = ""
     if health == .healthy { return nil }
@@ -102,7 +102,7 @@ final class HealthCheck {
     return (.notice, "\(line); it gets requests\(isFirst ? "" : " again")")
   }
 
-  private func recordFailure(_ reason: String) -> (level: ControlLogLevel, text: String)? {
+  private func recordFailure(_ reason: String) -> (level: LogLevel, text: String)? {
     passesInARow = 0
     failsInARow += 1
     let count = "\(min(failsInARow, settings.fails)) of \(settings.fails)"

@@ -97,7 +97,7 @@ struct SupervisorGeneration {
 
   /// Lets the supervisor's own lines go where `error_log` says.
   func direct(_ log: inout SupervisorLog, _ options: StartOptions) {
-    let settings = Self.errorLogs(main, options)
+    let settings = main.errorLogs(orIn: options.errorLogPath)
     log.setTargets(
       ErrorLog(settings, logs),
       isOnTerminal: settings.contains { $0.path == "stderr" || $0.path == "/dev/stderr" })
@@ -156,7 +156,7 @@ struct SupervisorGeneration {
   static func openLogs(_ plan: Plan, _ options: StartOptions) throws(Failure) -> [String: Int32] {
     var logs: [String: Int32] = [:]
     var problems: [String] = []
-    let files = errorLogs(plan.main, options).filter { $0.syslog == nil }
+    let files = plan.main.errorLogs(orIn: options.errorLogPath).filter { $0.syslog == nil }
     for path in files.map(\.path) + plan.logPaths where logs[path] == nil {
       do {
         logs[path] = try openLog(path, options)
@@ -167,11 +167,6 @@ struct SupervisorGeneration {
     if problems.isEmpty { return logs }
     for fd in logs.values { _ = linux_close(fd) }
     throw Failure(problems)
-  }
-
-  static func errorLogs(_ main: MainSettings, _ options: StartOptions) -> [ErrorLogSettings] {
-    main.errorLogs.isEmpty
-      ? [ErrorLogSettings(path: options.errorLogPath, level: .error)] : main.errorLogs
   }
 
   /// Opens a log to append to. Standard error and output may be sockets or pipes, which can't be

@@ -242,10 +242,7 @@ extension WorkerProcess {
 
   /// The error log of the main context.
   private func errorLog(_ plan: Plan) -> ErrorLog {
-    let settings =
-      plan.main.errorLogs.isEmpty
-      ? [ErrorLogSettings(path: errorLogPath, level: .error)] : plan.main.errorLogs
-    return ErrorLog(settings, logs.numbers)
+    ErrorLog(plan.main.errorLogs(orIn: errorLogPath), logs.numbers)
   }
 
   private func startThread(
@@ -302,7 +299,7 @@ struct ControlNews: ControlSink {
     case .services: return
     case .failed(let failure):
       message = .resolved(
-        exchange: request.token, name: request.name, addresses: [], problem: "\(failure)")
+        exchange: request.token, name: request.name, addresses: [], problem: failure.text)
     }
     mailboxes.post(message, to: request.worker)
   }
@@ -323,9 +320,7 @@ struct ControlNews: ControlSink {
     mailboxes.post(.cacheReleased(exchange: waiter.exchange), to: waiter.worker)
   }
 
-  func log(_ level: ControlLogLevel, _ text: String) {
-    errorLog.write(LogLevel(name: level.rawValue) ?? .notice, text)
-  }
+  func log(_ level: LogLevel, _ text: String) { errorLog.write(level, text) }
 }
 
 /// The error log of the plans that hold, for threads that outlive plans.

@@ -20,6 +20,11 @@ struct MainSettings: Sendable {
   /// Connections of one worker thread, of clients and upstreams together.
   var workerConnections = 512
   var acceptsMany = false
+
+  /// Where errors are written; without an `error_log`, to the file at `path`.
+  func errorLogs(orIn path: String) -> [ErrorLogSettings] {
+    errorLogs.isEmpty ? [ErrorLogSettings(path: path, level: .error)] : errorLogs
+  }
 }
 
 /// A socket to listen on: one address of any number of `listen` directives.
