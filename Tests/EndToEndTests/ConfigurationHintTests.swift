@@ -160,6 +160,65 @@ import Testing
     #expect(result.standardError.contains("no.key\": (2: No such file"))
   }
 
+  /// What is wrong with TLS is said where it stands, and in the words that stand there.
+  @Test(arguments: [
+    (
+      "ssl_certificate missing.pem.crt;\nssl_certificate_key missing.pem;",
+      [
+        "3:17: error: cannot read \"DIR/missing.pem.crt\"",
+        "4:21: error: cannot read \"DIR/missing.pem\"",
+      ]
+    ),
+    (
+      "\nssl_conf_command Options -SessionTicket;\nssl_conf_command Nope 1;",
+      ["5:18: error: \"ssl_conf_command\": OpenSSL refuses the command \"Nope 1\""]
+    ),
+    (
+      "\nssl_ecdh_curve P-1;\nssl_ciphers NONSENSE;",
+      ["5:13: error: \"ssl_ciphers\": no cipher matches"]
+    ),
+    (
+      "\nssl_trusted_certificate bad.pem;",
+      ["4:25: error: cannot load certificate \"ssl_trusted_certificate\""]
+    ),
+    (
+      "location / {\nproxy_pass https://127.0.0.1;\nproxy_ssl_ciphers NONSENSE; }",
+      ["5:19: error: \"proxy_ssl_ciphers\": no cipher matches"]
+    ),
+    (
+      "location / {\ngrpc_pass grpcs://127.0.0.1;\ngrpc_ssl_ciphers NONSENSE; }",
+      ["5:18: error: \"grpc_ssl_ciphers\": no cipher matches"]
+    ),
+    (
+      "location / {\ngrpc_pass grpcs://127.0.0.1;\ngrpc_ssl_crl bad.pem; }",
+      ["5:14: error: cannot load revocation list \"grpc_ssl_crl\""]
+    ),
+    (
+      "location / {\ngrpc_pass grpcs://127.0.0.1;\ngrpc_ssl_conf_command Nope 1; }",
+      ["5:23: error: \"grpc_ssl_conf_command\": OpenSSL refuses"]
+    ),
+    (
+      "location / {\ngrpc_pass grpcs://127.0.0.1;\ngrpc_ssl_verify on; }",
+      ["4:1: error: \"grpc_ssl_verify\" needs \"grpc_ssl_trusted_certificate\""]
+    ),
+    (
+      "location / {\nproxy_pass https://127.0.0.1;\nproxy_ssl_certificate bad.pem;\n"
+        + "proxy_ssl_certificate_key no.pem; }",
+      ["6:27: error: cannot read \"DIR/no.pem\""]
+    ),
+  ])
+  func pointsAtWhatIsWrongWithTLS(server: String, problems: [String]) throws {
+    let site = try Site(
+      config:
+        "http {\nserver { listen 127.0.0.1:%%PORT_0%% ssl; ssl_reject_handshake on;\n\(server)\n} }",
+      files: ["bad.pem": "nothing"])
+    let result = try Portico.run(site, ["-t"])
+    #expect(result.code == 1)
+    let text = result.standardError.replacing(site.folder, with: "DIR/")
+    for problem in problems { #expect(text.contains(":\(problem)"), "\(text)") }
+    #expect(text.components(separatedBy: ": error: ").count == problems.count + 1, "\(text)")
+  }
+
   @Test func warnsOfAFileOfPasswordsThatIsNotThere() throws {
     let result = try check(
       """

@@ -28,7 +28,7 @@ import Testing
           message:
             "key \"two.example.key\" does not belong to certificate \"one.example.pem\": name "
             + "the key that the certificate was requested with, or the certificate for this key",
-          isAboutKey: true)
+          subject: .key)
       ])
     let swapped = check(TestPKI.ca.source(chain: [TestPKI.one], key: TestPKI.one))
     #expect(swapped[0].severity == .error)
@@ -43,7 +43,8 @@ import Testing
     #expect(
       check(expired.source()) == [
         TLSProblem(
-          severity: .warning, message: "certificate \"old.pem\" expired 3 days ago: renew it")
+          severity: .warning, message: "certificate \"old.pem\" expired 3 days ago: renew it",
+          subject: .certificate)
       ])
     let early = TestCertificate("new", from: 7260, to: 86_400)
     #expect(check(early.source()).map(\.severity) == [.warning])
@@ -94,24 +95,32 @@ import Testing
     #expect(check(source)[0].message.hasPrefix("cannot load certificate"))
   }
 
-  static let badPolicies: [(String, @Sendable (inout TLSServerPolicy) -> Void)] = [
-    ("no \"ssl_certificate\"", { $0.certificates = [] }),
-    ("no cipher matches \"NONSENSE\"", { $0.ciphers = "NONSENSE" }),
-    ("no TLS 1.3 cipher suite matches \"X\"", { $0.cipherSuites = "X" }),
-    ("\"P-1\" is not a list of key exchange groups", { $0.ecdhCurve = "P-1" }),
-    ("refuses the command \"Nope 1\"", { $0.confCommands = [.init(name: "Nope", value: "1")] }),
-    ("\"ssl_client_certificate\"", { $0.clientCAPEM = [1, 2, 3] }),
-    ("\"ssl_crl\"", { $0.crlPEM = [1, 2, 3] }),
-    ("\"ssl_dhparam\"", { $0.dhparamPEM = [1, 2, 3] }),
-    ("does not belong", { $0.certificates = [TestPKI.one.source(key: TestPKI.two)] }),
+  static let badPolicies: [(String, TLSSubject?, @Sendable (inout TLSServerPolicy) -> Void)] = [
+    ("no \"ssl_certificate\"", nil, { $0.certificates = [] }),
+    ("no cipher matches \"NONSENSE\"", .ciphers, { $0.ciphers = "NONSENSE" }),
+    ("no TLS 1.3 cipher suite matches \"X\"", .ciphers, { $0.cipherSuites = "X" }),
+    ("\"P-1\" is not a list of key exchange groups", .curves, { $0.ecdhCurve = "P-1" }),
+    (
+      "refuses the command \"Nope 1\"", .command(1),
+      {
+        $0.confCommands = [
+          .init(name: "Options", value: "PrioritizeChaCha"), .init(name: "Nope", value: "1"),
+        ]
+      }
+    ),
+    ("\"ssl_client_certificate\"", .clientCertificate, { $0.clientCAPEM = [1, 2, 3] }),
+    ("\"ssl_crl\"", .crl, { $0.crlPEM = [1, 2, 3] }),
+    ("\"ssl_dhparam\"", .dhparam, { $0.dhparamPEM = [1, 2, 3] }),
+    ("does not belong", .key, { $0.certificates = [TestPKI.one.source(key: TestPKI.two)] }),
   ]
 
   @Test func namesTheSettingThatOpenSSLRefuses() {
-    for (words, change) in Self.badPolicies {
+    for (words, subject, change) in Self.badPolicies {
       var policy = TLSServerPolicy(certificates: [TestPKI.one.source()])
       change(&policy)
       let problem = TLSCheck.policy(policy, library: library)
       #expect(problem?.message.contains(words) == true, "\(problem?.message ?? "none")")
+      #expect(problem?.subject == subject, "\(words)")
     }
     let good = TLSServerPolicy(certificates: [TestPKI.one.source()], cipherOrder: .oursButChaCha)
     #expect(TLSCheck.policy(good, library: library) == nil)

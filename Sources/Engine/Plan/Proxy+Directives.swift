@@ -263,9 +263,12 @@ extension Row {
     .flag(
       "proxy_ssl_session_reuse", .httpServerLocation, \.location.upstreamTLS.reusesSessions, "on",
       "Whether TLS sessions are resumed."),
-    .text(
-      "proxy_ssl_ciphers", .httpServerLocation, \.location.upstreamTLS.ciphers, "DEFAULT",
-      "The ciphers offered to upstreams."),
+    Row(
+      "proxy_ssl_ciphers", .httpServerLocation, 1...1, "The ciphers offered to upstreams.",
+      standard: "DEFAULT"
+    ) { scope, directive throws(Refusal) in
+      scope.location.upstreamTLS.ciphers = directive.arguments[0]
+    },
     Row(
       "proxy_ssl_protocols", .httpServerLocation, 1...1000, "The TLS versions spoken to upstreams.",
       standard: "TLSv1.2 TLSv1.3"

@@ -84,21 +84,31 @@ extension PlanBuilder {
 
   /// The commands that are OpenSSL's to carry out.
   func commands(_ commands: [(name: Word, value: Word)]) -> [TLSConfCommand] {
-    commands.compactMap { name, value in
-      if name.text == "Certificate" || name.text == "PrivateKey" { return nil }
-      return TLSConfCommand(name: name.text, value: value.text)
-    }
+    commandWords(commands).map { TLSConfCommand(name: $0.name.text, value: $0.value.text) }
+  }
+
+  /// Where these stand.
+  func commandWords(_ commands: [(name: Word, value: Word)]) -> [(name: Word, value: Word)] {
+    commands.filter { $0.name.text != "Certificate" && $0.name.text != "PrivateKey" }
   }
 
   /// Reads a certificate and its key.
   func source(
     _ certificate: Word, _ key: Word, _ passwords: [[UInt8]]
-  ) throws(Refusal) -> TLSCertificateSource {
-    let (certificatePEM, name) = try certificateBytes(certificate)
-    let (keyPEM, keyName) = try certificateBytes(key)
+  ) throws(TLSConfigurationError) -> TLSCertificateSource {
+    let (certificatePEM, name) = try bytes(of: certificate, .certificate)
+    let (keyPEM, keyName) = try bytes(of: key, .key)
     return TLSCertificateSource(
       certificatePEM: certificatePEM, keyPEM: keyPEM, certificatePath: Self.copy(name),
       keyPath: Self.copy(keyName), passwords: passwords)
+  }
+
+  private func bytes(
+    of word: Word, _ subject: TLSSubject
+  ) throws(TLSConfigurationError) -> (pem: [UInt8], name: String) {
+    do throws(Refusal) {
+      return try certificateBytes(word)
+    } catch { throw TLSConfigurationError(error.message, about: subject) }
   }
 
   /// The same text in memory of its own. One word of the configuration's tree that a plan holds
@@ -264,13 +274,13 @@ struct TLSPolicyBuilder {
       return
     }
     for (certificate, key) in pairs {
-      do throws(Refusal) {
+      do throws(TLSConfigurationError) {
         let source = try builder.source(certificate, key, passwords)
         check(source, certificate, key)
         certificates.append(source)
       } catch {
-        report(error.message, error.message.contains(key.text) ? key : certificate)
-        reportUnreadable(key)
+        report(error.message, error.subject == .key ? key : certificate)
+        if error.subject != .key { reportUnreadable(key) }
       }
     }
   }
@@ -307,7 +317,7 @@ struct TLSPolicyBuilder {
     let now = Int64(Clock.wall / 1000)
     if checks == .doubtful && TLSFirstLook.isSound(source, now: now) { return }
     for problem in TLSCheck.certificate(source, now: now, library: builder.library) {
-      let word = problem.isAboutKey ? key : certificate
+      let word = problem.subject == .key ? key : certificate
       switch problem.severity {
       case .error: report(problem.message, word)
       case .warning: builder.diagnostics.warn(problem.message, at: word)
@@ -322,15 +332,22 @@ struct TLSPolicyBuilder {
     var policy = policy
     policy.rejectHandshake = true
     guard let problem = TLSCheck.policy(policy, library: builder.library) else { return }
-    builder.diagnostics.error(problem.message, at: wordAtFault(problem.message))
+    builder.diagnostics.error(problem.message, at: word(of: problem.subject) ?? server)
   }
 
-  /// Where the directive stands that OpenSSL's problem is about: `message` quotes its name, or the
-  /// command.
-  private func wordAtFault(_ message: String) -> Word {
-    for (name, value) in settings.confCommands
-    where message.contains("\"\(name.text) \(value.text)\"") { return name }
-    return settings.words.first { message.contains("\"\($0.key)\"") }?.value ?? server
+  /// Where what OpenSSL's problem is about stands. Certificates and keys are not asked about here.
+  private func word(of subject: TLSSubject?) -> Word? {
+    switch subject {
+    case .ciphers: settings.words["ssl_ciphers"]
+    case .curves: settings.words["ssl_ecdh_curve"]
+    case .clientCertificate: settings.clientCertificates
+    case .trustedCertificate: settings.trustedCertificates
+    case .crl: settings.crl
+    case .dhparam: settings.dhparam
+    case .stapleFile: settings.stapleFile
+    case .command(let index): builder.commandWords(settings.confCommands)[index].name
+    case .certificate, .key, nil: nil
+    }
   }
 
   /// Where `directive` stands, or the server block if it is nowhere.

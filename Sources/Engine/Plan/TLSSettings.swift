@@ -75,7 +75,7 @@ struct UpstreamTLSSettings {
   var certificate: Word?
   var key: Word?
   var protocols: [String] = ["TLSv1.2", "TLSv1.3"]
-  var ciphers = "DEFAULT"
+  var ciphers: Word?
   var reusesSessions = true
   var confCommands: [(name: Word, value: Word)] = []
   var passwords: Word?

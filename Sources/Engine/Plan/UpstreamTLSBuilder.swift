@@ -32,7 +32,7 @@ extension PlanBuilder {
       return
     }
     let word = scope.seen.first("proxy_pass") ?? scope.seen.first("grpc_pass")
-    var (options, dynamic) = clientOptions(settings, word)
+    var (options, dynamic) = clientOptions(settings, word, location.proxy.isGRPC)
     if speaksHTTP2 { options.alpn = ["h2"] }
     let made = UpstreamTLS(options: options, dynamic: dynamic)
     madeUpstreams[key] = (settings, made)
@@ -54,10 +54,11 @@ extension PlanBuilder {
   }
 
   private func clientOptions(
-    _ settings: Shared<UpstreamTLSSettings>, _ pass: Word?
+    _ settings: Shared<UpstreamTLSSettings>, _ pass: Word?, _ isGRPC: Bool
   ) -> (TLSClientOptions, DynamicCertificates?) {
     var options = TLSClientOptions()
-    options.ciphers = settings.ciphers
+    options.directives = isGRPC ? "grpc_ssl_" : "proxy_ssl_"
+    if let ciphers = settings.ciphers { options.ciphers = ciphers.text }
     options.protocols = TLSProtocols(names: settings.protocols)
     options.verify = settings.verifies
     options.verifyDepth = settings.verifyDepth
@@ -69,28 +70,52 @@ extension PlanBuilder {
       settings.confCommands)
     if settings.certificate != nil && settings.key == nil {
       diagnostics.error(
-        "\"proxy_ssl_certificate\" needs \"proxy_ssl_certificate_key\"", at: settings.certificate)
+        "\"\(options.directives)certificate\" needs \"\(options.directives)certificate_key\"",
+        at: settings.certificate)
     }
     var dynamic: DynamicCertificates?
     do throws(Refusal) {
       let passwords = try passwords(settings.passwords)
       dynamic = try dynamicCertificates(pairs, passwords, settings.certificateCache)
-      for (certificate, key) in pairs where dynamic == nil {
-        options.certificates.append(try source(certificate, key, passwords))
-      }
+      if dynamic == nil { options.certificates = sources(pairs, passwords) }
     } catch {
-      diagnostics.error(error.message, at: pairs.last?.certificate ?? settings.passwords)
+      diagnostics.error(error.message, at: settings.passwords ?? pairs.last?.certificate)
     }
     if settings.verifies && settings.trustedCertificates == nil {
-      diagnostics.error("\"proxy_ssl_verify\" needs \"proxy_ssl_trusted_certificate\"", at: pass)
+      diagnostics.error(
+        "\"\(options.directives)verify\" needs \"\(options.directives)trusted_certificate\"",
+        at: pass)
     } else if surroundings.certificateChecks != .none && !diagnostics.hasErrors {
       do throws(TLSConfigurationError) {
         _ = try TLSClientContext(library: library, options: options)
       } catch {
-        diagnostics.error(error.message, at: pairs.last?.certificate ?? pass)
+        let word =
+          switch error.subject {
+          case .certificate: pairs.last?.certificate
+          case .key: pairs.last?.key
+          case .ciphers: settings.ciphers
+          case .trustedCertificate: settings.trustedCertificates
+          case .crl: settings.crl
+          case .command(let index): commandWords(settings.confCommands)[index].name
+          case .clientCertificate, .curves, .dhparam, .stapleFile, nil: pass
+          }
+        diagnostics.error(error.message, at: word ?? pass)
       }
     }
     return (options, dynamic)
+  }
+
+  private func sources(
+    _ pairs: [(certificate: Word, key: Word)], _ passwords: [[UInt8]]
+  ) -> [TLSCertificateSource] {
+    pairs.compactMap { certificate, key in
+      do throws(TLSConfigurationError) {
+        return try source(certificate, key, passwords)
+      } catch {
+        diagnostics.error(error.message, at: error.subject == .key ? key : certificate)
+        return nil
+      }
+    }
   }
 
   private func bytes(of file: Word?) -> [UInt8] {

@@ -18,10 +18,13 @@ final class TLSCertificateFile {
   private(set) var certificates: [TLSCertificate] = []
 
   /// Reads every certificate of `pem`; the first may be a "TRUSTED CERTIFICATE".
-  init(pem: [UInt8], path: String, library: TLSLibrary) throws(TLSConfigurationError) {
+  init(
+    pem: [UInt8], path: String, library: TLSLibrary, about subject: TLSSubject = .certificate
+  ) throws(TLSConfigurationError) {
     portico_clear_errors()
     guard let input = PEMInput(pem) else {
-      throw TLSConfigurationError("cannot load certificate \"\(path)\": the file is empty")
+      throw TLSConfigurationError(
+        "cannot load certificate \"\(path)\": the file is empty", about: subject)
     }
     while true {
       var certificate = unsafe X509_new_ex(library.handle, nil)
@@ -40,11 +43,12 @@ final class TLSCertificateFile {
       ERR_clear_error()
       throw TLSConfigurationError(
         "cannot load certificate \"\(path)\": the file holds no certificate; expected a PEM block "
-          + "that begins with \"-----BEGIN CERTIFICATE-----\"")
+          + "that begins with \"-----BEGIN CERTIFICATE-----\"", about: subject)
     }
     guard code == 0 || portico_is_pem_end(code) != 0 else {
       throw TLSConfigurationError(
-        openSSL: "cannot load certificate number \(certificates.count + 1) of \"\(path)\"")
+        openSSL: "cannot load certificate number \(certificates.count + 1) of \"\(path)\"",
+        about: subject)
     }
     ERR_clear_error()
   }
@@ -59,12 +63,15 @@ final class TLSCertificateFile {
 final class TLSPrivateKey {
   let handle: OpaquePointer
 
-  /// Reads the key of `source`, trying its passwords one after another.
-  init(source: TLSCertificateSource, library: TLSLibrary) throws(TLSConfigurationError) {
+  /// Reads the key of `source`, trying its passwords one after another. `directives` is what the
+  /// names of those begin with that it was named by.
+  init(
+    source: TLSCertificateSource, library: TLSLibrary, directives: String = "ssl_"
+  ) throws(TLSConfigurationError) {
     let path = source.keyPath
     portico_clear_errors()
     guard let key = unsafe Self.read(source, library) else {
-      throw Self.explain(source, path)
+      throw Self.explain(source, path, directives)
     }
     unsafe handle = key
   }
@@ -87,26 +94,26 @@ final class TLSPrivateKey {
     return nil
   }
 
-  private static func explain(_ source: TLSCertificateSource, _ path: String)
-    -> TLSConfigurationError
-  {
+  private static func explain(
+    _ source: TLSCertificateSource, _ path: String, _ directives: String
+  ) -> TLSConfigurationError {
     let code = ERR_peek_last_error()
     if source.isKeyEncrypted {
       ERR_clear_error()
       return TLSConfigurationError(
         source.passwords.isEmpty
           ? "cannot load key \"\(path)\": it is encrypted; name the file with its password in "
-            + "\"ssl_password_file\", or remove the password with \"openssl pkey\""
+            + "\"\(directives)password_file\", or remove the password with \"openssl pkey\""
           : "cannot load key \"\(path)\": it is encrypted, and no password of "
-            + "\"ssl_password_file\" opens it")
+            + "\"\(directives)password_file\" opens it", about: .key)
     }
     if source.keyPEM.isEmpty || code == 0 || portico_is_pem_end(code) != 0 || !source.hasKey {
       ERR_clear_error()
       return TLSConfigurationError(
         "cannot load key \"\(path)\": the file holds no private key; expected a PEM block "
-          + "that begins with \"-----BEGIN PRIVATE KEY-----\"")
+          + "that begins with \"-----BEGIN PRIVATE KEY-----\"", about: .key)
     }
-    return TLSConfigurationError(openSSL: "cannot load key \"\(path)\"")
+    return TLSConfigurationError(openSSL: "cannot load key \"\(path)\"", about: .key)
   }
 
   deinit { unsafe EVP_PKEY_free(handle) }

@@ -11,8 +11,7 @@ struct TLSProblem: Equatable {
 
   let severity: Severity
   let message: String
-  /// The key is at fault rather than the certificate.
-  var isAboutKey = false
+  let subject: TLSSubject?
 }
 
 /// Checks of certificates.
@@ -28,23 +27,26 @@ enum TLSCheck {
     do throws(TLSConfigurationError) {
       file = try TLSCertificateFile(
         pem: source.certificatePEM, path: source.certificatePath, library: library)
-    } catch { errors.append(TLSProblem(severity: .error, message: error.message)) }
+    } catch {
+      errors.append(TLSProblem(severity: .error, message: error.message, subject: error.subject))
+    }
     do throws(TLSConfigurationError) {
       key = try TLSPrivateKey(source: source, library: library)
     } catch {
-      errors.append(TLSProblem(severity: .error, message: error.message, isAboutKey: true))
+      errors.append(TLSProblem(severity: .error, message: error.message, subject: error.subject))
     }
     if let file {
       if let key, unsafe X509_check_private_key(file.certificates[0].handle, key.handle) != 1 {
         ERR_clear_error()
         let message = keyMismatch(source, file, key).message
-        errors.append(TLSProblem(severity: .error, message: message, isAboutKey: true))
+        errors.append(TLSProblem(severity: .error, message: message, subject: .key))
       }
       warnings += validity(source, file, now)
       warnings += chain(source, file)
       warnings += strength(source, file)
     }
-    return errors + warnings.map { TLSProblem(severity: .warning, message: $0) }
+    return errors
+      + warnings.map { TLSProblem(severity: .warning, message: $0, subject: .certificate) }
   }
 
   /// The first error that making a context from `policy` meets, if any: ciphers, curves, commands.
@@ -53,7 +55,7 @@ enum TLSCheck {
       _ = try TLSServerContext(policy: policy, library: library, ticketKeys: TLSTicketKeys())
       return nil
     } catch {
-      return TLSProblem(severity: .error, message: error.message)
+      return TLSProblem(severity: .error, message: error.message, subject: error.subject)
     }
   }
 
@@ -69,12 +71,11 @@ enum TLSCheck {
     where unsafe X509_check_private_key(file.certificates[index].handle, key.handle) == 1 {
       return TLSConfigurationError(
         "\(problem): it belongs to certificate number \(index + 1) of the file; put the "
-          + "server's own certificate first")
+          + "server's own certificate first", about: .key)
     }
     return TLSConfigurationError(
       "\(problem): name the key that the certificate was requested with, or the certificate for "
-        + "this key"
-    )
+        + "this key", about: .key)
   }
 
   private static func validity(

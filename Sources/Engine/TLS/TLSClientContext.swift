@@ -15,7 +15,8 @@ final class TLSClientContext {
 
   /// Makes the SSL_CTX, parsing certificates and keys.
   init(library: TLSLibrary, options: TLSClientOptions) throws(TLSConfigurationError) {
-    let setup = try TLSContextSetup(isServer: false, library: library)
+    let setup = try TLSContextSetup(
+      isServer: false, library: library, directives: options.directives)
     do throws(TLSConfigurationError) {
       try Self.configure(setup, options)
     } catch {
@@ -35,23 +36,23 @@ final class TLSClientContext {
     _ setup: TLSContextSetup, _ options: TLSClientOptions
   ) throws(TLSConfigurationError) {
     setup.allow(options.protocols)
-    try setup.use(
-      ciphers: options.ciphers, cipherSuites: options.cipherSuites, directive: "proxy_ssl_ciphers")
+    try setup.use(ciphers: options.ciphers, cipherSuites: options.cipherSuites)
     for source in options.certificates { try setup.use(source) }
     if options.verify {
       if options.trustedPEM.isEmpty {
         throw TLSConfigurationError(
-          "no \"proxy_ssl_trusted_certificate\" is given, but \"proxy_ssl_verify\" is on")
+          "no \"\(options.directives)trusted_certificate\" is given, but "
+            + "\"\(options.directives)verify\" is on")
       }
       unsafe portico_ctx_verify_server(setup.handle, Int32(clamping: options.verifyDepth))
     }
-    try setup.trust(options.trustedPEM, named: false, directive: "proxy_ssl_trusted_certificate")
-    try setup.use(crlPEM: options.crlPEM, directive: "proxy_ssl_crl")
+    try setup.trust(options.trustedPEM)
+    try setup.use(crlPEM: options.crlPEM)
     let wire = try TLSContextSetup.wireForm(alpn: options.alpn)
     if !wire.isEmpty {
       _ = unsafe SSL_CTX_set_alpn_protos(setup.handle, wire, UInt32(wire.count))
     }
-    try setup.apply(options.confCommands, directive: "proxy_ssl_conf_command")
+    try setup.apply(options.confCommands)
   }
 }
 

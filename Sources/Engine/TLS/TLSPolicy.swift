@@ -186,4 +186,6 @@ struct TLSClientOptions: Hashable {
   var trustedPEM: [UInt8] = []
   var crlPEM: [UInt8] = []
   var alpn: [String] = []
+  /// What the names of the directives begin with that say all this, for messages.
+  var directives = "proxy_ssl_"
 }

@@ -65,14 +65,28 @@ struct TLSFailure: BitwiseCopyable {
   }
 }
 
+/// Which part of a configuration a problem is about: who has read it knows where that stands.
+enum TLSSubject: Equatable {
+  case certificate, key, ciphers, curves, clientCertificate, trustedCertificate, crl, dhparam
+  case stapleFile
+  /// The command of this index.
+  case command(Int)
+}
+
 /// A configuration that OpenSSL refuses, in words that say which file or value and what to do.
 struct TLSConfigurationError: Error, Equatable {
   let message: String
+  /// nil: all of it.
+  let subject: TLSSubject?
 
-  init(_ message: String) { self.message = message }
+  init(_ message: String, about subject: TLSSubject? = nil) {
+    self.message = message
+    self.subject = subject
+  }
 
   /// `message`, followed by the words of OpenSSL's last error, which is taken off its queue.
-  init(openSSL message: String) {
+  init(openSSL message: String, about subject: TLSSubject? = nil) {
+    self.subject = subject
     let code = ERR_peek_last_error()
     ERR_clear_error()
     self.message = code == 0 ? message : "\(message): \(TLSFailure.text(of: code))"

@@ -37,7 +37,7 @@ final class TLSServerContext {
     dynamic: TLSDynamicCertificates? = nil, stapler: TLSStapler? = nil,
     sessions: ZoneLease<TLSSessionZone>? = nil
   ) throws(TLSConfigurationError) {
-    let setup = try TLSContextSetup(isServer: true, library: library)
+    let setup = try TLSContextSetup(isServer: true, library: library, directives: "ssl_")
     let wire: [UInt8]
     do throws(TLSConfigurationError) {
       try Self.configure(setup, policy, hasZone: sessions != nil)
@@ -83,8 +83,7 @@ final class TLSServerContext {
   ) throws(TLSConfigurationError) {
     let handle = unsafe setup.handle
     setup.allow(policy.protocols)
-    try setup.use(
-      ciphers: policy.ciphers, cipherSuites: policy.cipherSuites, directive: "ssl_ciphers")
+    try setup.use(ciphers: policy.ciphers, cipherSuites: policy.cipherSuites)
     switch policy.cipherOrder {
     case .theirs: break
     case .ours: unsafe portico_ctx_prefer_server_ciphers(handle, 0)
@@ -98,21 +97,22 @@ final class TLSServerContext {
     if policy.verifyClient != .off {
       unsafe portico_ctx_ask_for_certificate(handle, Int32(clamping: policy.verifyDepth))
     }
-    try setup.trust(policy.clientCAPEM, named: true, directive: "ssl_client_certificate")
-    try setup.trust(policy.trustedPEM, named: false, directive: "ssl_trusted_certificate")
-    try setup.use(crlPEM: policy.crlPEM, directive: "ssl_crl")
+    try setup.trustAndName(policy.clientCAPEM)
+    try setup.trust(policy.trustedPEM)
+    try setup.use(crlPEM: policy.crlPEM)
     try setup.use(curves: policy.ecdhCurve)
     try setup.use(dhparamPEM: policy.dhparamPEM)
     _ = unsafe portico_ctx_set_record_size(handle, policy.recordBytes)
     if !policy.stapleDER.isEmpty {
       guard unsafe portico_is_ocsp_response(policy.stapleDER, policy.stapleDER.count) == 1 else {
         throw TLSConfigurationError(
-          openSSL: "\"ssl_stapling_file\" holds no successful OCSP response in DER")
+          openSSL: "\"ssl_stapling_file\" holds no successful OCSP response in DER",
+          about: .stapleFile)
       }
     }
     if policy.earlyData { unsafe SSL_CTX_set_max_early_data(handle, 16_384) }
     try configureSessions(setup, policy, hasZone)
-    try setup.apply(policy.confCommands, directive: "ssl_conf_command")
+    try setup.apply(policy.confCommands)
     if policy.compressesCertificates { unsafe portico_ctx_compress_certificates(handle) }
   }
 
