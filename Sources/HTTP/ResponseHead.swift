@@ -40,6 +40,9 @@ public struct ResponseHeadParser: Sendable {
   /// Whether the status line isn't complete.
   public private(set) var isInStatusLine = true
 
+  /// Where the line begins that made parsing fail, from the start of the head.
+  public private(set) var failedLineStart = 0
+
   /// Offset of the line that isn't complete, from the start of the head.
   public var lineStart: Int { scanner.lineStart }
 
@@ -58,7 +61,9 @@ public struct ResponseHeadParser: Sendable {
     while true {
       switch scanner.next(bytes, allowBareLineFeed: limits.allowBareLineFeed) {
       case .incomplete: return .incomplete
-      case .failed(let error): return .failed(error)
+      case .failed(let error):
+        failedLineStart = scanner.lineStart
+        return .failed(error)
       case .line(let start, let end):
         if isInStatusLine {
           isInStatusLine = false
@@ -69,7 +74,10 @@ public struct ResponseHeadParser: Sendable {
           head.length = scanner.lineStart
           return .complete
         } else {
-          if let error = parseField(bytes, start, end, &head) { return .failed(error) }
+          if let error = parseField(bytes, start, end, &head) {
+            failedLineStart = start
+            return .failed(error)
+          }
         }
       }
     }

@@ -101,7 +101,7 @@ extension Exchange {
       peer.state.endPending(at: attempt.triedAt)
     }
     if attempt.teachesSession && outcome != .failure { learnSession(from: peer) }
-    if let change = group.release(peer, outcome, now: loop.now) { tell(change, of: peer) }
+    if let change = group.release(peer, outcome, now: loop.now) { tell(change, of: peer, group) }
   }
 
   /// Keeps the connection for later if it is clean, closes it otherwise.
@@ -115,10 +115,13 @@ extension Exchange {
       connection, core.idleConnections(group), timeout: group.settings.keepalive.idleTimeout)
   }
 
-  private func tell(_ change: PeerChange, of peer: Peer) {
-    let server = "upstream server \(peer.name.string)"
+  private func tell(_ change: PeerChange, of peer: Peer, _ group: UpstreamGroup) {
+    let server = "upstream server \(peer.name.string) in \"\(group.settings.displayName)\""
     switch change {
-    case .out: core.errorLog.write(.warn, "\(server) temporarily disabled", connection: 0)
+    case .out:
+      let seconds = peer.server.failTimeout / 1000
+      core.errorLog.write(
+        .warn, "\(server) temporarily disabled for \(seconds) s", connection: 0)
     case .back: core.errorLog.write(.notice, "\(server) is back", connection: 0)
     }
   }

@@ -36,7 +36,7 @@ extension Exchange {
         &attempt.tried, now: loop.now, key: balancingKey(group), route: route)
     else {
       upstreamLog.begin(groupName: arena.copy(group.settings.displayName))
-      log(.error, "no live upstreams while connecting to upstream")
+      log(.error, "no live upstreams while connecting to upstream\(absence(of: group))")
       if cache != nil && useStale(after: .noServer) { return }
       return fail(502)
     }
@@ -86,6 +86,12 @@ extension Exchange {
       attempt.phase = .connecting
       setUpstreamTimer(location.settings.proxy.value.connectTimeout)
     }
+  }
+
+  /// Why a group has no server to ask, where it isn't that all failed.
+  private func absence(of group: UpstreamGroup) -> String {
+    guard group.isEmpty, group.settings.hasNames else { return "" }
+    return " (no name in \"\(group.settings.displayName)\" has an address)"
   }
 
   /// What `hash` and `ip_hash` choose by.

@@ -87,8 +87,10 @@ extension Exchange {
         return false
       }
       return true
-    case .failed:
-      failTry(.invalidHeader, "upstream sent invalid header while reading response header from")
+    case .failed(let error):
+      failTry(
+        .invalidHeader,
+        "\(invalidHeadText(input.unread, error)) while reading response header from")
       return false
     case .complete:
       if attempt.head.length > location.settings.proxy.value.bufferBytes {

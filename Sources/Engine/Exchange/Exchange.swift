@@ -280,12 +280,6 @@ final class Exchange {
     awaited = .nothing
   }
 
-  /// Where this exchange's messages go.
-  private var errorLog: ErrorLog {
-    guard let settings = location.settings.log.value.errorLogs else { return core.errorLog }
-    return core.errorLog(for: settings)
-  }
-
   /// Takes what the framing of the request says.
   func accept(_ framing: RequestFraming) {
     body.framing = framing.body
@@ -294,19 +288,6 @@ final class Exchange {
     requestedUpgrade = framing.upgrade
     connectionNamesFields = framing.namesFields
     host = framing.host.of(headBytes)
-  }
-
-  /// A line in the error log, with what was being done.
-  func log(_ level: LogLevel, _ message: @autoclosure () -> String) {
-    guard errorLog.takes(level) else { return }
-    var line = message() + ", client: \(clientText), server: \(site.primaryName.string)"
-    if !headBytes.isEmpty {
-      line += ", request: \"\(requestLine.string)\""
-    }
-    if isInner { line += ", subrequest: \"\(uri.string)\"" }
-    if attempt.isActive, let peer = attempt.peerName { line += ", upstream: \"\(peer)\"" }
-    if !host.isEmpty { line += ", host: \"\(host.string)\"" }
-    errorLog.write(level, line, connection: connection.serial)
   }
 
   var clientText: String { clientAddress.host }
