@@ -133,6 +133,39 @@ import Testing
     #expect(other.standardError.contains("the one in this folder is \"\(here)/\(name)\""))
   }
 
+  @Test func testsWithoutAWordButWarnings() throws {
+    let config = "http { server { listen 127.0.0.1:%%PORT_0%%; http2_push /a; } }"
+    let result = try Portico.run(Site(config: config), ["-t", "-q"])
+    #expect(result.code == 0)
+    #expect(result.standardError.contains("\"http2_push\" is obsolete and ignored"))
+    #expect(!result.standardError.contains("test is successful"))
+    #expect(
+      try Portico.run(Site(config: "http { server { listen 127.0.0.1:%%PORT_0%%; } }"), ["-tq"])
+        .standardError == "")
+  }
+
+  @Test func testsWhetherAddressesCanBeHad() throws {
+    // TEST-NET-3 (RFC 5737): nobody's address.
+    let result = try Portico.run(
+      Site(config: "http { server { listen 203.0.113.5:8080; } }"), ["-t"])
+    #expect(result.code == 1)
+    #expect(result.standardError.contains("bind() to 203.0.113.5:8080 failed (99: "))
+    #expect(result.standardError.contains("test failed"))
+  }
+
+  @Test func testsLeaveAddressesAsTheyWere() async throws {
+    let config = """
+      http { server { listen 127.0.0.1:%%PORT_0%%; listen unix:%%DIR%%/a.sock; return 204; } }
+      """
+    let door = try await Portico.start(config: config)
+    #expect(try Portico.run(door.site, ["-t"]).code == 0)
+    #expect(door.site.exists("a.sock"))
+    #expect(try door.get().status == 204)
+    try door.stop()
+    #expect(try Portico.run(door.site, ["-t"]).code == 0)
+    #expect(!door.site.exists("a.sock"))
+  }
+
   @Test func saysThatAnotherRunsAlready() async throws {
     let door = try await Portico.start(
       config: "http { server { listen 127.0.0.1:%%PORT_0%%; return 204; } }")

@@ -38,6 +38,24 @@ enum ListenerSockets {
     return Int32(fd)
   }
 
+  /// Why a start would be refused the address of `settings`; nil if it would not, or if it is in
+  /// use: most likely by the instance whose next configuration is being tested. Nobody can connect
+  /// to what this binds, and a Unix socket that is there already is left alone.
+  static func problem(binding settings: ListenSettings) -> String? {
+    do throws(OpenFailure) {
+      let fd = Int32(try call("socket()", linux_stream_socket(settings.address.family)))
+      defer { _ = linux_close(fd) }
+      try configure(fd, settings)
+      let result = unsafe settings.address.withSockaddr { unsafe linux_bind(fd, $0, $1) }
+      if result == -Int64(EADDRINUSE) { return nil }
+      _ = try call("bind()", result)
+      if settings.address.isUnix { _ = unsafe linux_unlink(settings.address.unixPath) }
+      return nil
+    } catch {
+      return "\(error.call) to \(settings.address.description) failed \(error.error.logText)"
+    }
+  }
+
   /// Applies what can change on a socket that listens already.
   static func adjust(_ fd: Int32, from old: ListenSettings, to new: ListenSettings) {
     if new.backlog != old.backlog { _ = linux_listen(fd, Int32(new.backlog)) }

@@ -3,7 +3,8 @@
 import CLinux
 
 extension FrontDoor {
-  /// `-t` and `-T`: reads the configuration as a start would, binds nothing.
+  /// `-t` and `-T`: reads the configuration as a start would, and finds out whether its
+  /// addresses can be had, of which it keeps none.
   public static func test(_ options: StartOptions, dumps: Bool) -> Int32 {
     var log = SupervisorLog()
     log.openFirst(options)
@@ -15,10 +16,13 @@ extension FrontDoor {
       SupervisorLog.say("portico: configuration file \(path) test failed\n")
       return 1
     }
-    if !options.isQuiet { SupervisorLog.say(reading.report) }
-    do {
+    // Warnings are no part of what `-q` silences.
+    SupervisorLog.say(reading.report)
+    do throws(SupervisorGeneration.Failure) {
       _ = try SupervisorGeneration.findIdentity(plan.main)
       for fd in try SupervisorGeneration.openLogs(plan, options).values { _ = linux_close(fd) }
+      let problems = plan.listens.compactMap { ListenerSockets.problem(binding: $0.settings) }
+      if !problems.isEmpty { throw SupervisorGeneration.Failure(problems) }
     } catch {
       log.tell(.emerg, error.problems, report: error.report)
       SupervisorLog.say("portico: configuration file \(path) test failed\n")
