@@ -17,7 +17,7 @@ import Testing
   private func table(_ old: Listeners, _ wanted: [ListenSettings], workers: Int = 1) throws
     -> Listeners
   {
-    try old.next(for: wanted, workerCount: workers) { _ in }
+    try old.next(for: wanted, workerCount: workers) { _ in true }
   }
 
   /// Whether a descriptor listens at a port of this test's: tests that run beside it take the

@@ -58,9 +58,9 @@ struct Listeners {
 
   /// The table for `settings`: sockets of this one where address and index are the same, new ones
   /// otherwise. If an address can't be had, new sockets are closed again and this table is as it
-  /// was.
+  /// was. `onRetry` says whether waiting makes sense.
   func next(
-    for settings: [ListenSettings], workerCount: Int, onRetry: ([String]) -> Void
+    for settings: [ListenSettings], workerCount: Int, onRetry: ([String]) -> Bool
   ) throws(ListenerFailure) -> Listeners {
     var result = Listeners()
     result.nextID = nextID
@@ -71,7 +71,7 @@ struct Listeners {
       // Only a taken address can become free by waiting.
       let canWait = problems.contains { $0.contains("(\(EADDRINUSE):") }
       if !canWait || attempt == Self.tryCount { break }
-      onRetry(problems)
+      if !onRetry(problems) { break }
       linux_pause_ms(Self.pauseMs)
     }
     result.close(except: self)

@@ -139,11 +139,18 @@ struct SupervisorGeneration {
     _ plan: Plan, _ old: Listeners, _ log: SupervisorLog, _ pidPath: String,
     _ options: StartOptions
   ) throws(Failure) -> Listeners {
+    // A running instance on the same addresses won't give them up. One that was just told to end
+    // gets the time of one pause for it.
+    var isRunning = false
     do {
       return try old.next(
         for: plan.listens.map(\.settings), workerCount: plan.main.workerCount
       ) { problems in
+        let remark = old.table.isEmpty ? PidFile.remark(pidPath) : nil
+        if remark != nil && isRunning { return false }
+        isRunning = remark != nil
         for problem in problems { log.write(.emerg, problem + ", trying again") }
+        return true
       }
     } catch {
       let running = old.table.isEmpty ? [PidFile.remark(pidPath)].compactMap { $0 } : []
