@@ -238,6 +238,15 @@ extension Parser {
       skipBlock(&lexer)
       return
     }
+    if name.text.hasSuffix("_by_lua_block") {
+      // Another language stands in it, which is no reason to complain of this one's rules.
+      skipBlock(&lexer)
+      append(
+        Directive(
+          name: name, arguments: ownArguments, block: [], end: position(lexer.cursor - 1)),
+        to: &directives)
+      return
+    }
     guard blockDepth < ParserLimits.blockDepth else {
       diagnostics.error("blocks are nested deeper than \(ParserLimits.blockDepth)", at: name)
       skipBlock(&lexer)

@@ -29,6 +29,19 @@ public func suggestion(for name: String, among candidates: some Sequence<String>
   return "; did you mean \(quoted(near))?"
 }
 
+/// The same for a name of which words were left out (`proxy_header`), by up to three names that
+/// have all of its words.
+public func suggestion(
+  for name: String, withItsWordsAmong candidates: some Sequence<String>
+) -> String {
+  let words = Set(name.split(separator: "_"))
+  guard words.count > 1 else { return "" }
+  let near = candidates.filter { words.isSubset(of: $0.split(separator: "_")) }
+    .sorted { ($0.utf8.count, $0) < ($1.utf8.count, $1) }.prefix(3).map { quoted($0) }
+  if near.isEmpty { return "" }
+  return "; did you mean \(near.joined(separator: " or "))?"
+}
+
 /// The number of edits between two words; swapped neighbours count one, differing case none.
 func distance(_ left: [UInt8], _ right: [UInt8]) -> Int {
   var beforeLast: [Int] = []

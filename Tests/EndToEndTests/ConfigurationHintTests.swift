@@ -64,6 +64,14 @@ import Testing
 
   @Test(arguments: [
     ("http { server { proxy_pas http://a; } }", "did you mean \"proxy_pass\", in location, if"),
+    ("http { server { if($a) { } } }", "a space is missing behind \"if\""),
+    ("http { server { location/a { } } }", "a space is missing behind \"location\""),
+    ("http { map$a $b { } }", "a space is missing behind \"map\""),
+    ("http { server { proxy_header Host x; } }", "mean \"proxy_set_header\" or \""),
+    (
+      "http { server { location / { proxy_pass http://127.0.0.1:99999; } } }",
+      "invalid port \"99999\" in \"http://127.0.0.1:99999\""
+    ),
     ("http { servr { } }", "\"servr\" is not a directive here; did you mean \"server\"?"),
     ("worker_processes many; http { }", "must be \"auto\" or between 1 and 1024, not \"many\""),
     ("worker_processes 0; http { }", "must be \"auto\" or between 1 and 1024, not \"0\""),
@@ -111,7 +119,7 @@ import Testing
     ("} upstream a { server 10.0.0.1; bind_conns;", "\"bind_conns\": this directive of nginx's"),
     ("} upstream a { server 10.0.0.1; check interval=3;", "\"health_check\" is"),
     ("} upstream a { server 10.0.0.1; check_http_send x;", "\"health_check\" is"),
-    ("} upstream a { server 10.0.0.1 slow_start=3s;", "\"slow_start\" is not supported"),
+    ("} upstream a { server 10.0.0.1 slow_start=3s;", "is not supported: it is of nginx's"),
     ("} match a { require $arg_x;", "\"require\" is not supported"),
   ])
   func saysWhatIsMissingHere(_ server: String, _ message: String) throws {
@@ -134,6 +142,59 @@ import Testing
     _ = try expect(
       "http { proxy_cache_path /x keys_zone=a:1m inactive=1ms; }",
       isRefusedWith: "\"inactive\" must be a time of whole seconds")
+  }
+
+  @Test(arguments: [
+    ("return 200 $geoip_country_code;", "$geoip_country_code", "GeoIP databases are not"),
+    ("return 200 $fastcgi_script_name;", "$fastcgi_script_name", "FastCGI is not supported"),
+    ("set $a a$slice_range;", "a$slice_range", "caching parts of responses"),
+    ("return 200 $nothing_like_it;", "$nothing_like_it", ""),
+  ])
+  func saysWhyThereIsNoSuchVariable(_ line: String, _ word: String, _ reason: String) throws {
+    let result = try expect(
+      "http { server { listen 127.0.0.1:%%PORT_0%%;\n\(line) } }",
+      isRefusedWith: "\" variable\(reason.isEmpty ? "" : ": ")\(reason)")
+    let column = line.utf8.count - word.utf8.count
+    #expect(result.standardError.contains(":2:\(column): "), "\(result.standardError)")
+  }
+
+  @Test func saysOnceABlockThatAModuleIsMissing() throws {
+    let result = try expect(
+      """
+      http { server { listen 127.0.0.1:%%PORT_0%%; location / {
+        fastcgi_pass 127.0.0.1:9000; fastcgi_param A 1; fastcgi_param B 2; uwsgi_param C 3; } } }
+      """,
+      isRefusedWith: "proxy HTTP instead (and 2 more \"fastcgi_…\" directives)")
+    #expect(result.standardError.components(separatedBy: "FastCGI is not").count == 2)
+    #expect(result.standardError.contains("uwsgi is not supported; proxy HTTP instead\n"))
+  }
+
+  @Test(arguments: [
+    (
+      "limit_req_zone $uri zone=one:1k rate=1r/s; server { limit_req zone=one; }",
+      "zone \"one\" is too small", "there is no"
+    ),
+    (
+      "limit_conn_zone $uri zone=one:1k; server { limit_conn one 1; }",
+      "zone \"one\" is too small", "there is no"
+    ),
+    (
+      "limit_req_zone $uri zone=one:1m rate=1r/s sync; server { limit_req zone=one; }",
+      "\"sync\" is not supported: it is of nginx's commercial version", "there is no"
+    ),
+    (
+      """
+      server { listen 127.0.0.1:81 default_server; }
+      server { listen 127.0.0.1:81 default_server; }
+      """, ":2:30: error: a duplicate default server for 127.0.0.1:81", "conflicting"
+    ),
+    (
+      "server { content_by_lua_block { ngx.say(a) } }", "scripts are not supported", "ended by"
+    ),
+  ])
+  func saysNothingOfWhatOnlyFollows(_ text: String, _ message: String, _ other: String) throws {
+    let result = try expect("http { \(text) }", isRefusedWith: message)
+    #expect(!result.standardError.contains(other), "\(result.standardError)")
   }
 
   @Test(arguments: ["add_header", "proxy_set_header", "grpc_set_header"])

@@ -11,6 +11,15 @@ struct HostPort {
   /// The socket address, if the host is a literal one or a Unix socket.
   var address: SocketAddress?
 
+  /// What is wrong with a text that is none of the forms.
+  static func problem(_ text: String) -> String {
+    guard !text.hasPrefix("unix:"), let colon = text.lastIndex(of: ":"), colon > text.startIndex,
+      !text[colon...].contains("]")
+    else { return "invalid host" }
+    let port = text[text.index(after: colon)...]
+    return UInt16(port) ?? 0 == 0 ? "invalid port \"\(port)\"" : "invalid host"
+  }
+
   /// nil if `text` is none of the forms.
   init?(_ text: String, defaultPort: UInt16) {
     if text.hasPrefix("unix:") {

@@ -9,7 +9,7 @@ extension Row {
   static let limitRows: [Row] =
     [
       Row(
-        "limit_req_zone", .http, 3...3,
+        "limit_req_zone", .http, 3...4,
         """
         What requests are counted by, where (`zone=NAME:SIZE`), and how fast they may come \
         (`rate=10r/s`, `30r/m`). Counts are shared by all threads and survive reloads that leave \
@@ -17,7 +17,12 @@ extension Row {
         """
       ) { scope, directive throws(Refusal) in
         var (zone, rate): (ZoneWords?, RequestRate?)
-        for index in 1...2 {
+        noteName(scope, directive)
+        for index in directive.arguments.indices.dropFirst() {
+          if directive.text(index) == "sync" {
+            throw Refusal(
+              "\"sync\" is not supported: it is of nginx's commercial version", argument: index)
+          }
           if let value = directive.parameter("zone", index) {
             zone = try zoneWords(directive, value, index)
           } else if let value = directive.parameter("rate", index) {
@@ -25,6 +30,9 @@ extension Row {
           } else {
             throw directive.unknownParameter(index, ["zone=", "rate="])
           }
+        }
+        guard directive.arguments.count == 3 else {
+          throw Refusal("\"limit_req_zone\" takes 3 arguments, not 4", argument: 3)
         }
         guard let zone else { throw Refusal("\"limit_req_zone\" needs \"zone=NAME:SIZE\"") }
         guard let rate else { throw Refusal("\"limit_req_zone\" needs \"rate=\"") }
@@ -34,6 +42,7 @@ extension Row {
         "limit_conn_zone", .http, 2...2,
         "What connections are counted by, and where (`zone=NAME:SIZE`)."
       ) { scope, directive throws(Refusal) in
+        noteName(scope, directive)
         guard let value = directive.parameter("zone", 1) else {
           throw directive.unknownParameter(1, ["zone="])
         }
@@ -103,6 +112,14 @@ extension Row {
   }
 
   // --- zones -------------------------------------------------------------------------------------
+
+  /// Remembers the name of a zone, whatever becomes of its directive.
+  private static func noteName(_ scope: Scope, _ directive: Directive) {
+    for index in directive.arguments.indices.dropFirst() {
+      guard let value = directive.parameter("zone", index) else { continue }
+      scope.builder.namedZones.insert(String(value.prefix { $0 != ":" }))
+    }
+  }
 
   /// What a parameter such as `zone=NAME:SIZE` says, and which argument it was.
   struct ZoneWords {
@@ -179,6 +196,7 @@ extension Row {
   ) throws(Refusal) -> LimitZoneSettings {
     let zones = scope.builder.limitZones
     if let known = zones[name], (known.rate != nil) == isOfRequests { return known }
+    if zones[name] == nil, scope.builder.namedZones.contains(name) { throw .alreadySaid }
     let directive = isOfRequests ? "limit_req_zone" : "limit_conn_zone"
     var message = "there is no \"\(directive)\" with a zone \"\(name)\""
     let names = zones.filter { ($0.value.rate != nil) == isOfRequests }.map(\.key)

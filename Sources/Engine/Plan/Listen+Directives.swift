@@ -49,7 +49,7 @@ extension ListenDraft {
 
   private mutating func applyFlag(_ directive: Directive, _ index: Int) throws(Refusal) {
     switch directive.text(index) {
-    case "default_server", "default": isDefault = true
+    case "default_server", "default": defaultWord = directive.arguments[index]
     case "ssl": isTLS = true
     case "http2": speaksHTTP2 = true
     case "proxy_protocol": takesProxyHeader = true

@@ -69,11 +69,29 @@ enum NginxDirectives {
     (["ancient_browser*", "modern_browser*"], "this module of nginx is not supported"),
   ]
 
-  /// A message about `name`, or nil if nothing is to be said.
-  static func note(_ name: String) -> String? {
-    let note = notes.first { note in
-      note.names.contains { $0.hasSuffix("*") ? name.hasPrefix($0.dropLast()) : name == $0 }
+  /// How names of variables of modules begin that are not implemented, and a directive of the same
+  /// module.
+  private static let variables = [
+    ("ancient_browser", "ancient_browser"), ("brotli_", "brotli"), ("fastcgi_", "fastcgi_pass"),
+    ("geoip_", "geoip_country"), ("geoip2_", "geoip2"), ("jwt_", "auth_jwt"),
+    ("memcached_", "memcached_pass"), ("modern_browser", "modern_browser"), ("otel_", "otel_trace"),
+    ("slice_range", "slice"), ("zstd_", "zstd"),
+  ]
+
+  /// Why there is no variable `name`, or nil if nothing is to be said.
+  static func reason(forVariable name: String) -> String? {
+    let known = variables.first { name.hasPrefix($0.0) }
+    return known.flatMap { find($0.1)?.message }
+  }
+
+  /// The entry that a directive's name matches, and by what.
+  static func find(_ name: String) -> (pattern: String, message: String)? {
+    for note in notes {
+      let pattern = note.names.first {
+        $0.hasSuffix("*") ? name.hasPrefix($0.dropLast()) : name == $0
+      }
+      if let pattern { return (pattern, note.message) }
     }
-    return note.map { "\"\(name)\": \($0.message)" }
+    return nil
   }
 }

@@ -291,7 +291,10 @@ extension PlanBuilder {
     if listen.isDefault {
       if !defaults.insert(address.address).inserted {
         diagnostics.error(
-          "a duplicate default server for \(address.address.description)", at: listen.word)
+          "a duplicate default server for \(address.address.description)",
+          at: listen.defaultWord)
+        // Which of its names conflict depends on what it should have been.
+        return
       }
       address.defaultSite = site
     }

@@ -27,7 +27,9 @@ extension PlanBuilder {
       var message = "unknown \"\(name)\" variable"
       let candidates =
         Array(slots.keys.filter { definedSlots.contains(slots[$0]!) }) + Builtin.names
-      if let nearest = nearestName(to: name, among: candidates) {
+      if let reason = NginxDirectives.reason(forVariable: name) {
+        message += ": \(reason)"
+      } else if let nearest = nearestName(to: name, among: candidates) {
         message += "; did you mean \"$\(nearest)\"?"
       }
       if let word {
@@ -50,6 +52,9 @@ extension PlanBuilder {
 
   /// The same for a word as written: what came from the environment has no variables.
   func template(_ word: Word, _ argument: Int?) throws(Refusal) -> Template {
+    let outer = currentWord
+    currentWord = word
+    defer { currentWord = outer }
     do throws(ValueError) {
       return compile(try splitTemplate(word))
     } catch {

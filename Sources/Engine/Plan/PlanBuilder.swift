@@ -62,6 +62,8 @@ final class PlanBuilder {
   /// Zones of limits by name, and what keeps them.
   var limitZones: [String: LimitZoneSettings] = [:]
   var zoneLeases: [ZoneLease<LimitZone>] = []
+  /// The names of all zones of limits that are written, also where the line is refused.
+  var namedZones: Set<String> = []
   /// The names that zones of limits, of sessions and of caches have taken.
   var zoneNames: Set<String> = []
   /// Caches by the names of their zones.
@@ -145,8 +147,9 @@ final class PlanBuilder {
     var rows: [Row?] = []
     rows.reserveCapacity(directives.count)
     var stages = 0
+    var told: Set<String> = []
     for index in directives.indices {
-      let row = row(for: directives[index], scope)
+      let row = row(for: index, of: directives, scope, &told)
       guard let row, check(directives[index], row, scope) else {
         rows.append(nil)
         continue
@@ -164,17 +167,27 @@ final class PlanBuilder {
     }
   }
 
-  private func row(for directive: Directive, _ scope: Scope) -> Row? {
+  /// `told` are the families of missing directives that this block was told of.
+  private func row(
+    for index: Int, of directives: [Directive], _ scope: Scope, _ told: inout Set<String>
+  ) -> Row? {
+    let directive = directives[index]
     let name = directive.name.text
     guard let rows = Row.byName[name] else {
       let candidates = Row.all.filter { !$0.contexts.isDisjoint(with: scope.context) }.map(\.name)
       var message = "\"\(name)\" is not a directive here"
-      if let known = NginxDirectives.note(name) {
-        message = known
+      if let (pattern, reason) = NginxDirectives.find(name) {
+        // A file such as fastcgi_params would be a page of the same.
+        if pattern.hasSuffix("*") && !told.insert(pattern).inserted { return nil }
+        message = "\"\(name)\": \(reason)" + others(like: pattern, in: directives[(index + 1)...])
+      } else if let glued = gluedName(name) {
+        message = "a space is missing behind \"\(glued)\""
       } else if let nearest = nearestName(to: name, among: candidates) {
         message += "; did you mean \"\(nearest)\"?"
       } else if let nearest = nearestName(to: name, among: Row.all.map(\.name)) {
         message += "; did you mean \"\(nearest)\", in \(places(Row.byName[nearest] ?? []))?"
+      } else {
+        message += suggestion(for: name, withItsWordsAmong: candidates)
       }
       diagnostics.error(message, at: directive.name)
       return nil
@@ -183,6 +196,22 @@ final class PlanBuilder {
     diagnostics.error(
       "\"\(name)\" is not allowed here; it may stand in \(places(rows))", at: directive.name)
     return nil
+  }
+
+  /// The directive that `name` begins with if something was written right behind it: `if($a)`.
+  private func gluedName(_ name: String) -> String? {
+    let head = String(name.prefix { $0.isLetter || $0.isNumber || $0 == "_" })
+    return head != name && Row.byName[head] != nil ? head : nil
+  }
+
+  /// How many more of `directives` are missing for the same reason.
+  private func others(like pattern: String, in directives: ArraySlice<Directive>) -> String {
+    guard pattern.hasSuffix("*") else { return "" }
+    let count = directives.count {
+      Row.byName[$0.name.text] == nil && NginxDirectives.find($0.name.text)?.pattern == pattern
+    }
+    if count == 0 { return "" }
+    return " (and \(count) more \"\(pattern.dropLast())…\" directive\(count == 1 ? "" : "s"))"
   }
 
   /// The blocks that the rows of a directive may stand in, as a list for people.
@@ -251,6 +280,8 @@ final class PlanBuilder {
       if row.takesAnyNumber { warnOfMissingSemicolon(directive) }
       if row.keepsWord { scope.server.tls.words[row.name] = directive.arguments.first }
     } catch {
+      // An error that is not there would let a plan be made.
+      if error.message.isEmpty && diagnostics.hasErrors { return }
       let word = error.argument.map { directive.arguments[min($0, directive.arguments.count - 1)] }
       diagnostics.error(error.message, at: word ?? directive.name, notes: notes(directive))
     }

@@ -352,7 +352,7 @@ extension Row {
     }
     let (authority, uri) = splitURL(String(text.dropFirst(isTLS ? 8 : 7)))
     guard let target = HostPort(authority, defaultPort: isTLS ? 443 : 80) else {
-      throw Refusal("invalid host or port in \"\(text)\"", argument: 0)
+      throw Refusal("\(HostPort.problem(authority)) in \"\(text)\"", argument: 0)
     }
     if uri != nil, let place = scope.place,
       place.isRegex || place.isNamed

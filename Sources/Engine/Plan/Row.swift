@@ -45,6 +45,9 @@ struct Refusal: Error {
   /// The argument to point at; nil: the directive's name.
   var argument: Int?
 
+  /// Follows from another mistake, which was reported: nothing more is to be said.
+  static let alreadySaid = Refusal("")
+
   init(_ message: String, argument: Int? = nil) {
     self.message = message
     self.argument = argument

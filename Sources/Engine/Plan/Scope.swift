@@ -130,7 +130,9 @@ final class SiteDraft {
 /// One `listen` under construction.
 struct ListenDraft {
   var settings: ListenSettings
-  var isDefault = false
+  var isDefault: Bool { defaultWord != nil }
+  /// The `default_server` of its line.
+  var defaultWord: Word?
   var isTLS = false
   var takesProxyHeader = false
   var speaksHTTP2 = false

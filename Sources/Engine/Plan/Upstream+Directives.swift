@@ -198,7 +198,8 @@ extension Row {
       } else if directive.text(index) == "resolve" {
         server.isResolved = true
       } else if directive.parameter("slow_start", index) != nil {
-        throw Refusal("\"slow_start\" is not supported", argument: index)
+        throw Refusal(
+          "\"slow_start\" is not supported: it is of nginx's commercial version", argument: index)
       } else {
         throw directive.unknownParameter(
           index,
