@@ -357,10 +357,15 @@ static inline int64_t linux_zone_offset_seconds(int64_t seconds) {
   localtime_r(&t, &local);
   return local.tm_gmtoff;
 }
-/* `seconds` in the form `format` of strftime(3); how many bytes that took, 0: they didn't fit. */
+/* `seconds` in the form `format` of strftime(3); how many bytes that took, 0: they didn't fit. "%s"
+   alone is the number itself: strftime(3) computes it from the parts, which it takes for local time. */
 static inline int64_t linux_format_time(char *out, int64_t room, const char *format, int64_t seconds, int local) {
   time_t t = (time_t)seconds;
   struct tm parts;
+  if (!strcmp(format, "%s")) {
+    int count = snprintf(out, (size_t)room, "%lld", (long long)seconds);
+    return count < room ? count : 0;
+  }
   if (local) localtime_r(&t, &parts); else gmtime_r(&t, &parts);
   return (int64_t)strftime(out, (size_t)room, format, &parts);
 }

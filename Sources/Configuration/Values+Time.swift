@@ -3,6 +3,7 @@
 // Units stand from the largest to the smallest, each at most once; blanks may stand after a unit; a
 // number without a unit means seconds and stands last. Directives that count in milliseconds accept
 // `ms` and, as in nginx, refuse years and months; those that count in seconds the other way round.
+// What is longer than ten thousand years counts as that, so that a moment may be that far away.
 
 extension Value {
   /// A time in milliseconds.
@@ -18,6 +19,9 @@ extension Value {
     throw ValueError(
       subject, mustBe: "a time of whole seconds such as \"30s\", \"1h 30m\" or \"30d\"", not: text)
   }
+
+  // Bound: in milliseconds. In microseconds and added to any moment of a clock it still is a number.
+  private static let longestTime = 10_000 * 365 * 86_400 * 1000
 
   /// A unit: its place in the order that units must stand in, and its length.
   private struct TimeUnit {
@@ -49,7 +53,7 @@ extension Value {
       total = sum
       while index < bytes.count, bytes[index] == ASCII.space { index += 1 }
     }
-    return total
+    return min(total, longestTime / divisor)
   }
 
   /// The unit that begins here; the end of the text, or a blank, means seconds after which nothing

@@ -35,6 +35,7 @@ private func message(_ body: () throws(ValueError) -> some Any) -> String {
   @Test(arguments: [
     ("0", 0), ("30", 30_000), ("500ms", 500), ("1h 30m", 5_400_000), ("1h30m", 5_400_000),
     ("1m30", 90_000), ("1w 2d", 777_600_000), ("1s 5ms", 1005), ("30 ", 30_000), ("1h ", 3_600_000),
+    ("9223372036854775807ms", 315_360_000_000_000), ("5000000d", 315_360_000_000_000),
   ])
   func readsMilliseconds(_ text: String, _ expected: Int) throws {
     #expect(try Value.milliseconds(text, of: "x") == expected)
@@ -42,7 +43,8 @@ private func message(_ body: () throws(ValueError) -> some Any) -> String {
 
   @Test(arguments: [
     ("0", 0), ("30", 30), ("1y", 31_536_000), ("1M", 2_592_000),
-    ("1y 1M 1w 1d 1h 1m 1s", 34_822_861),
+    ("1y 1M 1w 1d 1h 1m 1s", 34_822_861), ("10000y", 315_360_000_000),
+    ("9223372036854775807", 315_360_000_000), ("106751991167300d", 315_360_000_000),
   ])
   func readsSeconds(_ text: String, _ expected: Int) throws {
     #expect(try Value.seconds(text, of: "x") == expected)

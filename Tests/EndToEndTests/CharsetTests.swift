@@ -35,13 +35,17 @@ import Testing
         location /app/ { charset two; proxy_pass http://%%UPSTREAM_0%%; }
         location /over/ { charset two; override_charset on; proxy_pass http://%%UPSTREAM_0%%; }
         location /ignored/ { proxy_ignore_headers X-Accel-Charset; proxy_pass http://%%UPSTREAM_0%%; }
+        location /recoded/ { charset utf-8; source_charset one; proxy_pass http://%%UPSTREAM_0%%; }
+        location /renamed/ { charset utf-8; override_charset on; proxy_pass http://%%UPSTREAM_0%%; }
         location /ordered/ { proxy_pass http://%%UPSTREAM_0%%; }
       }
     }
     """
 
-  private func start(_ fields: [String: String] = [:]) async throws -> RunningPortico {
-    let app = try TestUpstream { _ in .answer(fields: fields, body: "A from the app") }
+  private func start(
+    _ fields: [String: String] = [:], status: String = "200 OK"
+  ) async throws -> RunningPortico {
+    let app = try TestUpstream { _ in .answer(status, fields: fields, body: "A from the app") }
     let door = try await Portico.start(
       config: Self.config, files: ["www/a.html": "A page", "www/a.png": "A picture"],
       upstreams: [app])
@@ -133,6 +137,19 @@ import Testing
     #expect(part["content-length"] == "3")
     let whole = try door.get("/encode/bytes.html", headers: ["Range": "bytes=1-3"])
     #expect(whole.status == 200 && whole["etag"]?.hasPrefix("W/") == true)
+    try door.stop()
+  }
+
+  @Test(arguments: [
+    ("/recoded/", "text/html"), ("/recoded/", "text/html; charset=one"),
+    ("/renamed/", "text/html; charset=one"),
+  ])
+  func aPartThatIsNotRecodedKeepsItsCharset(path: String, type: String) async throws {
+    let door = try await start(
+      ["Content-Type": type, "Content-Range": "bytes 0-13/99"], status: "206 Partial Content")
+    let answer = try door.get(path)
+    #expect(answer.status == 206 && answer["content-type"] == "text/html; charset=one")
+    #expect(answer.text == "A from the app" && answer["content-length"] == "14")
     try door.stop()
   }
 

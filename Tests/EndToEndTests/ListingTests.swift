@@ -112,7 +112,8 @@ import Testing
     let script = try door.get("/jsonp/empty/?callback=page.show_1")
     #expect(script["content-type"] == "application/javascript")
     #expect(script.text == "/* callback */\npage.show_1([\n]);\n")
-    #expect(try door.get("/jsonp/empty/").text == "[\n]\n")
+    let bare = try door.get("/jsonp/empty/")
+    #expect(bare["content-type"] == "application/json" && bare.text == "[\n]\n")
     try door.stop()
   }
 
@@ -124,6 +125,29 @@ import Testing
     #expect(page.hasPrefix("<?xml version=\"1.0\"?>\n<list>\n<directory mtime=\""))
     #expect(page.contains(/<file mtime="\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ" size="7">file<\/file>/))
     #expect(page.contains("&lt;&amp;&quot;'&gt;</file>"))
+    try door.stop()
+  }
+
+  @Test func sizesAreRoundedAsNginxDoes() async throws {
+    let sizes: [(Int64, String)] = [
+      (0, "      0"), (9999, "   9999"), (10_000, "    10K"), (524_287, "   512K"),
+      (1_048_575, "  1024K"), (1_048_576, "     1M"), (1_572_863, "     1M"),
+      (1_572_864, "     2M"), (1_073_741_823, "  1024M"), (1_610_612_735, "     1G"),
+      (1_610_612_736, "     2G"), (10_737_418_240, "    10G"),
+    ]
+    let door = try await start()
+    for (size, _) in sizes {
+      let path = door.site.folder + "www/empty/\(size)"
+      #expect(FileManager.default.createFile(atPath: path, contents: nil))
+      #expect(truncate(path, off_t(size)) == 0)
+    }
+    let folder = try door.get("/rounded/")
+    #expect(folder.text.contains(/>folder\/<\/a> {44}\d\d-\w{3}-\d{4} \d\d:\d\d {7}-\n/))
+    let lines = try door.get("/rounded/empty/").text.split(separator: "\n")
+    for (size, shown) in sizes {
+      let line = try #require(lines.first { $0.contains("\"\(size)\"") })
+      #expect(line.contains(/:\d\d (.{7})$/) && line.hasSuffix(" " + shown), "\(line)")
+    }
     try door.stop()
   }
 

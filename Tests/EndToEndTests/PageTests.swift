@@ -57,13 +57,14 @@ import Testing
     }
   }
 
-  private func start(_ pages: [String: String], app: TestUpstream? = nil) async throws
-    -> RunningPortico
-  {
+  private func start(
+    _ pages: [String: String], app: TestUpstream? = nil, environment: [String: String] = [:]
+  ) async throws -> RunningPortico {
     var files: [String: String] = [:]
     for (name, text) in pages { files["www/" + name] = text }
     return try await Portico.start(
-      config: Self.config, files: files, upstreams: [try app ?? Self.app()])
+      config: Self.config, files: files, upstreams: [try app ?? Self.app()],
+      environment: environment)
   }
 
   private static let failed = "[an error occurred while processing the directive]"
@@ -184,6 +185,33 @@ import Testing
     try door.stop()
   }
 
+  @Test func whatABlockKeepsOfCommandsIsBoundedToo() async throws {
+    // 32 MB of commands, of which a block keeps 4 MiB.
+    let command = "<!--#echo var=\"" + String(repeating: "v", count: 2_000) + "\" -->"
+    let door = try await start([
+      "small.html": #"<!--#block name="b" -->"# + command,
+      "page.html": #"<!--#block name="b" -->"# + String(repeating: command, count: 16_000),
+    ])
+    #expect(try door.get("/small.html").status == 200)
+    let before = try peakKibibytes(door.workerPid)
+    #expect(try door.get("/page.html").text == "")
+    let growth = try peakKibibytes(door.workerPid) - before
+    #expect(growth < 20_000, "\(growth) KiB")
+    try door.stop()
+  }
+
+  @Test func secondsSince1970AreTheSameEverywhere() async throws {
+    // Nine hours ahead of UTC.
+    let page = #"<!--#config timefmt="%s" --><!--#echo var="date_gmt" -->"#
+    let door = try await start(
+      ["page.html": page + #" <!--#echo var="date_local" -->"#], environment: ["TZ": "TST-9"])
+    let before = Int(Date().timeIntervalSince1970)
+    let shown = try door.get("/page.html").text.split(separator: " ").compactMap { Int($0) }
+    let after = Int(Date().timeIntervalSince1970)
+    #expect(shown.count == 2 && shown.allSatisfy { (before - 1...after).contains($0) })
+    try door.stop()
+  }
+
   @Test(arguments: [("big", 40), ("huge", 1)])
   func aSlowReaderHoldsThePartsBack(part: String, partCount: Int) async throws {
     let app = try Self.app()
@@ -200,15 +228,20 @@ import Testing
       return try before == (app.requests.count, residentKilobytes(door.workerPid))
     }
     #expect(app.requests.count < 10, "\(app.requests.count)")
-    let status = try String(contentsOfFile: "/proc/\(try door.workerPid)/status", encoding: .utf8)
-    let peak = try #require(status.firstMatch(of: /VmHWM:\s+(\d+) kB/))
-    let kibibytes = try #require(Int(peak.1))
+    let kibibytes = try peakKibibytes(door.workerPid)
     #expect(kibibytes < 90_000, "\(kibibytes) KiB")
     // It gets all of it in its time.
     var count = 0
     while count < 120_000_000 { count += try client.read(count: 1_000_000).count }
     #expect(app.requests.count == partCount)
     try door.stop()
+  }
+
+  /// How much memory a process had at most.
+  private func peakKibibytes(_ process: Int32) throws -> Int {
+    let status = try String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)
+    let peak = try #require(status.firstMatch(of: /VmHWM:\s+(\d+) kB/))
+    return try #require(Int(peak.1))
   }
 
   @Test func bigPartsPassWholeByBothProtocols() async throws {

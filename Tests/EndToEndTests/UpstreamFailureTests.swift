@@ -115,6 +115,28 @@ private func config(_ servers: String, location: String = "") -> String {
     try door.stop()
   }
 
+  /// Nobody else is asked once `proxy_next_upstream_timeout` is over, so that the error is the
+  /// answer, with all that the server says.
+  @Test func anErrorThatComesTooLateForAnotherTryIsPassedOn() async throws {
+    let ill = try TestUpstream { _ in
+      .steps([
+        .pause(seconds: 0.3),
+        .bytes("HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 8\r\n\r\nnot well"),
+      ])
+    }
+    let app = try TestUpstream { _ in .answer(body: "fine") }
+    let door = try await Portico.start(
+      config: config(
+        "server %%UPSTREAM_0%% max_fails=0; server %%UPSTREAM_1%% backup;",
+        location: "proxy_next_upstream http_503; proxy_next_upstream_timeout 200ms;"),
+      upstreams: [ill, app])
+    let response = try door.get()
+    #expect(response.status == 503 && response.text == "not well")
+    #expect(response["Retry-After"] == "7")
+    #expect(app.requests.isEmpty)
+    try door.stop()
+  }
+
   @Test func passesAnEarlyAnswerOn() async throws {
     let upstream = RawServer()
     let door = try await Portico.start(

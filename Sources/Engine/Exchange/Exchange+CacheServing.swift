@@ -159,9 +159,9 @@ extension Exchange {
 }
 
 extension Int {
-  /// A moment `seconds` later, as far as there is one.
+  /// A moment `seconds` later, or earlier, as far as there is one.
   func adding(_ seconds: Int) -> Int {
     let (sum, isHuge) = addingReportingOverflow(seconds)
-    return isHuge ? .max : sum
+    return isHuge ? (seconds < 0 ? .min : .max) : sum
   }
 }

@@ -36,8 +36,12 @@ extension Exchange {
       let names = "\"\(current.name.string)\" and \"\(wanted.name.string)\""
       return log(.error, "no \"charset_map\" between the charsets \(names)")
     }
+    // A part may begin in the middle of a character: it stays what it is, and says so.
+    guard response.status != 206 || table.keepsLength else {
+      return nameCharset(current.name, type, given?.start)
+    }
     nameCharset(wanted.name, type, given?.start)
-    if response.status != 206 || table.keepsLength { recode(by: table) }
+    recode(by: table)
   }
 
   private func recode(by table: RecodeTable) {

@@ -92,8 +92,8 @@ extension Exchange {
   // --- sub_filter --------------------------------------------------------------------------------
 
   private func chooseSubstitutes(_ settings: SubstituteSettings, _ head: UnfilteredHead) {
-    guard settings.types.contains(head.type), head.length != 0, response.status != 206,
-      response.status != 204, response.status != 304
+    guard settings.types.contains(head.type), head.length != 0, response.status != 204,
+      response.status != 304
     else { return }
     guard response.first(.contentEncoding) == nil else {
       return log(.info, "nothing is replaced in a compressed response")

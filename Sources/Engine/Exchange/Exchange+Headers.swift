@@ -1,6 +1,7 @@
 // Header filters: what add_header, expires and conditional requests do to a response head.
 // (https://nginx.org/en/docs/http/ngx_http_headers_module.html, RFC 9110 §13)
 
+import CLinux
 import Configuration
 import HTTP
 
@@ -88,22 +89,39 @@ extension Exchange {
       if seconds == 0 && !modified {
         addExpiry(at: now, maxAge: 0)
       } else if modified, let last = response.lastModified {
-        addExpiry(at: last + seconds, maxAge: last + seconds - now)
+        // A file's date may be any number.
+        let moment = last.adding(seconds)
+        addExpiry(at: moment, maxAge: moment.adding(-now))
       } else {
         addExpiry(at: now + seconds, maxAge: seconds)
       }
     case .daily(let seconds):
       let now = loop.wallTime / 1000
-      var moment = now - now % 86_400 + seconds
-      if moment <= now { moment += 86_400 }
+      let moment = next(seconds, after: now)
       addExpiry(at: moment, maxAge: moment - now)
     case .off, .variable: break
     }
   }
 
+  /// When the server's clock shows `seconds` after midnight next, today or tomorrow.
+  private func next(_ seconds: Int, after now: Int) -> Int {
+    let local = now + zoneOffset(now)
+    let today = local - local % 86_400 + seconds
+    let moment = moment(atLocal: today)
+    return moment > now ? moment : self.moment(atLocal: today + 86_400)
+  }
+
+  /// When the server's clock shows `local`. Its distance from UTC is another one after a change to
+  /// summer time or back.
+  private func moment(atLocal local: Int) -> Int {
+    local - zoneOffset(local - zoneOffset(local))
+  }
+
+  private func zoneOffset(_ moment: Int) -> Int { Int(linux_zone_offset_seconds(Int64(moment))) }
+
   private func addExpiry(at moment: Int, maxAge: Int) {
     let date = arena.allocate(29)
-    HTTPDate.write(moment, into: date)
+    HTTPDate.write(max(0, moment), into: date)
     response.add(Bytes("Expires"), date.readOnly, .expires)
     let control =
       maxAge < 0

@@ -83,7 +83,8 @@ struct FolderListing {
 
   // As wide as nginx's columns: scripts read them.
   private static let nameWidth = 50
-  private static let sizeWidth = 20
+  private static let exactSizeWidth = 20
+  private static let roundedSizeWidth = 8
 
   /// - Parameters:
   ///   - callback: the function that JSON is handed to, or empty.
@@ -100,7 +101,8 @@ struct FolderListing {
     case .html: Bytes("text/html")
     case .xml: Bytes("text/xml; charset=utf-8")
     case .json: Bytes("application/json")
-    case .jsonp: Bytes("application/javascript")
+    // Without a function to hand it to it is no script.
+    case .jsonp: callback.isEmpty ? Bytes("application/json") : Bytes("application/javascript")
     }
   }
 
@@ -153,27 +155,30 @@ struct FolderListing {
 
   /// The size at the right end of its column.
   private func writeSize(_ entry: FolderEntry, _ page: inout PageWriter) {
+    let width = isExact ? Self.exactSizeWidth : Self.roundedSizeWidth
     if entry.isFolder {
-      page.spaces(Self.sizeWidth - 1)
+      page.spaces(width - 1)
       return page.write(UInt8(ascii: "-"))
     }
-    var (number, unit) = (entry.status.size, Bytes())
-    if !isExact {
-      for next in [Bytes("K"), Bytes("M"), Bytes("G")]
-      where number > 9999 || !unit.isEmpty && number >= 1024 {
-        number = (number + 512) / 1024
-        unit = next
-      }
-    }
+    let (number, unit) = isExact ? (entry.status.size, Bytes()) : rounded(entry.status.size)
     var digits = 1
     var rest = number
     while rest >= 10 {
       rest /= 10
       digits += 1
     }
-    page.spaces(Self.sizeWidth - digits - unit.count)
+    page.spaces(max(1, width - digits - unit.count))
     page.writeDecimal(number)
     page.write(unit)
+  }
+
+  /// A size to the nearest unit: bytes up to 9999, then the largest unit that it is at least one
+  /// of.
+  private func rounded(_ size: Int) -> (number: Int, unit: Bytes) {
+    if size <= 9999 { return (size, Bytes()) }
+    let (shift, unit) =
+      size >= 1 << 30 ? (30, Bytes("G")) : size >= 1 << 20 ? (20, Bytes("M")) : (10, Bytes("K"))
+    return (size >> shift + size >> (shift - 1) & 1, unit)
   }
 
   // --- XML and JSON ------------------------------------------------------------------------------

@@ -23,8 +23,8 @@ extension Exchange {
 
   /// Adds the stage that obeys commands, if they are looked for in this body.
   func choosePageCommands(_ settings: SSISettings, _ head: UnfilteredHead) {
-    guard settings.types.contains(head.type), head.length != 0, response.status != 206,
-      response.status != 204, response.status != 304,
+    guard settings.types.contains(head.type), head.length != 0, response.status != 204,
+      response.status != 304,
       response.first(.contentEncoding) == nil
     else { return }
     if response.hasBody { addStage(PageStage(self, settings)) }

@@ -14,36 +14,41 @@ extension Exchange {
       if $0.status == 0 { $0.status = status }
       $0.responseTime = loop.now - attempt.triedAt
     }
-    let wasSent = attempt.requestSent > 0
     let peer = attempt.peer
     endTry(failure.outcome, mayKeep: false)
     if didSendHead { return endEarly() }
-    let isReplayable = !attempt.consumedBody
     if isStale(failure), !attempt.didRetryStale, isReplayable {
       attempt.didRetryStale = true
       attempt.tryCount -= 1
       if let peer { attempt.tried.remove(peer.slot) }
       return nextTry()
     }
-    let settings = location.settings.proxy.value
-    let policy = RetryPolicy(
-      allowed: settings.nextUpstream, maxTries: settings.nextUpstreamTries,
-      timeout: settings.nextUpstreamTimeout)
-    let mayRepeat =
-      method.isIdempotent || !wasSent || failure.isUnprocessed
-      || settings.nextUpstream.contains(.nonIdempotent)
-    if policy.allows(
-      failure, tries: attempt.tryCount, elapsed: loop.now - attempt.startedAt,
-      isReplayable: isReplayable, mayRepeat: mayRepeat), hasUntriedPeer
-    {
-      return nextTry()
-    }
+    if mayTryAgain(after: failure) { return nextTry() }
     if cache != nil {
       if useStale(after: failure) { return }
       if failure.isOfServer { rememberError(status) }
     }
     fail(status)
   }
+
+  /// Whether another server is asked once this try has failed so, or an error is the upstream's
+  /// answer.
+  func mayTryAgain(after failure: AttemptFailure) -> Bool {
+    guard hasUntriedPeer else { return false }
+    let settings = location.settings.proxy.value
+    let policy = RetryPolicy(
+      allowed: settings.nextUpstream, maxTries: settings.nextUpstreamTries,
+      timeout: settings.nextUpstreamTimeout)
+    let mayRepeat =
+      method.isIdempotent || attempt.requestSent == 0 || failure.isUnprocessed
+      || settings.nextUpstream.contains(.nonIdempotent)
+    return policy.allows(
+      failure, tries: attempt.tryCount, elapsed: loop.now - attempt.startedAt,
+      isReplayable: isReplayable, mayRepeat: mayRepeat)
+  }
+
+  /// Whether the request can be sent again from its beginning.
+  private var isReplayable: Bool { !attempt.consumedBody }
 
   /// Whether a kept connection seems to have been closed before the server could read the request.
   /// One that must not be carried out twice counts as unread only if the server ended its stream

@@ -182,16 +182,29 @@ extension Exchange {
   ) {
     let bytes = headBytes
     let isForCache = cache?.mayStore == true
+    let withholdsRange = withholdsRange
     // By index: a loop over the array itself counts a reference to it.
     for index in 0..<request.fields.count {
       let entry = request.fields[index]
       if settings.droppedRequestFields.contains(entry.token) { continue }
       if isForCache && entry.token.concernsOneClient { continue }
+      if withholdsRange && (entry.token == .range || entry.token == .ifRange) { continue }
       let name = entry.name.of(bytes)
       if entry.token == .other && isReplaced(name, settings) { continue }
       if connectionNamesFields && request.connectionNames(name, in: bytes) { continue }
       head.field(name, entry.value.of(bytes))
     }
+  }
+
+  /// Whether the whole is asked for though the client wants a part, which is cut out here if it may
+  /// be: by parts a client would see what the location replaces, half a command or half a string.
+  /// Nor is it parts of includes that the client wants. What the configuration says of Range itself
+  /// goes before.
+  var withholdsRange: Bool {
+    guard field(.range) != nil else { return false }
+    let settings = location.settings
+    return (settings.filters.value.changesText || stream is IncludeStream)
+      && !settings.proxy.value.droppedRequestFields.contains(.range)
   }
 
   /// Whether the configuration sets a field of that name; `_` counts as `-`, so that no alias of a

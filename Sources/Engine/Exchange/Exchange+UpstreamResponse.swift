@@ -134,7 +134,7 @@ extension Exchange {
     }
     attempt.peer?.state.recordLatency(
       microseconds: (loop.now - attempt.triedAt) * 1000, now: loop.now)
-    if shouldTryElsewhere(status) {
+    if status >= 400, mayTryAgain(after: .status(status)) {
       failTry(.status(status), "upstream answered \(status) while reading response header from")
       return false
     }
@@ -157,18 +157,6 @@ extension Exchange {
     attempt.parser.reset()
     input.compact()
     return input.isEmpty ? true : consume(input)
-  }
-
-  private func shouldTryElsewhere(_ status: Int) -> Bool {
-    guard status >= 400 else { return false }
-    let settings = location.settings.proxy.value
-    guard let flag = NextUpstream.flag(of: status), settings.nextUpstream.contains(flag) else {
-      return false
-    }
-    guard let group = attempt.group, attempt.tryCount < group.tryCount else { return false }
-    return (method.isIdempotent || settings.nextUpstream.contains(.nonIdempotent))
-      && !attempt.consumedBody
-      && (settings.nextUpstreamTries == 0 || attempt.tryCount < settings.nextUpstreamTries)
   }
 
   /// Builds the client's response head and goes on with the body.
@@ -229,7 +217,9 @@ extension Exchange {
 
   /// Sends the head of the upstream's response, or of the part of it that the client asked for.
   private func startUpstreamResponse(_ settings: Borrowed<ProxySettings>) {
-    guard cache?.draft != nil || settings.forcesRanges else { return startResponse() }
+    guard cache?.draft != nil || settings.forcesRanges || withholdsRange else {
+      return startResponse()
+    }
     allowRanges(settings)
     let size = response.contentLength
     filterHead()

@@ -196,8 +196,9 @@ final class PageStage: BodyStage {
   private func obey(_ text: [UInt8]) {
     let name = PageCommand.name(of: text)
     if block != nil && name != "endblock" {
-      block?.text += Array("<!--#".utf8) + text + Array("-->".utf8)
-      _ = unsafe exchange.page.charge(text.count)
+      let (opening, closing) = (Array("<!--#".utf8), Array("-->".utf8))
+      let count = opening.count + text.count + closing.count
+      if unsafe exchange.page.charge(count) { block?.text += opening + text + closing }
       return
     }
     let isConditional = ["if", "elif", "else", "endif"].contains(name)

@@ -12,6 +12,8 @@ struct FilterSettings {
   var substitute = SubstituteSettings()
   var ssi = SSISettings()
   var addition = AdditionSettings()
+  /// Whether texts become others: what they say is not for clients, or not all that is.
+  var changesText: Bool { ssi.isOn || addition.isOn || !substitute.pairs.isEmpty }
   /// Whether any filter may have something to do; computed by `settle`.
   var isActive = false
 }

@@ -50,8 +50,7 @@ extension PlanBuilder {
   private func settleFilters(_ scope: Scope) {
     let filters = scope.location.filters
     var isActive =
-      filters.gzip.isOn || filters.gunzips || !filters.substitute.pairs.isEmpty || filters.ssi.isOn
-      || filters.addition.isOn
+      filters.gzip.isOn || filters.gunzips || filters.changesText
     if case .none = filters.charset.destination {} else { isActive = true }
     if isActive != filters.isActive { scope.location.filters.isActive = isActive }
     guard case .named(let destination) = filters.charset.destination,

@@ -215,10 +215,14 @@ struct RetryPolicy {
   let maxTries: Int
   let timeout: Milliseconds
 
+  /// Whether another try may follow one that ended with `failure`.
+  ///
   /// - Parameters:
+  ///   - tries: how many there were, that one included.
+  ///   - elapsed: the time since the first of them began.
   ///   - isReplayable: the request can be sent again from its beginning.
-  ///   - isIdempotent: its method may be repeated (RFC 9110 §9.2.2).
-  ///   - wasSent: bytes of the request may have reached the server.
+  ///   - mayRepeat: it does no harm if servers carry the request out twice (RFC 9110 §9.2.2), or
+  ///     the one that failed has got nothing of it.
   func allows(
     _ failure: AttemptFailure, tries: Int, elapsed: Milliseconds, isReplayable: Bool,
     mayRepeat: Bool
