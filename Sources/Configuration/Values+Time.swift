@@ -20,7 +20,8 @@ extension Value {
       subject, mustBe: "a time of whole seconds such as \"30s\", \"1h 30m\" or \"30d\"", not: text)
   }
 
-  // Bound: in milliseconds. In microseconds and added to any moment of a clock it still is a number.
+  // Bound: in milliseconds. In microseconds and added to any moment of a clock it still is a
+  // number.
   private static let longestTime = 10_000 * 365 * 86_400 * 1000
 
   /// A unit: its place in the order that units must stand in, and its length.

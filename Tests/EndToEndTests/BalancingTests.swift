@@ -149,7 +149,7 @@ extension RunningPortico {
     instances.recover(0)
     try waitUntil("the server to be back") { try door.ask(2).contains("a") }
     #expect(try door.ask(4).filter { $0 == "a" }.count >= 2)
-    try door.waitForLog("\(instances.upstreams[0].port) is back")
+    try door.waitForLog("\(instances.upstreams[0].port) in \"app\" is back")
     #expect(door.errorLog.components(separatedBy: "is back").count == 2)
     try door.stop()
   }

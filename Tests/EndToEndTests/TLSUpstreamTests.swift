@@ -85,6 +85,23 @@ import Testing
     String(decoding: response.body, as: UTF8.self)
   }
 
+  /// A server may choose its site by the name that a connection began with.
+  @Test func aConnectionWithoutANameIsNotOneWith() async throws {
+    let upstream = try TestUpstream { _ in .answer(body: "never asked") }
+    let pass = "proxy_ssl_name up.test; proxy_pass https://127.0.0.1:%%PORT_1%%/who"
+    let door = try await start(
+      upstream,
+      """
+      location /a { \(pass); }
+      location /b { proxy_ssl_server_name on; \(pass); }
+      """)
+    for (path, name) in [("/a", ""), ("/b", "up.test"), ("/b", "up.test"), ("/a", "")] {
+      #expect(
+        text(try door.get(path)).split(separator: " ", omittingEmptySubsequences: false)[0] == name)
+    }
+    try door.stop()
+  }
+
   @Test func verifiesTheNameAndResumesSessions() async throws {
     let upstream = try TestUpstream { _ in .answer(body: "never asked") }
     let verify =

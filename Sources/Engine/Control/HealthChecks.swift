@@ -48,6 +48,7 @@ final class HealthChecks {
     }
     let used = Set(checks.values.compactMap { $0.settings.tls?.options })
     contexts = contexts.filter { used.contains($0.key) }
+    startQueued()
   }
 
   /// Follows a change of an upstream's servers.
@@ -62,12 +63,13 @@ final class HealthChecks {
       remove(number)
       numbers[upstream.name]?[address] = nil
     }
-    guard let settings = upstream.healthCheck else { return }
+    guard let settings = upstream.healthCheck else { return startQueued() }
     // In the order of the configuration, so that first checks begin in that order.
     for server in servers {
       guard let same = wanted.removeValue(forKey: server.address) else { continue }
       follow(same, upstream, settings)
     }
+    startQueued()
   }
 
   private func follow(
@@ -178,6 +180,12 @@ final class HealthChecks {
   private func finish(_ check: HealthCheck, _ verdict: HealthVerdict) {
     stop(check)
     conclude(check, verdict)
+    startQueued()
+  }
+
+  /// Lets checks that are due have the room that others left, by their end or because they are
+  /// configured no more.
+  private func startQueued() {
     while probeCount < Self.probeLimit, !queue.isEmpty {
       let waiting = checks[queue.removeFirst()]
       if let waiting, case .queued = waiting.phase { start(waiting) }

@@ -8,7 +8,9 @@ extension Exchange {
   var upstreamTLSKey: UpstreamConnection.TLSKey? {
     guard proxyIsTLS, let tls = location.upstreamTLS else { return nil }
     let name = upstreamServerName.string + certificateNames
-    return UpstreamConnection.TLSKey(tls: tls, name: Array(name.utf8))
+    return UpstreamConnection.TLSKey(
+      tls: tls, name: Array(name.utf8),
+      sendsName: location.settings.upstreamTLS.value.sendsServerName)
   }
 
   /// `proxy_ssl_name`, by default the host of proxy_pass.

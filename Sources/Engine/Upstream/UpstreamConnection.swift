@@ -39,10 +39,12 @@ final class UpstreamConnection {
     /// Held, so that nothing else can have its identity.
     let tls: UpstreamTLS
     let name: [UInt8]
+    /// Whether the name was sent (SNI): a server may choose its site by it.
+    let sendsName: Bool
 
     /// Connections made under equal options survive a reload.
     static func == (one: TLSKey, other: TLSKey) -> Bool {
-      one.name == other.name
+      one.name == other.name && one.sendsName == other.sendsName
         && (one.tls === other.tls || one.tls.options == other.tls.options)
     }
   }
