@@ -179,10 +179,6 @@ import Testing
       "zone \"one\" is too small", "there is no"
     ),
     (
-      "limit_req_zone $uri zone=one:1m rate=1r/s sync; server { limit_req zone=one; }",
-      "\"sync\" is not supported: it is of nginx's commercial version", "there is no"
-    ),
-    (
       """
       server { listen 127.0.0.1:81 default_server; }
       server { listen 127.0.0.1:81 default_server; }

@@ -65,16 +65,16 @@ import Testing
     #expect(client.goAwayCode() == H2Code.streamClosed)
   }
 
-  /// What is on its way when the answer is out ends the stream without a reset.
+  /// The rest of a request that is answered already may be on its way: it has a moment to come
+  /// before its stream is reset.
   @Test func waitsAMomentForTheRestOfARequest() async throws {
     let door = try await HTTP2Door.start()
     let client = try H2Client(port: door.port(0))
+    let watch = Stopwatch()
     try client.request(1, "/small.txt", method: "POST", ends: false)
     _ = try client.response(1)
-    try client.send(.data, flags: 1, stream: 1, payload: [0])
-    try client.request(3, "/small.txt", method: "POST", ends: false)
-    let reset = try client.frame { $0.type == .reset }
-    #expect(reset.stream == 3 && reset.code == H2Code.noError)
+    #expect(try client.frame { $0.type == .reset }.code == H2Code.noError)
+    #expect(watch.seconds > 0.09)
   }
 
   /// What comes late on a stream that we reset is ignored, but what never can be right is refused:

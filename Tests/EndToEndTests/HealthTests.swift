@@ -207,3 +207,59 @@ private final class Instance: Sendable {
     try door.stop(SIGTERM)
   }
 }
+
+@Suite struct HealthQueueTests {
+  /// A listening socket on every address of this machine that starts with 127; nobody accepts.
+  private final class SilentHost {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    var port: UInt16 = 0
+
+    init() {
+      var address = sockaddr_in()
+      address.sin_family = sa_family_t(AF_INET)
+      var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+      withUnsafeMutablePointer(to: &address) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+          _ = bind(descriptor, $0, length)
+          _ = listen(descriptor, 1_000)
+          _ = getsockname(descriptor, $0, &length)
+        }
+      }
+      port = UInt16(bigEndian: address.sin_port)
+    }
+
+    deinit { close(descriptor) }
+  }
+
+  /// Servers that accept and say nothing take all the room that checks have. When they leave the
+  /// configuration, the others are checked at once.
+  @Test func roomOfUpstreamsThatLeftGoesToOthers() async throws {
+    let silent = SilentHost()
+    let app = try TestUpstream { _ in .answer(body: "well") }
+    func config(_ big: String) -> String {
+      """
+      worker_processes 1;
+      http {
+        upstream first { server %%UPSTREAM_0%%; health_check interval=1h timeout=1h mandatory; }
+        \(big)
+        upstream last { server %%UPSTREAM_0%%; health_check interval=1h timeout=1h mandatory; }
+        server { listen 127.0.0.1:%%PORT_0%%;
+          location /first { proxy_pass http://first; }
+          location /last { proxy_pass http://last; } }
+      }
+      """
+    }
+    let servers = (0..<300).map { "server 127.0.\($0 / 100).\(1 + $0 % 100):\(silent.port);" }
+    let big = """
+      upstream big { \(servers.joined(separator: " ")) health_check interval=1h timeout=1h; }
+      """
+    let door = try await Portico.start(config: config(big), upstreams: [app])
+    // Whichever comes first in the queue: they don't both have room.
+    try waitUntil("one check") { try door.get("/first").status != door.get("/last").status }
+    #expect(try door.reload(config: config("")).code == 0)
+    for path in ["/first", "/last"] {
+      try waitUntil("the check of \(path)") { try door.get(path).status == 200 }
+    }
+    try door.stop()
+  }
+}

@@ -9,7 +9,6 @@ import Testing
       access_log off;
       server {
         listen 127.0.0.1:%%PORT_0%%;
-        proxy_pass_header Server;
         location /ssi/ { ssi on; proxy_pass http://%%UPSTREAM_0%%/; }
         location /sub/ { sub_filter secret public; proxy_pass http://%%UPSTREAM_0%%/; }
         location /add/ { add_after_body /behind; proxy_pass http://%%UPSTREAM_0%%/; }

@@ -4,16 +4,24 @@ import Foundation
 import Testing
 
 @Suite struct RecycledExchangeTests {
-  /// The name of a long method lay in memory that isn't the next request's.
-  @Test func aMalformedRequestHasNoMethod() async throws {
-    let door = try await Portico.start(
+  /// A door whose access log has lines of `format`.
+  private func start(
+    _ format: String, upstreams: String = "", _ server: String
+  ) async throws -> RunningPortico {
+    try await Portico.start(
       config: """
         http {
-          log_format line "$request_method|$status|";
+          log_format line "\(format)";
           access_log %%DIR%%/access.log line;
-          server { listen 127.0.0.1:%%PORT_0%%; location / { return 204; } }
+          \(upstreams)
+          server { listen 127.0.0.1:%%PORT_0%%; \(server) }
         }
         """)
+  }
+
+  /// The name of a long method lay in memory that isn't the next request's.
+  @Test func aMalformedRequestHasNoMethod() async throws {
+    let door = try await start("$request_method|$status|", "location / { return 204; }")
     let client = try door.client()
     try client.send("PROPFINDXYZ /a HTTP/1.1\r\nHost: a\r\n\r\n")
     #expect(try client.response().status == 204)
@@ -24,21 +32,17 @@ import Testing
   }
 
   @Test func eachGroupWithoutServersIsCalledByItsName() async throws {
-    let door = try await Portico.start(
-      config: """
-        http {
-          log_format line "$upstream_addr|$upstream_status|";
-          access_log %%DIR%%/access.log line;
-          upstream one { server 127.0.0.1:%%PORT_5%% down; }
-          upstream two { server 127.0.0.1:%%PORT_5%% down; }
-          server {
-            listen 127.0.0.1:%%PORT_0%%;
-            location / { error_page 502 = @two; proxy_pass http://one; }
-            location @two { proxy_pass http://two; }
-            location /none { return 204; }
-          }
-        }
-        """)
+    let door = try await start(
+      "$upstream_addr|$upstream_status|",
+      upstreams: """
+        upstream one { server 127.0.0.1:%%PORT_5%% down; }
+        upstream two { server 127.0.0.1:%%PORT_5%% down; }
+        """,
+      """
+      location / { error_page 502 = @two; proxy_pass http://one; }
+      location @two { proxy_pass http://two; }
+      location /none { return 204; }
+      """)
     let client = try door.client()
     for (path, status) in [("/", 502), ("/none", 204)] {
       try client.send("GET \(path) HTTP/1.1\r\nHost: a\r\n\r\n")

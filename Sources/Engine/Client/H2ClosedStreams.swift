@@ -5,7 +5,7 @@
 /// The streams of one connection that are closed, as far as frames for them are to be judged.
 struct H2ClosedStreams {
   /// What a frame that begins or continues a request on a stream that doesn't exist is.
-  enum Verdict: Equatable {
+  enum Verdict {
     /// On its way when we reset the stream: to be ignored.
     case late
     /// The client had ended that stream: a connection error of type STREAM_CLOSED.

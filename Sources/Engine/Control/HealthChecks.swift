@@ -53,6 +53,7 @@ final class HealthChecks {
 
   /// Follows a change of an upstream's servers.
   func update(_ upstream: UpstreamSettings, _ servers: [ResolvedServer]) {
+    defer { startQueued() }
     var wanted: [SocketAddress: [ResolvedServer]] = [:]
     if upstream.healthCheck != nil {
       for server in servers where !server.server.isDown {
@@ -63,13 +64,12 @@ final class HealthChecks {
       remove(number)
       numbers[upstream.name]?[address] = nil
     }
-    guard let settings = upstream.healthCheck else { return startQueued() }
+    guard let settings = upstream.healthCheck else { return }
     // In the order of the configuration, so that first checks begin in that order.
     for server in servers {
       guard let same = wanted.removeValue(forKey: server.address) else { continue }
       follow(same, upstream, settings)
     }
-    startQueued()
   }
 
   private func follow(

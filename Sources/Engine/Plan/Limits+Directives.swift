@@ -9,7 +9,7 @@ extension Row {
   static let limitRows: [Row] =
     [
       Row(
-        "limit_req_zone", .http, 3...4,
+        "limit_req_zone", .http, 3...3,
         """
         What requests are counted by, where (`zone=NAME:SIZE`), and how fast they may come \
         (`rate=10r/s`, `30r/m`). Counts are shared by all threads and survive reloads that leave \
@@ -19,10 +19,6 @@ extension Row {
         var (zone, rate): (ZoneWords?, RequestRate?)
         noteName(scope, directive)
         for index in directive.arguments.indices.dropFirst() {
-          if directive.text(index) == "sync" {
-            throw Refusal(
-              "\"sync\" is not supported: it is of nginx's commercial version", argument: index)
-          }
           if let value = directive.parameter("zone", index) {
             zone = try zoneWords(directive, value, index)
           } else if let value = directive.parameter("rate", index) {
@@ -30,9 +26,6 @@ extension Row {
           } else {
             throw directive.unknownParameter(index, ["zone=", "rate="])
           }
-        }
-        guard directive.arguments.count == 3 else {
-          throw Refusal("\"limit_req_zone\" takes 3 arguments, not 4", argument: 3)
         }
         guard let zone else { throw Refusal("\"limit_req_zone\" needs \"zone=NAME:SIZE\"") }
         guard let rate else { throw Refusal("\"limit_req_zone\" needs \"rate=\"") }

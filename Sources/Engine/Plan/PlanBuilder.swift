@@ -281,7 +281,7 @@ final class PlanBuilder {
       if row.keepsWord { scope.server.tls.words[row.name] = directive.arguments.first }
     } catch {
       // An error that is not there would let a plan be made.
-      if error.message.isEmpty && diagnostics.hasErrors { return }
+      if error.isAlreadySaid && diagnostics.hasErrors { return }
       let word = error.argument.map { directive.arguments[min($0, directive.arguments.count - 1)] }
       diagnostics.error(error.message, at: word ?? directive.name, notes: notes(directive))
     }

@@ -47,6 +47,7 @@ struct Refusal: Error {
 
   /// Follows from another mistake, which was reported: nothing more is to be said.
   static let alreadySaid = Refusal("")
+  var isAlreadySaid: Bool { message.isEmpty }
 
   init(_ message: String, argument: Int? = nil) {
     self.message = message
