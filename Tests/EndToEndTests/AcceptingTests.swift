@@ -18,11 +18,11 @@ import Testing
     let first = try door.client()
     try first.send(request)
     #expect(try first.response().text == "1")
-    let worker = try door.workerPid
-    #expect(kill(worker, SIGSTOP) == 0)
-    let crowd = try (0..<30).map { _ in try door.client() }
-    try first.send(request)
-    #expect(kill(worker, SIGCONT) == 0)
+    var crowd: [RawClient] = []
+    try door.withWorkerHeld {
+      crowd = try (0..<30).map { _ in try door.client() }
+      try first.send(request)
+    }
     let seen = try #require(Int(try first.response().text))
     #expect((seen == 31) == (word == "on"), "\(seen)")
     for client in crowd { try client.send(request) }

@@ -223,16 +223,15 @@ private func proxy(_ extra: String = "", location: String = "") -> String {
     try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     try waitUntil("the request at the upstream") { !app.requests.isEmpty }
     // The worker process can't answer, and the supervisor waits for it.
-    let worker = try door.workerPid
-    #expect(kill(worker, SIGSTOP) == 0)
-    try door.site.write(
-      "portico.conf",
-      "http { server { listen 127.0.0.1:%%PORT_1%%; return 200 new; } }")
-    try door.signal(SIGHUP)
-    try waitUntil("the new port is open") { (try? door.client(port: 1)) != nil }
-    try door.signal(SIGQUIT)
-    try door.waitForLog("portico is ending")
-    #expect(kill(worker, SIGCONT) == 0)
+    try door.withWorkerHeld {
+      try door.site.write(
+        "portico.conf",
+        "http { server { listen 127.0.0.1:%%PORT_1%%; return 200 new; } }")
+      try door.signal(SIGHUP)
+      try waitUntil("the new port is open") { (try? door.client(port: 1)) != nil }
+      try door.signal(SIGQUIT)
+      try door.waitForLog("portico is ending")
+    }
     try waitUntil("nobody listens at the new port") { (try? door.client(port: 1)) == nil }
     gate.open()
     #expect(try client.response().text == "held")

@@ -66,11 +66,10 @@ import Testing
       var connection: RawClient? = try server.accept()
       #expect(try connection?.read(until: "\r\n\r\n").hasPrefix("POST / ") == true)
       // Answer and reset, because there are bytes unread, find a worker that is about to send more.
-      let worker = try door.workerPid
-      #expect(kill(worker, SIGSTOP) == 0)
-      try connection?.send("HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\n\r\nmuch")
-      connection = nil
-      #expect(kill(worker, SIGCONT) == 0)
+      try door.withWorkerHeld {
+        try connection?.send("HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\n\r\nmuch")
+        connection = nil
+      }
       #expect(try client.response().status == 413)
     }
     try door.stop()

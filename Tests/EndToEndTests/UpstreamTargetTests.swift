@@ -98,11 +98,10 @@ import Testing
     try kept?.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1")
     #expect(try client.response().text == "1")
     // The request and the end of the connection come at once.
-    let worker = try door.workerPid
-    #expect(kill(worker, SIGSTOP) == 0)
-    try client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\npay")
-    kept = nil
-    #expect(kill(worker, SIGCONT) == 0)
+    try door.withWorkerHeld {
+      try client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\npay")
+      kept = nil
+    }
     let second = try server.accept()
     #expect(try second.read(until: "pay").hasPrefix("POST / "))
     try second.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n2")

@@ -92,6 +92,23 @@ final class RunningPortico: @unchecked Sendable {
     get throws { try site.pid("portico.pid") }
   }
 
+  /// Runs `body` while the worker process stands still: with all its threads, which a signal alone
+  /// doesn't promise when it has been sent.
+  func withWorkerHeld(_ body: () throws -> Void) throws {
+    let worker = try workerPid
+    kill(worker, SIGSTOP)
+    defer { kill(worker, SIGCONT) }
+    try waitUntil("the worker process to stand still") {
+      let threads = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(worker)/task")
+      return try threads.allSatisfy { thread in
+        let path = "/proc/\(worker)/task/\(thread)/stat"
+        let stat = try String(contentsOfFile: path, encoding: .utf8)
+        return stat.components(separatedBy: ") ").last?.first == "T"
+      }
+    }
+    try body()
+  }
+
   /// The pid of the worker process.
   var workerPid: Int32 {
     get throws {
