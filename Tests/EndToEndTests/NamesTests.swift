@@ -35,6 +35,38 @@ import Testing
     try door.stop()
   }
 
+  /// What leads to a server that is of no upstream any more isn't kept.
+  @Test func connectionsToServersThatLeftAreClosed() async throws {
+    let names = NameServer(timeToLive: 1)
+    names.set("app.test", 1)
+    let app = try TestUpstream { _ in .answer(body: "first") }
+    let config = """
+      http {
+        resolver 127.0.0.1:\(names.port);
+        upstream app { server app.test:\(app.port) resolve; }
+        upstream other { server SERVER; }
+        server {
+          listen 127.0.0.1:%%PORT_0%%;
+          location / { proxy_pass http://app; }
+          location /other { proxy_pass http://other; }
+        }
+      }
+      """
+    let door = try await Portico.start(
+      config: config.replacingOccurrences(of: "SERVER", with: "%%UPSTREAM_0%%"), upstreams: [app])
+    #expect(try door.get("/").text == "first")
+    #expect(app.openConnectionCount == 1)
+    names.set("app.test", 2)
+    try waitUntil("the end of the connection after DNS") { app.openConnectionCount == 0 }
+    #expect(try door.get("/other").text == "first")
+    #expect(app.openConnectionCount == 1)
+    try door.site.write(
+      "portico.conf", config.replacingOccurrences(of: "SERVER", with: "127.0.0.1:%%PORT_1%%"))
+    #expect(try door.send("reload").code == 0)
+    try waitUntil("the end of the connection after a reload") { app.openConnectionCount == 0 }
+    try door.stop()
+  }
+
   @Test func serversStayWhileOnlyTheirOtherKindOfAddressIsKnownToBeMissing() async throws {
     let names = NameServer(timeToLive: 1)
     names.set("app.test", 1)

@@ -17,5 +17,8 @@ final class HeldPort: Sendable {
     number = Socket.localAddress(fd).port
   }
 
+  /// Has the kernel take connections.
+  func listen() throws { _ = try check(linux_listen(fd, 16)) }
+
   deinit { _ = linux_close(fd) }
 }

@@ -110,16 +110,14 @@ struct PeerTests {
     let turns = group.primary.seats.map(\.currentWeight)
 
     _ = registry.record(members(1, 3, 4), of: name, in: "u")
-    let departed = group.update(registry.servers(of: upstream()))
-    #expect(departed.map(\.address) == addresses(2))
-    #expect(departed.allSatisfy { !$0.isMember })
+    group.update(registry.servers(of: upstream()))
+    #expect(!group.has(before[addresses(2)[0]]!.state))
     #expect(group.peers[0] === before[addresses(1)[0]])
     #expect(group.peers[1] === before[addresses(3)[0]])
     #expect(group.primary.seats[0].currentWeight == turns[0])
     #expect(group.primary.seats[0].effectiveWeight == 0)
     #expect(group.primary.seats[1].currentWeight == turns[2])
     #expect(Set(group.peers.map(\.slot)).count == 3)
-    #expect(group.peers.allSatisfy { $0.isMember })
   }
 
   @Test func canLoseAllServersAndGetThemBack() {
@@ -133,18 +131,6 @@ struct PeerTests {
     group.update([])
     tried.removeAll()
     #expect(group.choose(&tried, now: 0) == nil)
-  }
-
-  @Test func keepsTurnsAcrossAReload() {
-    let registry = PeerRegistry()
-    var settings = UpstreamSettings(name: "u")
-    settings.servers = addresses(1, 2, 3).map { UpstreamServerSettings(.address($0)) }
-    let old = UpstreamGroup(settings, servers: registry.servers(of: settings))
-    var tried = TriedSet()
-    #expect(old.choose(&tried, now: 0)!.address == addresses(1)[0])
-    settings.servers[2].weight = 2
-    let new = UpstreamGroup(settings, servers: registry.servers(of: settings), former: old)
-    #expect(new.primary.seats.map(\.currentWeight) == [-2, 1, 0])
   }
 
   @Test func namesAServerAsLogsShowIt() {

@@ -73,7 +73,7 @@ final class Worker {
     case .client: clients.resident(handle)?.visit { $0.onEvent(readiness) }
     case .upstream:
       core.upstreams.connection(handle)?.visit { connection in
-        if connection.state == .idle {
+        if connection.isIdle {
           core.upstreams.onIdleEvent(connection, readiness)
         } else {
           core.exchanges.resident(connection.exchange)?.visit {
@@ -108,7 +108,7 @@ final class Worker {
     case .stream: http2.streams.object(handle)?.onTimeout()
     case .upstream:
       core.upstreams.connection(handle)?.visit { connection in
-        if connection.state == .idle {
+        if connection.isIdle {
           core.upstreams.close(connection)
         } else {
           core.exchanges.object(connection.exchange)?.onUpstreamTimeout(connection)
@@ -136,7 +136,7 @@ final class Worker {
         install(plan.value, sockets, logs, errorLog)
       case .drain(let deadline): drain(deadline)
       case .stop: isRunning = false
-      case .peers(let upstream, let servers): core.plan.groups[upstream]?.update(servers)
+      case .peers(let upstream, let servers): core.update(upstream, servers)
       case .resolved(let exchange, let name, let addresses, let problem):
         guard let exchange = core.exchanges.object(Handle(raw: exchange)) else { continue }
         exchange.onResolved(name, addresses, problem)
@@ -165,7 +165,7 @@ final class Worker {
     core.install(plan, logs: logs, errorLog: errorLog)
     takeServers()
     setListeners(sockets)
-    core.h2Upstreams.retire { plan.groups[$0]?.has($1) == true }
+    core.retireFormerUpstreams()
     for client in clients.freeObjects { client.forgetFormerPlan() }
     for exchange in core.exchanges.freeObjects { exchange.forgetFormerPlan() }
     releaseRetired()

@@ -116,8 +116,7 @@ extension Exchange {
     guard mayKeep, isKeepable(connection, group), isQuiet(connection) else {
       return core.upstreams.close(connection)
     }
-    core.upstreams.checkIn(
-      connection, core.idleConnections(group), timeout: group.settings.keepalive.idleTimeout)
+    core.upstreams.checkIn(connection, timeout: group.settings.keepalive.idleTimeout)
   }
 
   private func tell(_ change: PeerChange, of peer: Peer, _ group: UpstreamGroup) {

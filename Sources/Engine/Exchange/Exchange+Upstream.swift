@@ -59,9 +59,9 @@ extension Exchange {
     if settings.speaksHTTP2 { return openStream(peer, group, from: local?.address) }
     // Servers on SwiftNIO can upgrade only the first request of a connection: an upgrade gets a
     // connection of its own.
+    let list = core.idleConnections(group)
     if !passesUpgrade,
-      let kept = core.upstreams.checkOut(
-        core.idleConnections(group), peer.state, upstreamTLSKey, from: local)
+      let kept = core.upstreams.checkOut(list, peer.state, upstreamTLSKey, from: local)
     {
       attempt.isReused = true
       use(consume kept)
@@ -73,7 +73,7 @@ extension Exchange {
       log(.alert, "worker_connections are not enough")
       return failTry(.noRoom, "no free connection for")
     }
-    switch core.upstreams.connect(to: peer.address, peer.state, from: local) {
+    switch core.upstreams.connect(to: peer.address, peer.state, from: local, for: list) {
     case .failure(let error):
       failTry(
         .connecting(error), "connect() failed \(error.logText) while connecting to")
@@ -123,7 +123,6 @@ extension Exchange {
 
   private func use(_ connection: consuming UpstreamConnection) {
     connection.exchange = handle
-    connection.state = .active
     connection.requestCount += 1
     attempt.connection = connection
     attempt.phase = .sending

@@ -4,7 +4,7 @@
 import HTTP
 
 extension WorkerCore {
-  /// The plan's group of that name, or one that was made for a computed address.
+  /// The plan's group of that name.
   func group(named name: String) -> UpstreamGroup? { plan.groups[name] }
 
   /// A group for addresses that only a request knows, kept for the next one.
@@ -12,7 +12,10 @@ extension WorkerCore {
     let key = name + "|" + addresses.map(\.description).joined(separator: ",")
     if let group = adHocGroups[key] { return group }
     // Bound: computed destinations that are remembered; clients may choose names.
-    if adHocGroups.count >= 256 { adHocGroups.removeAll() }
+    if adHocGroups.count >= 256 {
+      adHocGroups.removeAll()
+      pruneUpstreams()
+    }
     var settings = UpstreamSettings(
       name: key, servers: addresses.map { UpstreamServerSettings(.address($0)) })
     settings.displayName = name
@@ -25,9 +28,32 @@ extension WorkerCore {
   /// The kept connections of a group.
   func idleConnections(_ group: UpstreamGroup) -> IdleConnections {
     if let list = group.idle { return list }
-    let list = upstreams.idleConnections(
-      group.settings.name, limit: group.settings.keepalive.connectionCount)
+    let list = upstreams.list(of: group.settings)
     group.idle = list
     return list
+  }
+
+  /// DNS, or a service, has other servers for an upstream.
+  func update(_ upstream: String, _ servers: [ResolvedServer]) {
+    guard let group = plan.groups[upstream] else { return }
+    group.update(servers)
+    upstreams.retire { $0 != upstream || group.has($1) }
+    h2Upstreams.retire { $0 != upstream || group.has($1) }
+  }
+
+  /// Lets go of what only the plan before had.
+  func retireFormerUpstreams() {
+    upstreams.retire { knownGroup($0)?.has($1) == true }
+    h2Upstreams.retire { knownGroup($0)?.has($1) == true }
+    pruneUpstreams()
+  }
+
+  private func pruneUpstreams() {
+    upstreams.prune { knownGroup($0) != nil }
+    h2Upstreams.prune { knownGroup($0) != nil }
+  }
+
+  private func knownGroup(_ name: String) -> UpstreamGroup? {
+    plan.groups[name] ?? adHocGroups[name]
   }
 }

@@ -4,8 +4,7 @@
 import HTTP
 
 /// The HTTP/2 connections to the servers of one upstream, in use or idle.
-final class H2UpstreamList {
-  /// The upstream's, which identifies it across reloads.
+final class H2UpstreamList: UpstreamList {
   let name: String
   fileprivate(set) var connections: [H2UpstreamConnection] = []
   var keepalive: UpstreamKeepaliveSettings
@@ -16,6 +15,8 @@ final class H2UpstreamList {
     self.name = name
     self.keepalive = keepalive
   }
+
+  func keepNone() { keepalive.connectionCount = 0 }
 
   fileprivate var idleCount: Int {
     var count = 0
@@ -28,7 +29,7 @@ final class H2UpstreamList {
 struct H2UpstreamPool: ~Copyable {
   private let loop: Loop
   private var slab = Slab<H2UpstreamConnection>(kind: .h2Upstream)
-  private var lists: [String: H2UpstreamList] = [:]
+  private var lists = UpstreamLists<H2UpstreamList>()
   private var freeStreams: [H2UpstreamStream] = []
 
   // Bound: streams kept for later, about 2 KiB each.
@@ -41,6 +42,8 @@ struct H2UpstreamPool: ~Copyable {
 
   /// The number of open connections, idle ones included.
   var count: Int { slab.count }
+  /// The number of upstreams that are remembered.
+  var listCount: Int { lists.count }
 
   /// The connections of `upstream`; they survive reloads. Without an `upstream` block, which is
   /// where `keepalive` stands, a connection ends with its last stream.
@@ -52,8 +55,13 @@ struct H2UpstreamPool: ~Copyable {
       return list
     }
     let list = H2UpstreamList(upstream.name, keepalive)
-    lists[upstream.name] = list
+    lists.add(list)
     return list
+  }
+
+  /// Forgets upstreams that nobody knows any more.
+  mutating func prune(unless isKnown: (_ upstream: String) -> Bool) {
+    lists.prune(unless: isKnown)
   }
 
   func connection(_ handle: Handle) -> H2UpstreamConnection? { slab.object(handle) }
@@ -154,7 +162,7 @@ struct H2UpstreamPool: ~Copyable {
     slab.giveBack(handle)
   }
 
-  /// Gives up connections to servers that no group of a new plan has: at once if nobody uses them,
+  /// Gives up connections to servers that left their upstream: at once if nobody uses them,
   /// with their last stream otherwise.
   mutating func retire(unless isServed: (_ upstream: String, PeerState) -> Bool) {
     for connection in slab.objects {

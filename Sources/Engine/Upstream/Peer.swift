@@ -12,8 +12,6 @@ final class Peer {
   let server: UpstreamServerSettings
   /// A small number that no other server of the group has as long as this one is in it.
   let slot: Int
-  /// False from when DNS no longer names it: its connections are not to be kept.
-  private(set) var isMember = true
 
   private let lease: PeerLease
   private let text: Buffer
@@ -39,9 +37,6 @@ final class Peer {
 
   /// What clients that are bound to the server bring along; empty in a group without `sticky`.
   var route: Bytes { routeText?.unread ?? Bytes() }
-
-  /// Marks the peer as one that left its group.
-  func leaveGroup() { isMember = false }
 }
 
 /// What a balancer looks at: plain numbers side by side, so that a choice among many servers walks

@@ -4,27 +4,27 @@ import HTTP
 
 /// One connection to an upstream server.
 final class UpstreamConnection {
-  enum State {
-    case connecting, handshaking, active, idle
-  }
-
   var transport = Transport()
   var handle = Handle.none
   let timer: TimerWheel.ID
-  var state = State.connecting
   /// Which server this leads to; equal for all threads and across reloads.
   var peerState: PeerState?
   /// TLS towards upstreams of different names must not be mixed; nil: no TLS.
   var tlsKey: TLSKey?
   /// The local address that `proxy_bind` asked for.
   var bound: LocalAddress?
-  /// Whose attempt uses it.
+  /// Whose attempt uses it; none: it is kept for the next.
   var exchange = Handle.none
   var requestCount = 0
   var openedAt: Milliseconds = 0
-  unowned(unsafe) var idleList: IdleConnections?
+  /// Its server left its upstream: it isn't kept.
+  fileprivate(set) var isRetired = false
+  /// Where it is kept; nil: it is closed.
+  fileprivate var list: IdleConnections?
 
   init(timer: TimerWheel.ID) { self.timer = timer }
+
+  var isIdle: Bool { exchange == .none }
 
   /// Whether it was opened to that server, under these conditions.
   fileprivate func leads(
@@ -58,37 +58,49 @@ final class LocalAddress {
 }
 
 /// The idle connections of one upstream, most recently used last.
-final class IdleConnections {
+final class IdleConnections: UpstreamList {
+  let name: String
   fileprivate(set) var connections: [UpstreamConnection] = []
   /// Bound: `keepalive` of the upstream.
-  var limit: Int
+  fileprivate(set) var limit: Int
 
-  init(limit: Int) {
+  init(_ name: String, limit: Int) {
+    self.name = name
     self.limit = limit
     connections.reserveCapacity(limit)
   }
+
+  func keepNone() { limit = 0 }
 }
 
 /// All connections of a worker to upstreams.
 struct UpstreamPool: ~Copyable {
   private let loop: Loop
   private var slab = Slab<UpstreamConnection>(kind: .upstream)
-  private var idle: [String: IdleConnections] = [:]
+  private var lists = UpstreamLists<IdleConnections>()
 
   init(loop: Loop) { self.loop = loop }
 
   /// The number of open connections, idle ones included.
   var count: Int { slab.count }
+  /// The number of upstreams that are remembered.
+  var listCount: Int { lists.count }
 
-  /// The idle connections of the upstream called `name`; they survive reloads.
-  mutating func idleConnections(_ name: String, limit: Int) -> IdleConnections {
-    if let list = idle[name] {
+  /// The idle connections of `upstream`; they survive reloads.
+  mutating func list(of upstream: UpstreamSettings) -> IdleConnections {
+    let limit = upstream.keepalive.connectionCount
+    if let list = lists[upstream.name] {
       list.limit = limit
       return list
     }
-    let list = IdleConnections(limit: limit)
-    idle[name] = list
+    let list = IdleConnections(upstream.name, limit: limit)
+    lists.add(list)
     return list
+  }
+
+  /// Forgets upstreams that nobody knows any more.
+  mutating func prune(unless isKnown: (_ upstream: String) -> Bool) {
+    lists.prune(unless: isKnown)
   }
 
   func connection(_ handle: Handle) -> Resident<UpstreamConnection>? { slab.resident(handle) }
@@ -110,15 +122,14 @@ struct UpstreamPool: ~Copyable {
   }
 
   private func awake(_ connection: consuming UpstreamConnection) -> UpstreamConnection {
-    connection.state = .active
-    unsafe connection.idleList = nil
     loop.clearTimer(connection.timer)
     return connection
   }
 
   /// Opens a connection to `address`; `.failed` if the kernel refuses at once.
   mutating func connect(
-    to address: SocketAddress, _ peerState: PeerState?, from local: LocalAddress? = nil
+    to address: SocketAddress, _ peerState: PeerState, from local: LocalAddress?,
+    for list: IdleConnections
   ) -> Result<UpstreamConnection, SystemError> {
     let descriptor = linuxStreamSocket(address.family)
     guard descriptor >= 0 else { return .failure(SystemError(code: Int32(-descriptor))) }
@@ -136,7 +147,8 @@ struct UpstreamPool: ~Copyable {
     let (connection, handle) = slab.take { UpstreamConnection(timer: loop.makeTimer()) }
     connection.handle = handle
     connection.transport.open(fd, readable: false, writable: false)
-    connection.state = .connecting
+    connection.list = list
+    connection.isRetired = false
     connection.peerState = peerState
     connection.tlsKey = nil
     connection.bound = local
@@ -153,35 +165,45 @@ struct UpstreamPool: ~Copyable {
   }
 
   /// Keeps `connection` for a later exchange, in place of the oldest one if the list is full.
-  mutating func checkIn(
-    _ connection: consuming UpstreamConnection, _ list: IdleConnections, timeout: Milliseconds
-  ) {
-    guard list.limit > 0 else { return close(connection) }
+  mutating func checkIn(_ connection: consuming UpstreamConnection, timeout: Milliseconds) {
+    guard let list = connection.list, list.limit > 0, !connection.isRetired else {
+      return close(connection)
+    }
     if list.connections.count >= list.limit { close(list.connections[0]) }
-    connection.state = .idle
     connection.exchange = .none
-    unsafe connection.idleList = list
     loop.setTimer(connection.timer, after: timeout, for: connection.handle)
     list.connections.append(connection)
   }
 
   /// Closes a connection, idle or not.
   mutating func close(_ connection: UpstreamConnection) {
-    if let list = unsafe connection.idleList,
+    if connection.isIdle, let list = connection.list,
       let index = list.connections.firstIndex(where: { $0 === connection })
     {
       list.connections.remove(at: index)
     }
-    unsafe connection.idleList = nil
+    connection.list = nil
     connection.transport.close()
     connection.exchange = .none
     loop.clearTimer(connection.timer)
     slab.giveBack(connection.handle)
   }
 
+  /// Gives up connections to servers that left their upstream: at once if nobody uses them, when
+  /// their exchange is done with them otherwise.
+  mutating func retire(unless isServed: (_ upstream: String, PeerState) -> Bool) {
+    for connection in slab.objects {
+      guard let list = connection.list, let state = connection.peerState,
+        !isServed(list.name, state)
+      else { continue }
+      connection.isRetired = true
+      if connection.isIdle { close(connection) }
+    }
+  }
+
   /// Closes every idle connection.
   mutating func closeIdle() {
-    for list in idle.values {
+    for list in lists.all {
       for connection in list.connections { close(connection) }
     }
   }

@@ -31,13 +31,10 @@ final class UpstreamGroup {
   /// How many servers an exchange may try: those that are not `down`.
   private(set) var tryCount = 0
 
-  /// A group of `servers`. Those that `former` had too, with the same weight, keep their turn.
-  init(
-    _ settings: UpstreamSettings, servers: [ResolvedServer], former: UpstreamGroup? = nil
-  ) {
+  /// A group of `servers`.
+  init(_ settings: UpstreamSettings, servers: [ResolvedServer]) {
     self.settings = settings
     update(servers)
-    if let former { adoptTurns(of: former) }
   }
 
   /// All servers, in the order of the configuration, backups last.
@@ -50,10 +47,8 @@ final class UpstreamGroup {
 
   var isEmpty: Bool { primary.peers.isEmpty && backup.peers.isEmpty }
 
-  /// Replaces the servers by `servers` and returns those that left: their idle connections are of
-  /// no more use. O(servers).
-  @discardableResult
-  func update(_ servers: [ResolvedServer]) -> [Peer] {
+  /// Replaces the servers by `servers`. O(servers).
+  func update(_ servers: [ResolvedServer]) {
     var known: [PeerState.ID: (peer: Peer, seat: Seat)] = [:]
     for tier in [primary, backup] {
       for (peer, seat) in zip(tier.peers, tier.seats) { known[peer.state.id] = (peer, seat) }
@@ -84,9 +79,6 @@ final class UpstreamGroup {
       primary.peers.count + backup.peers.count == 1 && !peers.contains { $0.server.isDraining }
     tryCount = peers.count { !$0.server.isDown }
     if settings.method == .keyHash(consistent: true) { primary.layRing() }
-    let departed = known.values.map(\.peer)
-    for peer in departed { peer.leaveGroup() }
-    return departed
   }
 
   private func add(_ peer: Peer, _ seat: Seat) {
@@ -96,27 +88,6 @@ final class UpstreamGroup {
     } else {
       primary.peers.append(peer)
       primary.seats.append(seat)
-    }
-  }
-
-  private func adoptTurns(of former: UpstreamGroup) {
-    var turns: [PeerState.ID: Seat] = [:]
-    for tier in [former.primary, former.backup] {
-      for seat in tier.seats { turns[seat.state.id] = seat }
-    }
-    primary.adopt(turns)
-    backup.adopt(turns)
-  }
-}
-
-extension UpstreamGroup.Tier {
-  fileprivate mutating func adopt(_ turns: [PeerState.ID: Seat]) {
-    for index in seats.indices {
-      guard let seat = turns[seats[index].state.id], seat.weight == seats[index].weight else {
-        continue
-      }
-      seats[index].currentWeight = seat.currentWeight
-      seats[index].effectiveWeight = seat.effectiveWeight
     }
   }
 }
