@@ -111,11 +111,14 @@ extension MessageHead {
   }
 }
 
-/// What a parser of heads accepts. How long a head may be is its caller's affair, who owns the
-/// buffer.
+/// What a parser of heads accepts.
 public struct HeadLimits: BitwiseCopyable, Sendable {
   /// Bound: the number of field lines, ignored ones included (nginx's `max_headers`).
   public var maxFields = 1000
+  /// Bound: the bytes of one line of a request, with its ending.
+  public var maxLineBytes = Int.max
+  /// Bound: the bytes of a request's head, from its first to the end of its last line.
+  public var maxBytes = Int.max
   /// Bound: empty lines before a request line, which RFC 9112 §2.2 asks to skip.
   public var maxEmptyLines = 4
   /// Whether "_" is as good as "-" in a name (nginx's `underscores_in_headers`).
@@ -181,12 +184,18 @@ public enum HeadError: Error, BitwiseCopyable, Equatable, CaseIterable, Sendable
   case invalidFieldName
   /// More field lines than `HeadLimits.maxFields`: 494, as nginx logs it (400 on the wire).
   case tooManyFields
+  /// A request line longer than `HeadLimits.maxLineBytes` (RFC 9110 §15.5.15): 414.
+  case requestLineTooLong
+  /// Another line that is longer, or more lines than `HeadLimits.maxBytes` (RFC 6585 §5): 494, as
+  /// nginx logs it (400 on the wire).
+  case headTooLong
 
   /// The status that a client is answered with; 494 is nginx's own for a head that is too large.
   public var status: Int {
     switch self {
     case .unsupportedVersion: return 505
-    case .tooManyFields: return 494
+    case .tooManyFields, .headTooLong: return 494
+    case .requestLineTooLong: return 414
     default: return 400
     }
   }
@@ -208,6 +217,8 @@ public enum HeadError: Error, BitwiseCopyable, Equatable, CaseIterable, Sendable
     case .spaceInFieldName: "white space in the name of a header, or behind it"
     case .invalidFieldName: "an invalid character in the name of a header"
     case .tooManyFields: "too many header lines"
+    case .requestLineTooLong: "a request line that is too long"
+    case .headTooLong: "a header that is too long"
     }
   }
 }

@@ -9,8 +9,9 @@
 struct LineScanner: BitwiseCopyable {
   /// Offset of the line that isn't complete yet.
   private(set) var lineStart = 0
-  /// Bytes before this offset are known to hold no end of a line.
-  private var position = 0
+  /// Bytes before this offset are known to hold no end of a line; after a failure, those before it
+  /// had nothing wrong with them.
+  private(set) var position = 0
 
   /// What `next` found.
   enum Line {
@@ -32,17 +33,22 @@ struct LineScanner: BitwiseCopyable {
           position = at
           return .incomplete
         }
-        guard bytes[at + 1] == 0x0A else { return .failed(.bareCarriageReturn) }
+        guard bytes[at + 1] == 0x0A else { return fail(.bareCarriageReturn, at + 1) }
         return endLine(at, length: 2)
       case 0x0A:
-        guard allowBareLineFeed else { return .failed(.bareLineFeed) }
+        guard allowBareLineFeed else { return fail(.bareLineFeed, at) }
         return endLine(at, length: 1)
       default:
-        return .failed(.controlCharacter)
+        return fail(.controlCharacter, at)
       }
     }
     position = bytes.count
     return .incomplete
+  }
+
+  private mutating func fail(_ error: HeadError, _ at: Int) -> Line {
+    position = at
+    return .failed(error)
   }
 
   private mutating func endLine(_ end: Int, length: Int) -> Line {

@@ -14,12 +14,7 @@ public struct RequestHeadParser: Sendable {
   private var fieldLines = 0
   private var emptyLines = 0
 
-  /// Whether the request line isn't complete: when the caller's buffer is full, this tells 414 from
-  /// 494.
-  public private(set) var isInRequestLine = true
-
-  /// Offset of the line that isn't complete, from the start of the head.
-  public var lineStart: Int { scanner.lineStart }
+  private var isInRequestLine = true
 
   /// A parser at the start of a head.
   public init(limits: HeadLimits = HeadLimits()) { self.limits = limits }
@@ -35,9 +30,14 @@ public struct RequestHeadParser: Sendable {
   public mutating func parse(_ bytes: Bytes, into head: inout RequestHead) -> HeadProgress {
     while true {
       switch scanner.next(bytes, allowBareLineFeed: limits.allowBareLineFeed) {
-      case .incomplete: return .incomplete
-      case .failed(let error): return .failed(error)
+      // What is too long is known by its length alone, so that nothing depends on how much of it is
+      // there, nor on what comes behind.
+      case .incomplete:
+        return tooLong(scanner.lineStart, bytes.count).map { .failed($0) } ?? .incomplete
+      case .failed(let error):
+        return .failed(tooLong(scanner.lineStart, scanner.position) ?? error)
       case .line(let start, let end):
+        if let error = tooLong(start, scanner.lineStart) { return .failed(error) }
         if isInRequestLine {
           if let error = parseFirst(bytes, start, end, &head) { return .failed(error) }
         } else if start == end {
@@ -48,6 +48,13 @@ public struct RequestHeadParser: Sendable {
         }
       }
     }
+  }
+
+  /// Holds the limits against a head that reaches up to `end` with a line that began at `start`.
+  @inline(__always)
+  private func tooLong(_ start: Int, _ end: Int) -> HeadError? {
+    if end - start <= limits.maxLineBytes && end <= limits.maxBytes { return nil }
+    return isInRequestLine ? .requestLineTooLong : .headTooLong
   }
 
   private mutating func parseFirst(

@@ -111,6 +111,29 @@ struct Routed: Sendable, CustomTestStringConvertible {
     #expect(try door.get("/", headers: ["X": String(long.prefix(900))]).text.count == 900)
   }
 
+  /// A head counts the same however it comes: here with what stands behind the request before it,
+  /// which was read when that one is answered, and whole.
+  @Test func aHeadHasTheSameLimitsHoweverItIsCut() async throws {
+    let door = try await Portico.start(config: Self.config)
+    // Buffers of 1k, and two of 1k.
+    for (size, status) in [(3_072, 200), (3_073, 400)] {
+      var head = "GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n"
+      while size - head.utf8.count > 1_000 {
+        head += "Y: " + String(repeating: "y", count: 700) + "\r\n"
+      }
+      let rest = size - head.utf8.count - "Z: \r\n\r\n".utf8.count
+      head += "Z: " + String(repeating: "z", count: rest) + "\r\n\r\n"
+      for cut in [0, 1, 900, 2_048, 2_049, 2_500, 3_000, size - 1] {
+        let client = try door.client()
+        try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n" + head.prefix(cut))
+        #expect(try client.response().status == 200)
+        try client.send(String(head.dropFirst(cut)))
+        #expect(try client.response().status == status, "\(size) bytes cut at \(cut)")
+      }
+    }
+    try door.stop()
+  }
+
   @Test func aBodyThatIsTooLargeIsRefusedBeforeAnythingAnswers() async throws {
     let door = try await Portico.start(config: Self.config)
     let client = try door.client()

@@ -136,7 +136,9 @@ struct RefusedRequest: CustomTestStringConvertible, Sendable {
   }
 
   @Test func eachErrorOfRequestsHasARow() {
-    let others: [HeadError] = [.malformedStatusLine, .invalidFieldName, .tooManyFields]
+    let others: [HeadError] = [
+      .malformedStatusLine, .invalidFieldName, .tooManyFields, .requestLineTooLong, .headTooLong,
+    ]
     let seen = RequestHeadTests.refused.map(\.error) + others
     #expect(HeadError.allCases.allSatisfy { seen.contains($0) })
   }
@@ -145,6 +147,8 @@ struct RefusedRequest: CustomTestStringConvertible, Sendable {
     #expect(HeadError.unsupportedVersion.status == 505)
     #expect(HeadError.tooManyFields.status == 494)
     #expect(HeadError.bareLineFeed.status == 400)
+    #expect(HeadError.requestLineTooLong.status == 414)
+    #expect(HeadError.headTooLong.status == 494)
   }
 
   @Test func isIncompleteUntilTheEmptyLine() {
@@ -227,15 +231,38 @@ struct RefusedRequest: CustomTestStringConvertible, Sendable {
     }
   }
 
-  @Test func tellsRequestLineFromFields() {
-    var parser = RequestHeadParser()
-    var head = RequestHead()
-    #expect("GET /aaaa".withBytes { parser.parse($0, into: &head) } == .incomplete)
-    #expect(parser.isInRequestLine)
-    #expect(parser.lineStart == 0)
-    #expect("GET / HTTP/1.1\r\nCook".withBytes { parser.parse($0, into: &head) } == .incomplete)
-    #expect(!parser.isInRequestLine)
-    #expect(parser.lineStart == 16)
+  /// Heads against limits of 24 bytes a line and 64 in all.
+  static let lengths: [(text: String, progress: HeadProgress)] = [
+    ("GET /aaaaaaaa HTTP/1.1\r\n\r\n", .complete),
+    ("GET /aaaaaaaaa HTTP/1.1\r\n\r\n", .failed(.requestLineTooLong)),
+    ("GET /aaaaaaaaaaaaaaaaaaaaaaaa\u{0} HTTP/1.1\r\n\r\n", .failed(.requestLineTooLong)),
+    ("GET /aaaaaaaaaaaaaaaaaaa\u{0}aaaaaaaaaaaaa", .failed(.controlCharacter)),
+    ("GET / HTTP/1.1\r\nA: bbbbbbbbbbbbbbbbbbb\r\n\r\n", .complete),
+    ("GET / HTTP/1.1\r\nA: bbbbbbbbbbbbbbbbbbbb\r\n\r\n", .failed(.headTooLong)),
+    ("GET / HTTP/1.1\r\nA: b                   \r\n\r\n", .failed(.headTooLong)),
+    ("GET / HTTP/1.1\r\n: bbbbbbbbbbbbbbbbbbbbbbb\r\n\r\n", .failed(.headTooLong)),
+    ("GET / HTTP/1.1\r\nA: bbbbbbbbbbbbbbbbbbbb\rb\r\n\r\n", .failed(.bareCarriageReturn)),
+    ("GET / HTTP/1.1\r\nA: bbbbbbbbbbbbbbbbbbbbb\rb\r\n\r\n", .failed(.headTooLong)),
+    ("GET / HTTP/1.1\r\nA: bbbbbbbbbbbb\r\nC: dddddddddddd\r\nE: fffffff\r\n\r\n", .complete),
+    (
+      "GET / HTTP/1.1\r\nA: bbbbbbbbbbbb\r\nC: dddddddddddd\r\nE: ffffffff\r\n\r\n",
+      .failed(.headTooLong)
+    ),
+    (
+      "GET / HTTP/1.1\r\nA: bbbbbbbbbbbb\r\nC: dddddddddddd\r\nE: fffffffff\r\nG\r\n\r\n",
+      .failed(.headTooLong)
+    ),
+  ]
+
+  @Test(arguments: lengths)
+  func isHeldAgainstItsLimitsHoweverItIsCut(_ text: String, _ progress: HeadProgress) {
+    var limits = HeadLimits()
+    limits.maxLineBytes = 24
+    limits.maxBytes = 64
+    let input = text.latin1
+    for lengths in feedings(input.count) {
+      #expect(parseRequest(input, at: lengths, limits: limits).progress == progress, "\(lengths)")
+    }
   }
 
   @Test func aResetParserStartsAnew() {

@@ -70,9 +70,7 @@ extension H1Connection {
     client.refreshPlan()
     exchange.enter(client.address)
     exchange.countIn()
-    parser.limits.maxFields = exchange.site.settings.maxFields
-    parser.limits.allowUnderscores = exchange.site.settings.allowsUnderscores
-    parser.limits.ignoreInvalidFields = exchange.site.settings.ignoresInvalidFields
+    parser.limits = exchange.site.settings.headLimits
     loop.setTimer(client.timer, after: exchange.site.settings.headerTimeout, for: client.handle)
     self.exchange = exchange
   }
@@ -96,39 +94,16 @@ extension H1Connection {
   func parse(_ input: Buffer) -> Bool {
     guard let exchange else { return false }
     switch parser.parse(input.unread, into: &exchange.request) {
-    case .incomplete:
-      let settings = exchange.site.settings
-      let line = input.count - parser.lineStart
-      let limit = max(settings.largeHeaderBufferBytes, settings.headerBufferBytes)
-      if line > limit
-        || input.count
-          > max(limit, settings.largeHeaderBufferCount * settings.largeHeaderBufferBytes)
-      {
-        let status = parser.isInRequestLine ? 414 : 494
-        exchange.headBytes = input.unread
-        exchange.log(
-          .info,
-          parser.isInRequestLine ? "client sent too long URI" : "client sent too long header line")
-        reject(status)
-        return false
-      }
-      return true
+    case .incomplete: return true
     case .failed(let error):
       if error == .malformedRequestLine, exchange.request.method == .other, client.takesPreface {
         return leaveMalformed(exchange, input)
       }
       exchange.headBytes = input.unread
-      exchange.log(.info, "client sent invalid request: \(reason(of: error, input.unread))")
+      exchange.log(.info, "client sent \(description(of: error, input.unread))")
       reject(client.facts.isPlainOnTLS ? 497 : error.status)
       return false
     case .complete:
-      if let status = tooLarge(exchange) {
-        exchange.headBytes = input.unread.prefix(exchange.request.length)
-        exchange.log(
-          .info, status == 414 ? "client sent too long URI" : "client sent too long header line")
-        reject(status)
-        return false
-      }
       let length = exchange.request.length
       exchange.headBytes = input.unread.prefix(length)
       input.skip(length)
@@ -137,27 +112,18 @@ extension H1Connection {
     }
   }
 
-  /// Holds `large_client_header_buffers` against a head that came whole: a line is to fit in one
-  /// buffer, the head in all of them. 414, 494, or nil.
-  func tooLarge(_ exchange: Exchange) -> Int? {
-    let settings = exchange.site.settings
-    let line = max(settings.largeHeaderBufferBytes, settings.headerBufferBytes)
-    if exchange.request.length <= line { return nil }
-    let head = exchange.request
-    let versionAndLineEnd = " HTTP/1.1\r\n".utf8.count
-    if Int(head.target.start + head.target.count) + versionAndLineEnd > line { return 414 }
-    for field in head.fields
-    where Int(field.value.start + field.value.count - field.name.start) + 2 > line { return 494 }
-    let all =
-      settings.headerBufferBytes + settings.largeHeaderBufferCount * settings.largeHeaderBufferBytes
-    return head.length > all ? 494 : nil
-  }
-
   /// What a log says of a head that was refused.
-  private func reason(of error: HeadError, _ bytes: Bytes) -> String {
+  private func description(of error: HeadError, _ bytes: Bytes) -> String {
+    switch error {
+    case .requestLineTooLong: return "too long URI"
+    case .headTooLong: return "too long header line"
+    default: break
+    }
     // A handshake record (RFC 8446 §5.1): type 22, version 3.x.
     let isHandshake = bytes.count > 1 && bytes[0] == 22 && bytes[1] == 3 && client.facts.tls == nil
-    return isHandshake ? "a TLS handshake at a port without \"ssl\"" : error.reason.description
+    let reason =
+      isHandshake ? "a TLS handshake at a port without \"ssl\"" : error.reason.description
+    return "invalid request: \(reason)"
   }
 
   /// Answers a request that can't be understood; the connection closes behind it.
@@ -217,14 +183,4 @@ private enum H2Preface {
     }
     self = count == Self.line.count ? .whole : .begun
   }
-}
-
-extension HeadLimits {
-  /// What clients may send. A line may end in a line feed alone (RFC 9112 §2.2 allows it, nginx's
-  /// clients rely on it); heads are always written anew, with CRLF, before anybody else sees them.
-  static let client: HeadLimits = {
-    var limits = HeadLimits()
-    limits.allowBareLineFeed = true
-    return limits
-  }()
 }

@@ -20,7 +20,7 @@ final class H1Connection: ClientStream {
   let loop: Loop
   var state = State.closed
   var exchange: Exchange?
-  var parser = RequestHeadParser(limits: HeadLimits.client)
+  var parser = RequestHeadParser()
   /// The head, and what came with it. Pinned while an exchange refers to it.
   var input: Buffer?
   /// What came behind the head of a chunked body.

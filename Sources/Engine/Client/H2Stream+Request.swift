@@ -48,13 +48,11 @@ extension H2Stream {
     if draft.fieldCount > settings.maxFields + 4 {
       return draft.refuse(494, "client sent too many header fields")
     }
-    let limit =
-      settings.headerBufferBytes + settings.largeHeaderBufferCount * settings.largeHeaderBufferBytes
-    if (head?.contents.count ?? 0) + name.count + value.count > limit {
+    if (head?.contents.count ?? 0) + name.count + value.count > settings.headByteLimit {
       return draft.refuse(494, "client sent too large header")
     }
     // As a line of HTTP/1 has to fit into one buffer.
-    let fieldLimit = max(settings.headerBufferBytes, settings.largeHeaderBufferBytes)
+    let fieldLimit = settings.headLineByteLimit
     if name.count > fieldLimit || value.count > fieldLimit {
       return draft.refuse(494, "client sent too long header field")
     }
@@ -161,11 +159,9 @@ extension H2Stream {
 
   private func endField(_ start: Int, _ exchange: Exchange) {
     let bytes = line(from: draft.base)
-    var limits = HeadLimits.client
-    limits.allowUnderscores = exchange.site.settings.allowsUnderscores
-    limits.ignoreInvalidFields = exchange.site.settings.ignoresInvalidFields
     if let error = HTTP2Head.readField(
-      bytes, start - draft.base, bytes.count, limits: limits, into: &exchange.request)
+      bytes, start - draft.base, bytes.count, limits: exchange.site.settings.headLimits,
+      into: &exchange.request)
     {
       draft.refuse(error.status, "client sent invalid header field")
     }

@@ -4,6 +4,8 @@
 // Each directive row writes one field here. A block begins with a copy of its parent's settings; a
 // field's initial value is the directive's default.
 
+import HTTP
+
 /// Settings of the whole program: what stands outside any block, and in `events`.
 struct MainSettings: Sendable {
   var user: String?
@@ -61,6 +63,28 @@ struct ServerSettings {
   var maxFields = 1000
   var http2 = HTTP2Settings()
   var tls = Shared(TLSSettings())
+
+  /// How long a line of a head may be, with its ending. nginx has it fit into one buffer: one of
+  /// `large_client_header_buffers`, if not the first.
+  var headLineByteLimit: Int { max(headerBufferBytes, largeHeaderBufferBytes) }
+
+  /// How long a head may be. nginx goes on in `large_client_header_buffers` when the first buffer
+  /// is full; what stays empty at the end of each, because a line didn't fit, isn't counted here.
+  var headByteLimit: Int { headerBufferBytes + largeHeaderBufferCount * largeHeaderBufferBytes }
+
+  /// What clients may send, until a name has chosen their site. A line may end in a line feed alone
+  /// (RFC 9112 §2.2 allows it, nginx's clients rely on it); heads are always written anew, with
+  /// CRLF, before anybody else sees them.
+  var headLimits: HeadLimits {
+    var limits = HeadLimits()
+    limits.maxLineBytes = headLineByteLimit
+    limits.maxBytes = headByteLimit
+    limits.maxFields = maxFields
+    limits.allowUnderscores = allowsUnderscores
+    limits.ignoreInvalidFields = ignoresInvalidFields
+    limits.allowBareLineFeed = true
+    return limits
+  }
 }
 
 /// Settings that a location inherits from its server and `http`.
