@@ -7,18 +7,20 @@ extension Exchange {
   /// Answers by asking an upstream.
   func proxy(_ pass: ProxyPass) {
     unresolved = nil
-    guard pass.upstream != nil else { return proxyToComputed(pass) }
-    attempt.group = pass.upstream?.group
-    guard attempt.group != nil else { return fail(502) }
-    proxyHost = pass.host
-    proxyPort = pass.port
-    proxyURI = pass.uri
-    proxyIsTLS = pass.isTLS
-    prepareBody()
+    switch pass.destination {
+    case .upstream(let url): proxy(to: url)
+    case .variable(let template): proxy(toURL: evaluate(template))
+    }
   }
 
-  private func proxyToComputed(_ pass: ProxyPass) {
-    if case .variable(let template) = pass.destination { proxy(toURL: evaluate(template)) }
+  private func proxy(to url: UpstreamURL) {
+    attempt.group = url.upstream.group
+    guard attempt.group != nil else { return fail(502) }
+    proxyHost = url.host
+    proxyPort = url.port
+    proxyURI = url.uri
+    proxyIsTLS = url.isTLS
+    prepareBody()
   }
 
   /// The destination was computed: an upstream's name, an address, or a name to resolve.

@@ -42,14 +42,14 @@ extension Exchange {
 
   /// The default: the URL of proxy_pass gives way to the location.
   private func rewriteStandard(_ url: Bytes, _ settings: Borrowed<ProxySettings>) -> Bytes? {
-    guard let pass = settings.pass, !pass.url.isEmpty else { return nil }
+    guard let pass = settings.pass?.url else { return nil }
     if pass.uri != nil {
-      guard url.hasPrefix(pass.url), !location.isRegex else { return nil }
-      return concatenate(location.prefix, url.dropping(pass.url.count))
+      guard url.hasPrefix(pass.text), !location.isRegex else { return nil }
+      return concatenate(location.prefix, url.dropping(pass.text.count))
     }
-    guard url.hasPrefix(pass.url), url.count > pass.url.count,
-      url[pass.url.count] == UInt8(ascii: "/")
+    guard url.hasPrefix(pass.text), url.count > pass.text.count,
+      url[pass.text.count] == UInt8(ascii: "/")
     else { return nil }
-    return url.dropping(pass.url.count)
+    return url.dropping(pass.text.count)
   }
 }

@@ -19,7 +19,7 @@ extension Exchange {
   private var wantsWholeBody: Bool {
     let settings = location.settings.proxy.value
     if settings.requestBuffering { return true }
-    guard settings.httpMinorVersion == 0, !settings.speaksHTTP2 else { return false }
+    guard settings.version == .http10 else { return false }
     if case .length = body.framing { return false }
     return true
   }

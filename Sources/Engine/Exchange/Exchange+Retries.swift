@@ -136,7 +136,7 @@ extension Exchange {
       && connection.requestCount < keepalive.requestCount
       && loop.now - connection.openedAt < keepalive.maxAge && !connection.transport.isBroken
       && !connection.transport.sawPeerClose
-      && location.settings.proxy.value.httpMinorVersion == 1
+      && location.settings.proxy.value.version != .http10
       && !location.settings.proxy.value.closesUpstream
   }
 

@@ -56,7 +56,7 @@ extension Exchange {
     upstreamLog.begin(peer)
     let settings = location.settings.proxy.value
     let local = settings.bind == nil || peer.address.isUnix ? nil : upstreamBind
-    if settings.speaksHTTP2 { return openStream(peer, group, from: local?.address) }
+    if settings.version == .http2 { return openStream(peer, group, from: local?.address) }
     // Servers on SwiftNIO can upgrade only the first request of a connection: an upgrade gets a
     // connection of its own.
     let list = core.idleConnections(group)

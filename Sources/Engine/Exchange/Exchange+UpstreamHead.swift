@@ -10,7 +10,7 @@ extension Exchange {
     let target = targetSafe(upstreamTarget)
     let name = upstreamMethodName(settings)
     let replacement = settings.body.map { evaluate($0) }
-    let speaksHTTP2 = settings.speaksHTTP2
+    let speaksHTTP2 = settings.version == .http2
     var size = headBytes.count + target.count + name.count + 512 + proxyHost.count
     // A client's field may have taken two bytes beside name and value ("a:b", LF); a line takes
     // four, a record eight.
@@ -39,7 +39,7 @@ extension Exchange {
           name, target, scheme: proxyIsTLS ? Bytes("https") : Bytes("http"),
           authority: settings.setsHost ? Bytes() : proxyHost)
       } else {
-        head.start(name, target, minorVersion: settings.httpMinorVersion)
+        head.start(name, target, minorVersion: settings.version == .http10 ? 0 : 1)
       }
       for index in 0..<fieldCount {
         head.field(settings.setFields[index].name, unsafe values[index])
@@ -125,9 +125,7 @@ extension Exchange {
   /// Whether the client's wish to switch protocols is the upstream's business too.
   var passesUpgrade: Bool {
     let settings = location.settings.proxy.value
-    guard requestedUpgrade, settings.httpMinorVersion == 1, !settings.speaksHTTP2,
-      let upgrade = field(.upgrade)
-    else {
+    guard requestedUpgrade, settings.version == .http11, let upgrade = field(.upgrade) else {
       return false
     }
     if settings.setsConnection { return settings.setsUpgrade }
@@ -141,7 +139,7 @@ extension Exchange {
     if passesUpgrade, let upgrade = field(.upgrade) {
       head.field(Bytes("Connection"), Bytes("upgrade"))
       if !settings.setsUpgrade { head.field(Bytes("Upgrade"), upgrade) }
-    } else if settings.httpMinorVersion == 0 {
+    } else if settings.version == .http10 {
       head.field(Bytes("Connection"), Bytes("close"))
     }
   }
@@ -169,7 +167,7 @@ extension Exchange {
     case .streaming:
       if case .length(let length) = body.framing {
         head.length(length)
-      } else if !settings.speaksHTTP2 {
+      } else if settings.version != .http2 {
         attempt.sendsChunked = true
         head.field(Bytes("Transfer-Encoding"), Bytes("chunked"))
       }

@@ -146,7 +146,7 @@ extension Exchange {
   /// What is there of a body that is to be streamed, if it is little: it goes out with the head, by
   /// one write, in one TLS record. It stays in memory until it did, for another try.
   func firstPiece(_ settings: Borrowed<ProxySettings>) -> Buffer? {
-    guard body.phase == .streaming, sendsBody, !settings.speaksHTTP2, let memory = body.memory,
+    guard body.phase == .streaming, sendsBody, settings.version != .http2, let memory = body.memory,
       !memory.isEmpty, memory.count <= 8 << 10
     else { return nil }
     return memory

@@ -18,7 +18,7 @@ extension Exchange {
   private func slotValue(_ slot: Int) -> Bytes? {
     if let value = values[slot] { return value }
     guard let map = plan.maps[slot] else { return nil }
-    if let variable = map.unassigned { return value(of: variable) }
+    if case .unassigned(let variable) = map.kind { return value(of: variable) }
     let value = compute(variableName(slot)) { computed(by: map) } ?? Bytes()
     if !map.isVolatile { values[slot] = value }
     return value
@@ -26,11 +26,18 @@ extension Exchange {
 
   /// What `map`, `split_clients` or `geo` makes of this request.
   private func computed(by map: MapVariable) -> Bytes {
-    if let geo = map.geo { return value(of: geo) }
-    let source = evaluate(map.source)
-    if let split = map.split { return split.find(source).map { evaluate($0) } ?? Bytes() }
+    switch map.kind {
+    case .map(let map): computed(by: map)
+    case .split(let source, let table):
+      table.find(evaluate(source)).map { evaluate($0) } ?? Bytes()
+    case .geo(let geo): value(of: geo)
+    case .unassigned(let variable): value(of: variable) ?? Bytes()
+    }
+  }
+
+  private func computed(by map: ValueMap) -> Bytes {
     let saved = captures
-    let result = map.table.find(source, captures: &captures)
+    let result = map.table.find(evaluate(map.source), captures: &captures)
     if let bound = result?.bound { bindCaptures(bound) }
     let value = evaluate(result?.value ?? map.defaultValue)
     captures = saved

@@ -11,7 +11,7 @@ extension ProxySettings {
   /// What `grpc_` directives begin with.
   static var grpc: ProxySettings {
     var settings = ProxySettings()
-    settings.speaksHTTP2 = true
+    settings.version = .http2
     settings.isGRPC = true
     settings.buffering = false
     settings.requestBuffering = false
@@ -91,9 +91,7 @@ extension Row {
   {
     let text = directive.text(0)
     if text.contains("$") {
-      return ProxyPass(
-        destination: .variable(try scope.template(directive, 0)), isTLS: false, uri: nil,
-        host: Bytes(), port: Bytes(), url: Bytes())
+      return ProxyPass(.variable(try scope.template(directive, 0)))
     }
     let start = text.prefix(8).lowercased()
     let isTLS = start.hasPrefix("grpcs://")
@@ -112,7 +110,9 @@ extension Row {
     let name = isPath ? "localhost" : authority
     let reference = try scope.builder.reference(authority, target, directive)
     return ProxyPass(
-      destination: .upstream(reference), isTLS: isTLS, uri: nil,
-      host: scope.bytes(name), port: scope.bytes(String(target.port)), url: scope.bytes(text))
+      .upstream(
+        UpstreamURL(
+          upstream: reference, isTLS: isTLS, uri: nil, host: scope.bytes(name),
+          port: scope.bytes(String(target.port)), text: scope.bytes(text))))
   }
 }

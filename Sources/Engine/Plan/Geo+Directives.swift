@@ -19,7 +19,7 @@ extension Row {
       let draft = reader.read(directive)
       let slot = scope.builder.define(name)
       let table = GeoTable(draft, source: source, scope.builder.store)
-      scope.builder.maps[slot] = MapVariable(geo: table, isVolatile: draft.isVolatile)
+      scope.builder.maps[slot] = MapVariable(.geo(table), isVolatile: draft.isVolatile)
     }.block().at(.definition)
   ]
 }

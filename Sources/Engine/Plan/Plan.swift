@@ -171,8 +171,31 @@ final class Location {
   }
 }
 
-/// A variable that a `map` block computes.
+/// A variable that a block computes.
 final class MapVariable {
+  enum Kind {
+    /// `map`.
+    case map(ValueMap)
+    /// `split_clients`, by what the source is.
+    case split(source: Template, SplitTable)
+    /// `geo`.
+    case geo(GeoTable)
+    /// What a variable of a family is that `set` may assign, until it does.
+    case unassigned(Variable)
+  }
+
+  let kind: Kind
+  /// Computed each time that it is asked for.
+  let isVolatile: Bool
+
+  init(_ kind: Kind, isVolatile: Bool) {
+    self.kind = kind
+    self.isVolatile = isVolatile
+  }
+}
+
+/// What a `map` block says. A class, so that looking something up copies none of its parts.
+final class ValueMap {
   /// A result, with the expression whose named groups it may use.
   struct Result {
     let value: Template
@@ -180,47 +203,13 @@ final class MapVariable {
   }
 
   let source: Template
-  /// The shares of `split_clients`, in place of a table.
-  var split: SplitTable?
-  /// The addresses of `geo`, in place of a table.
-  var geo: GeoTable?
-  /// What a variable is, in place of a table, until a request is given another value.
-  var unassigned: Variable?
-  var table: MapTable<Result>
-  var defaultValue: Template
-  let isVolatile: Bool
+  let table: MapTable<Result>
+  let defaultValue: Template
 
-  init(source: Template, table: MapTable<Result>, defaultValue: Template, isVolatile: Bool) {
+  init(source: Template, table: MapTable<Result>, defaultValue: Template) {
     self.source = source
     self.table = table
     self.defaultValue = defaultValue
-    self.isVolatile = isVolatile
-  }
-
-  /// The variable of a `split_clients` block.
-  convenience init(source: Template, split: SplitTable) {
-    self.init(
-      source: source, table: MapTable(hostnames: false), defaultValue: Template(literal: Bytes()),
-      isVolatile: false)
-    self.split = split
-  }
-}
-
-extension MapVariable {
-  /// The variable of a `geo` block.
-  convenience init(geo: GeoTable, isVolatile: Bool) {
-    self.init(
-      source: Template(literal: Bytes()), table: MapTable(hostnames: false),
-      defaultValue: Template(literal: Bytes()), isVolatile: isVolatile)
-    self.geo = geo
-  }
-
-  /// The variable of a name that `set` may assign, and a family has a value for.
-  convenience init(unassigned: Variable) {
-    self.init(
-      source: Template(literal: Bytes()), table: MapTable(hostnames: false),
-      defaultValue: Template(literal: Bytes()), isVolatile: true)
-    self.unassigned = unassigned
   }
 }
 

@@ -41,7 +41,9 @@ extension PlanBuilder {
   /// The slot of a variable that requests may be given by a directive.
   func defineAssignable(_ name: String) -> Int {
     let slot = define(name)
-    if maps[slot] == nil, let member = member(name) { maps[slot] = MapVariable(unassigned: member) }
+    if maps[slot] == nil, let member = member(name) {
+      maps[slot] = MapVariable(.unassigned(member), isVolatile: true)
+    }
     return slot
   }
 

@@ -191,18 +191,17 @@ extension PlanBuilder {
   /// `health_check` in a location belongs to the upstream that the location passes to.
   private func attachLocationChecks() {
     for (scope, settings, word) in locationChecks {
-      guard let pass = scope.location.inForce.proxy.pass,
-        case .upstream(let reference) = pass.destination,
-        upstreams[reference.name] != nil
+      guard let url = scope.location.inForce.proxy.pass?.url,
+        upstreams[url.upstream.name] != nil
       else {
         diagnostics.error(
           "\"health_check\" in a location needs a \"proxy_pass\" or \"grpc_pass\" to an upstream",
           at: word)
         continue
       }
-      upstreams[reference.name]?.healthCheck = settings
-      upstreams[reference.name]?.healthCheck?.tls = healthTLS(scope, pass)
-      passedTLS[reference.name] = nil
+      upstreams[url.upstream.name]?.healthCheck = settings
+      upstreams[url.upstream.name]?.healthCheck?.tls = healthTLS(scope, url)
+      passedTLS[url.upstream.name] = nil
     }
     // A check in the upstream block speaks as the first location that passes requests there.
     for (name, tls) in passedTLS { upstreams[name]?.healthCheck?.tls = tls }

@@ -53,15 +53,12 @@ extension Row {
       "proxy_http_version", .httpServerLocation, 1...1, "The version spoken to upstreams.",
       standard: "1.1"
     ) { scope, directive throws(Refusal) in
-      scope.location.proxy.httpMinorVersion = directive.text(0) == "1.0" ? 0 : 1
-      scope.location.proxy.speaksHTTP2 = directive.text(0) == "2"
-      switch directive.text(0) {
-      case "1.0", "1.1", "2": break
-      default:
+      guard let version = UpstreamVersion(rawValue: directive.text(0)) else {
         throw Refusal(
           "\"proxy_http_version\" must be \"1.0\", \"1.1\" or \"2\", not \"\(directive.text(0))\"",
           argument: 0)
       }
+      scope.location.proxy.version = version
     },
     Row("proxy_method", .httpServerLocation, 1...1, "The method of upstream requests.") {
       scope, directive throws(Refusal) in
@@ -339,9 +336,7 @@ extension Row {
   {
     let text = directive.text(0)
     if text.contains("$") {
-      return ProxyPass(
-        destination: .variable(try scope.template(directive, 0)), isTLS: false, uri: nil,
-        host: Bytes(), port: Bytes(), url: Bytes())
+      return ProxyPass(.variable(try scope.template(directive, 0)))
     }
     let start = text.prefix(8).lowercased()
     let isTLS = start.hasPrefix("https://")
@@ -368,8 +363,11 @@ extension Row {
     let reference = try scope.builder.reference(authority, target, directive)
     let name = authority.hasPrefix("unix:") ? "localhost" : authority
     return ProxyPass(
-      destination: .upstream(reference), isTLS: isTLS, uri: uri.map { scope.bytes($0) },
-      host: scope.bytes(name), port: scope.bytes(String(target.port)), url: scope.bytes(text))
+      .upstream(
+        UpstreamURL(
+          upstream: reference, isTLS: isTLS, uri: uri.map { scope.bytes($0) },
+          host: scope.bytes(name), port: scope.bytes(String(target.port)),
+          text: scope.bytes(text))))
   }
 
   /// Authority and URI of what follows "http://"; a Unix socket's path ends at its colon.

@@ -9,9 +9,7 @@ struct ProxySettings {
   var setFields: [AddedHeader] = []
   var hiddenFields: [Bytes] = []
   var passedFields: [Bytes] = []
-  var httpMinorVersion = 1
-  /// HTTP/2, by prior knowledge or by ALPN.
-  var speaksHTTP2 = false
+  var version = UpstreamVersion.http11
   /// What `grpc_pass` asks for: trailers and streams in both directions are passed.
   var isGRPC = false
   var socketKeepalive = false
@@ -65,16 +63,33 @@ struct ProxySettings {
   var memoryLimit = 64 << 10
 }
 
+/// What is spoken to servers; HTTP/2 by prior knowledge or by ALPN.
+enum UpstreamVersion: String, CaseIterable {
+  case http10 = "1.0"
+  case http11 = "1.1"
+  case http2 = "2"
+}
+
 /// What `proxy_pass` says. A class, so that an exchange looks at it without copying its parts.
 final class ProxyPass {
   enum Destination {
-    case upstream(UpstreamReference)
+    case upstream(UpstreamURL)
     /// The address is known only per exchange.
     case variable(Template)
   }
   let destination: Destination
-  /// The servers, unless they are known only per exchange: what most requests look at.
-  let upstream: UpstreamReference?
+
+  init(_ destination: Destination) { self.destination = destination }
+
+  /// What is written where nothing is known only per exchange.
+  var url: UpstreamURL? {
+    if case .upstream(let url) = destination { url } else { nil }
+  }
+}
+
+/// The URL of servers that are known from the start.
+struct UpstreamURL {
+  let upstream: UpstreamReference
   let isTLS: Bool
   /// The part of the URL after the address: replaces what the location matched.
   let uri: Bytes?
@@ -82,17 +97,7 @@ final class ProxyPass {
   let host: Bytes
   let port: Bytes
   /// As written, for `proxy_redirect default`.
-  let url: Bytes
-
-  init(destination: Destination, isTLS: Bool, uri: Bytes?, host: Bytes, port: Bytes, url: Bytes) {
-    self.destination = destination
-    upstream = if case .upstream(let reference) = destination { reference } else { nil }
-    self.isTLS = isTLS
-    self.uri = uri
-    self.host = host
-    self.port = port
-    self.url = url
-  }
+  let text: Bytes
 }
 
 /// Which group of servers: resolved to the worker's group when the plan is complete.

@@ -203,7 +203,7 @@ extension Row {
     let usesHostnames = entries.contains {
       $0.name.text == "hostnames" && $0.arguments.isEmpty && !$0.name.isQuoted
     }
-    var table = MapTable<MapVariable.Result>(hostnames: usesHostnames)
+    var table = MapTable<ValueMap.Result>(hostnames: usesHostnames)
     var standard = Template(literal: Bytes())
     scope.builder.readLines(of: directive) { entry throws(Refusal) in
       let key = entry.name.text
@@ -222,16 +222,16 @@ extension Row {
         let caseless = key.hasPrefix("~*")
         let bound = try scope.builder.regex(
           String(key.dropFirst(caseless ? 2 : 1)), caseless: caseless, nil)
-        table.insert(bound.regex, MapVariable.Result(value: value, bound: bound))
+        table.insert(bound.regex, ValueMap.Result(value: value, bound: bound))
       } else {
         let plain = key.hasPrefix("\\") ? String(key.dropFirst()) : key
-        if !table.insert(plain, MapVariable.Result(value: value)) {
+        if !table.insert(plain, ValueMap.Result(value: value)) {
           throw Refusal("conflicting parameter \"\(key)\" in \"map\"")
         }
       }
     }
     let slot = scope.builder.define(name)
     scope.builder.maps[slot] = MapVariable(
-      source: source, table: table, defaultValue: standard, isVolatile: isVolatile)
+      .map(ValueMap(source: source, table: table, defaultValue: standard)), isVolatile: isVolatile)
   }
 }

@@ -15,7 +15,7 @@ extension Row {
       }
       let slot = scope.builder.define(name)
       scope.builder.maps[slot] = MapVariable(
-        source: source, split: splitTable(scope, directive))
+        .split(source: source, splitTable(scope, directive)), isVolatile: false)
     }.block().at(.definition)
   ]
 

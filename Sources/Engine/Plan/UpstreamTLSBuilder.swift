@@ -15,17 +15,17 @@ extension PlanBuilder {
   func settleUpstreamTLS(_ scope: Scope, _ place: Location) {
     let location = scope.location.inForce
     guard let pass = location.proxy.pass else { return }
-    guard case .upstream(let reference) = pass.destination else { return makeTLS(scope, place) }
-    if pass.isTLS { makeTLS(scope, place) }
-    if !passedTLS.keys.contains(reference.name) {
-      passedTLS[reference.name] = .some(healthTLS(scope, pass))
+    guard let url = pass.url else { return makeTLS(scope, place) }
+    if url.isTLS { makeTLS(scope, place) }
+    if !passedTLS.keys.contains(url.upstream.name) {
+      passedTLS[url.upstream.name] = .some(healthTLS(scope, url))
     }
   }
 
   private func makeTLS(_ scope: Scope, _ place: Location) {
     let location = scope.location.inForce
     let settings = location.upstreamTLS
-    let speaksHTTP2 = location.proxy.speaksHTTP2
+    let speaksHTTP2 = location.proxy.version == .http2
     let key = UpstreamTLSKey(settings: settings.identity, speaksHTTP2: speaksHTTP2)
     if let known = madeUpstreams[key] {
       place.upstreamTLS = known.tls
@@ -39,13 +39,13 @@ extension PlanBuilder {
     place.upstreamTLS = made
   }
 
-  /// How health checks speak TLS to the servers that `pass` of the location `scope` passes to. A
+  /// How health checks speak TLS to the servers that the location `scope` passes to by `url`. A
   /// `proxy_ssl_name` with variables is known only per request: the host of `proxy_pass` counts
   /// then.
-  func healthTLS(_ scope: Scope, _ pass: ProxyPass) -> HealthCheckTLS? {
-    guard pass.isTLS, let made = scope.place?.upstreamTLS else { return nil }
+  func healthTLS(_ scope: Scope, _ url: UpstreamURL) -> HealthCheckTLS? {
+    guard url.isTLS, let made = scope.place?.upstreamTLS else { return nil }
     let settings = scope.location.inForce.upstreamTLS.value
-    let written = settings.name.flatMap { $0.literal } ?? pass.host
+    let written = settings.name.flatMap { $0.literal } ?? url.host
     let name = HostPort(written.string, defaultPort: 443)?.host ?? written.string
     let isAddress = name.isEmpty || SocketAddress(literal: name, port: 0) != nil
     return HealthCheckTLS(
