@@ -46,7 +46,6 @@ static inline int64_t linux_set_blocking(int fd) {
   return flags < 0 ? -(int64_t)errno : PORTICO_CALL(fcntl(fd, F_SETFL, flags & ~O_NONBLOCK));
 }
 static inline int64_t linux_open_null(void) { return PORTICO_CALL(open("/dev/null", O_RDWR | O_CLOEXEC)); }
-static inline int linux_is_terminal(int fd) { return isatty(fd); }
 static inline int64_t linux_set_environment(const char *name, const char *value) {
   return PORTICO_CALL(value ? setenv(name, value, 1) : unsetenv(name));
 }

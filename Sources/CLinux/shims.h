@@ -109,9 +109,6 @@ static inline int64_t linux_accept(int fd, void *address, socklen_t *length) {
 static inline int64_t linux_local_address(int fd, void *address, socklen_t *length) {
   return PORTICO_CALL(getsockname(fd, (struct sockaddr *)address, length));
 }
-static inline int64_t linux_peer_address(int fd, void *address, socklen_t *length) {
-  return PORTICO_CALL(getpeername(fd, (struct sockaddr *)address, length));
-}
 // The calls of the data path go past glibc's wrappers, which are points of cancellation and cost two
 // atomic operations each in a process with threads. Nobody cancels threads here.
 static inline int64_t linux_recv(int fd, void *buffer, size_t count) {
@@ -315,7 +312,6 @@ static inline int64_t linux_free_byte_count(const char *path) {
   if (statvfs(path, &status) != 0) return -(int64_t)errno;
   return (int64_t)((uint64_t)status.f_bavail * status.f_frsize);
 }
-static inline int64_t linux_ftruncate(int fd, int64_t length) { return PORTICO_CALL(ftruncate(fd, length)); }
 // Gives memory that is free in the heap back to the system. Takes milliseconds for a large heap.
 static inline void linux_trim_heap(void) { malloc_trim(0); }
 static inline int64_t linux_memfd(const char *name) { return PORTICO_CALL(memfd_create(name, MFD_CLOEXEC)); }
@@ -325,10 +321,6 @@ static inline int64_t linux_set_close_on_exec(int fd, int on) {
 }
 static inline int64_t linux_duplicate(int fd) { return PORTICO_CALL(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
 static inline int64_t linux_duplicate_onto(int fd, int target) { return PORTICO_CALL(dup2(fd, target)); }
-static inline int64_t linux_set_nonblocking(int fd) {
-  int flags = fcntl(fd, F_GETFL);
-  return flags < 0 ? -(int64_t)errno : PORTICO_CALL(fcntl(fd, F_SETFL, flags | O_NONBLOCK));
-}
 static inline int64_t linux_eventfd(void) { return PORTICO_CALL(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
 static inline int linux_is_directory(const struct stat *s) { return S_ISDIR(s->st_mode); }
 static inline int linux_is_link(const struct stat *s) { return S_ISLNK(s->st_mode); }
@@ -340,11 +332,6 @@ static inline uint64_t linux_monotonic_ms(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
   return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-static inline uint64_t linux_precise_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 static inline uint64_t linux_wall_ms(void) {
   struct timespec t;
@@ -373,7 +360,6 @@ static inline int64_t linux_pid(void) { return getpid(); }
 static inline int64_t linux_tid(void) { return syscall(SYS_gettid); }
 static inline int64_t linux_kill(int pid, int signal) { return PORTICO_CALL(kill(pid, signal)); }
 static inline int64_t linux_wait_any(int *status) { return PORTICO_CALL(waitpid(-1, status, WNOHANG)); }
-static inline int linux_status_exited(int status) { return WIFEXITED(status); }
 static inline int linux_status_code(int status) { return WEXITSTATUS(status); }
 static inline int linux_status_signal(int status) { return WIFSIGNALED(status) ? WTERMSIG(status) : 0; }
 static inline int64_t linux_signalfd(const sigset_t *set) {
@@ -384,9 +370,6 @@ static inline int linux_error_text(int code, char *buffer, size_t count) {
   return strerror_r(code, buffer, count);
 }
 static inline int64_t linux_fork(void) { return PORTICO_CALL(fork()); }
-static inline int64_t linux_execve(const char *path, char *const *arguments, char *const *environment) {
-  return PORTICO_CALL(execve(path, arguments, environment));
-}
 static inline char **linux_environment(void) { extern char **environ; return environ; }
 static inline int64_t linux_set_descriptor_limit(uint64_t count) {
   struct rlimit limit = {.rlim_cur = count, .rlim_max = count};
@@ -398,7 +381,6 @@ static inline int64_t linux_descriptor_limit(void) {
   struct rlimit limit;
   return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? (int64_t)limit.rlim_cur : 1024;
 }
-static inline int64_t linux_setgroups(const char *user, gid_t group) { return PORTICO_CALL(initgroups(user, group)); }
 static inline int64_t linux_setgid(gid_t group) { return PORTICO_CALL(setgid(group)); }
 static inline int64_t linux_setuid(uid_t user) { return PORTICO_CALL(setuid(user)); }
 static inline int64_t linux_geteuid(void) { return geteuid(); }

@@ -14,7 +14,6 @@ static inline int32_t portico_regex_no_match(void) { return PCRE2_ERROR_NOMATCH;
 static inline int32_t portico_regex_jit_stack_limit(void) { return PCRE2_ERROR_JIT_STACKLIMIT; }
 static inline uint32_t portico_regex_no_jit(void) { return PCRE2_NO_JIT; }
 static inline uint32_t portico_regex_jit_complete(void) { return PCRE2_JIT_COMPLETE; }
-static inline size_t portico_regex_unset(void) { return PCRE2_UNSET; }
 
 static inline uint32_t portico_regex_number(const pcre2_code *code, uint32_t what) {
   uint32_t value = 0;

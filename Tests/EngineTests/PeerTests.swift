@@ -45,6 +45,7 @@ struct PeerTests {
     let states = registry.servers(of: settings).map(\.state)
     settings.servers.removeLast()
     #expect(states[1].enter(limit: 0))
+    states[1].recordLatency(microseconds: 800, now: 1)
     registry.recycle(keeping: [settings], now: 0)
     registry.recycle(keeping: [settings], now: 61_000)
     #expect(registry.count == 2)
@@ -53,7 +54,7 @@ struct PeerTests {
     #expect(registry.count == 1)
     // The block serves another server, as new.
     let other = registry.state(upstream: "v", address: addresses(9)[0])
-    #expect(other == states[1] && other.requests == 0)
+    #expect(other == states[1] && other.latencyMicroseconds == 0)
   }
 
   @Test func leavesStatesToGroupsThatNoPlanNames() {

@@ -125,7 +125,7 @@ struct TidyTests {
   @Test func everyDirectiveIsInTheReference() throws {
     let reference = try Project.text("docs/directives.md")
     let row =
-      /(?:Row|flag|time|size|number|choice|text|optionalText|template|noEffect)\(\s*"([a-z0-9_]+)"/
+      /(?:Row|flag|time|size|number|choice|text|template|noEffect)\(\s*"([a-z0-9_]+)"/
     var count = 0
     for path in Project.swiftFiles("Sources/Engine/Plan") where path.hasSuffix("+Directives.swift")
     {

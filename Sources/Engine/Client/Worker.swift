@@ -149,7 +149,6 @@ final class Worker {
       case .stapled(let question, let outcome):
         core.plan.staples.take(question, outcome, now: Int(Clock.wall / 1000))
       case .certificateJudged(let token, let verdict): core.onCertificateJudged(token, verdict)
-      case .flushLogs: core.accessLogs.flush(now: loop.now)
       case .close(let sockets): close(sockets)
       }
     }

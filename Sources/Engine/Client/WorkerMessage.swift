@@ -25,8 +25,6 @@ enum WorkerMessage: Sendable {
   case stapled(OCSPQuestion, StapleOutcome)
   /// What is known of a client's certificate, for the inquiry of this token.
   case certificateJudged(UInt64, CertificateVerdict)
-  /// Write out buffered log lines.
-  case flushLogs
   /// Close listening sockets that no thread polls any more.
   case close([Int32])
 }

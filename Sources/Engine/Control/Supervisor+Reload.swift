@@ -111,9 +111,7 @@ extension Supervisor {
   }
 
   private func movePidFile(to next: PidFile) {
-    if next.path == current.pidFile.path && next.path == pidFile.path || upgrade.child != nil {
-      return
-    }
+    if next.path == pidFile.path || upgrade.child != nil { return }
     do {
       try next.write()
       pidFile.remove()

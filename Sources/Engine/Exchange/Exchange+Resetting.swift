@@ -10,7 +10,7 @@ extension Exchange {
   /// Forgets the request.
   func reset() {
     // Kept until the next request sets them, by `start`, `enter` or `admit`: `handle`, `stream`,
-    // `state`, `plan`, `address`, `site`, `location`, `startedAt`, `startedWall`, `admission`,
+    // `state`, `plan`, `address`, `site`, `location`, `startedAt`, `admission`,
     // `refusal`. Ended by `finish`: `counted`, `countedConnections`, `awaited`, `cache`. As before
     // whenever nothing is being computed: `nesting`.
     resetRequest()
@@ -64,7 +64,6 @@ extension Exchange {
     proxyURIIsComplete = false
     proxyIsTLS = false
     unresolved = nil
-    upstreamHeadLength = 0
     upstreamLog.reset()
     attempt.resetResponse()
   }

@@ -148,10 +148,7 @@ extension Exchange {
     isErrorPage = !location.settings.core.value.recursiveErrorPages
     errorStatus = page.responseStatus ?? (Self.isBadRequest(status) ? 200 : status)
     let target = evaluate(page.target)
-    if let name = page.named {
-      method = method == .head ? .head : method
-      return redirectInternally(toNamed: name)
-    }
+    if let name = page.named { return redirectInternally(toNamed: name) }
     if target.hasPrefix(Bytes("/")) {
       if method != .head {
         method = .get

@@ -165,7 +165,6 @@ extension Exchange {
     if attempt.isActive {
       upstreamLog.update {
         if $0.responseTime < 0 { $0.responseTime = loop.now - attempt.triedAt }
-        if $0.status == 0 && response.status == 499 { $0.status = 0 }
       }
       endTry(.neutral, mayKeep: false)
     }

@@ -42,8 +42,8 @@ extension Exchange {
   private func selectSite() {
     guard !address.hasOneSite || !host.isEmpty else { return }
     host = lowercased(host)
-    // One site takes every name: only its expressions have something to say, their groups.
-    if address.hasOneSite && !address.names.hasRegexes { return }
+    // One site takes every name.
+    if address.hasOneSite { return }
     let name = hostWithoutPort
     if let match = address.names.find(name, captures: &captures) {
       site = match.value

@@ -52,7 +52,7 @@ extension Exchange {
     // An empty body has an end all the same, which this server wants to have, too.
     attempt.didEndBody = false
     attempt.resetResponse()
-    attempt.bodySent = (attempt.request?.count ?? upstreamHeadLength) - upstreamHeadLength
+    attempt.bodySent = attempt.inlineBodyCount
     upstreamLog.begin(peer)
     let settings = location.settings.proxy.value
     let local = settings.bind == nil || peer.address.isUnix ? nil : upstreamBind

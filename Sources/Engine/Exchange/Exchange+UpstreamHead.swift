@@ -33,7 +33,7 @@ extension Exchange {
       let inlineBody = replacement?.count ?? firstPiece.map(framedCount) ?? inlineBodyCount
       var head = RequestHeadWriter(
         loop.pool.take(atLeast: size + inlineBody), speaksHTTP2: speaksHTTP2)
-      attempt.bodySent = 0
+      attempt.inlineBodyCount = 0
       if speaksHTTP2 {
         head.start(
           name, target, scheme: proxyIsTLS ? Bytes("https") : Bytes("http"),
@@ -59,9 +59,8 @@ extension Exchange {
         join(firstPiece, to: buffer)
       } else if inlineBody > 0, let memory = body.memory {
         buffer.append(memory.unread)
-        attempt.bodySent = memory.count
+        attempt.inlineBodyCount = memory.count
       }
-      upstreamHeadLength = buffer.count - attempt.bodySent
       attempt.request = buffer
     }
   }

@@ -64,7 +64,6 @@ final class Exchange {
   /// The client's address as somebody trusted said it.
   var realAddress: SocketAddress?
   var startedAt: Milliseconds = 0
-  var startedWall: Milliseconds = 0
   var keepAlive = true
   var requestedUpgrade = false
   var body = RequestBody()
@@ -155,8 +154,6 @@ final class Exchange {
   var proxyURIIsComplete = false
   var proxyIsTLS = false
   var unresolved: UnresolvedDestination?
-  /// The length of the upstream request's head, without a body behind it.
-  var upstreamHeadLength = 0
   /// Connection names fields that end here.
   var connectionNamesFields = false
   /// Bytes of the response's head.
@@ -190,7 +187,6 @@ final class Exchange {
     }
     fitValues()
     startedAt = loop.now
-    startedWall = loop.wallTime
   }
 
   /// Has `stream` be the client from here on.

@@ -132,12 +132,9 @@ extension Row {
       scope.location.proxy.bufferCount = try directive.number(0, 2...65536)
       scope.location.proxy.bufferUnitBytes = try directive.size(1)
     },
-    Row(
-      "proxy_busy_buffers_size", .httpServerLocation, 1...1,
-      "Accepted for nginx's sake: what waits in memory is sent as soon as the client takes it."
-    ) { scope, directive throws(Refusal) in
-      scope.location.proxy.busyBytes = try directive.size(0)
-    },
+    .noEffect(
+      "proxy_busy_buffers_size", .httpServerLocation, .size,
+      "Accepted for nginx's sake: what waits in memory is sent as soon as the client takes it."),
     .size(
       "proxy_max_temp_file_size", .httpServerLocation, \.location.proxy.maxTemporaryFileBytes,
       "1024m", "How much of a response may wait in a file; 0: none."),

@@ -18,7 +18,6 @@ struct ProxySettings {
   var bufferBytes: Int = 64 << 10
   var bufferCount = 8
   var bufferUnitBytes = 8 << 10
-  var busyBytes: Int?
   var maxTemporaryFileBytes = 1 << 30
   var temporaryPath = "proxy_temp"
   var requestBuffering = true

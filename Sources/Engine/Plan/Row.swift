@@ -197,16 +197,6 @@ extension Row {
     }
   }
 
-  /// Any word, where none is a value of its own.
-  static func optionalText(
-    _ name: String, _ contexts: Contexts, _ path: ReferenceWritableKeyPath<Scope, String?>,
-    _ summary: String
-  ) -> Row {
-    Row(name, contexts, 1...1, summary, standard: "—") { scope, directive throws(Refusal) in
-      scope[keyPath: path] = directive.arguments[0].text
-    }
-  }
-
   /// A file that the configuration names; the word is kept, for what is found wrong in the file.
   static func file(
     _ name: String, _ contexts: Contexts, _ path: ReferenceWritableKeyPath<Scope, Word?>,

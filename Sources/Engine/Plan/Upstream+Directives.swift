@@ -90,9 +90,8 @@ extension Row {
       scope.upstream?.settings.method = .random(two: directive.arguments.count > 0, time: time)
     },
     Row("zone", .upstream, 1...2, "Shared memory; the state of servers is always shared here.") {
-      scope, directive throws(Refusal) in
-      let size = directive.arguments.count > 1 ? try directive.size(1) : 0
-      scope.upstream?.settings.zone = (name: directive.text(0), byteCount: size)
+      _, directive throws(Refusal) in
+      if directive.arguments.count > 1 { _ = try directive.size(1) }
     },
     Row(
       "keepalive", .upstream, 1...2, "Idle connections kept by each worker; 0: none.",

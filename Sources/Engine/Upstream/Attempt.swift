@@ -49,7 +49,9 @@ final class Attempt {
   var request: Buffer?
   /// How much of `request` was sent.
   var requestSent = 0
-  /// How much of the buffered body was sent (not counting what stands in `request`).
+  /// How much of the client's buffered body stands in `request`, behind the head: all or nothing.
+  var inlineBodyCount = 0
+  /// How much of the buffered body was sent, or goes out with the head.
   var bodySent = 0
   /// A piece of a streamed body that waits to be sent.
   var bodyPiece: Buffer?

@@ -1,8 +1,8 @@
 // What all threads know of one server: raw atomics in a block of their own, so that workers who
 // count requests to one server do not slow down those who talk to its neighbour.
 //
-//   0        8       16         24         32       40         48         56        64
-//   | active | fails | failedAt | checkedAt | health | requests | failures | latency | times, rest
+//   0        8       16         24          32       40        48          56            64
+//   | active | fails | failedAt | checkedAt | health | latency | latencyAt | bodyLatency | pending
 //
 // Blocks are handed out by PeerRegistry and are never freed while the process lives, so that a
 // worker that still runs an old plan can't touch foreign memory. All orderings are relaxed: each
@@ -32,8 +32,6 @@ struct PeerState: @unchecked Sendable, BitwiseCopyable, Equatable {
     let failedAt = Atomic<Int>(0)
     let checkedAt = Atomic<Int>(0)
     let health = Atomic<Int>(0)
-    let requests = Atomic<Int>(0)
-    let failures = Atomic<Int>(0)
     let latency = Atomic<Int>(0)
     let latencyAt = Atomic<Int>(0)
     let bodyLatency = Atomic<Int>(0)
@@ -58,12 +56,6 @@ struct PeerState: @unchecked Sendable, BitwiseCopyable, Equatable {
   @inline(__always)
   var active: Int { unsafe block.pointee.active.load(ordering: .relaxed) }
 
-  /// Requests that were sent to the server since the process began.
-  var requests: Int { unsafe block.pointee.requests.load(ordering: .relaxed) }
-
-  /// Requests of those that failed.
-  var failures: Int { unsafe block.pointee.failures.load(ordering: .relaxed) }
-
   /// Counts a request in, unless `limit` (0: none) of them are in flight.
   @inline(__always)
   func enter(limit: Int) -> Bool {
@@ -72,7 +64,6 @@ struct PeerState: @unchecked Sendable, BitwiseCopyable, Equatable {
       leave()
       return false
     }
-    unsafe block.pointee.requests.wrappingAdd(1, ordering: .relaxed)
     return true
   }
 
@@ -92,7 +83,6 @@ struct PeerState: @unchecked Sendable, BitwiseCopyable, Equatable {
 
   /// Counts a failure and gives their number.
   func recordFailure(now: Milliseconds) -> Int {
-    unsafe block.pointee.failures.wrappingAdd(1, ordering: .relaxed)
     unsafe block.pointee.failedAt.store(now, ordering: .relaxed)
     unsafe block.pointee.checkedAt.store(now, ordering: .relaxed)
     return unsafe block.pointee.fails.wrappingAdd(1, ordering: .relaxed).newValue
@@ -200,8 +190,6 @@ struct PeerState: @unchecked Sendable, BitwiseCopyable, Equatable {
     unsafe block.pointee.failedAt.store(0, ordering: .relaxed)
     unsafe block.pointee.checkedAt.store(0, ordering: .relaxed)
     health = .healthy
-    unsafe block.pointee.requests.store(0, ordering: .relaxed)
-    unsafe block.pointee.failures.store(0, ordering: .relaxed)
     unsafe block.pointee.latency.store(0, ordering: .relaxed)
     unsafe block.pointee.latencyAt.store(0, ordering: .relaxed)
     unsafe block.pointee.bodyLatency.store(0, ordering: .relaxed)

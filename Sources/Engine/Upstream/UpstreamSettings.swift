@@ -31,9 +31,6 @@ struct UpstreamSettings: Sendable {
   var keepalive = UpstreamKeepaliveSettings()
   /// Whether clients can be bound to servers.
   var isSticky = false
-  /// The name and size in bytes of its `zone`. States are always shared by all workers; the zone
-  /// is where the metrics interface finds them.
-  var zone: (name: String, byteCount: Int)?
   var healthCheck: HealthCheckSettings?
   /// The DNS servers that know its names; nil means those of the system.
   var resolver: ResolverSettings?
