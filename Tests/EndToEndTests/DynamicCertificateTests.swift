@@ -126,6 +126,36 @@ extension Site {
     #expect(try door.get("/?name=c.test").status == 502)
   }
 
+  /// Its lines are one field by folding, which a recipient takes for blanks (RFC 9112 §5.2).
+  @Test func tellsUpstreamsTheCertificateOfTheClient() async throws {
+    let site = try Site(
+      config: """
+        http {
+          server {
+            listen 127.0.0.1:%%PORT_0%%;
+            location / {
+              proxy_pass https://127.0.0.1:%%PORT_1%%;
+              proxy_ssl_certificate a.test.crt; proxy_ssl_certificate_key a.test.key;
+            }
+          }
+          server {
+            listen 127.0.0.1:%%PORT_1%% ssl; ssl_certificate a.test.crt; ssl_certificate_key a.test.key;
+            ssl_verify_client optional_no_ca;
+            location / {
+              proxy_pass http://127.0.0.1:%%PORT_2%%;
+              proxy_set_header X-Certificate $ssl_client_cert;
+            }
+          }
+          server { listen 127.0.0.1:%%PORT_2%%; return 200 "$http_x_certificate"; }
+        }
+        """)
+    try site.makeReadableCertificate("a.test")
+    let door = try await Portico.start(site)
+    let lines = site.text("a.test.crt").split(separator: "\n")
+    #expect(lines.count > 3)
+    #expect(try door.get().text == lines.joined(separator: " "))
+  }
+
   @Test func refusesSourcesThatDoNotExist() throws {
     for source in ["engine:e:key", "store:pkcs11:token=a"] {
       let site = try Site(

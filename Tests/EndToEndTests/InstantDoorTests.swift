@@ -26,6 +26,10 @@ import Testing
       site, ["serve", "--http", "\(http)", "--https", "\(https)", site.folder + "www"])
     #expect(try curl(site, "http://127.0.0.1:\(http)/").standardOutput == "<p>home</p>")
     #expect(try curl(site, "https://127.0.0.1:\(https)/a%20b.txt").standardOutput == "spaces")
+    // What the image's health check asks.
+    #expect(try curl(site, "http://127.0.0.1:\(http)/healthz").standardOutput == "ok\n")
+    try site.write("www/healthz", "mine")
+    #expect(try curl(site, "http://127.0.0.1:\(http)/healthz").standardOutput == "mine")
     door.signal(SIGQUIT)
     #expect(try door.wait().code == 0)
     let left = try FileManager.default.contentsOfDirectory(atPath: site.folder)
@@ -56,7 +60,9 @@ import Testing
 
   @Test func balancesTheLoadOverAddresses() throws {
     let apps = try ["one", "two"].map { name in
-      try TestUpstream { _ in .answer(body: name) }
+      try TestUpstream {
+        $0.path == "/healthz" && name == "two" ? .answer("404 Not Found") : .answer(body: name)
+      }
     }
     let site = try Site(config: "")
     let door = try start(
@@ -68,6 +74,11 @@ import Testing
       answers.insert(try curl(site, "http://127.0.0.1:\(site.ports.number(0))/x").standardOutput)
     }
     #expect(answers == ["one", "two"])
+    // An application that knows nothing of health is healthy when it says so.
+    let health = try (0..<2).map { _ in
+      try curl(site, "http://127.0.0.1:\(site.ports.number(0))/healthz").standardOutput
+    }
+    #expect(Set(health) == ["one", "ok\n"])
     #expect(apps[0].requests.last?["host"] == "127.0.0.1:\(site.ports.number(0))")
     #expect(apps[0].requests.last?["x-forwarded-for"] == "127.0.0.1")
     door.signal(SIGTERM)

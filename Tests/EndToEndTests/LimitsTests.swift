@@ -213,7 +213,14 @@ private func busyClient(_ door: RunningPortico) throws -> RawClient {
       """
       http {
         access_log \(disk.path)/access.log;
-        server { listen 127.0.0.1:%%PORT_0%%; return 200 "ok"; }
+        server { listen 127.0.0.1:%%PORT_0%%; root %%DIR%%; return 200 "ok"; }
+        server {
+          listen 127.0.0.1:%%PORT_0%%;
+          server_name computed;
+          root %%DIR%%;
+          access_log \(disk.path)/$arg_log.log;
+          return 200 "ok";
+        }
       }
       """)
     let door = try await Portico.start(site)
@@ -222,7 +229,11 @@ private func busyClient(_ door: RunningPortico) throws -> RawClient {
       try client.send("GET /\(String(repeating: "x", count: 200)) HTTP/1.1\r\nHost: a\r\n\r\n")
       #expect(try client.response().text == "ok")
     }
-    try door.waitForLog("were lost, it can't be written")
+    try door.waitForLog("access.log\" were lost, it can't be written")
+    // Logs of their own names share the count.
+    try client.send("GET /?log=once HTTP/1.1\r\nHost: computed\r\n\r\n")
+    #expect(try client.response().text == "ok")
+    try door.waitForLog("1 lines of \"\(disk.path)/once.log\" were lost, it can't be written")
     // Lines are whole lines again when there is room.
     #expect(truncate(disk.path + "/access.log", 0) == 0)
     try client.send("GET /after HTTP/1.1\r\nHost: a\r\n\r\n")

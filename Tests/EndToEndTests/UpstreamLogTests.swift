@@ -28,6 +28,25 @@ import Testing
     try door.stop()
   }
 
+  /// A connection is there when TLS is: a failed handshake has no time.
+  @Test func countsTheHandshakeAsConnecting() async throws {
+    let upstream = RawServer()
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%;
+          add_header X-Connect "<$upstream_connect_time>" always;
+          location / { proxy_pass https://\(upstream.address); }
+        } }
+        """)
+    let client = try door.client()
+    try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    try upstream.accept().close()
+    let response = try client.response()
+    #expect(response.status == 502)
+    #expect(response["x-connect"] == "<->" || response["x-connect"] == "<>")
+    try door.stop()
+  }
+
   @Test func namesTheGroupThatHasNoServer() async throws {
     let door = try await Portico.start(
       config: """

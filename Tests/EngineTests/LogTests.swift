@@ -199,6 +199,18 @@ struct AccessLogBufferTests {
     _ = linux_close(full)
   }
 
+  @Test func saysThatAKeptFileTookNoLine() throws {
+    let cache = LogFileCache(LogFileCacheSettings(max: 2, minUses: 2))
+    for (path, takesLines) in [(Bytes("/dev/full\0"), false), (Bytes("/dev/null\0"), true)] {
+      // Opened for one line, opened to stay, open.
+      for turn in 0..<3 {
+        let result = cache.write(Bytes("a\n"), to: path.prefix(path.count - 1), now: turn)
+        let isWritten = try result.get()
+        #expect(isWritten == takesLines)
+      }
+    }
+  }
+
   private func makeLog(_ folder: TemporaryFolder, bufferBytes: Int) throws -> AccessLogBuffer {
     AccessLogBuffer(
       fd: try openLog(folder.path + "/log"), path: "log", bufferBytes: bufferBytes,

@@ -160,6 +160,17 @@ struct ResolverTests {
     #expect(bench.sink.lastPeers == ["10.1.0.1:8080", "10.1.0.2:8080"])
   }
 
+  @Test func asksAgainNoLaterThanAnAnswerCounts() {
+    func pauses(_ validity: Milliseconds?) -> [Milliseconds] {
+      var pause = LookupPause()
+      return (0..<7).map { _ in pause.next(validity: validity) }
+    }
+    #expect(pauses(nil) == [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000])
+    #expect(pauses(3_000) == [1_000, 2_000, 3_000, 3_000, 3_000, 3_000, 3_000])
+    #expect(pauses(0) == Array(repeating: 1_000, count: 7))
+    #expect(pauses(3_600_000).last == 30_000)
+  }
+
   @Test func followsAChangeWhenTheTimeToLiveHasPassed() throws {
     let dns = try FakeDNS()
     dns.set("app.test", ["10.1.0.1", "10.1.0.2"], timeToLive: 1)

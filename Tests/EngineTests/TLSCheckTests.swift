@@ -43,7 +43,7 @@ import Testing
     #expect(
       check(expired.source()) == [
         TLSProblem(
-          severity: .warning, message: "certificate \"old.pem\" expired 3 days ago: renew it",
+          severity: .expired, message: "certificate \"old.pem\" expired 3 days ago: renew it",
           subject: .certificate)
       ])
     let early = TestCertificate("new", from: 7260, to: 86_400)

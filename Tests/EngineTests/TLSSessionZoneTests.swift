@@ -24,7 +24,7 @@ import Testing
   /// Calls `body` with the bytes of an id.
   private func withID<Result>(_ id: String, _ body: (Bytes) -> Result) -> Result {
     unsafe Array(id.utf8).withUnsafeBufferPointer { id in
-      guard let base = unsafe id.baseAddress else { return body(Bytes()) }
+      guard let base = id.baseAddress else { return body(Bytes()) }
       return body(unsafe Bytes(base: base, count: id.count))
     }
   }
@@ -41,7 +41,7 @@ import Testing
     _ zone: TLSSessionZone, _ id: String, _ session: [UInt8], timeout: Int = 300, now: Int64
   ) -> Bool {
     unsafe session.withUnsafeBufferPointer { session in
-      guard let base = unsafe session.baseAddress else { return false }
+      guard let base = session.baseAddress else { return false }
       let content = unsafe Bytes(base: base, count: session.count)
       return withID(id) { zone.keep($0, content, timeout: timeout, now: now) }
     }

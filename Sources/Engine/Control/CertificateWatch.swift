@@ -145,7 +145,7 @@ struct CertificateWatch {
     _ findings: inout Findings
   ) {
     let digest = Self.digest(source.certificatePEM, source.keyPEM)
-    if let error = problems.first(where: { $0.severity == .error }) {
+    if let error = problems.first(where: { $0.severity != .warning }) {
       pairs[index].refused = digest
       findings.refused.append(
         "\(error.message); the certificate that was there before stays in use")

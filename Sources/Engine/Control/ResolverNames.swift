@@ -3,14 +3,13 @@
 // holds until there is a better one. Runs on the control thread.
 //
 //   waiting ──(timer)──► asking ──(answer)──► waiting, for the TTL
-//                          └────(failure)───► waiting, 1 s, 2 s, 4 s … 30 s
+//                          └────(failure)───► waiting, 1 s, 2 s, 4 s … 30 s, or `valid=`
 //
 // A service (`service=`) is asked for twice: its SRV records, then the hosts that they name.
 
 /// The names of all upstreams.
 final class ResolverNames {
-  private static let firstPause: Milliseconds = 1_000
-  private static let longestPause: Milliseconds = 30_000
+  private static let emptyPause: Milliseconds = 1_000
 
   private struct Key: Hashable {
     let upstream: String
@@ -28,7 +27,7 @@ final class ResolverNames {
     /// The hosts of a service, while they are being asked for.
     var service: ServiceLookup?
     let timer: TimerWheel.ID
-    var pause = ResolverNames.firstPause
+    var pause = LookupPause()
     var isAsking = false
     /// Whether it was resolved once, or failed to be.
     var isAnswered = false
@@ -113,7 +112,7 @@ final class ResolverNames {
       }
       return settle(number, .success((members, timeToLive)))
     case .failed(.empty) where watch.mayBecomeEmpty:
-      let pause = watch.key.resolver?.validity ?? Self.firstPause
+      let pause = watch.key.resolver?.validity ?? Self.emptyPause
       return settle(number, .success(([], max(1, pause))))
     case .failed(let failure): return settle(number, .failure(failure))
     }
@@ -139,15 +138,14 @@ final class ResolverNames {
     var changed: String?
     switch result {
     case .success((let found, let timeToLive)):
-      watch.pause = Self.firstPause
+      watch.pause = LookupPause()
       if accept(found, watch) { changed = watch.key.upstream }
       watch.hasFailed = false
       arm(watch, number, after: timeToLive)
     case .failure(let failure):
       if !watch.hasFailed { logFailure(failure, watch) }
       watch.hasFailed = true
-      arm(watch, number, after: watch.pause)
-      watch.pause = min(watch.pause * 2, Self.longestPause)
+      arm(watch, number, after: watch.pause.next(validity: watch.key.resolver?.validity))
     }
     watches[number] = watch
     return changed
@@ -213,5 +211,20 @@ final class ResolverNames {
   private func subject(_ watch: Watch) -> String {
     let name = watch.port == 0 ? watch.name : "\(watch.name):\(watch.port)"
     return "\"\(name)\" in upstream \"\(watch.displayName)\""
+  }
+}
+
+/// How long to wait before a name that could not be resolved is asked for again.
+struct LookupPause {
+  private var pause = shortest
+
+  private static let shortest: Milliseconds = 1_000
+  private static let longest: Milliseconds = 30_000
+
+  /// The next pause: longer each time, but no longer than an answer counts (`valid=`), if that is
+  /// known.
+  mutating func next(validity: Milliseconds?) -> Milliseconds {
+    defer { pause = min(pause * 2, Self.longest) }
+    return max(Self.shortest, min(pause, validity ?? Self.longest))
   }
 }

@@ -52,6 +52,11 @@ public enum InstantConfiguration {
             location ~ "/\\\\.(?!well-known(/|$))" {
               return 404;
             }
+            location = /healthz {
+              access_log off;
+              try_files /healthz @healthy;
+            }
+            \(healthy)
         """, before: mediaTypes + "  geo $\(dollar) {\n    default \"$\";\n  }\n")
   }
 
@@ -67,8 +72,26 @@ public enum InstantConfiguration {
               proxy_set_header Host $http_host;
               proxy_forwarded on;
             }
+            location = /healthz {
+              access_log off;
+              proxy_pass http://app;
+              proxy_set_header Host $http_host;
+              proxy_forwarded on;
+              proxy_intercept_errors on;
+              error_page 404 = @healthy;
+            }
+            \(healthy)
         """, before: "  upstream app {\n\(servers)  }\n")
   }
+
+  /// What container health checks ask for, where the files or the application have no such page.
+  private static let healthy = """
+    location @healthy {
+          access_log off;
+          default_type text/plain;
+          return 200 "ok\\n";
+        }
+    """
 
   private static func options(
     _ ports: Ports, location: String, before: String

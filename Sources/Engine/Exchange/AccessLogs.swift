@@ -10,6 +10,8 @@ struct AccessLogs {
   private var buffering: [String: LogBuffering] = [:]
   private var buffers: [String: AccessLogBuffer] = [:]
   private var caches: [LogFileCacheSettings: LogFileCache] = [:]
+  /// Lines of files whose path depends on the request.
+  private var lost = LostLineCount()
   private var errorLog: ErrorLog
   /// How often `flushDue` is to be called.
   private(set) var flushPeriod: Milliseconds = 1000
@@ -76,7 +78,7 @@ struct AccessLogs {
   /// served from does not exist: else a client could fill the disk with logs of any name.
   private mutating func write(_ line: Bytes, _ exchange: Exchange, to path: Template) {
     guard let target = exchange.computedLogPath(path) else { return }
-    let result: Result<Void, SystemError>
+    let result: Result<Bool, SystemError>
     if let settings = exchange.location.settings.log.value.fileCache {
       let cache = caches[settings] ?? LogFileCache(settings)
       caches[settings] = cache
@@ -84,7 +86,10 @@ struct AccessLogs {
     } else {
       result = LogFileCache.writeOnce(line, to: target)
     }
-    if case .failure(let error) = result {
+    switch result {
+    case .success(true): break
+    case .success(false): lost.add(1, of: target.string, errorLog, now: exchange.loop.now)
+    case .failure(let error):
       exchange.log(.crit, "open() \"\(target.string)\" failed \(error.logText)")
     }
   }

@@ -123,9 +123,9 @@ extension Exchange {
     let server = "upstream server \(peer.name.string) in \"\(group.settings.displayName)\""
     switch change {
     case .out:
-      let seconds = peer.server.failTimeout / 1000
-      core.errorLog.write(
-        .warn, "\(server) temporarily disabled for \(seconds) s", connection: 0)
+      let timeout = peer.server.failTimeout
+      let time = timeout % 1000 == 0 ? "\(timeout / 1000) s" : "\(timeout) ms"
+      core.errorLog.write(.warn, "\(server) temporarily disabled for \(time)", connection: 0)
     case .back: core.errorLog.write(.notice, "\(server) is back", connection: 0)
     }
   }

@@ -179,14 +179,19 @@ extension Exchange {
       return failTry(
         .connecting(error), "connect() failed \(error.logText) while connecting to")
     }
-    upstreamLog.update { $0.connectTime = loop.now - attempt.triedAt }
-    guard proxyIsTLS else { return send() }
+    guard proxyIsTLS else { return sendOnNewConnection() }
     guard let session = makeUpstreamSession(connection.transport.fd) else {
       return failTry(.noRoom, "SSL session could not be made for")
     }
     connection.transport.start(session)
     attempt.phase = .handshaking
     handshake(connection)
+  }
+
+  /// `$upstream_connect_time` includes the handshake.
+  private func sendOnNewConnection() {
+    upstreamLog.update { $0.connectTime = loop.now - attempt.triedAt }
+    send()
   }
 
   private func handshake(_ connection: UpstreamConnection) {
@@ -196,7 +201,7 @@ extension Exchange {
       if let problem = upstreamCertificateProblem(tls) {
         return failTry(.error, "\(problem) while SSL handshaking to")
       }
-      send()
+      sendOnNewConnection()
     case .wantRead, .wantWrite: break
     case .closed:
       failTry(.error, "peer closed connection in SSL handshake while SSL handshaking to")

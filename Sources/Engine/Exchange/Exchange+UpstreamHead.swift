@@ -25,7 +25,7 @@ extension Exchange {
       for index in 0..<fieldCount {
         let value =
           settings.setFields[index].value.literal
-          ?? lineSafe(evaluate(settings.setFields[index].value))
+          ?? fieldSafe(evaluate(settings.setFields[index].value))
         unsafe values.initializeElement(at: index, to: value)
         size += value.count + settings.setFields[index].name.count + 4
       }
@@ -115,6 +115,25 @@ extension Exchange {
   /// that holds a decoded path brings in, encoded.
   private func targetSafe(_ target: Bytes) -> Bytes {
     percentEncoded(target) { $0 <= 0x20 || $0 == 0x7f }
+  }
+
+  /// `value` as it may stand in a field. A line break with a blank behind it, by which the lines of
+  /// `$ssl_client_cert` are one field to nginx, is one blank: what any recipient takes it for
+  /// (obs-fold, RFC 9112 §5.2).
+  private func fieldSafe(_ value: Bytes) -> Bytes {
+    guard value.firstIndex(of: 10) != nil else { return lineSafe(value) }
+    let room = arena.allocate(value.count)
+    var count = 0
+    var index = 0
+    while index < value.count {
+      let isFold =
+        value[index] == 10 && index + 1 < value.count
+        && (value[index + 1] == 9 || value[index + 1] == 32)
+      room[count] = isFold ? 32 : value[index]
+      index += isFold ? 2 : 1
+      count += 1
+    }
+    return lineSafe(room.readOnly.prefix(count))
   }
 
   private func withArguments(_ path: Bytes) -> Bytes {

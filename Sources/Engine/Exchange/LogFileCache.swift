@@ -29,8 +29,9 @@ final class LogFileCache {
 
   deinit { closeAll() }
 
-  /// Appends a line to the file at `path`, which is opened unless it is open.
-  func write(_ line: Bytes, to path: Bytes, now: Milliseconds) -> Result<Void, SystemError> {
+  /// Appends a line to the file at `path`, which is opened unless it is open. False: the file could
+  /// not be written.
+  func write(_ line: Bytes, to path: Bytes, now: Milliseconds) -> Result<Bool, SystemError> {
     turn += 1
     guard let index = find(path) else {
       return Self.open(path).map { fd in write(line, fd, at: insert(path, now), now) }
@@ -44,28 +45,28 @@ final class LogFileCache {
     if entries[index].fd < 0 {
       return Self.open(path).map { fd in write(line, fd, at: index, now) }
     }
-    _ = LogOutput.write(line, to: entries[index].fd)
-    return .success(())
+    return .success(LogOutput.write(line, to: entries[index].fd) == line.count)
   }
 
   /// Appends a line to a file that was just opened, and keeps the file if it is used often enough.
-  private func write(_ line: Bytes, _ fd: Int32, at index: Int, _ now: Milliseconds) {
-    _ = LogOutput.write(line, to: fd)
+  private func write(_ line: Bytes, _ fd: Int32, at index: Int, _ now: Milliseconds) -> Bool {
+    let isWritten = LogOutput.write(line, to: fd) == line.count
     guard entries[index].useCount >= settings.minUses else {
       _ = linux_close(fd)
-      return
+      return isWritten
     }
     entries[index].fd = fd
     entries[index].checked = now
     var status = stat()
     if unsafe linux_fstat(fd, &status) >= 0 { entries[index].inode = UInt64(status.st_ino) }
+    return isWritten
   }
 
-  /// Appends a line to a file that is opened and closed for it.
-  static func writeOnce(_ line: Bytes, to path: Bytes) -> Result<Void, SystemError> {
+  /// Appends a line to a file that is opened and closed for it. False: it could not be written.
+  static func writeOnce(_ line: Bytes, to path: Bytes) -> Result<Bool, SystemError> {
     open(path).map { fd in
-      _ = LogOutput.write(line, to: fd)
-      _ = linux_close(fd)
+      defer { _ = linux_close(fd) }
+      return LogOutput.write(line, to: fd) == line.count
     }
   }
 

@@ -13,10 +13,13 @@ import HTTP
 
 /// The lines on their way to one file. The owner flushes it before dropping it or closing the file.
 final class AccessLogBuffer {
-  /// How many lines could not be written.
-  private(set) var lostLineCount = 0
+  /// What could not be written.
+  private var lost = LostLineCount()
   /// When `flush` is due, or nil: nothing is waiting, or no time was set.
   private(set) var flushDeadline: Milliseconds?
+
+  /// How many lines could not be written.
+  var lostLineCount: Int { lost.total }
 
   private let fd: Int32
   private let path: String
@@ -24,13 +27,8 @@ final class AccessLogBuffer {
   private let flushInterval: Milliseconds?
   private let errors: ErrorLog
   private let gzipLevel: Int?
-  private var reportedLineCount = 0
-  private var nextReport = Milliseconds.min
   /// A line was cut off in the file; the next begins on its own.
   private var isTorn = false
-
-  // Bound: how often the error log hears of lost lines.
-  private static let reportInterval: Milliseconds = 60_000
 
   /// A log that gathers up to `bufferBytes` (0: writes each line at once) for at most
   /// `flushInterval`.
@@ -74,10 +72,7 @@ final class AccessLogBuffer {
     let written = isTorn ? 0 : LogOutput.write(lines, to: fd)
     guard written < lines.count else { return }
     if written > 0 && lines[written - 1] != UInt8(ascii: "\n") { isTorn = true }
-    for index in written..<lines.count where lines[index] == UInt8(ascii: "\n") {
-      lostLineCount += 1
-    }
-    report(now: now)
+    lose(lines.dropping(written), now: now)
   }
 
   /// Lines written together are lost together: half a gzip member can't be read.
@@ -89,15 +84,12 @@ final class AccessLogBuffer {
       room.produced(count)
       if LogOutput.write(room.unread, to: fd) == count { return }
     }
-    for index in 0..<lines.count where lines[index] == UInt8(ascii: "\n") { lostLineCount += 1 }
-    report(now: now)
+    lose(lines, now: now)
   }
 
-  private func report(now: Milliseconds) {
-    guard now >= nextReport else { return }
-    nextReport = now + Self.reportInterval
-    let lost = lostLineCount - reportedLineCount
-    reportedLineCount = lostLineCount
-    errors.write(.alert, "\(lost) lines of \"\(path)\" were lost, it can't be written")
+  private func lose(_ lines: Bytes, now: Milliseconds) {
+    var count = 0
+    for index in 0..<lines.count where lines[index] == UInt8(ascii: "\n") { count += 1 }
+    lost.add(count, of: path, errors, now: now)
   }
 }

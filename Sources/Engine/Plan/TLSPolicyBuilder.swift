@@ -320,7 +320,7 @@ struct TLSPolicyBuilder {
       let word = problem.subject == .key ? key : certificate
       switch problem.severity {
       case .error: report(problem.message, word)
-      case .warning: builder.diagnostics.warn(problem.message, at: word)
+      case .warning, .expired: builder.diagnostics.warn(problem.message, at: word)
       }
     }
   }

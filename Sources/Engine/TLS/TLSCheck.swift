@@ -7,7 +7,12 @@ import COpenSSL
 
 /// Something that is wrong with a certificate or key.
 struct TLSProblem: Equatable {
-  enum Severity { case warning, error }
+  enum Severity {
+    case warning
+    /// A warning too, but nothing to take a working certificate's place.
+    case expired
+    case error
+  }
 
   let severity: Severity
   let message: String
@@ -21,7 +26,7 @@ enum TLSCheck {
     _ source: TLSCertificateSource, now: Int64, library: TLSLibrary
   ) -> [TLSProblem] {
     var errors: [TLSProblem] = []
-    var warnings: [String] = []
+    var warnings: [TLSProblem] = []
     var file: TLSCertificateFile?
     var key: TLSPrivateKey?
     do throws(TLSConfigurationError) {
@@ -42,11 +47,14 @@ enum TLSCheck {
         errors.append(TLSProblem(severity: .error, message: message, subject: .key))
       }
       warnings += validity(source, file, now)
-      warnings += chain(source, file)
-      warnings += strength(source, file)
+      warnings += chain(source, file).map(warning)
+      warnings += strength(source, file).map(warning)
     }
-    return errors
-      + warnings.map { TLSProblem(severity: .warning, message: $0, subject: .certificate) }
+    return errors + warnings
+  }
+
+  private static func warning(_ message: String) -> TLSProblem {
+    TLSProblem(severity: .warning, message: message, subject: .certificate)
   }
 
   /// The first error that making a context from `policy` meets, if any: ciphers, curves, commands.
@@ -80,22 +88,23 @@ enum TLSCheck {
 
   private static func validity(
     _ source: TLSCertificateSource, _ file: TLSCertificateFile, _ now: Int64
-  ) -> [String] {
-    var warnings: [String] = []
+  ) -> [TLSProblem] {
+    var warnings: [TLSProblem] = []
     for (index, certificate) in file.certificates.enumerated() {
       let what = name(source, index)
       let start = unsafe portico_time_seconds(X509_get0_notBefore(certificate.handle))
       let end = unsafe portico_time_seconds(X509_get0_notAfter(certificate.handle))
       // A date that isn't one: clients will refuse it.
       if start == .min || end == .min {
-        warnings.append("\(what) has a date that can't be read: renew it")
+        warnings.append(warning("\(what) has a date that can't be read: renew it"))
       } else if end < now {
-        warnings.append("\(what) expired \(span(now - end)) ago: renew it")
+        let message = "\(what) expired \(span(now - end)) ago: renew it"
+        warnings.append(TLSProblem(severity: .expired, message: message, subject: .certificate))
       } else if start > now {
         warnings.append(
-          "\(what) is not valid for another \(span(start - now)): is the clock of this "
-            + "machine right?"
-        )
+          warning(
+            "\(what) is not valid for another \(span(start - now)): is the clock of this "
+              + "machine right?"))
       }
     }
     return warnings
