@@ -40,7 +40,7 @@ import Testing
         """)
     let client = try door.client()
     try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    try upstream.accept().close()
+    try upstream.accept().finishSending()
     let response = try client.response()
     #expect(response.status == 502)
     #expect(response["x-connect"] == "<->" || response["x-connect"] == "<>")
