@@ -29,6 +29,35 @@ import Testing
         """, upstreams: [upstream])
   }
 
+  /// Whatever a variable's value makes of a URL, it is judged, however short.
+  @Test func computedURLsOfAnyLength() async throws {
+    let upstream = try TestUpstream { _ in .answer(body: "one") }
+    let door = try await Portico.start(
+      config: """
+        http {
+          upstream app { server %%UPSTREAM_0%%; }
+          server {
+            listen 127.0.0.1:%%PORT_0%%;
+            location /whole { set $url $arg_url; proxy_pass $url; }
+            location /name { proxy_pass http://$arg_url; }
+            location /grpc { set $url $arg_url; grpc_pass $url; }
+          }
+        }
+        """, upstreams: [upstream])
+    let urls = ["grpcs://nowhere", "https://nowhere"].flatMap { url in
+      (0...url.count).map { String(url.prefix($0)) }
+    }
+    for url in urls + ["app"] {
+      for location in ["/whole", "/name", "/grpc"] {
+        let expected = url == "app" && location == "/name" ? [200] : [500, 502]
+        let response = try door.get("\(location)?url=\(url)")
+        #expect(expected.contains(response.status), "\(location) with \"\(url)\"")
+      }
+    }
+    #expect(!door.errorLog.contains("exited on signal"))
+    try door.stop()
+  }
+
   /// Decoded line ends and blanks of a path reach neither the request line nor a field.
   @Test(arguments: ["/field", "/old", "/target", "/capture", "/try", "/method"])
   func aDecodedPathIsPartOfOneRequest(location: String) async throws {

@@ -96,9 +96,9 @@ extension Exchange {
 
   /// What the client says in Authorization; nil: nothing that is Basic.
   var basicCredentials: (user: Bytes, password: Bytes)? {
-    guard let value = field(.authorization), value.count > 6,
-      value.prefix(6).equalsIgnoringCase(Bytes("basic "))
-    else { return nil }
+    guard let value = field(.authorization), value.hasPrefixIgnoringCase(Bytes("basic ")) else {
+      return nil
+    }
     let encoded = value.dropping(6).trimmed
     let room = arena.allocate(encoded.count)
     guard let count = Base64.decode(encoded, into: room) else { return nil }

@@ -94,7 +94,7 @@ extension Exchange {
     while position < type.count {
       let end = type.firstIndex(of: UInt8(ascii: ";"), from: position + 1) ?? type.count
       let parameter = type.slice(position + 1, end).trimmed
-      if parameter.count > 8, parameter.prefix(8).equalsIgnoringCase(Bytes("charset=")) {
+      if parameter.count > 8, parameter.hasPrefixIgnoringCase(Bytes("charset=")) {
         var name = parameter.dropping(8)
         if name.count > 2, name[0] == 0x22, name[name.count - 1] == 0x22 {
           name = name.slice(1, name.count - 1)

@@ -17,8 +17,8 @@ struct ProxyTarget {
   /// nil unless `url` has an authority and begins with http:// or https://, or, for gRPC, with
   /// grpc://, grpcs:// or nothing; in any case.
   static func parse(_ url: Bytes, isGRPC: Bool = false) -> ProxyTarget? {
-    let isTLS = url.prefix(8).equalsIgnoringCase(isGRPC ? Bytes("grpcs://") : Bytes("https://"))
-    let isPlain = url.prefix(7).equalsIgnoringCase(isGRPC ? Bytes("grpc://") : Bytes("http://"))
+    let isTLS = url.hasPrefixIgnoringCase(isGRPC ? Bytes("grpcs://") : Bytes("https://"))
+    let isPlain = url.hasPrefixIgnoringCase(isGRPC ? Bytes("grpc://") : Bytes("http://"))
     guard isTLS || isPlain || isGRPC else { return nil }
     let rest = url.dropping(isTLS ? 8 : isPlain ? 7 : 0)
     if rest.hasPrefix(Bytes("unix:")) { return parseUnix(rest, isTLS: isTLS) }

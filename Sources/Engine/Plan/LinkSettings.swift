@@ -41,8 +41,8 @@ final class RefererRules {
   }
 
   private static func behindScheme(_ referer: Bytes) -> Bytes? {
-    if referer.prefix(7).equalsIgnoringCase(Bytes("http://")) { return referer.dropping(7) }
-    if referer.prefix(8).equalsIgnoringCase(Bytes("https://")) { return referer.dropping(8) }
+    if referer.hasPrefixIgnoringCase(Bytes("http://")) { return referer.dropping(7) }
+    if referer.hasPrefixIgnoringCase(Bytes("https://")) { return referer.dropping(8) }
     return nil
   }
 }
