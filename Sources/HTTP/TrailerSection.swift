@@ -28,6 +28,16 @@ public struct TrailerSection: BitwiseCopyable {
 }
 
 extension FieldName {
+  /// Whether a field may be trailing metadata of gRPC, whose names are the application's choice:
+  /// all but what frames a message, or belongs to the hop or to the client.
+  public var mayBeMetadata: Bool {
+    if isHopByHop { return false }
+    switch self {
+    case .contentLength, .host, .cookie, .setCookie: return false
+    default: return true
+    }
+  }
+
   /// Whether a field may stand behind a body. What frames or routes a message, says who may have it
   /// or what its body is must be known before the body (RFC 9110 §6.5.1): late, it would change
   /// what others have decided already.

@@ -82,6 +82,23 @@ import Testing
     #expect(try door.get("/").text == "1")
   }
 
+  /// Clients that wait for less time than any deadline of ours find out together.
+  @Test func partsFromAConnectionOnWhichNothingComesToImpatientClients() async throws {
+    let upstream = try H2TestUpstream { request in
+      request.connection == 0 && request.index > 0
+        ? [] : [.bytes(H2Frame.answer(request.stream, "\(request.connection)"))]
+    }
+    let door = try await H2UpstreamDoor.start(
+      [upstream], "location / { proxy_pass http://app; }",
+      http: "upstream app { server %%H2_0%% max_fails=0; }")
+    #expect(try door.get("/").text == "0")
+    try waitUntil("an answer by another connection") {
+      let client = try door.client()
+      try client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+      return (try? client.response(within: 0.2).text) == "1"
+    }
+  }
+
   @Test func keepsAConnectionOnWhichOthersAreAnswered() async throws {
     let upstream = try H2TestUpstream(answersEarly: true) { request in
       // The second is answered late, but by then the third came and has its answer.

@@ -264,4 +264,34 @@ import Testing
     #expect(door.site.text("seen.log") == "abc,abc,b\n-,-,-\nabc,abc,b\n")
   }
 
+  /// gRPC's metadata has names of an application's own choice, and there may be much of it.
+  @Test func passesMetadataOfAnyName() async throws {
+    let names = (0..<200).map { "x-\($0)" } + ["vary", "location", "cache-control"]
+    let upstream = try H2TestUpstream { request in
+      [
+        .bytes(H2Frame.headers(request.stream, [(":status", "200"), ("x-note", " both ")])),
+        .bytes(H2Frame.data(request.stream, "ok")),
+        .bytes(
+          H2Frame.headers(
+            request.stream, names.map { ($0, "1") } + [("grpc-message", "boom: ")], end: true)),
+      ]
+    }
+    let door = try await H2UpstreamDoor.start(
+      [upstream],
+      """
+      http2 on;
+      location / { proxy_pass_trailers on; proxy_pass http://127.0.0.1:%%PORT_0%%/inner; }
+      location = /inner { grpc_pass %%H2_0%%; }
+      """, http: "proxy_buffer_size 32k;")
+    let client = try door.client()
+    try client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    let answer = try client.response()
+    // Blanks around a value aren't part of it.
+    #expect(answer.text == "ok" && answer["x-note"] == "both")
+    let metadata = names.prefix(200).map { "\($0): 1" } + ["grpc-message: boom:"]
+    #expect(answer.trailers == metadata)
+    let direct = try door.client()
+    try direct.send("GET /inner HTTP/1.1\r\nHost: x\r\nTE: trailers\r\n\r\n")
+    #expect(try direct.response().trailers.count == names.count + 1)
+  }
 }

@@ -33,7 +33,7 @@ import Testing
     let fields = [("content-length", "1000000")]
     try client.request(1, path, method: "POST", ends: false, fields: fields)
     var windows = [UInt32(0): 65_535, 1: 65_535]
-    while windows[1] != window || windows[0] != 4 << 20 {
+    while windows[1] != window || windows[0] != 8 << 20 {
       let frame = try client.frame { $0.type == .windowUpdate }
       windows[frame.stream]? += frame.payload.reduce(0) { $0 << 8 | Int($1) }
     }

@@ -23,8 +23,10 @@ import Testing
     #expect(watch.seconds > 1.29)
   }
 
-  @Test func endsAConnectionAfterKeepaliveRequests() async throws {
-    let door = try await HTTP2Door.start(server: "keepalive_requests 2;")
+  /// As the location says that answers.
+  @Test(arguments: ["keepalive_requests 2;", "location = /small.txt { keepalive_requests 2; }"])
+  func endsAConnectionAfterKeepaliveRequests(server: String) async throws {
+    let door = try await HTTP2Door.start(server: server)
     let client = try H2Client(port: door.port(0))
     try client.request(1, "/small.txt")
     #expect(try client.response(1).status == 200)

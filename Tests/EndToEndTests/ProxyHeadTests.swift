@@ -45,6 +45,18 @@ import Testing
     try door.stop()
   }
 
+  /// Only where the configuration sets a field to nothing it is left out.
+  @Test func emptyFieldsOfClientsArePassedOn() async throws {
+    let upstream = try TestUpstream { _ in .answer() }
+    let door = try await start(upstream)
+    let client = try door.client()
+    try client.send("GET /kept HTTP/1.1\r\nHost: a\r\nX-Empty:\r\nIf-None-Match: a\r\n\r\n")
+    #expect(try client.response().status == 200)
+    let request = try #require(upstream.requests.last)
+    #expect(request["X-Empty"] == "" && request["If-None-Match"] == nil)
+    try door.stop()
+  }
+
   @Test func paddingEndsHereUnlessItIsAskedFor() async throws {
     let upstream = try TestUpstream { _ in
       .answer(fields: ["X-Pad": "avoid browser bug", "X-Own": "a"])

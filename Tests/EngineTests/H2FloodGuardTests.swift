@@ -7,7 +7,15 @@ import Testing
 @Suite struct H2FloodGuardTests {
   /// How many of `count` streams may be reset at `now`.
   private func reset(_ count: Int, _ flood: inout H2FloodGuard, now: Milliseconds) -> Int {
-    (0..<count).count { _ in flood.noteReset(now: now) }
+    (0..<count).count { _ in flood.noteReset(since: now - 999, now: now) }
+  }
+
+  /// Deadlines of clients pass, however many wait.
+  @Test func requestsThatWaitedForLongMayBeGivenUp() {
+    var flood = H2FloodGuard(now: 5000)
+    let forgiven = (0..<10_000).count { _ in flood.noteReset(since: 4000, now: 5000) }
+    #expect(forgiven == 10_000)
+    #expect(reset(301, &flood, now: 5000) == 300)
   }
 
   @Test func forgivesAHandfulOfResetsAndSomeEachSecond() {

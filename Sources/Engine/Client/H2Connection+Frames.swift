@@ -137,7 +137,7 @@ extension H2Connection {
     guard let stream = stream(id) else { return }
     if stream.didEndResponse {
       flood.noteCompletion()
-    } else if !stream.isAborted && !flood.noteReset(now: loop.now) {
+    } else if !stream.isAborted && !flood.noteReset(since: stream.openedAt, now: loop.now) {
       terminate(NGHTTP2_ENHANCE_YOUR_CALM, "client broke off too many requests")
     }
     if stream.wasResetByUs {
@@ -195,18 +195,6 @@ extension H2Connection {
 
   /// Whether the client lets all streams together send nothing.
   var isWindowShut: Bool { unsafe nghttp2_session_get_remote_window_size(session) <= 0 }
-
-  // Bound: body bytes of all streams that clients may send before anybody reads them, once there
-  // are bodies that somebody reads.
-  private static let wideWindowByteCount: Int32 = 4 << 20
-
-  /// A stream's window was widened: the connection's has to hold several of those.
-  func widenWindow() {
-    if isWindowWide { return }
-    isWindowWide = true
-    unsafe nghttp2_session_set_local_window_size(
-      session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, max(Self.wideWindowByteCount, windowByteCount))
-  }
 
   /// Opens the windows for `count` bytes that were read.
   func consume(_ stream: H2Stream, _ count: Int) {

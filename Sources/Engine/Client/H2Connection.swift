@@ -37,7 +37,6 @@ final class H2Connection {
   private var touched: [H2Stream] = []
   private var settling: [H2Stream] = []
   private var isPumping = false
-  var isWindowWide = false
   /// The library stopped behind a DATA frame because the output is full.
   var didPause = false
   var isSessionBroken = false
@@ -56,8 +55,11 @@ final class H2Connection {
   private static let smallestFrameLimit = 16 << 10
   // Bound: the library keeps a buffer of the largest DATA frame for each connection.
   private static let largestFrameLimit = 256 << 10
-  // Bound: body bytes of all streams that clients may send before anybody reads them.
-  private static let leastWindow: Int32 = 1 << 20
+  // Bound: body bytes of all streams that a client may send before anybody reads them. As much as
+  // its streams may hold, or some that nobody reads would keep the bodies of all others back.
+  private static let windows = 4 << 20...8 << 20
+  // Bound: streams at a time whose windows are wide though nobody may be reading.
+  private static let mostWideStreams = 8
   /// How long nothing happens before memory is given back, in milliseconds.
   static let trimDelay: Milliseconds = 1000
 
@@ -85,7 +87,7 @@ final class H2Connection {
     scanner = H2FrameScanner()
     largestChunk = Self.smallestFrameLimit
     sawFrame = false
-    (withholdsAcknowledgement, isWindowWide) = (false, false)
+    withholdsAcknowledgement = false
     (queuedByteCount, sentBodyCount) = (0, 0)
     submitSettings()
     awaitRequest()
@@ -113,8 +115,14 @@ final class H2Connection {
       session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, windowByteCount)
   }
 
-  /// The connection's window as a client finds it.
-  var windowByteCount: Int32 { max(Self.leastWindow, Int32(bodyWindow)) }
+  private var windowByteCount: Int32 {
+    let all = client.address.defaultSite.settings.http2.maxConcurrentStreams * Int(bodyWindow)
+    let bounded = min(max(all, Self.windows.lowerBound), Self.windows.upperBound)
+    return max(Int32(bounded), Int32(bodyWindow))
+  }
+
+  /// Whether one more stream may have a wide window that its upstream may leave full.
+  var mayWiden: Bool { streams.count(where: \.isWindowWide) < Self.mostWideStreams }
   /// A stream's, `http2_body_preread_size`.
   private var bodyWindow: UInt32 {
     let byteCount = client.address.defaultSite.settings.http2.bodyPrereadBytes
@@ -290,8 +298,9 @@ final class H2Connection {
     loop.setTimer(client.timer, after: min(timeout, Self.trimDelay), for: client.handle)
   }
 
-  /// Counts a request that begins: the connection ends after so many of them, or after so long.
-  func noteRequest(_ exchange: Exchange) {
+  /// A request is being answered, by the location whose word counts: the connection ends after so
+  /// many of them, or after so long.
+  func noteAnswer(_ exchange: Exchange) {
     let settings = exchange.location.settings.core.value
     let isLast =
       client.facts.requestCount >= settings.keepaliveRequests || settings.keepaliveTimeout == 0

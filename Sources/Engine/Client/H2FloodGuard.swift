@@ -52,10 +52,14 @@ struct H2FloodGuard {
     _ = frames.spend(0, now: now)
   }
 
-  /// A stream ended by RST_STREAM before its response did. False: too many.
-  mutating func noteReset(now: Milliseconds) -> Bool {
-    resets.spend(Self.resetCost, now: now)
+  /// A stream that began at `start` ended by RST_STREAM before its response did. False: too many.
+  /// One that waited for a second costs nothing: deadlines of clients pass, and so many streams a
+  /// second are as many as might have been answered.
+  mutating func noteReset(since start: Milliseconds, now: Milliseconds) -> Bool {
+    now - start >= Self.patientTime || resets.spend(Self.resetCost, now: now)
   }
+
+  private static let patientTime: Milliseconds = 1000
 
   /// A response came to its end.
   mutating func noteCompletion() { resets.earn(1) }

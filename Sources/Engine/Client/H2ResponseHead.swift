@@ -107,8 +107,7 @@ struct H2ResponseHead {
   static func submitTrailers(
     _ session: OpaquePointer, _ id: Int32, _ trailers: [OutgoingField]
   ) -> Bool {
-    // Bound: trailers of one response.
-    let count = min(trailers.count, 64)
+    let count = trailers.count
     return unsafe withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: count) { room in
       for index in 0..<count {
         unsafe room[index] = H2HeaderBlock.field(

@@ -231,7 +231,6 @@ extension H2Stream {
     } catch {
       return refuse(exchange, error.status, "client sent \(error.reason)")
     }
-    h2.noteRequest(exchange)
     exchange.begin()
     h2.schedule()
   }
@@ -305,14 +304,14 @@ extension H2Stream {
   private func widenWindow() {
     guard !isWindowWide, !isRequestEnded, !isClosed, let exchange, let session = unsafe h2.session
     else { return }
-    isWindowWide = true
     let narrow = unsafe nghttp2_session_get_stream_effective_local_window_size(session, id)
-    let wide = exchange.body.phase == .buffering ? Self.bufferedWindow : Self.streamedWindow
-    if narrow >= wide { return }
+    let isStreamed = exchange.body.phase != .buffering
+    let wide = isStreamed ? Self.streamedWindow : Self.bufferedWindow
+    if narrow >= wide || isStreamed && !h2.mayWiden { return }
     if case .length(let length) = exchange.body.framing, length <= Int(narrow) { return }
+    isWindowWide = true
     unsafe nghttp2_session_set_local_window_size(
       session, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, wide)
-    h2.widenWindow()
     h2.schedule()
   }
 

@@ -20,6 +20,7 @@ final class H2Stream: ClientStream {
   let timer: TimerWheel.ID
   private(set) var id: Int32 = 0
   private(set) var handle = Handle.none
+  private(set) var openedAt: Milliseconds = 0
   var exchange: Exchange?
 
   // The request.
@@ -77,6 +78,7 @@ final class H2Stream: ClientStream {
   func open(_ h2: H2Connection, _ id: Int32, _ handle: Handle) {
     self.h2 = h2
     connection = h2.client.facts
+    openedAt = loop.now
     self.id = id
     self.handle = handle
   }
@@ -250,6 +252,7 @@ final class H2Stream: ClientStream {
     guard !isClosed, !isAborted, let session = unsafe h2.session else { return }
     let (status, hasBody) = outcome(exchange.response)
     hasBodyProvider = hasBody
+    h2.noteAnswer(exchange)
     h2.noteChunks(of: exchange.location.settings.core.value.http2ChunkBytes)
     let writer = H2ResponseHead(exchange, status: status)
     let result = unsafe writer.submit(

@@ -52,7 +52,8 @@ extension Exchange {
     let bytes = attempt.trailerBytes
     for field in attempt.trailers {
       let name = field.name.of(bytes)
-      guard field.token.mayTrail, !settings.hiddenTokens.contains(field.token),
+      guard settings.isGRPC ? field.token.mayBeMetadata : field.token.mayTrail,
+        !settings.hiddenTokens.contains(field.token),
         !isHidden(name, settings), !isFramingAlias(name)
       else { continue }
       response.trailers.append(

@@ -41,7 +41,8 @@ extension Exchange {
       } else {
         head.start(name, target, minorVersion: settings.version == .http10 ? 0 : 1)
       }
-      for index in 0..<fieldCount {
+      // An empty value leaves the field out, as `proxy_set_header` documents.
+      for index in 0..<fieldCount where unsafe !values[index].isEmpty {
         head.field(settings.setFields[index].name, unsafe values[index])
       }
       if !settings.setsHost && !speaksHTTP2 { head.field(Bytes("Host"), proxyHost) }

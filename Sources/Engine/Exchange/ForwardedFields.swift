@@ -27,7 +27,7 @@ struct ForwardedFields {
   func write(_ head: inout RequestHeadWriter) {
     head.field(Bytes("X-Forwarded-For"), client)
     head.field(Bytes("X-Forwarded-Proto"), scheme)
-    head.field(Bytes("X-Forwarded-Host"), host)
+    if !host.isEmpty { head.field(Bytes("X-Forwarded-Host"), host) }
     head.field(Bytes("X-Real-IP"), client)
     head.field(Bytes("Forwarded"), forwarded)
   }

@@ -30,10 +30,8 @@ struct RequestHeadWriter: ~Copyable {
     buffer.append(minorVersion == 1 ? Bytes(" HTTP/1.1\r\n") : Bytes(" HTTP/1.0\r\n"))
   }
 
-  /// Writes a field; an empty value leaves it out, as `proxy_set_header` documents.
   @inline(__always)
   mutating func field(_ name: Bytes, _ value: Bytes) {
-    if value.isEmpty { return }
     if speaksHTTP2 {
       if H2FieldBlock.mayHold(name, value) { H2FieldBlock.append(name, value, to: buffer) }
       return

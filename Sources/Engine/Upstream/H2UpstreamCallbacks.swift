@@ -27,6 +27,9 @@ enum H2UpstreamCallbacks {
     unsafe set(callbacks)
     unsafe nghttp2_option_set_no_auto_window_update(options, 1)
     unsafe nghttp2_option_set_no_closed_streams(options, 1)
+    // RFC 9113 §8.2.1 would have a value with blanks around it malformed; gRPC servers send status
+    // messages like that, and gRPC lets whoever passes them on take the blanks off.
+    unsafe nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(options, 1)
     // Bound: answers to PING and SETTINGS that wait for a server that doesn't read.
     unsafe nghttp2_option_set_max_outbound_ack(options, 200)
     unsafe nghttp2_option_set_max_send_header_block_length(options, 1 << 20)
@@ -99,7 +102,7 @@ private func onHeader(
   else { return endsSession }
   guard let stream = unsafe stream(session, frame.pointee.hd.stream_id) else { return goesOn }
   let key = unsafe Bytes(base: name, count: nameCount)
-  let content = unsafe Bytes(base: value, count: valueCount)
+  let content = unsafe Bytes(base: value, count: valueCount).trimmed
   if nameCount > 0 && key[0] == UInt8(ascii: ":") {
     // The library let it pass: `:status`, once, three digits, in a head.
     guard stream.section == .head, let status = content.decimal, status >= 100 else {

@@ -42,6 +42,8 @@ final class H2UpstreamConnection {
   private var isSilent = false
   /// When bytes came last; at first, when the connection was begun.
   private var heardAt: Milliseconds = 0
+  /// Since when a request waits and nothing came for any stream.
+  private var askedAt: Milliseconds?
   /// Bytes came since the last time that no exchange had a stream here.
   private(set) var wasHeard = true
   var list: H2UpstreamList?
@@ -69,6 +71,7 @@ final class H2UpstreamConnection {
     isRetired = false
     isSilent = false
     heardAt = loop.now
+    askedAt = nil
     wasHeard = true
     lossText = ""
     isFlushDue = false
@@ -109,6 +112,7 @@ final class H2UpstreamConnection {
   /// An exchange is about to have a stream here.
   func noteRequest() {
     if isIdle && requestCount > 0 { wasHeard = false }
+    if askedAt == nil { askedAt = loop.now }
     requestCount += 1
   }
 
@@ -117,6 +121,14 @@ final class H2UpstreamConnection {
   func noteTimeout(since start: Milliseconds) {
     if heardAt <= start { isSilent = true }
   }
+
+  /// An exchange is about to give its stream back. Clients may give up sooner than any deadline of
+  /// ours, one after the other: whoever was asked long enough without a word is silent as well.
+  func noteRelease() {
+    if let askedAt, loop.now - askedAt >= Self.patience { isSilent = true }
+  }
+
+  private static let patience: Milliseconds = 1000
 
   // --- events ------------------------------------------------------------------------------------
 
@@ -193,6 +205,7 @@ final class H2UpstreamConnection {
       case .bytes(let count):
         input.produced(count)
         heardAt = loop.now
+        askedAt = nil
         wasHeard = true
         guard session.receive(input.unread) else {
           flush()
