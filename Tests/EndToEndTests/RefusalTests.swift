@@ -76,6 +76,20 @@ import Testing
       at: "2:\(column)")
   }
 
+  /// The largest number that there is, where numbers are multiplied or memory is taken.
+  @Test(arguments: [
+    ("client_header_buffer_size V;", "takes 16m at most"),
+    ("large_client_header_buffers 4 V;", "takes 16m at most"),
+    ("proxy_buffer_size V;", "takes 1024m at most"), ("proxy_buffers 8 V;", nil),
+    ("proxy_busy_buffers_size V;", nil),
+  ])
+  func survivesHugeSizes(_ directive: String, _ refusal: String?) throws {
+    let text = directive.replacingOccurrences(of: "V", with: "\(Int.max)")
+    let result = try check("http { server { listen 127.0.0.1:%%PORT_0%%; \(text) } }")
+    #expect(result.code == (refusal == nil ? 0 : 1), "\(result.standardError)")
+    if let refusal { #expect(result.standardError.contains(refusal)) }
+  }
+
   @Test func warnsOfAMisspeltUpstream() throws {
     let result = try check(
       """

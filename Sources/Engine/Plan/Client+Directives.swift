@@ -5,11 +5,14 @@ import Configuration
 import HTTP
 
 extension Row {
+  // Bound: one buffer for a request head.
+  private static let headBufferLimit = 16 << 20
+
   static let clientRows: [Row] = [
     // --- requests --------------------------------------------------------------------------------
     .size(
       "client_header_buffer_size", .httpServer, \.server.headerBufferBytes, "1k",
-      "The buffer that a request head begins in."),
+      "The buffer that a request head begins in.", limit: headBufferLimit),
     Row(
       "large_client_header_buffers", .httpServer, 2...2,
       """
@@ -19,7 +22,7 @@ extension Row {
       standard: "4 8k"
     ) { scope, directive throws(Refusal) in
       scope.server.largeHeaderBufferCount = try directive.number(0, 1...1024)
-      scope.server.largeHeaderBufferBytes = try directive.size(1)
+      scope.server.largeHeaderBufferBytes = try directive.size(1, limit: headBufferLimit)
     },
     .time(
       "client_header_timeout", .httpServer, \.server.headerTimeout, "60s",

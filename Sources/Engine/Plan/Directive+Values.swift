@@ -39,8 +39,13 @@ extension Directive {
     return try time(word, index)
   }
 
-  /// Bytes.
-  func size(_ index: Int) throws(Refusal) -> Int { try size(text(index), index) }
+  /// Bytes, `limit` at most.
+  func size(_ index: Int, limit: Int = .max) throws(Refusal) -> Int {
+    let size = try size(text(index), index)
+    if size <= limit { return size }
+    throw Refusal(
+      "\"\(name.text)\" takes \(limit >> 20)m at most, not \"\(text(index))\"", argument: index)
+  }
 
   func size(_ word: String, _ index: Int) throws(Refusal) -> Int {
     try value(word, index, Value.size)

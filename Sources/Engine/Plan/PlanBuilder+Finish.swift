@@ -104,7 +104,8 @@ extension PlanBuilder {
     if !proxy.passesRequestBody { dropped.insert(.contentType) }
     proxy.droppedRequestFields = dropped
     settleHidden(&proxy)
-    proxy.memoryLimit = max(proxy.bufferCount * proxy.bufferUnitBytes, 8 << 10)
+    let (room, isHuge) = proxy.bufferCount.multipliedReportingOverflow(by: proxy.bufferUnitBytes)
+    proxy.memoryLimit = isHuge ? .max : max(room, 8 << 10)
   }
 
   /// nginx's list of fields that are not passed on, changed by proxy_hide_header,

@@ -124,7 +124,8 @@ extension Row {
       "Whether responses are read ahead of a slow client."),
     .size(
       "proxy_buffer_size", .httpServerLocation, \.location.proxy.bufferBytes, "64k",
-      "The largest response head; larger than nginx's 4k or 8k, since a head too big is a 502."),
+      "The largest response head; larger than nginx's 4k or 8k, since a head too big is a 502.",
+      limit: 1 << 30),
     Row(
       "proxy_buffers", .httpServerLocation, 2...2,
       "Number and size of buffers: how much of a response waits in memory.", standard: "8 8k"

@@ -160,10 +160,10 @@ extension Row {
   /// A number of bytes.
   static func size(
     _ name: String, _ contexts: Contexts, _ path: ReferenceWritableKeyPath<Scope, Int>,
-    _ standard: String, _ summary: String
+    _ standard: String, _ summary: String, limit: Int = .max
   ) -> Row {
     Row(name, contexts, 1...1, summary, standard: standard) { scope, directive throws(Refusal) in
-      scope[keyPath: path] = try directive.size(0)
+      scope[keyPath: path] = try directive.size(0, limit: limit)
     }
   }
 

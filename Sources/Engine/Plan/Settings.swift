@@ -70,7 +70,10 @@ struct ServerSettings {
 
   /// How long a head may be. nginx goes on in `large_client_header_buffers` when the first buffer
   /// is full; what stays empty at the end of each, because a line didn't fit, isn't counted here.
-  var headByteLimit: Int { headerBufferBytes + largeHeaderBufferCount * largeHeaderBufferBytes }
+  var headByteLimit: Int {
+    // Bound: a head's offsets have 32 bits.
+    min(headerBufferBytes + largeHeaderBufferCount * largeHeaderBufferBytes, 1 << 30)
+  }
 
   /// What clients may send, until a name has chosen their site. A line may end in a line feed alone
   /// (RFC 9112 §2.2 allows it, nginx's clients rely on it); heads are always written anew, with
