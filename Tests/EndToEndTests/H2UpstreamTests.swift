@@ -264,6 +264,55 @@ import Testing
     #expect(door.site.text("seen.log") == "abc,abc,b\n-,-,-\nabc,abc,b\n")
   }
 
+  /// A response that is no good, with much behind it, concerns nobody else on the connection.
+  @Test(arguments: [
+    [("content-length", "10")], [("x", "a\nb")], [("x", String(repeating: "a", count: 9_000))],
+  ])
+  func aBadResponseLeavesOthersAlone(fields: [(String, String)]) async throws {
+    let upstream = try H2TestUpstream(answersEarly: true) { request in
+      if request.index == 0 {
+        return [
+          .bytes(H2Frame.headers(request.stream, [(":status", "200")])),
+          .bytes(H2Frame.data(request.stream, "slow ")),
+        ]
+      }
+      let piece = H2Frame.data(request.stream, String(repeating: "x", count: 16_000))
+      return [
+        .bytes(H2Frame.headers(request.stream, [(":status", "200")] + fields)),
+        .bytes((0..<13).flatMap { _ in piece }), .bytes(H2Frame.data(1, "end", end: true)),
+      ]
+    }
+    let door = try await H2UpstreamDoor.start(
+      [upstream], "location / { proxy_pass http://app; }",
+      http: "proxy_buffer_size 8k; upstream app { server %%H2_0%%; }")
+    let patient = try door.client()
+    try patient.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    try waitUntil("the first request") { upstream.requests.count == 1 }
+    let other = try door.client()
+    try other.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    #expect(try patient.response().text == "slow end")
+    try door.stop()
+  }
+
+  /// HTTP/2 is stricter than HTTP/1, and servers take it at its word: what clients make of a value
+  /// fits.
+  @Test(arguments: [("/a%20", "/a"), ("/a%01%7f", "/a%01%7F"), ("/%09b", "/%09b"), ("/", "/")])
+  func sendsValuesThatHTTP2Has(path: String, value: String) async throws {
+    let door = try await H2UpstreamDoor.start(
+      [],
+      """
+      http2 on;
+      location / {
+        proxy_set_header X-Uri $uri; proxy_set_header X-Two "$http_x_a $http_x_b";
+        proxy_pass http://127.0.0.1:%%PORT_0%%/inner/;
+      }
+      location /inner/ { return 200 "$http_x_uri<$http_x_two>"; }
+      """)
+    let text = try door.get(path).text
+    #expect(text == value.replacingOccurrences(of: "%09", with: "\t") + "<>")
+    try door.stop()
+  }
+
   /// gRPC's metadata has names of an application's own choice, and there may be much of it.
   @Test func passesMetadataOfAnyName() async throws {
     let names = (0..<200).map { "x-\($0)" } + ["vary", "location", "cache-control"]

@@ -74,4 +74,29 @@ import Testing
     }
     try door.stop()
   }
+
+  /// What a firewall forgot: all kept connections are dead. The next request is sent again by one
+  /// that is new.
+  @Test func manyDeadConnectionsCostNobodyAnything() async throws {
+    let gate = Gate()
+    let app = try TestUpstream { request in
+      if request.path == "/hold" { gate.wait() }
+      return request.index == 0 ? .answer(body: "ok") : .steps([.reset])
+    }
+    let door = try await Portico.start(
+      config: """
+        worker_processes 1;
+        http {
+          upstream app { server %%UPSTREAM_0%%; }
+          server { listen 127.0.0.1:%%PORT_0%%; location / { proxy_pass http://app; } }
+        }
+        """, upstreams: [app])
+    let clients = try (0..<4).map { _ in try door.client() }
+    for client in clients { try client.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n") }
+    try waitUntil("four connections") { app.openConnectionCount == 4 }
+    gate.open()
+    for client in clients { #expect(try client.response().text == "ok") }
+    for _ in 0..<4 { #expect(try door.get("/").text == "ok") }
+    try door.stop()
+  }
 }

@@ -60,7 +60,7 @@ extension Exchange {
     // Servers on SwiftNIO can upgrade only the first request of a connection: an upgrade gets a
     // connection of its own.
     let list = core.idleConnections(group)
-    if !passesUpgrade,
+    if !passesUpgrade, !attempt.didRetryStale,
       let kept = core.upstreams.checkOut(list, peer.state, upstreamTLSKey, from: local)
     {
       attempt.isReused = true

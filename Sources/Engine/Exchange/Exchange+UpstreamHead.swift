@@ -23,9 +23,10 @@ extension Exchange {
     let fieldCount = settings.setFields.count
     unsafe withUnsafeTemporaryAllocation(of: Bytes.self, capacity: fieldCount) { values in
       for index in 0..<fieldCount {
-        let value =
+        var value =
           settings.setFields[index].value.literal
           ?? fieldSafe(evaluate(settings.setFields[index].value))
+        if speaksHTTP2 { value = fieldStrict(value) }
         unsafe values.initializeElement(at: index, to: value)
         size += value.count + settings.setFields[index].name.count + 4
       }
@@ -135,6 +136,12 @@ extension Exchange {
       count += 1
     }
     return lineSafe(room.readOnly.prefix(count))
+  }
+
+  /// `value` as HTTP/2 has fields (RFC 9113 §8.2.1): without blanks around it, and without control
+  /// characters, for which servers reset streams.
+  private func fieldStrict(_ value: Bytes) -> Bytes {
+    percentEncoded(value.trimmed) { $0 < 0x20 && $0 != 9 || $0 == 0x7f }
   }
 
   private func withArguments(_ path: Bytes) -> Bytes {

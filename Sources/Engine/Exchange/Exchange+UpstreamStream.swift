@@ -10,7 +10,10 @@ extension Exchange {
   func openStream(_ peer: Peer, _ group: UpstreamGroup, from local: SocketAddress?) {
     let list = core.streamedConnections(group)
     attempt.isReused = false
-    if let known = core.h2Upstreams.find(list, peer.state, upstreamTLSKey, from: local) {
+    let known = core.h2Upstreams.find(list, peer.state, upstreamTLSKey, from: local) {
+      !attempt.didRetryStale || !$0.mayBeStale
+    }
+    if let known {
       attempt.isReused = known.mayBeStale
       return attachStream(to: known)
     }

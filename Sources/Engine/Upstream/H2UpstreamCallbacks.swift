@@ -157,6 +157,8 @@ private func onFrame(
     guard let stream = unsafe stream(session, head.stream_id) else { return goesOn }
     if head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 { end(stream) }
     owner.touch(stream)
+  case NGHTTP2_RST_STREAM.rawValue:
+    unsafe stream(session, head.stream_id)?.serverHasEnded = true
   case NGHTTP2_SETTINGS.rawValue: owner.hasSettings = true
   case NGHTTP2_GOAWAY.rawValue:
     owner.isGoingAway = true
@@ -179,6 +181,7 @@ private func completeHead(_ stream: H2UpstreamStream) {
 }
 
 private func end(_ stream: H2UpstreamStream) {
+  stream.serverHasEnded = true
   if stream.hasHead && stream.failure == nil {
     stream.hasEnded = true
   } else {

@@ -210,7 +210,7 @@ final class H2UpstreamConnection {
         guard session.receive(input.unread) else {
           flush()
           return lose(
-            session.budget.isExhausted
+            session.isExhausted
               ? "upstream flooded the connection while reading from"
               : "upstream sent invalid HTTP/2 while reading from")
         }
@@ -275,8 +275,10 @@ final class H2UpstreamConnection {
       case .bytes(let count): output.consume(count)
       case .wouldBlock, .end: return false
       case .failed(let error):
-        // What the server said before it closed may be a complete response.
-        if transport.isReadable { receive() }
+        // What the server said before it closed may be a complete response, and the event that
+        // announces it may still be on its way.
+        transport.note(.readable)
+        receive()
         lose("send() failed \(error.logText) while sending request to")
         return false
       }

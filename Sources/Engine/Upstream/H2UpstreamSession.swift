@@ -129,6 +129,10 @@ final class H2UpstreamSession {
     _ = unsafe nghttp2_session_consume_stream(session, stream.id, count)
   }
 
+  /// Whether the server sent too much of what moves nothing. The library may have given streams up
+  /// without our knowing, and drops what comes for them.
+  var isExhausted: Bool { budget.isExhausted(expected: streams.count * Self.streamWindow) }
+
   /// Parts from `stream`; what is unfinished of it is reset.
   func detach(_ stream: H2UpstreamStream) {
     guard stream.index >= 0, stream.index < streams.count, streams[stream.index] === stream else {
@@ -141,8 +145,8 @@ final class H2UpstreamSession {
         let code = stream.hasEnded ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL
         _ = unsafe nghttp2_submit_rst_stream(
           session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, code.rawValue)
-        budget.expect(Self.streamWindow)
       }
+      if !stream.serverHasEnded { budget.expect(Self.streamWindow) }
     }
     let last = streams.removeLast()
     if last !== stream {
@@ -188,7 +192,7 @@ final class H2UpstreamSession {
   func receive(_ bytes: Bytes) -> Bool {
     budget.noteBytes(bytes.count)
     let result = unsafe nghttp2_session_mem_recv(session, bytes.unsafeBase, bytes.count)
-    if result < 0 || budget.isExhausted { isBroken = true }
+    if result < 0 || isExhausted { isBroken = true }
     return !isBroken
   }
 
@@ -240,13 +244,16 @@ struct H2UpstreamBudget {
   /// Whether the purse is empty; asked within a read, too.
   var isPurseEmpty: Bool { purse < 0 }
 
-  /// Whether too much came; asked between reads, when each byte has its frame.
-  var isExhausted: Bool { isPurseEmpty || unknownBytes > Self.unknownByteCount }
+  /// Whether too much came; asked between reads, when each byte has its frame. `expected` is what
+  /// may be dropped of streams that aren't over.
+  func isExhausted(expected: Int) -> Bool {
+    isPurseEmpty || unknownBytes > Self.unknownByteCount + expected
+  }
 
   /// Counts bytes that came, whatever they are.
   mutating func noteBytes(_ count: Int) { unknownBytes += count }
 
-  /// A stream was reset: so much of it may be on its way.
+  /// A stream is over for us, but not for the server: so much of it may be on its way.
   mutating func expect(_ count: Int) { unknownBytes -= count }
 
   /// Counts a frame of a known type with a payload of so many bytes.

@@ -68,6 +68,8 @@ final class H2UpstreamStream {
   private(set) var inputByteCount = 0
   /// The response is complete; what waits in `input` is the rest of it.
   var hasEnded = false
+  /// The server sends nothing more, for whatever reason.
+  var serverHasEnded = false
   private(set) var failure: Failure?
 
   // The request body.
@@ -247,7 +249,7 @@ final class H2UpstreamStream {
     hasHead = false
     interimCount = 0
     for head in takeInterim() ?? [] { pool.giveBack(head.bytes) }
-    hasEnded = false
+    (hasEnded, serverHasEnded) = (false, false)
     failure = nil
     outputHasEnded = false
     didSendEnd = false
