@@ -107,7 +107,7 @@ import Testing
     }
     let door = try await H2UpstreamDoor.start(
       [upstream], "location / { proxy_pass http://app; }",
-      http: "upstream app { server %%H2_0%% max_fails=0; }", timeout: "1s")
+      http: "upstream app { server %%H2_0%% max_fails=0; }", timeout: "3s")
     #expect(try door.get("/").text == "0")
     let late = try door.client()
     try late.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -313,6 +313,34 @@ import Testing
     try door.stop()
   }
 
+  /// A server that answers before it has the body, and resets the connection because of the rest,
+  /// has its answer passed on: also where sending fails first.
+  @Test(arguments: ["", "proxy_request_buffering off;"])
+  func anEarlyAnswerIsHeard(buffering: String) async throws {
+    let upstream = try H2TestUpstream(settings: [(3, 1), (4, 1 << 20)], answersEarly: true) {
+      let answer =
+        H2Frame.headers($0.stream, [(":status", "413")])
+        + H2Frame.data($0.stream, "much", end: true)
+      return [.bytes(answer + H2Frame.goAway(last: $0.stream)), .close]
+    }
+    let door = try await H2UpstreamDoor.start(
+      [upstream], "location / { proxy_pass http://app; \(buffering) }",
+      http: "client_max_body_size 0; upstream app { server %%H2_0%% max_fails=0; }")
+    // From here on it is known that a connection has one stream.
+    #expect(try door.get("/").status == 413)
+    let body = [UInt8](repeating: 0x78, count: 900_000)
+    for _ in 0..<10 {
+      let clients = try (0..<12).map { _ in try door.client() }
+      for client in clients {
+        try client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \(body.count)\r\n\r\n")
+      }
+      for client in clients { try? client.send(body) }
+      for client in clients { #expect(try client.response().status == 413) }
+    }
+    #expect(upstream.requests.count == 121)
+    try door.stop()
+  }
+
   /// gRPC's metadata has names of an application's own choice, and there may be much of it.
   @Test func passesMetadataOfAnyName() async throws {
     let names = (0..<200).map { "x-\($0)" } + ["vary", "location", "cache-control"]

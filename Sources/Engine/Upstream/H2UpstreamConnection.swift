@@ -87,10 +87,15 @@ final class H2UpstreamConnection {
   /// Lets the connection speak TLS once it is there.
   func start(_ tls: TLSSession) { transport.start(tls) }
 
+  /// What the server said counts for connections to it on which it didn't yet.
+  private func noteAllowedStreams() {
+    if let allowed = session?.allowedStreams { list?.expectedStreams = allowed }
+  }
+
   /// Whether another exchange may have a stream here.
   func takesStream() -> Bool {
     guard state != .lost, !isRetired, !isSilent, let session, let list else { return false }
-    if let allowed = session.allowedStreams { list.expectedStreams = allowed }
+    noteAllowedStreams()
     let keepalive = list.keepalive
     return session.hasRoom(expecting: list.expectedStreams)
       && requestCount < keepalive.requestCount && loop.now - openedAt < keepalive.maxAge
@@ -223,7 +228,14 @@ final class H2UpstreamConnection {
   }
 
   private func finishReceiving(_ session: H2UpstreamSession) {
-    if session.isOver { lose("upstream prematurely closed connection while reading from") }
+    if session.isOver { lose(reason(session)) }
+  }
+
+  /// Why a session is over: the server said so, or the library ended it for what the server sent.
+  private func reason(_ session: H2UpstreamSession) -> String {
+    session.isGoingAway
+      ? "upstream prematurely closed connection while reading from"
+      : "upstream sent invalid HTTP/2, or a field over 64 KiB, while reading from"
   }
 
   // --- sending -----------------------------------------------------------------------------------
@@ -261,7 +273,7 @@ final class H2UpstreamConnection {
       if buffer.isEmpty {
         loop.pool.giveBack(buffer)
         output = nil
-        if session.isOver { lose("upstream prematurely closed connection while reading from") }
+        if session.isOver { lose(reason(session)) }
         return
       }
     }
@@ -299,6 +311,7 @@ final class H2UpstreamConnection {
   func close() {
     // What is queued, such as the reset of a stream that nobody waits for, leaves if it can.
     if state == .open && transport.isWritable { flush() }
+    noteAllowedStreams()
     state = .lost
     transport.close()
     if let output { loop.pool.giveBack(output) }

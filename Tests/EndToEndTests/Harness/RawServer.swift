@@ -23,6 +23,9 @@ final class RawServer: @unchecked Sendable {
     guard waits(within: seconds) else { throw DeadlinePassed(what: "no connection came") }
     let descriptor = Glibc.accept(listener, nil, nil)
     guard descriptor >= 0 else { throw RawClient.Failure.connect(errno) }
+    // What is sent is on its way: a reset would take what waits for an acknowledgement along.
+    var on: Int32 = 1
+    setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, 4)
     return RawClient(descriptor: descriptor)
   }
 
