@@ -10,12 +10,12 @@ RUN pkg-config --exists libssl libpcre2-8 libcares libnghttp2 zlib || { apt-get 
   && apt-get install -y --no-install-recommends pkg-config libssl-dev libpcre2-dev libc-ares-dev libnghttp2-dev zlib1g-dev libcrypt-dev \
   && rm -rf /var/lib/apt/lists/*; }
 WORKDIR /src
-COPY Package.swift ./
+COPY Package.swift Package.resolved ./
 COPY Sources Sources
 # Only their folders are needed: the manifest names them.
 COPY Tests Tests
 RUN --mount=type=cache,id=portico-build,target=/src/.build \
-  swift build -c release --static-swift-stdlib --product portico \
+  swift build -c release --force-resolved-versions --static-swift-stdlib --product portico \
   && install -s .build/release/portico /usr/local/bin/portico
 
 FROM debian:bookworm-slim

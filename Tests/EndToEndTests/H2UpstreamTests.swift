@@ -230,6 +230,23 @@ import Testing
     }
   }
 
+  /// All of them together may be as long as one head: a few bytes can stand for many, by HPACK's
+  /// table.
+  @Test(arguments: [(2, 200), (3, 502)])
+  func boundsInterimResponses(count: Int, status: Int) async throws {
+    let upstream = try H2TestUpstream { request in
+      let hint = [(":status", "103"), ("link", String(repeating: "a", count: 3_000))]
+      return [
+        .bytes((0..<count).flatMap { _ in H2Frame.headers(request.stream, hint) }),
+        .bytes(H2Frame.answer(request.stream, "ok")),
+      ]
+    }
+    let door = try await H2UpstreamDoor.start(
+      [upstream], H2UpstreamDoor.pass, http: "proxy_buffer_size 8k;")
+    #expect(try door.get("/").status == status)
+    #expect(upstream.requests.count == 1)
+  }
+
   @Test func passesTrailersOnWhereTheLocationSaysSo() async throws {
     let upstream = try H2TestUpstream { request in
       let trailers = [

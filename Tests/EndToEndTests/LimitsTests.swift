@@ -242,6 +242,28 @@ private func busyClient(_ door: RunningPortico) throws -> RawClient {
     try door.stop()
   }
 
+  /// A FIFO that nobody reads is refused, not waited for: by a start, a reload and USR1.
+  @Test func waitsForNoReaderOfALog() async throws {
+    let config = """
+      http {
+        access_log LOG;
+        server { listen 127.0.0.1:%%PORT_0%%; return 200 "ok"; }
+      }
+      """
+    let site = try Site(config: config.replacingOccurrences(of: "LOG", with: "%%DIR%%/fifo"))
+    #expect(mkfifo(site.folder + "fifo", 0o666) == 0)
+    let refused = try Portico.run(site, [])
+    #expect(refused.code == 1 && refused.standardError.contains("No such device or address"))
+    try site.write("portico.conf", config.replacingOccurrences(of: "LOG", with: "off"))
+    let door = try await Portico.start(site)
+    try site.write(
+      "portico.conf", config.replacingOccurrences(of: "LOG", with: "%%DIR%%/fifo"))
+    let reload = try door.send("reload")
+    #expect(reload.code == 1 && reload.standardError.contains("No such device or address"))
+    #expect(try door.get("/").text == "ok")
+    try door.stop()
+  }
+
   @Test func namesALogThatItCannotOpen() async throws {
     let site = try Site(
       config: """

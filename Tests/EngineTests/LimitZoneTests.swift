@@ -118,6 +118,15 @@ private func take(
     #expect(take(zone, "c", 1, burst: 2, at: 60_000) == .admitted(excess: 120_000))
     "c".withBytes { zone.giveBack($0) }
     #expect(take(zone, "c", 1, burst: 2, at: 60_000) == .admitted(excess: 120_000))
+    // A new key, and one that was idle: as if the request had never been.
+    for moment in [0, 200_000] {
+      for _ in 0..<3 {
+        #expect(take(zone, "d", 1, at: moment) == .admitted(excess: 0))
+        "d".withBytes { zone.giveBack($0) }
+      }
+      #expect(take(zone, "d", 1, at: moment) == .admitted(excess: 0))
+      #expect(take(zone, "d", 1, at: moment) == .rejected(excess: 60_000))
+    }
     // Idle for longer than any number would bear.
     #expect(take(zone, "c", 60_000_000_000, at: .max / 2) == .admitted(excess: 0))
     let rate = RequestRate(perMinute: 600)

@@ -184,7 +184,8 @@ struct SupervisorGeneration {
     case "/dev/stdout": return Int32(try check(linux_duplicate(1)))
     default:
       let full = ProcessFiles.absolute(path, in: options.prefix)
-      let flags = O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY
+      // A FIFO without a reader is an error, not a supervisor that waits for one.
+      let flags = O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_NONBLOCK
       var result = unsafe linux_open(full, flags, 0o644)
       // Folders below the prefix are portico's own: a fresh one has no logs/ yet.
       if result == -Int64(ENOENT), full.hasPrefix(options.prefix),
@@ -193,7 +194,9 @@ struct SupervisorGeneration {
         try ProcessFiles.makeFolders(folder, mode: 0o755)
         result = unsafe linux_open(full, flags, 0o644)
       }
-      return Int32(try check(result))
+      let fd = Int32(try check(result))
+      _ = linux_set_blocking(fd)
+      return fd
     }
   }
 

@@ -7,7 +7,7 @@ extension Exchange {
   /// Hands the interim response that stands in `attempt.head` to the client. 100 answers the
   /// client's own `Expect`, which was done when its body was read.
   func passInterim(_ status: Int) {
-    guard status > 101, !didSendHead, allowsInterim else { return }
+    guard isPassed(status) else { return }
     let settings = location.settings.proxy.value
     let bytes = attempt.headBytes
     for entry in attempt.head.fields where !entry.token.isHopByHop {
@@ -28,13 +28,18 @@ extension Exchange {
     attempt.framing = UpstreamFraming()
     for var interim in heads {
       countReceived(interim.bytes.count)
-      attempt.headBytes = arena.copy(interim.bytes.unread)
+      // What nobody wants takes no memory until the exchange ends.
+      if isPassed(interim.head.statusCode) {
+        attempt.headBytes = arena.copy(interim.bytes.unread)
+        swap(&attempt.head, &interim.head)
+        passInterim(attempt.head.statusCode)
+      }
       loop.pool.giveBack(interim.bytes)
-      swap(&attempt.head, &interim.head)
-      passInterim(attempt.head.statusCode)
     }
     attempt.head.reset()
   }
+
+  private func isPassed(_ status: Int) -> Bool { status > 101 && !didSendHead && allowsInterim }
 
   private var allowsInterim: Bool {
     for condition in location.settings.core.value.earlyHints {

@@ -127,12 +127,13 @@ struct LimitZone: SharedZone, @unchecked Sendable, Equatable {
     }
   }
 
-  /// Takes the last request of `key` back: another limit rejected it.
+  /// Takes the last request of `key` back: another limit rejected it. A key that had nothing in
+  /// excess, or is new, is left with one request less than none, which the next one makes up for.
   func giveBack(_ key: Bytes) {
     let hash = Self.hash(key)
     unsafe block.pointee.table.withLock { table in
       guard let index = table.find(hash, key) else { return }
-      table[index].excess = max(0, table[index].excess - RequestRate.request)
+      table[index].excess -= RequestRate.request
     }
   }
 

@@ -127,10 +127,11 @@ final class H2UpstreamConnection {
     if heardAt <= start { isSilent = true }
   }
 
-  /// An exchange is about to give its stream back. Clients may give up sooner than any deadline of
-  /// ours, one after the other: whoever was asked long enough without a word is silent as well.
-  func noteRelease() {
-    if let askedAt, loop.now - askedAt >= Self.patience { isSilent = true }
+  /// An exchange gives `stream` back. Clients may give up sooner than any deadline of ours, one
+  /// after the other: whoever was asked long enough without a word is silent as well.
+  func noteRelease(of stream: H2UpstreamStream) {
+    guard !stream.hasHead, stream.failure == nil, let askedAt else { return }
+    if loop.now - askedAt >= Self.patience { isSilent = true }
   }
 
   private static let patience: Milliseconds = 1000
@@ -211,6 +212,7 @@ final class H2UpstreamConnection {
         input.produced(count)
         heardAt = loop.now
         askedAt = nil
+        isSilent = false
         wasHeard = true
         guard session.receive(input.unread) else {
           flush()

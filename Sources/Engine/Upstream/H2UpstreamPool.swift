@@ -128,7 +128,7 @@ struct H2UpstreamPool: ~Copyable {
   /// Takes a stream back; its connection is kept or closed if that was the last one.
   mutating func release(_ stream: H2UpstreamStream, isDraining: Bool) {
     let connection = stream.connection
-    connection?.noteRelease()
+    connection?.noteRelease(of: stream)
     stream.session?.detach(stream)
     stream.reset(loop.pool)
     if freeStreams.count < Self.keptStreams { freeStreams.append(stream) }

@@ -60,6 +60,7 @@ final class H2UpstreamStream {
   var hasHead = false
   /// How many interim responses came.
   private(set) var interimCount = 0
+  private var interimByteCount = 0
   /// Those of them that nobody took.
   private var interim: [InterimHead] = []
   private var input: [Buffer] = []
@@ -150,7 +151,11 @@ final class H2UpstreamStream {
   /// Puts the head, which is an interim one, aside.
   func keepInterim() {
     interimCount += 1
-    guard interimCount <= Self.interimLimit, let bytes = fieldBytes else { return }
+    guard let bytes = fieldBytes else { return }
+    interimByteCount += bytes.count
+    // As many bytes as one head may have: a few frames can stand for many, by HPACK's table.
+    if interimByteCount > fieldByteLimit { interimCount = Self.interimLimit + 1 }
+    guard interimCount <= Self.interimLimit else { return }
     var kept = ResponseHead()
     swap(&kept, &head)
     interim.append(InterimHead(head: kept, bytes: bytes))
@@ -247,7 +252,7 @@ final class H2UpstreamStream {
     index = -1
     section = .head
     hasHead = false
-    interimCount = 0
+    (interimCount, interimByteCount) = (0, 0)
     for head in takeInterim() ?? [] { pool.giveBack(head.bytes) }
     (hasEnded, serverHasEnded) = (false, false)
     failure = nil
