@@ -41,25 +41,32 @@ final class GzipStage: BodyStage {
 final class GunzipStage: BodyStage {
   private var inflater: Inflater?
   private var isTruncated = false
+  private var isBroken = false
 
   init(_ inflater: Inflater) { self.inflater = inflater }
 
   override func run(_ input: inout Bytes, into output: Buffer, _ goal: Goal) -> Outcome {
-    guard let inflater else { return .failed }
+    guard let inflater, !isBroken else { return .failed }
     while true {
       let step = inflater.run(input, into: output.free)
       input = input.dropping(step.consumed)
       output.produced(step.produced)
-      if step.hasFailed { return .failed }
+      if step.hasFailed { return breakOff(output) }
       // A full output may leave bytes in the decompressor.
       if output.room == 0 { return .needsRoom }
       if input.isEmpty { break }
     }
     if goal == .end && !inflater.isAtBoundary {
       isTruncated = true
-      return .failed
+      return breakOff(output)
     }
     return .done
+  }
+
+  /// What could be decompressed goes out before the failure is known.
+  private func breakOff(_ output: Buffer) -> Outcome {
+    isBroken = true
+    return output.isEmpty ? .failed : .needsRoom
   }
 
   override var failure: String {
