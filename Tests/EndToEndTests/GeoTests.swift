@@ -25,6 +25,7 @@ import Testing
             proxy_recursive; proxy 127.0.0.0/8; proxy 10.0.0.0/8; default other; 198.51.100.1 far;
           }
           geo $empty { }
+          geo $arg_ip $sixes { default other; ::/0 six; }
           geo $arg_ip $kept { 10.0.0.1 one; 10.0.0.2 two; }
           geo $arg_ip $computed { volatile; 10.0.0.1 one; 10.0.0.2 two; }
           map $client $mapped { loopback yes; default no; }
@@ -32,6 +33,7 @@ import Testing
             listen 127.0.0.1:%%PORT_0%%;
             location /net { return 200 $net; }
             location /range { return 200 $range; }
+            location /sixes { return 200 $sixes; }
             location /client { set_real_ip_from 127.0.0.1; return 200 "$client $mapped [$empty]"; }
             location /real { set_real_ip_from 127.0.0.1; alias %%DIR%%/a; add_header X-Client $client; }
             location /behind { return 200 "$behind $behind_all"; }
@@ -51,6 +53,10 @@ import Testing
       ("2001:db8::1", "six"), ("2001:db9::1", "none"), ("192.0.2.1", "included"),
       ("172.16.0.1", "none"), ("::ffff:10.1.2.3", "host"), ("word", "nobody"), ("", "nobody"),
     ] { #expect(try door.get("/net?ip=\(address)").text == value, "\(address)") }
+    // An IPv4 client is none of IPv6, also of a socket that takes both.
+    for (address, value) in [("10.9.9.9", "other"), ("::ffff:10.9.9.9", "other"), ("::1", "six")] {
+      #expect(try door.get("/sixes?ip=\(address)").text == value, "\(address)")
+    }
   }
 
   @Test func aLaterRangeTakesItsPartOutOfAnEarlierOne() async throws {

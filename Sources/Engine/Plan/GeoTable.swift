@@ -37,13 +37,12 @@ final class GeoTable {
   /// The value for `address`. What isn't an address (a Unix socket, a word), and an IPv6 one where
   /// there are ranges, counts as 255.255.255.255, as in nginx.
   func find(_ address: IPAddress?) -> Bytes {
-    let address = address ?? IPAddress(v4: .max)
+    // A client has one address, whichever socket it came by.
+    let plain = (address ?? IPAddress(v4: .max)).unmapped
     let index: Int32
     switch table {
-    case .networks(let networks): index = networks.find(address)
-    case .ranges(let ranges):
-      let plain = address.unmapped
-      index = ranges.find(plain.isV6 ? .max : plain.numberOfFour)
+    case .networks(let networks): index = networks.find(plain)
+    case .ranges(let ranges): index = ranges.find(plain.isV6 ? .max : plain.numberOfFour)
     }
     return index < 0 ? standard : values[Int(index)]
   }
