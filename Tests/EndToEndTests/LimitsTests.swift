@@ -242,7 +242,7 @@ private func busyClient(_ door: RunningPortico) throws -> RawClient {
     try door.stop()
   }
 
-  /// A FIFO that nobody reads is refused, not waited for: by a start, a reload and USR1.
+  /// A FIFO that nobody reads is refused, not waited for: by a start, USR1 and a reload.
   @Test func waitsForNoReaderOfALog() async throws {
     let config = """
       http {
@@ -254,8 +254,15 @@ private func busyClient(_ door: RunningPortico) throws -> RawClient {
     #expect(mkfifo(site.folder + "fifo", 0o666) == 0)
     let refused = try Portico.run(site, [])
     #expect(refused.code == 1 && refused.standardError.contains("No such device or address"))
-    try site.write("portico.conf", config.replacingOccurrences(of: "LOG", with: "off"))
+    try site.write("portico.conf", config.replacingOccurrences(of: "LOG", with: "%%DIR%%/log"))
     let door = try await Portico.start(site)
+    // In a file's place it leaves the log where it was.
+    #expect(rename(site.folder + "log", site.folder + "old") == 0)
+    #expect(mkfifo(site.folder + "log", 0o666) == 0)
+    try door.signal(SIGUSR1)
+    try door.waitForLog("log\" failed (6: No such device or address)")
+    #expect(try door.get("/").text == "ok")
+    try waitUntil("a line in the log") { site.text("old").contains("GET / ") }
     try site.write(
       "portico.conf", config.replacingOccurrences(of: "LOG", with: "%%DIR%%/fifo"))
     let reload = try door.send("reload")

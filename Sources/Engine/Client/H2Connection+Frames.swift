@@ -196,6 +196,28 @@ extension H2Connection {
   /// Whether the client lets all streams together send nothing.
   var isWindowShut: Bool { unsafe nghttp2_session_get_remote_window_size(session) <= 0 }
 
+  // Bound: body bytes of all streams that a client may send before anybody reads them. As much as
+  // its streams may hold, or some that nobody reads would keep the bodies of all others back.
+  private static let windows = 4 << 20...8 << 20
+  // Bound: streams at a time whose windows are wide though nobody may be reading.
+  private static let mostWideStreams = 8
+
+  /// A stream's window as it begins: `http2_body_preread_size`.
+  var bodyWindow: UInt32 {
+    let byteCount = client.address.defaultSite.settings.http2.bodyPrereadBytes
+    return UInt32(min(max(byteCount, 0), Int(Int32.max)))
+  }
+
+  /// The window of all streams together.
+  var windowByteCount: Int32 {
+    let all = client.address.defaultSite.settings.http2.maxConcurrentStreams * Int(bodyWindow)
+    let bounded = min(max(all, Self.windows.lowerBound), Self.windows.upperBound)
+    return max(Int32(bounded), Int32(bodyWindow))
+  }
+
+  /// Whether one more stream may have a wide window that its upstream may leave full.
+  var mayWiden: Bool { streams.count(where: \.isWindowWide) < Self.mostWideStreams }
+
   /// Opens the windows for `count` bytes that were read.
   func consume(_ stream: H2Stream, _ count: Int) {
     unsafe nghttp2_session_consume(session, stream.id, count)

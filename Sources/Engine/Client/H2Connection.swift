@@ -55,11 +55,6 @@ final class H2Connection {
   private static let smallestFrameLimit = 16 << 10
   // Bound: the library keeps a buffer of the largest DATA frame for each connection.
   private static let largestFrameLimit = 256 << 10
-  // Bound: body bytes of all streams that a client may send before anybody reads them. As much as
-  // its streams may hold, or some that nobody reads would keep the bodies of all others back.
-  private static let windows = 4 << 20...8 << 20
-  // Bound: streams at a time whose windows are wide though nobody may be reading.
-  private static let mostWideStreams = 8
   /// How long nothing happens before memory is given back, in milliseconds.
   static let trimDelay: Milliseconds = 1000
 
@@ -113,20 +108,6 @@ final class H2Connection {
       session, UInt8(NGHTTP2_FLAG_NONE.rawValue), &entries, entries.count)
     unsafe nghttp2_session_set_local_window_size(
       session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, windowByteCount)
-  }
-
-  private var windowByteCount: Int32 {
-    let all = client.address.defaultSite.settings.http2.maxConcurrentStreams * Int(bodyWindow)
-    let bounded = min(max(all, Self.windows.lowerBound), Self.windows.upperBound)
-    return max(Int32(bounded), Int32(bodyWindow))
-  }
-
-  /// Whether one more stream may have a wide window that its upstream may leave full.
-  var mayWiden: Bool { streams.count(where: \.isWindowWide) < Self.mostWideStreams }
-  /// A stream's, `http2_body_preread_size`.
-  private var bodyWindow: UInt32 {
-    let byteCount = client.address.defaultSite.settings.http2.bodyPrereadBytes
-    return UInt32(min(max(byteCount, 0), Int(Int32.max)))
   }
 
   /// Gives everything back; the connection is closing.

@@ -104,8 +104,9 @@ extension Supervisor {
 
   /// Opens every log again, here and in the worker process.
   func reopenLogs() {
-    current.reopenLogs(options, log: log)
+    let problems = current.reopenLogs(options)
     current.direct(&log, options)
+    for problem in problems { log.write(.alert, problem) }
     for link in [worker].compactMap({ $0 }) + retired {
       do {
         try link.channel.send(current.logs.map { (.log(path: $0.key), $0.value) })

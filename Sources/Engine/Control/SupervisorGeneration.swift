@@ -103,16 +103,19 @@ struct SupervisorGeneration {
       isOnTerminal: settings.contains { $0.path == "stderr" || $0.path == "/dev/stderr" })
   }
 
-  /// Opens every log again; what can't be opened keeps its descriptor.
-  mutating func reopenLogs(_ options: StartOptions, log: SupervisorLog) {
+  /// Opens every log again; what can't be opened keeps its descriptor. Returns why: the log to say
+  /// it in may be one of these.
+  mutating func reopenLogs(_ options: StartOptions) -> [String] {
+    var problems: [String] = []
     for path in logs.keys {
       do {
         let fd = try Self.openLog(path, options)
         if let old = logs.updateValue(fd, forKey: path) { _ = linux_close(old) }
       } catch {
-        log.write(.alert, "open() \"\(path)\" failed \(error.logText)")
+        problems.append("open() \"\(path)\" failed \(error.logText)")
       }
     }
+    return problems
   }
 
   /// The user and group that `user` names, if that can and must be decided.
