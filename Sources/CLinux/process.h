@@ -41,9 +41,10 @@ static inline int64_t linux_set_priority(int priority) {
   return PORTICO_CALL(setpriority(PRIO_PROCESS, 0, priority));
 }
 static inline int64_t linux_change_folder(const char *path) { return PORTICO_CALL(chdir(path)); }
-static inline int64_t linux_set_blocking(int fd) {
+static inline int64_t linux_set_blocking(int fd, int on) {
   int flags = fcntl(fd, F_GETFL);
-  return flags < 0 ? -(int64_t)errno : PORTICO_CALL(fcntl(fd, F_SETFL, flags & ~O_NONBLOCK));
+  if (flags < 0) return -(int64_t)errno;
+  return PORTICO_CALL(fcntl(fd, F_SETFL, on ? flags & ~O_NONBLOCK : flags | O_NONBLOCK));
 }
 static inline int64_t linux_open_null(void) { return PORTICO_CALL(open("/dev/null", O_RDWR | O_CLOEXEC)); }
 static inline int64_t linux_set_environment(const char *name, const char *value) {

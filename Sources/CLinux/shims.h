@@ -51,6 +51,10 @@ extern long syscall(long, ...);
 #ifndef O_PATH
 #define O_PATH 010000000
 #endif
+#ifndef F_SETPIPE_SZ
+#define F_SETPIPE_SZ 1031
+#define F_GETPIPE_SZ 1032
+#endif
 #ifndef MFD_CLOEXEC
 #define MFD_CLOEXEC 1U
 #endif
@@ -325,6 +329,15 @@ static inline int64_t linux_eventfd(void) { return PORTICO_CALL(eventfd(0, EFD_C
 static inline int linux_is_directory(const struct stat *s) { return S_ISDIR(s->st_mode); }
 static inline int linux_is_link(const struct stat *s) { return S_ISLNK(s->st_mode); }
 static inline int linux_is_regular(const struct stat *s) { return S_ISREG(s->st_mode); }
+static inline int linux_is_fifo(const struct stat *s) { return S_ISFIFO(s->st_mode); }
+static inline int linux_is_character_device(const struct stat *s) { return S_ISCHR(s->st_mode); }
+static inline int linux_is_socket(const struct stat *s) { return S_ISSOCK(s->st_mode); }
+// Asks for a pipe that holds at least `count` bytes; /proc/sys/fs/pipe-max-size bounds it for a
+// process without privileges.
+static inline int64_t linux_grow_pipe(int fd, int count) {
+  int now = fcntl(fd, F_GETPIPE_SZ);
+  return now < 0 || now >= count ? 0 : PORTICO_CALL(fcntl(fd, F_SETPIPE_SZ, count));
+}
 
 // --- time, processes, signals --------------------------------------------------------------------
 

@@ -271,6 +271,33 @@ private func busyClient(_ door: RunningPortico) throws -> RawClient {
     try door.stop()
   }
 
+  /// Whoever reads the log has stopped reading (`docker logs` on a full disk, a terminal after
+  /// Ctrl-S, a journal that hangs): lines are lost, requests and the end don't wait.
+  @Test(arguments: StoppedReader.Kind.allCases)
+  func waitsForNoReaderThatStopped(_ kind: StoppedReader.Kind) async throws {
+    let site = try Site(config: "")
+    let reader = try StoppedReader(kind, folder: site.folder)
+    try site.write(
+      "portico.conf",
+      """
+      http {
+        access_log \(reader.logName);
+        large_client_header_buffers 4 16k;
+        server { listen 127.0.0.1:%%PORT_0%%; return 200 "ok"; }
+      }
+      """)
+    let door = try await Portico.start(site, under: reader.command)
+    let client = try door.client()
+    // More than a pipe's 1 MiB and what sockets and terminals hold.
+    let path = "/" + String(repeating: "x", count: 12_000)
+    for _ in 0..<150 {
+      try client.send("GET \(path) HTTP/1.1\r\nHost: a\r\n\r\n")
+      #expect(try client.response().text == "ok")
+    }
+    try door.waitForLog("\" were lost, it can't be written")
+    #expect(try door.stop(SIGTERM) == 0)
+  }
+
   @Test func namesALogThatItCannotOpen() async throws {
     let site = try Site(
       config: """

@@ -81,20 +81,6 @@ struct ErrorLogTests {
 }
 
 struct LogFilesTests {
-  @Test(arguments: [("stderr", 2), ("/dev/stderr", 2), ("/dev/stdout", 1)])
-  func usesTheProcessesOwnOutputs(path: String, fd: Int32) throws {
-    let (folder, files) = (try TemporaryFolder(), LogFiles())
-    try files.adopt(try openLog(folder.path + "/a"), as: path)
-    #expect(files.numbers == [path: fd])
-    files.giveUp(except: [])
-    #expect(files.numbers.isEmpty)
-    // It is open still, and nobody else gets the number.
-    #expect(linux_duplicate(fd) >= 0)
-    let other = try openLog(folder.path + "/b")
-    try files.adopt(other, as: folder.path + "/b")
-    #expect(files.numbers == [folder.path + "/b": other])
-  }
-
   @Test func adoptsADescriptorUnderTheNumberOfItsPath() throws {
     let (folder, files) = (try TemporaryFolder(), LogFiles())
     let (fd, other) = (try openLog(folder.path + "/a"), try openLog(folder.path + "/b"))

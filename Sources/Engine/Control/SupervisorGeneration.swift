@@ -179,27 +179,23 @@ struct SupervisorGeneration {
     throw Failure(problems)
   }
 
-  /// Opens a log to append to. Standard error and output may be sockets or pipes, which can't be
-  /// opened by name: those are duplicated.
+  /// Opens a log to append to.
   static func openLog(_ path: String, _ options: StartOptions) throws(SystemError) -> Int32 {
     switch path {
-    case "stderr", "/dev/stderr": return Int32(try check(linux_duplicate(2)))
-    case "/dev/stdout": return Int32(try check(linux_duplicate(1)))
-    default:
-      let full = ProcessFiles.absolute(path, in: options.prefix)
-      // A FIFO without a reader is an error, not a supervisor that waits for one.
-      let flags = O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_NONBLOCK
-      var result = unsafe linux_open(full, flags, 0o644)
+    case "stderr", "/dev/stderr": return try LogFile.openStandard(2)
+    case "/dev/stdout": return try LogFile.openStandard(1)
+    default: break
+    }
+    let full = ProcessFiles.absolute(path, in: options.prefix)
+    do {
+      return try LogFile.open(full)
+    } catch {
       // Folders below the prefix are portico's own: a fresh one has no logs/ yet.
-      if result == -Int64(ENOENT), full.hasPrefix(options.prefix),
+      guard error.code == ENOENT, full.hasPrefix(options.prefix),
         let folder = ProcessFiles.parent(of: full)
-      {
-        try ProcessFiles.makeFolders(folder, mode: 0o755)
-        result = unsafe linux_open(full, flags, 0o644)
-      }
-      let fd = Int32(try check(result))
-      _ = linux_set_blocking(fd)
-      return fd
+      else { throw error }
+      try ProcessFiles.makeFolders(folder, mode: 0o755)
+      return try LogFile.open(full)
     }
   }
 

@@ -45,7 +45,7 @@ final class ReloadSocket {
 
   /// Tells the outcome and closes.
   static func answer(_ asker: Int32, isAccepted: Bool, _ text: String) {
-    _ = linux_set_blocking(asker)
+    _ = linux_set_blocking(asker, 1)
     linux_send_timeout(asker, 1000)
     try? ProcessFiles.writeAll(asker, Array(((isAccepted ? "ok\n" : "refused\n") + text).utf8))
     _ = linux_close(asker)

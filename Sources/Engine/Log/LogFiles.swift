@@ -9,20 +9,14 @@ import CLinux
 
 /// Paths to descriptors that stay the same.
 final class LogFiles {
-  /// Descriptors by path, those of the process's own output among them.
+  /// Descriptors by path.
   private(set) var numbers: [String: Int32] = [:]
   /// Numbers of paths that were given up.
   private var spare: [Int32] = []
 
   /// Takes over an open file: under a path that has a number by putting it there, under a new one
-  /// as it is, or under a number that was given up (`descriptor` is closed then). `stderr`,
-  /// `/dev/stderr` and `/dev/stdout` are the process's own.
+  /// as it is, or under a number that was given up (`descriptor` is closed then).
   func adopt(_ descriptor: Int32, as path: String) throws(SystemError) {
-    if let standard = Self.standardDescriptor(path) {
-      if descriptor != standard { _ = linux_close(descriptor) }
-      numbers[path] = standard
-      return
-    }
     guard let number = numbers[path] ?? spare.popLast(), number != descriptor else {
       numbers[path] = descriptor
       return
@@ -35,19 +29,10 @@ final class LogFiles {
   func giveUp(except used: Set<String>) {
     for (path, number) in numbers where !used.contains(path) {
       numbers[path] = nil
-      if Self.standardDescriptor(path) != nil { continue }
       let nowhere = unsafe linux_open("/dev/null", O_WRONLY, 0)
       // A disk that is full, or no descriptor left: the file stays open, the number in use.
       if nowhere >= 0 { try? Self.replace(number, by: Int32(nowhere)) }
       spare.append(number)
-    }
-  }
-
-  private static func standardDescriptor(_ path: String) -> Int32? {
-    switch path {
-    case "stderr", "/dev/stderr": 2
-    case "/dev/stdout": 1
-    default: nil
     }
   }
 
