@@ -73,6 +73,31 @@ private func replace(_ door: RunningPortico, _ name: String, by other: String) t
     #expect(mismatches == 1)
   }
 
+  /// A reload comes while half a pair is renewed (whoever renews tells portico to reload, or
+  /// somebody else edits at that time), with the watch and without.
+  @Test(arguments: ["on", "off"])
+  func aReloadKeepsTheOldPairWhileTheNewOneIsHalfThere(watch: String) async throws {
+    let door = try await start("ssl_certificate_watch \(watch);")
+    let before = try serial(door)
+    try door.site.makeCertificate("new")
+    _ = rename("\(door.site.folder)new.crt", "\(door.site.folder)a.test.crt")
+    let mismatch = try door.send("reload")
+    #expect(mismatch.code == 0 && mismatch.standardError.contains("stays in use"))
+    #expect(try serial(door) == before)
+    try FileManager.default.removeItem(atPath: "\(door.site.folder)a.test.key")
+    let missing = try door.send("reload")
+    #expect(missing.code == 0 && missing.standardError.contains("stays in use"))
+    #expect(try serial(door) == before)
+    // Also with the worker process that takes over.
+    let worker = try door.workerPid
+    kill(worker, SIGKILL)
+    try waitUntil("another worker process") { (try? door.workerPid).map { $0 != worker } ?? false }
+    #expect(try serial(door) == before)
+    _ = rename("\(door.site.folder)new.key", "\(door.site.folder)a.test.key")
+    if watch == "off" { #expect(try door.send("reload").code == 0) }
+    try waitUntil("the renewed certificate") { try serial(door) != before }
+  }
+
   @Test func manyAtOnceNeedNoReload() async throws {
     // More than fit into one packet to the worker process.
     let names = (0..<200).map { "site\($0).test" }

@@ -7,8 +7,15 @@ import CLinux
 /// Reads from the disk and remembers every answer.
 final class RecordedFiles {
   private(set) var bundle: Bundle
+  /// What serves meanwhile, read when it is asked for: there is seldom a reason to.
+  private lazy var serving = servingDescriptor.flatMap { Bundle(descriptor: $0) }
+  private let servingDescriptor: Int32?
 
-  init(options: StartOptions) { bundle = Bundle(options: options) }
+  /// - Parameter serving: the descriptor of the bundle that a running server has, at a reload.
+  init(options: StartOptions, serving: Int32? = nil) {
+    bundle = Bundle(options: options)
+    servingDescriptor = serving
+  }
 
   /// The content of a file. The second reading of a path gives what the first one gave, so that a
   /// file that changes meanwhile can't be two things in one configuration.
@@ -51,6 +58,15 @@ final class RecordedFiles {
     bundle.hosts[host] = addresses
     return addresses
   }
+
+  /// The content of a file in the bundle that serves.
+  func served(_ path: String) -> [UInt8]? {
+    guard case .content(let bytes)? = serving?.files[path] else { return nil }
+    return bytes
+  }
+
+  /// Records a file as the bundle that serves has it.
+  func keepServed(_ path: String) { bundle.files[path] = serving?.files[path] }
 
   /// Names the files that are configuration proper, in order.
   func noteConfigurationFiles(_ paths: [String]) { bundle.configurationFiles = paths }

@@ -19,7 +19,7 @@ struct ConfigurationReading {
   let report: String
 }
 
-extension RecordedFiles: FileProvider {
+extension RecordedFiles: FileProvider, ServedFiles {
   func read(_ path: String) throws(FileError) -> [UInt8] { try content(path).bytes() }
   func glob(_ pattern: String) throws(FileError) -> [String] { matches(pattern) }
   func environment(_ name: String) -> String? { variable(name) }
@@ -37,14 +37,15 @@ extension RecordedFiles: FileProvider {
 
   /// Reads the configuration from the disk. The plan is to be gone before the next reading.
   ///
-  /// At a reload a certificate that can't be used is no reason to refuse: its site alone is down.
+  /// At a reload a certificate that can't be used is no reason to refuse: what is served in its
+  /// place stays in use; if nothing is, its site alone is down.
   func readConfiguration(
     isReload: Bool = false, checks: CertificateChecks = .doubtful
   ) -> ConfigurationReading {
     let surroundings = PlanSurroundings(
       paths: bundle.options.planPaths, registry: Self.emptiedRegistry(),
       ticketKeys: TLSTicketKeyRing(), zones: ZoneRegistry<LimitZone>(),
-      certificateChecks: checks, toleratesBrokenCertificates: isReload)
+      certificateChecks: checks, toleratesBrokenCertificates: isReload, served: self)
     let reading = ConfigurationText(bundle.options, self).reading(surroundings, self)
     let written = reading.tree.sources.files.filter { $0.kind == .configuration }
     noteConfigurationFiles(written.map(\.path))

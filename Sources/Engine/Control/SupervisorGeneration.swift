@@ -41,11 +41,15 @@ struct SupervisorGeneration {
   }
 
   /// Reads the configuration and gets everything that it asks for, or leaves everything as it was.
+  ///
+  /// - Parameter serving: the bundle of the generation that serves, at a reload.
   static func make(
-    _ number: Int, _ options: StartOptions, keeping old: Listeners, log: SupervisorLog
+    _ number: Int, _ options: StartOptions, keeping old: Listeners, serving: Int32? = nil,
+    log: SupervisorLog
   ) throws(Failure) -> SupervisorGeneration {
     do throws(Failure) {
-      return try read(number, options, keeping: old, log: log)
+      let files = RecordedFiles(options: options, serving: serving)
+      return try read(number, options, files, keeping: old, log: log)
     } catch {
       linux_trim_heap()
       throw error
@@ -53,9 +57,9 @@ struct SupervisorGeneration {
   }
 
   private static func read(
-    _ number: Int, _ options: StartOptions, keeping old: Listeners, log: SupervisorLog
+    _ number: Int, _ options: StartOptions, _ files: RecordedFiles, keeping old: Listeners,
+    log: SupervisorLog
   ) throws(Failure) -> SupervisorGeneration {
-    let files = RecordedFiles(options: options)
     let reading = files.readConfiguration(isReload: number > 1)
     guard let plan = reading.plan else {
       throw Failure(reading.problems, report: reading.report)

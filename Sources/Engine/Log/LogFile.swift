@@ -1,5 +1,5 @@
-// Opening what log lines are written to, so that writing never waits: a reader of a pipe, a terminal
-// or a socket that has stopped reading loses lines (which are counted), and holds up no request.
+// Opening what log lines are written to, so that writing never waits: a pipe, terminal or socket
+// whose reader has stopped loses lines (which are counted), and holds up no request.
 
 import CLinux
 
@@ -27,8 +27,9 @@ enum LogFile {
   static func openStandard(_ standard: Int32) throws(SystemError) -> Int32 {
     var status = stat()
     _ = try check(unsafe linux_fstat(standard, &status))
-    let isOpenedAnew = unsafe linux_is_fifo(&status) != 0 || linux_is_character_device(&status) != 0
-    if isOpenedAnew {
+    let isPipe = unsafe linux_is_fifo(&status) != 0
+    let isDevice = unsafe linux_is_character_device(&status) != 0
+    if isPipe || isDevice {
       // Not O_CREAT: sticky folders (/dev) refuse it for what exists and is another user's.
       let flags = O_WRONLY | O_APPEND | O_NOCTTY | O_NONBLOCK
       let result = unsafe linux_open("/proc/self/fd/\(standard)", flags, 0)

@@ -108,15 +108,36 @@ extension PlanBuilder {
 
   /// The bytes of a certificate or key without variables, and its name for messages.
   func certificateBytes(_ word: Word) throws(Refusal) -> (pem: [UInt8], name: String) {
-    // A message must not show a key.
-    if word.text.hasPrefix("data:") {
+    guard let name = certificateFile(word) else {
+      // A message must not show a key.
       return (Array(word.text.dropFirst(5).utf8), TLSCertificateSource.dataName)
     }
-    if word.text.hasPrefix("store:file:") {
-      let path = String(word.text.dropFirst(11))
-      return (try read(path, nil), path)
-    }
-    return (try read(word.text, nil), word.text)
+    return (try read(name, nil), name)
+  }
+
+  /// The file that a certificate or key is in; nil for `data:`.
+  private func certificateFile(_ word: Word) -> String? {
+    if word.text.hasPrefix("data:") { return nil }
+    return word.text.hasPrefix("store:file:") ? String(word.text.dropFirst(11)) : word.text
+  }
+
+  /// The pair as it is served, in the place of what the disk has of it; nil unless that is sound.
+  func keepServed(
+    _ certificate: Word, _ key: Word, _ passwords: [[UInt8]], now: Int64
+  ) -> TLSCertificateSource? {
+    guard let served = surroundings.served, let name = certificateFile(certificate),
+      let keyName = certificateFile(key)
+    else { return nil }
+    let paths = [name, keyName].map(surroundings.paths.confFile)
+    guard let certificatePEM = served.served(paths[0]), let keyPEM = served.served(paths[1])
+    else { return nil }
+    let source = TLSCertificateSource(
+      certificatePEM: certificatePEM, keyPEM: keyPEM, certificatePath: name, keyPath: keyName,
+      passwords: passwords)
+    let problems = TLSCheck.certificate(source, now: now, library: library)
+    guard problems.allSatisfy({ $0.severity != .error }) else { return nil }
+    for path in paths { keepServed(path) }
+    return source
   }
 }
 

@@ -39,6 +39,16 @@ struct PlanSurroundings {
   /// Whether a certificate that can't be used takes only its own site down (at a reload, and where
   /// the supervisor has checked before) instead of the whole configuration.
   var toleratesBrokenCertificates = false
+  /// What is served while a reload is prepared.
+  var served: (any ServedFiles)?
+}
+
+/// Files as a running server has them, whatever the disk has by now.
+protocol ServedFiles: AnyObject {
+  /// What it has of the file at `path`; nil: nothing.
+  func served(_ path: String) -> [UInt8]?
+  /// Lets the configuration that is being read have the same.
+  func keepServed(_ path: String)
 }
 
 /// Builds one plan.
@@ -308,5 +318,10 @@ final class PlanBuilder {
     } catch {
       throw Refusal("cannot read \"\(full)\": \(error.reason)", argument: argument)
     }
+  }
+  /// Takes a file as it is served, not as the disk has it.
+  func keepServed(_ path: String) {
+    surroundings.served?.keepServed(path)
+    fileCache[path] = nil
   }
 }

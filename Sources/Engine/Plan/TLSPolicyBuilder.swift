@@ -274,15 +274,48 @@ struct TLSPolicyBuilder {
       return
     }
     for (certificate, key) in pairs {
-      do throws(TLSConfigurationError) {
-        let source = try builder.source(certificate, key, passwords)
-        check(source, certificate, key)
-        certificates.append(source)
-      } catch {
-        report(error.message, error.subject == .key ? key : certificate)
-        if error.subject != .key { reportUnreadable(key) }
-      }
+      if let source = source(certificate, key, passwords) { certificates.append(source) }
     }
+  }
+
+  /// What two words name: as the disk has it or, if that is no good and a pair is served under
+  /// these names, as it is served.
+  private mutating func source(
+    _ certificate: Word, _ key: Word, _ passwords: [[UInt8]]
+  ) -> TLSCertificateSource? {
+    let now = Int64(Clock.wall / 1000)
+    do throws(TLSConfigurationError) {
+      let source = try builder.source(certificate, key, passwords)
+      let problems = check(source, now)
+      if let problem = problems.first(where: { $0.severity == .error }),
+        let served = builder.keepServed(certificate, key, passwords, now: now)
+      {
+        warnOfServed(problem.message, problem.subject == .key ? key : certificate)
+        return served
+      }
+      for problem in problems {
+        let word = problem.subject == .key ? key : certificate
+        switch problem.severity {
+        case .error: report(problem.message, word)
+        case .warning, .expired: builder.diagnostics.warn(problem.message, at: word)
+        }
+      }
+      return source
+    } catch {
+      let word = error.subject == .key ? key : certificate
+      if let served = builder.keepServed(certificate, key, passwords, now: now) {
+        warnOfServed(error.message, word)
+        return served
+      }
+      report(error.message, word)
+      if error.subject != .key { reportUnreadable(key) }
+      return nil
+    }
+  }
+
+  private func warnOfServed(_ message: String, _ word: Word) {
+    builder.diagnostics.warn(
+      "\(message); the certificate that was there before stays in use", at: word)
   }
 
   /// The key is read behind its certificate: what is wrong with it is said all the same.
@@ -308,21 +341,14 @@ struct TLSPolicyBuilder {
     }
   }
 
-  /// Looks into a certificate once.
-  private mutating func check(_ source: TLSCertificateSource, _ certificate: Word, _ key: Word) {
+  /// What is wrong with a pair, which is looked into once.
+  private func check(_ source: TLSCertificateSource, _ now: Int64) -> [TLSProblem] {
     let checks = builder.surroundings.certificateChecks
     guard checks != .none,
-      builder.checkedCertificates.insert(source.certificatePath + "|" + source.keyPath).inserted
-    else { return }
-    let now = Int64(Clock.wall / 1000)
-    if checks == .doubtful && TLSFirstLook.isSound(source, now: now) { return }
-    for problem in TLSCheck.certificate(source, now: now, library: builder.library) {
-      let word = problem.subject == .key ? key : certificate
-      switch problem.severity {
-      case .error: report(problem.message, word)
-      case .warning, .expired: builder.diagnostics.warn(problem.message, at: word)
-      }
-    }
+      builder.checkedCertificates.insert(source.certificatePath + "|" + source.keyPath).inserted,
+      checks != .doubtful || !TLSFirstLook.isSound(source, now: now)
+    else { return [] }
+    return TLSCheck.certificate(source, now: now, library: builder.library)
   }
 
   /// Whether OpenSSL takes everything but the certificates; asked once for each policy.

@@ -122,7 +122,7 @@ struct TLSSessionRing: ~Copyable, @unchecked Sendable {
     guard let place = find(id, hash) else { return 0 }
     let header = self[place]
     let count = Int(header.byteCount)
-    guard header.end > now, count <= room.count, let base = unsafe room.baseAddress else {
+    guard header.end > now, count <= room.count, let base = room.baseAddress else {
       return 0
     }
     let content = unsafe self.content(place, id.count + count)
