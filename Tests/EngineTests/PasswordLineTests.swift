@@ -85,6 +85,22 @@ import Testing
     #expect(admissions(2_000..<2_002) { address($0) } == [1, 0, 1])
   }
 
+  @Test func manyUsersMayShareAnAddress() {
+    var checks = PasswordChecks()
+    func admitted(_ range: Range<Int>, at client: Int, stored: (Int) -> String) -> Int {
+      range.count { number in
+        let job = job(number, "", stored(number))
+        return checks.wait(handle(number), at: address(client), for: job) != .isTooMany
+      }
+    }
+    #expect(admitted(0..<300, at: 1) { "user \($0)" } == 256)
+    // Who guesses at one user keeps none of the others out.
+    #expect(admitted(1_000..<1_100, at: 2) { _ in "one" } == 32)
+    #expect(admitted(2_000..<2_300, at: 3) { "user \($0)" } == 512 - 256 - 32)
+    // Nor do long lines keep out who has a short one.
+    #expect(admitted(3_000..<3_040, at: 4) { "user \($0)" } == 32)
+  }
+
   @Test func theThreadPassesOverWhatWasWithdrawn() async throws {
     // Takes 0.2 s to check.
     let slow = "$2b$12$abcdefghijklmnopqrstuut8eXPatx3twAPJa78BFnmw/6pro63MO"

@@ -28,9 +28,14 @@ struct PasswordChecks {
   // Bound: client addresses of this worker with credentials at the thread. At 60 ms each the last
   // one waits for 8 s; more are answered 503.
   static let lineLimit = 128
-  // Bound: different credentials of one client address; more are answered 503. Many people may
-  // share an address.
+  // Bound: different credentials of one client address, and of one user among them; more are
+  // answered 503.
   static let lineLength = 32
+  // Many people may share an address (a load balancer's, an office's) and come at once after a
+  // restart: this is the bound while few wait in all.
+  static let lineLengthOfFew = 256
+  // Bound: credentials that still count as few.
+  static let few = 512
 
   /// Credentials that are being checked, or are to be.
   private struct Pending {
@@ -89,8 +94,9 @@ struct PasswordChecks {
   {
     if pending[job.digest] == nil {
       let client = address.map(Self.client)
-      let count = lines[client]?.count ?? 0
-      guard count < Self.lineLength, count > 0 || lines.count < Self.lineLimit else {
+      let line = lines[client] ?? []
+      let count = line.count
+      guard count > 0 || lines.count < Self.lineLimit, hasRoom(for: job, behind: line) else {
         return .isTooMany
       }
       lines[client, default: []].append(job.digest)
@@ -101,6 +107,15 @@ struct PasswordChecks {
     pending[job.digest]?.exchanges.append(exchange)
     awaited[exchange.raw] = job.digest
     return .waits
+  }
+
+  /// Whether the line of an address may be that much longer.
+  private func hasRoom(for job: PasswordJob, behind line: [CredentialDigest]) -> Bool {
+    if line.count < Self.lineLength { return true }
+    guard line.count < Self.lineLengthOfFew, pending.count < Self.few else { return false }
+    // Each user has a stored hash of its own. Several passwords of one are guesses.
+    let guesses = line.count { pending[$0]?.job.stored == job.stored }
+    return guesses < Self.lineLength
   }
 
   /// Whose address it is: somebody who has one IPv6 address has the 64 bits behind it as well. IPv4
