@@ -135,6 +135,41 @@ import Testing
     #expect(try client.response().text == "hi!")
   }
 
+  /// A server that is up and refuses everything costs each request a round trip, and some an error:
+  /// it goes out as one that fails does.
+  @Test(arguments: ["", "hash $uri;"])
+  func partsFromAServerThatRefusesEverything(method: String) async throws {
+    let refusing = try H2TestUpstream { [.bytes(H2Frame.reset($0.stream, code: 7))] }
+    let well = try H2TestUpstream { [.bytes(H2Frame.answer($0.stream, "well"))] }
+    let door = try await H2UpstreamDoor.start(
+      [refusing, well], "location / { proxy_pass http://app; }",
+      http: "upstream app { \(method) server %%H2_0%% fail_timeout=1h; server %%H2_1%%; }")
+    for number in 0..<40 { #expect(try door.get("/\(number)").text == "well") }
+    // The first ones may come before the SETTINGS of the server, and then don't count.
+    #expect((3...5).contains(refusing.requests.count))
+    try door.waitForLog("upstream server \(refusing.address) in \"app\" temporarily disabled")
+  }
+
+  /// Some refusals between answers are those of a server that is full for a moment.
+  @Test func keepsAServerThatRefusesNowAndThen() async throws {
+    let busy = try H2TestUpstream { request in
+      let isFull = request.index % 3 < 2
+      return [
+        .bytes(
+          isFull
+            ? H2Frame.reset(request.stream, code: 7) : H2Frame.answer(request.stream, "busy"))
+      ]
+    }
+    let well = try H2TestUpstream { [.bytes(H2Frame.answer($0.stream, "well"))] }
+    let door = try await H2UpstreamDoor.start(
+      [busy, well], "location / { proxy_pass http://app; }",
+      http: "upstream app { server %%H2_0%%; server %%H2_1%%; }")
+    var busyCount = 0
+    for _ in 0..<40 where try door.get("/").text == "busy" { busyCount += 1 }
+    #expect(busyCount >= 5)
+    #expect(!door.errorLog.contains("temporarily disabled"))
+  }
+
   @Test func sendsAgainWhatAGoAwayExcluded() async throws {
     let upstream = try H2TestUpstream { request in
       request.connection == 0

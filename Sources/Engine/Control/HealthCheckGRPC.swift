@@ -79,7 +79,7 @@ final class GRPCHealthCall {
 
   private static func text(_ failure: H2UpstreamStream.Failure) -> String {
     switch failure {
-    case .refused: "the call was refused"
+    case .unprocessed, .refused: "the call was refused"
     case .reset(let code): "the call was reset (\(code))"
     case .malformed: "the answer breaks the rules of HTTP/2"
     case .tooBig: "the head of the answer is too long"

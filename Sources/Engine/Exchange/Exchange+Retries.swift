@@ -17,6 +17,8 @@ extension Exchange {
     let peer = attempt.peer
     endTry(failure.outcome, mayKeep: false)
     if didSendHead { return endEarly() }
+    // A server that refuses a stream has reasons that may last: others first.
+    if failure.isRefused && mayTryAgain(after: failure) { return nextTry() }
     if isStale(failure), !attempt.didRetryStale, isReplayable {
       attempt.didRetryStale = true
       attempt.tryCount -= 1
@@ -76,7 +78,7 @@ extension Exchange {
 
   private func isStale(_ failure: AttemptFailure) -> Bool {
     switch failure {
-    case .stale, .unprocessed: true
+    case .stale, .unprocessed, .refused: true
     default: false
     }
   }

@@ -266,7 +266,9 @@ extension Exchange {
     let phase = attempt.phase == .receivingBody ? "reading" : "reading response header from"
     let kind = attempt.phase == .receivingBody ? AttemptFailure.error : .invalidHeader
     switch stream.failure {
-    case .refused: failTry(.unprocessed, "upstream refused the stream while sending request to")
+    case .unprocessed:
+      failTry(.unprocessed, "upstream did not process the request while sending request to")
+    case .refused: failTry(.refused, "upstream refused the stream while sending request to")
     case .reset(let code): failTry(kind, "upstream reset the stream (\(code)) while \(phase)")
     case .malformed: failTry(kind, "upstream sent an invalid HTTP/2 response while \(phase)")
     case .tooBig: failTry(.invalidHeader, "too big header while \(phase)")

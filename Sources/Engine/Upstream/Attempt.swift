@@ -167,6 +167,8 @@ enum AttemptFailure: BitwiseCopyable {
   case stale
   /// The server said that it did not process the request: it may be sent again, whatever it is.
   case unprocessed
+  /// The same, of a server that had no reason to.
+  case refused
   /// No server could be chosen.
   case noServer
   /// This process lacks what a try takes: a connection, a descriptor, memory.
@@ -177,6 +179,7 @@ enum AttemptFailure: BitwiseCopyable {
   var outcome: PeerOutcome {
     switch self {
     case .stale, .unprocessed, .noRoom: .neutral
+    case .refused: .refusal
     case .status(403), .status(404): .success
     default: .failure
     }
@@ -197,14 +200,21 @@ enum AttemptFailure: BitwiseCopyable {
   }
 
   var isUnprocessed: Bool {
-    if case .unprocessed = self { return true }
+    switch self {
+    case .unprocessed, .refused: true
+    default: false
+    }
+  }
+
+  var isRefused: Bool {
+    if case .refused = self { return true }
     return false
   }
 
   /// The status that the client gets if there is no other try.
   var statusCode: Int {
     switch self {
-    case .error, .invalidHeader, .stale, .unprocessed, .noServer, .noRoom: 502
+    case .error, .invalidHeader, .stale, .unprocessed, .refused, .noServer, .noRoom: 502
     case .timeout: 504
     case .status(let status): status
     }
@@ -233,7 +243,7 @@ struct RetryPolicy {
     if maxTries > 0 && tries >= maxTries { return false }
     if timeout > 0 && elapsed >= timeout { return false }
     switch failure {
-    case .error, .stale, .unprocessed, .noRoom: return allowed.contains(.error)
+    case .error, .stale, .unprocessed, .refused, .noRoom: return allowed.contains(.error)
     case .timeout: return allowed.contains(.timeout)
     case .invalidHeader: return allowed.contains(.invalidHeader)
     case .noServer: return false

@@ -12,6 +12,9 @@ enum PeerOutcome: BitwiseCopyable {
   /// It failed: refused, timed out, broke off, or answered what `proxy_next_upstream` calls an
   /// error.
   case failure
+  /// It refused the request, as a server that is full for a moment does: the third time in a row
+  /// that is a failure.
+  case refusal
   /// Nothing was learnt, such as when the client went away.
   case neutral
 }
@@ -62,19 +65,23 @@ extension UpstreamGroup {
     case .success:
       let fails = peer.state.recordSuccess()
       return fails > 0 && peer.server.maxFails > 0 && fails >= peer.server.maxFails ? .back : nil
-    case .failure:
-      let fails = peer.state.recordFailure(now: now)
-      if isSingle {
-        // Without an alternative a server is never out.
-        peer.state.clearFails()
-        return nil
-      }
-      let maxFails = peer.server.maxFails
-      if maxFails > 0 {
-        if peer.isBackup { backup.penalise(peer.slot) } else { primary.penalise(peer.slot) }
-      }
-      return maxFails > 0 && fails == maxFails ? .out : nil
+    case .refusal: return peer.state.recordRefusal() >= 3 ? countFailure(of: peer, now) : nil
+    case .failure: return countFailure(of: peer, now)
     }
+  }
+
+  private func countFailure(of peer: Peer, _ now: Milliseconds) -> PeerChange? {
+    let fails = peer.state.recordFailure(now: now)
+    if isSingle {
+      // Without an alternative a server is never out.
+      peer.state.clearFails()
+      return nil
+    }
+    let maxFails = peer.server.maxFails
+    if maxFails > 0 {
+      if peer.isBackup { backup.penalise(peer.slot) } else { primary.penalise(peer.slot) }
+    }
+    return maxFails > 0 && fails == maxFails ? .out : nil
   }
 
   /// The only server of a group: failures don't matter, there is nobody else.

@@ -164,7 +164,7 @@ private func onFrame(
     owner.isGoingAway = true
     let last = unsafe frame.pointee.goaway.last_stream_id
     for stream in owner.streams where stream.id == 0 || stream.id > last {
-      stream.fail(.refused)
+      stream.fail(.unprocessed)
       owner.touch(stream)
     }
   default: break
@@ -206,7 +206,8 @@ private func onClose(session: OpaquePointer?, id: Int32, code: UInt32, user: Poi
     return goesOn
   }
   stream.didSendEnd = true
-  stream.fail(code == NGHTTP2_REFUSED_STREAM.rawValue ? .refused : .reset(code))
+  let isRefused = code == NGHTTP2_REFUSED_STREAM.rawValue
+  stream.fail(isRefused ? stream.keepsLimits ? .refused : .unprocessed : .reset(code))
   owner.touch(stream)
   return goesOn
 }

@@ -97,6 +97,7 @@ final class H2UpstreamSession {
     }
     guard id > 0 else { return false }
     stream.id = id
+    stream.keepsLimits = hasSettings
     stream.didSendEnd = !hasBody
     stream.outputHasEnded = !hasBody
     return true

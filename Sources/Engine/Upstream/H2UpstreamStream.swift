@@ -13,8 +13,11 @@ import HTTP
 final class H2UpstreamStream {
   /// Why no complete response came, or will come.
   enum Failure: BitwiseCopyable, Equatable {
-    /// The server did not process the request: REFUSED_STREAM, or a GOAWAY that excludes it (RFC
-    /// 9113 §8.7). It may be sent again, whatever its method.
+    /// The server did not process the request: a GOAWAY excludes it, or REFUSED_STREAM of a server
+    /// that had not said yet how many streams it takes (RFC 9113 §8.7). It may be sent again,
+    /// whatever its method.
+    case unprocessed
+    /// REFUSED_STREAM though the limits of the server were kept to. It may be sent again as well.
     case refused
     /// RST_STREAM with this error code.
     case reset(UInt32)
@@ -46,6 +49,8 @@ final class H2UpstreamStream {
   var id: Int32 = 0
   /// Where the session keeps it.
   var index = -1
+  /// Whether the server's limits were known when the request was submitted.
+  var keepsLimits = false
   var isTouched = false
 
   // The response.

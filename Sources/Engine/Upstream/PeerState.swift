@@ -1,8 +1,9 @@
 // What all threads know of one server: raw atomics in a block of their own, so that workers who
 // count requests to one server do not slow down those who talk to its neighbour.
 //
-//   0        8       16         24          32       40        48          56            64
-//   | active | fails | failedAt | checkedAt | health | latency | latencyAt | bodyLatency | pending
+//   0        8       16         24         32          40       48        56          64
+//   | active | fails | refusals | failedAt | checkedAt | health | latency | latencyAt | bodyLatency
+//   | pending count and sum
 //
 // Blocks are handed out by PeerRegistry and are never freed while the process lives, so that a
 // worker that still runs an old plan can't touch foreign memory. All orderings are relaxed: each
@@ -29,6 +30,7 @@ struct PeerState: @unchecked Sendable, BitwiseCopyable, Equatable {
   private struct Block: ~Copyable {
     let active = Atomic<Int>(0)
     let fails = Atomic<Int>(0)
+    let refusals = Atomic<Int>(0)
     let failedAt = Atomic<Int>(0)
     let checkedAt = Atomic<Int>(0)
     let health = Atomic<Int>(0)
@@ -92,11 +94,19 @@ struct PeerState: @unchecked Sendable, BitwiseCopyable, Equatable {
   /// how many this thread made forgotten.
   @inline(__always)
   func recordSuccess() -> Int {
+    if unsafe block.pointee.refusals.load(ordering: .relaxed) != 0 { clearRefusals() }
     if fails == 0 { return 0 }
     let failedAt = unsafe block.pointee.failedAt.load(ordering: .relaxed)
     return failedAt < checkedAt
       ? unsafe block.pointee.fails.exchange(0, ordering: .relaxed) : 0
   }
+
+  /// Counts a request that the server refused, and gives how many there were since the last answer.
+  func recordRefusal() -> Int {
+    unsafe block.pointee.refusals.wrappingAdd(1, ordering: .relaxed).newValue
+  }
+
+  private func clearRefusals() { unsafe block.pointee.refusals.store(0, ordering: .relaxed) }
 
   /// Forgets the failures that count against `max_fails`.
   func clearFails() { unsafe block.pointee.fails.store(0, ordering: .relaxed) }
@@ -187,6 +197,7 @@ struct PeerState: @unchecked Sendable, BitwiseCopyable, Equatable {
   func reset() {
     unsafe block.pointee.active.store(0, ordering: .relaxed)
     clearFails()
+    clearRefusals()
     unsafe block.pointee.failedAt.store(0, ordering: .relaxed)
     unsafe block.pointee.checkedAt.store(0, ordering: .relaxed)
     health = .healthy
