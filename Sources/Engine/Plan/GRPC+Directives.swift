@@ -23,13 +23,19 @@ extension ProxySettings {
 extension LocationSettings {
   /// What a location acts by: `grpc_pass` puts the `grpc_` settings in the place of the others.
   var inForce: LocationSettings {
-    guard grpc.value.pass != nil else { return self }
+    guard passesGRPC else { return self }
     var settings = self
-    settings.proxy = grpc
-    settings.upstreamTLS = grpcTLS
+    settings.proxy = proxyInForce
+    settings.upstreamTLS = upstreamTLSInForce
     if settings.cache.source != nil { settings.cache.source = nil }
     return settings
   }
+
+  /// The same members alone, without a copy of all others.
+  var proxyInForce: Shared<ProxySettings> { passesGRPC ? grpc : proxy }
+  var upstreamTLSInForce: Shared<UpstreamTLSSettings> { passesGRPC ? grpcTLS : upstreamTLS }
+
+  private var passesGRPC: Bool { grpc.value.pass != nil }
 
   /// Lets what writes the proxy's settings write the `grpc_` ones.
   fileprivate mutating func swapProxyAndGRPC() {

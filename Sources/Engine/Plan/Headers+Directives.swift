@@ -45,7 +45,7 @@ extension Row {
     Row("expires", .anyHTTP, 1...2, "Sets Expires and Cache-Control.", standard: "off") {
       scope, directive throws(Refusal) in
       let text = directive.arguments.map(\.text).joined(separator: " ")
-      if text.contains("$") {
+      if text.utf8.contains(UInt8(ascii: "$")) {
         let isModified = directive.arguments.count > 1 && directive.text(0) == "modified"
         scope.location.headers.expires = .variable(
           try scope.template(directive, directive.arguments.count - 1), modified: isModified)

@@ -22,34 +22,35 @@ struct HostPort {
 
   /// nil if `text` is none of the forms.
   init?(_ text: String, defaultPort: UInt16) {
-    if text.hasPrefix("unix:") {
-      guard let address = SocketAddress(unixPath: String(text.dropFirst(5))), text.count > 5 else {
-        return nil
-      }
+    let bytes = text.utf8
+    if bytes.starts(with: "unix:".utf8) {
+      let path = text[bytes.index(bytes.startIndex, offsetBy: 5)...]
+      guard !path.isEmpty, let address = SocketAddress(unixPath: String(path)) else { return nil }
       (host, port, hasPort, self.address) = (text, 0, false, address)
       return
     }
-    var host = Substring(text)
+    var host = text[...]
     var port = defaultPort
     var hasPort = false
-    if text.hasPrefix("[") {
-      guard let end = text.firstIndex(of: "]") else { return nil }
-      host = text[text.index(after: text.startIndex)..<end]
-      let rest = text[text.index(after: end)...]
-      if rest.hasPrefix(":") {
+    if bytes.first == UInt8(ascii: "[") {
+      guard let end = bytes.firstIndex(of: UInt8(ascii: "]")) else { return nil }
+      host = text[bytes.index(after: bytes.startIndex)..<end]
+      let rest = text[bytes.index(after: end)...]
+      if rest.utf8.first == UInt8(ascii: ":") {
         guard let number = UInt16(rest.dropFirst()), number > 0 else { return nil }
         port = number
         hasPort = true
       } else if !rest.isEmpty {
         return nil
       }
-    } else if let colon = text.lastIndex(of: ":") {
-      guard let number = UInt16(text[text.index(after: colon)...]), number > 0 else { return nil }
+    } else if let colon = bytes.lastIndex(of: UInt8(ascii: ":")) {
+      guard let number = UInt16(text[bytes.index(after: colon)...]), number > 0 else { return nil }
       port = number
       hasPort = true
       host = text[..<colon]
     }
-    guard !host.isEmpty, !host.contains("/"), !host.contains(" ") else { return nil }
+    let isPlain = host.utf8.allSatisfy { $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: " ") }
+    guard !host.isEmpty, isPlain else { return nil }
     self.host = String(host)
     self.port = port
     self.hasPort = hasPort

@@ -192,7 +192,7 @@ extension PlanBuilder {
   /// `health_check` in a location belongs to the upstream that the location passes to.
   private func attachLocationChecks() {
     for (scope, settings, word) in locationChecks {
-      guard let url = scope.location.inForce.proxy.pass?.url,
+      guard let url = scope.location.proxyInForce.pass?.url,
         upstreams[url.upstream.name] != nil
       else {
         diagnostics.error(

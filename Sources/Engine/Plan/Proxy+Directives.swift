@@ -333,17 +333,19 @@ extension Row {
   private static func proxyPass(_ scope: Scope, _ directive: Directive) throws(Refusal) -> ProxyPass
   {
     let text = directive.text(0)
-    if text.contains("$") {
+    let bytes = text.utf8
+    if bytes.contains(UInt8(ascii: "$")) {
       return ProxyPass(.variable(try scope.template(directive, 0)))
     }
-    let start = text.prefix(8).lowercased()
+    let start = text.hasPrefix("http") ? text : text.prefix(8).lowercased()
     let isTLS = start.hasPrefix("https://")
     guard isTLS || start.hasPrefix("http://") else {
       throw Refusal(
         "invalid URL prefix in \"\(text)\"; it begins with \"http://\" or \"https://\"", argument: 0
       )
     }
-    let (authority, uri) = splitURL(String(text.dropFirst(isTLS ? 8 : 7)))
+    let rest = bytes.index(bytes.startIndex, offsetBy: isTLS ? 8 : 7)
+    let (authority, uri) = splitURL(String(text[rest...]))
     guard let target = HostPort(authority, defaultPort: isTLS ? 443 : 80) else {
       throw Refusal("\(HostPort.problem(authority)) in \"\(text)\"", argument: 0)
     }
@@ -376,7 +378,8 @@ extension Row {
       let uri = String(path[path.index(after: colon)...])
       return ("unix:" + path[..<colon], uri.isEmpty ? nil : uri)
     }
-    guard let slash = rest.firstIndex(where: { $0 == "/" || $0 == "?" }) else { return (rest, nil) }
+    let end = rest.utf8.firstIndex { $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "?") }
+    guard let slash = end else { return (rest, nil) }
     return (String(rest[..<slash]), String(rest[slash...]))
   }
 }

@@ -13,8 +13,7 @@ struct UpstreamTLSKey: Hashable {
 extension PlanBuilder {
   /// Gives `place` what its `proxy_pass` needs to speak TLS.
   func settleUpstreamTLS(_ scope: Scope, _ place: Location) {
-    let location = scope.location.inForce
-    guard let pass = location.proxy.pass else { return }
+    guard let pass = scope.location.proxyInForce.pass else { return }
     guard let url = pass.url else { return makeTLS(scope, place) }
     if url.isTLS { makeTLS(scope, place) }
     if !passedTLS.keys.contains(url.upstream.name) {
@@ -23,16 +22,16 @@ extension PlanBuilder {
   }
 
   private func makeTLS(_ scope: Scope, _ place: Location) {
-    let location = scope.location.inForce
-    let settings = location.upstreamTLS
-    let speaksHTTP2 = location.proxy.version == .http2
+    let proxy = scope.location.proxyInForce
+    let settings = scope.location.upstreamTLSInForce
+    let speaksHTTP2 = proxy.version == .http2
     let key = UpstreamTLSKey(settings: settings.identity, speaksHTTP2: speaksHTTP2)
     if let known = madeUpstreams[key] {
       place.upstreamTLS = known.tls
       return
     }
     let word = scope.seen.first("proxy_pass") ?? scope.seen.first("grpc_pass")
-    var (options, dynamic) = clientOptions(settings, word, location.proxy.isGRPC)
+    var (options, dynamic) = clientOptions(settings, word, proxy.isGRPC)
     if speaksHTTP2 { options.alpn = ["h2"] }
     let made = UpstreamTLS(options: options, dynamic: dynamic)
     madeUpstreams[key] = (settings, made)
@@ -44,7 +43,7 @@ extension PlanBuilder {
   /// then.
   func healthTLS(_ scope: Scope, _ url: UpstreamURL) -> HealthCheckTLS? {
     guard url.isTLS, let made = scope.place?.upstreamTLS else { return nil }
-    let settings = scope.location.inForce.upstreamTLS.value
+    let settings = scope.location.upstreamTLSInForce.value
     let written = settings.name.flatMap { $0.literal } ?? url.host
     let name = HostPort(written.string, defaultPort: 443)?.host ?? written.string
     let isAddress = name.isEmpty || SocketAddress(literal: name, port: 0) != nil
