@@ -14,7 +14,9 @@ func parseEnvironmentFile(
   var values: [String: String] = [:]
   for line in file.lineStarts.indices {
     let range = file.range(ofLine: line)
-    let text = trim(file.bytes[range])
+    var text = trim(file.bytes[range])
+    // Editors of Windows put a byte order mark in front.
+    if line == 0 && text.starts(with: [0xef, 0xbb, 0xbf]) { text = trim(text.dropFirst(3)) }
     guard let first = text.first, first != ASCII.numberSign else { continue }
     let position = Position(file: fileIndex, offset: UInt32(text.startIndex))
     if let (key, value) = parseLine(text) {

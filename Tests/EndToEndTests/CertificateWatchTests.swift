@@ -98,6 +98,34 @@ private func replace(_ door: RunningPortico, _ name: String, by other: String) t
     try waitUntil("the renewed certificate") { try serial(door) != before }
   }
 
+  /// A key that is handed over once, through a pipe, is nothing to look at again: neither the watch
+  /// nor a reload waits for a writer.
+  @Test func aKeyFromAPipeIsReadOnce() async throws {
+    let site = try Site(
+      config: """
+        http {
+          server { listen 127.0.0.1:%%PORT_0%% ssl; server_name a.test;
+            ssl_certificate a.test.crt; ssl_certificate_key pipe; return 200 a; }
+          server { listen 127.0.0.1:%%PORT_0%% ssl; server_name b.test;
+            ssl_certificate b.test.crt; ssl_certificate_key b.test.key; return 200 b; }
+        }
+        """)
+    for name in ["a.test", "b.test", "new"] { try site.makeCertificate(name) }
+    #expect(mkfifo(site.folder + "pipe", 0o600) == 0)
+    let writer = try Command(
+      ["sh", "-c", "cat '\(site.folder)a.test.key' >'\(site.folder)pipe'"], folder: site.folder)
+    let door = try await Portico.start(site)
+    #expect(try writer.wait().code == 0)
+    let (first, other) = (try serial(door), try serial(door, "b.test"))
+    // By the look that finds the other pair renewed, the watch has passed this one.
+    try replace(door, "b.test", by: "new")
+    try waitUntil("the renewed certificate") { try serial(door, "b.test") != other }
+    let reload = try door.send("reload")
+    #expect(reload.code == 0, "\(reload.standardError)")
+    #expect(try serial(door) == first)
+    #expect(try door.stop() == 0)
+  }
+
   @Test func manyAtOnceNeedNoReload() async throws {
     // More than fit into one packet to the worker process.
     let names = (0..<200).map { "site\($0).test" }

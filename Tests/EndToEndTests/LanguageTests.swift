@@ -16,6 +16,37 @@ import Testing
     #expect(result.code == 0, "\(result.standardError)")
   }
 
+  // --- fields ------------------------------------------------------------------------------------
+
+  /// Lists of several lines, and secrets that end in a line feed, don't end a head.
+  @Test(arguments: ["http", "h2"])
+  func aLineBreakInAFieldIsABlank(version: String) async throws {
+    let app = try TestUpstream { .answer(body: $0["Authorization"] ?? "-") }
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%; http2 on;
+          add_header Policy "
+            a;
+            b $scheme \t
+          " always;
+          location / {
+            proxy_set_header Authorization "Bearer ${env:SECRET}";
+            proxy_set_header X-Other other;
+            proxy_pass http://%%UPSTREAM_0%%;
+          } } }
+        """, upstreams: [app], environment: ["SECRET": "s3cret\r\n"])
+    let answer = try Command.run(
+      [
+        "curl", "-sS", "-D", "-", version == "h2" ? "--http2-prior-knowledge" : "--http1.1",
+        "http://127.0.0.1:\(door.port())/",
+      ], folder: door.site.folder
+    ).standardOutput.lowercased()
+    #expect(answer.hasSuffix("\r\n\r\nbearer s3cret"))
+    #expect(answer.contains("\r\npolicy: a; b http\r\n"))
+    try expect("add_header A \"a\u{1}b\";", isRefusedWith: "a control character can't be part")
+    try door.stop()
+  }
+
   // --- types -------------------------------------------------------------------------------------
 
   @Test func typesOfOneLevelAddUpAndReplaceThoseOutside() async throws {

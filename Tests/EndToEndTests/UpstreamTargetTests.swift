@@ -191,6 +191,45 @@ import Testing
     try door.stop()
   }
 
+  /// What the upstream gets may be made of a body that isn't passed on itself.
+  @Test func variablesHaveABodyThatIsNotPassed() async throws {
+    let app = try TestUpstream { request in
+      .answer(
+        body: [
+          request["X-Body"] ?? "-", request["Content-Type"] ?? "-",
+          String(decoding: request.body, as: UTF8.self),
+        ].joined(separator: "|"))
+    }
+    let door = try await Portico.start(
+      config: """
+        http {
+          log_format body '$uri $request_body';
+          access_log %%DIR%%/access.log body;
+          proxy_set_header X-Body $request_body;
+          server { listen 127.0.0.1:%%PORT_0%%;
+            location /changed { proxy_set_body "x=$request_body"; proxy_pass http://%%UPSTREAM_0%%; }
+            location /none { proxy_pass_request_body off; proxy_pass http://%%UPSTREAM_0%%; }
+            location /streamed { proxy_request_buffering off; proxy_set_body "x=$request_body";
+              proxy_pass http://%%UPSTREAM_0%%; }
+            location /file { client_body_in_file_only clean; proxy_set_body "$request_body_file";
+              proxy_set_header X-Body ""; proxy_pass http://%%UPSTREAM_0%%; } } }
+        """, upstreams: [app])
+    func ask(_ path: String) throws -> String {
+      let client = try door.client()
+      try client.send(
+        "POST \(path) HTTP/1.1\r\nHost: a\r\nContent-Type: text/x\r\nContent-Length: 5\r\n\r\nhe")
+      try client.send("llo")
+      return try client.response().text
+    }
+    #expect(try ask("/changed") == "hello|text/x|x=hello")
+    #expect(try ask("/none") == "hello|text/x|")
+    #expect(try ask("/streamed") == "hello|text/x|x=hello")
+    #expect(try ask("/file").hasPrefix("-|text/x|\(door.site.folder)"))
+    try waitUntil("the log") { door.site.text("access.log").contains("/none hello\n") }
+    #expect(door.site.text("access.log").contains("/changed hello\n"))
+    try door.stop()
+  }
+
   /// HTTP/2 inside a tunnel would pass everything that looks at requests.
   @Test func noTunnelSpeaksHTTP2() async throws {
     let app = try TestUpstream { request in

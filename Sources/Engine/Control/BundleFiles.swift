@@ -25,14 +25,25 @@ final class RecordedFiles {
     if let bytes = bundle.options.overlay[path] {
       file = .content(bytes)
     } else {
-      do {
-        file = .content(try ProcessFiles.read(path))
-      } catch {
-        file = .failed(error.code)
-      }
+      file = read(path)
     }
     bundle.files[path] = file
     return file
+  }
+
+  /// At a reload nobody waits for who writes into a pipe; what was in it at the start still counts.
+  private func read(_ path: String) -> Bundle.File {
+    let isReload = servingDescriptor != nil
+    if isReload, case .success(let status) = unsafe FileStatus.of(path: path),
+      status.kind == .other, let content = served(path)
+    {
+      return .content(content)
+    }
+    do {
+      return .content(try ProcessFiles.read(path, waits: !isReload))
+    } catch {
+      return .failed(error.code)
+    }
   }
 
   /// The paths that a pattern matches, sorted.

@@ -115,12 +115,13 @@ struct CertificateWatch {
     pair.certificateStatus = Self.status(certificate.path, now)
     pair.keyStatus = Self.status(key.path, now)
     defer { pairs[index] = pair }
+    guard Self.isReadAgain(certificate.path), Self.isReadAgain(key.path) else { return nil }
     var source = TLSCertificateSource(
       certificatePEM: [], keyPEM: [], certificatePath: certificate.name, keyPath: key.name,
       passwords: pair.passwords)
     do throws(SystemError) {
-      source.certificatePEM = try ProcessFiles.read(certificate.path)
-      source.keyPEM = try ProcessFiles.read(key.path)
+      source.certificatePEM = try ProcessFiles.read(certificate.path, waits: false)
+      source.keyPEM = try ProcessFiles.read(key.path, waits: false)
     } catch {
       // Renewing may take the file away for a moment; one that stays away is said once.
       let digest = Int(error.code)
@@ -158,6 +159,12 @@ struct CertificateWatch {
       CertificateRenewal(
         certificatePath: source.certificatePath, keyPath: source.keyPath,
         certificatePEM: source.certificatePEM, keyPEM: source.keyPEM))
+  }
+
+  /// Whether there is something new to find at `path`: not in a pipe, which gives what it has once.
+  private static func isReadAgain(_ path: String) -> Bool {
+    guard case .success(let status) = unsafe FileStatus.of(path: path) else { return true }
+    return status.kind != .other
   }
 
   /// The status of a file; nil where it proves nothing.

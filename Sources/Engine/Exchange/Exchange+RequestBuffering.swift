@@ -8,17 +8,19 @@ extension Exchange {
   /// the first try. A body that was to be streamed before, and of which nothing was, may be read
   /// whole here.
   func prepareBody() {
-    guard body.hasBody, sendsBody, body.phase == .untouched || body.phase == .streaming
-    else { return startTries() }
+    guard body.hasBody, body.phase == .untouched || body.phase == .streaming && sendsBody else {
+      return startTries()
+    }
     if wantsWholeBody { return readWholeBody() }
     if body.phase == .untouched { readAhead() } else { startTries() }
   }
 
   /// Whether the request is to be sent when its body has come whole: as `proxy_request_buffering`
-  /// says, or because HTTP/1.0 knows no other way to say how long it is.
+  /// says, because variables may ask for what isn't passed on itself, or because HTTP/1.0 knows no
+  /// other way to say how long it is.
   private var wantsWholeBody: Bool {
     let settings = location.settings.proxy.value
-    if settings.requestBuffering { return true }
+    if settings.requestBuffering || !sendsBody { return true }
     guard settings.version == .http10 else { return false }
     if case .length = body.framing { return false }
     return true

@@ -16,7 +16,7 @@ extension Row {
       }
       scope.location.headers.added.append(
         AddedHeader(
-          name: try fieldName(scope, directive, 0), value: try scope.template(directive, 1),
+          name: try fieldName(scope, directive, 0), value: try fieldValue(scope, directive, 1),
           always: always))
     }.repeatable(),
     Row(
@@ -29,7 +29,7 @@ extension Row {
       }
       scope.location.headers.trailers.append(
         AddedHeader(
-          name: try fieldName(scope, directive, 0), value: try scope.template(directive, 1),
+          name: try fieldName(scope, directive, 0), value: try fieldValue(scope, directive, 1),
           always: directive.arguments.count > 2))
     }.repeatable(),
     .choice(
@@ -89,5 +89,49 @@ extension Row {
       throw Refusal("\"\(text)\" can't be the name of a field", argument: index)
     }
     return scope.bytes(text)
+  }
+
+  /// The value of a field. A line break in it, and the blanks around that, is one blank, at its
+  /// ends nothing: a list over several lines is one field, a secret from the environment may end
+  /// in a line feed.
+  static func fieldValue(_ scope: Scope, _ directive: Directive, _ index: Int) throws(Refusal)
+    -> Template
+  {
+    let template = try scope.template(directive, index)
+    let isControl = { (byte: UInt8) in byte < 0x20 && byte != 9 || byte == 0x7f }
+    let controls = directive.text(index).utf8.filter(isControl)
+    if controls.isEmpty { return template }
+    guard controls.allSatisfy({ $0 == 10 || $0 == 13 }) else {
+      throw Refusal("a control character can't be part of a field", argument: index)
+    }
+    var parts: [Template.Part] = []
+    for (number, part) in template.parts.enumerated() {
+      guard case .literal(let bytes) = part else {
+        parts.append(part)
+        continue
+      }
+      let text = unfolded(bytes.array, number == 0, number == template.parts.count - 1)
+      if text.isEmpty { continue }
+      parts.append(.literal(scope.bytes(String(decoding: text, as: UTF8.self))))
+    }
+    return Template(parts: parts)
+  }
+
+  private static func unfolded(_ bytes: [UInt8], _ isFirst: Bool, _ isLast: Bool) -> [UInt8] {
+    let isBlank = { (byte: UInt8) in byte == 32 || byte == 9 }
+    var result: [UInt8] = []
+    var isBroken = false
+    for byte in bytes {
+      if byte == 10 || byte == 13 {
+        while let last = result.last, isBlank(last) { result.removeLast() }
+        isBroken = true
+      } else if !isBroken || !isBlank(byte) {
+        if isBroken && !(isFirst && result.isEmpty) { result.append(32) }
+        isBroken = false
+        result.append(byte)
+      }
+    }
+    if isBroken && !isLast && !(isFirst && result.isEmpty) { result.append(32) }
+    return result
   }
 }

@@ -101,7 +101,6 @@ extension PlanBuilder {
         dropped.insert(token)
       }
     }
-    if !proxy.passesRequestBody { dropped.insert(.contentType) }
     proxy.droppedRequestFields = dropped
     settleHidden(&proxy)
     let (room, isHuge) = proxy.bufferCount.multipliedReportingOverflow(by: proxy.bufferUnitBytes)

@@ -25,7 +25,7 @@ extension Row {
         scope.location.proxy.setFields = []
       }
       let field = AddedHeader(
-        name: try fieldName(scope, directive, 0), value: try scope.template(directive, 1),
+        name: try fieldName(scope, directive, 0), value: try fieldValue(scope, directive, 1),
         always: true)
       if !framesBody(field, scope, directive) { scope.location.proxy.setFields.append(field) }
     }.repeatable(),

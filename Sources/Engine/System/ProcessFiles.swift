@@ -9,9 +9,12 @@ enum ProcessFiles {
   // path), and refusing it names the mistake.
   static let fileLimitBytes = 64 << 20
 
-  /// The content of a file.
-  static func read(_ path: String) throws(SystemError) -> [UInt8] {
-    let fd = Int32(try check(unsafe linux_open(path, O_RDONLY, 0)))
+  /// The content of a file. With `waits`, that of a pipe when its writer has closed it; without,
+  /// it is an error (EAGAIN) that somebody has a pipe open to write to, and one that nobody has is
+  /// empty.
+  static func read(_ path: String, waits: Bool = true) throws(SystemError) -> [UInt8] {
+    let flags = waits ? O_RDONLY : O_RDONLY | O_NONBLOCK
+    let fd = Int32(try check(unsafe linux_open(path, flags, 0)))
     defer { _ = linux_close(fd) }
     return try readAll(fd)
   }
