@@ -22,6 +22,8 @@ import Testing
         location = /auth {
           internal; proxy_pass http://%%UPSTREAM_1%%/check; proxy_pass_request_body off;
           proxy_set_header X-Original-URI $request_uri; proxy_read_timeout 60s;
+          # Nobody is sent its body: an answer of 100 KB takes no minutes.
+          limit_rate 100;
         }
         location /here { auth_request /fixed; alias %%DIR%%/www/a;
           location /here/not { auth_request off; alias %%DIR%%/www/a; } }

@@ -31,6 +31,9 @@ import Testing
         }
         location /broken { internal; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /nobody { internal; return 444; }
+        location /tried { mirror /copy; try_files /none @tried; }
+        location @tried { mirror /copy; proxy_pass http://%%UPSTREAM_0%%; }
+        location /missing { mirror /copy; try_files /none =404; }
         location /saved { mirror /kept; proxy_pass http://%%UPSTREAM_0%%; }
         location /kept { internal; proxy_store %%DIR%%/kept; proxy_pass http://%%MIRROR%%; }
       }
@@ -72,6 +75,17 @@ import Testing
     let number = try #require(copy["X-Id"])
     #expect(door.site.text("access.log").contains("/copy 500 \(number) \(door.port()) 1 b\n"))
     #expect(door.site.text("access.log").contains("/x y 200 \(number) "))
+  }
+
+  /// What `try_files` takes elsewhere is copied there, if at all, and once.
+  @Test func whatTryFilesTakesElsewhereIsCopiedThere() async throws {
+    let mirror = try TestUpstream { .answer(body: $0.path) }
+    let (door, _) = try await Self.start(mirror: "127.0.0.1:\(mirror.port)")
+    #expect(try door.get("/missing").status == 404)
+    #expect(try door.get("/tried").text == "app:0")
+    #expect(try door.get("/last").text == "app:0")
+    try waitUntil("the copies") { mirror.requests.contains { $0["X-Original"] == "/last" } }
+    #expect(mirror.requests.compactMap { $0["X-Original"] } == ["/tried", "/last"])
   }
 
   @Test func aCopyHasTheBodyOfAnUpgradeToo() async throws {

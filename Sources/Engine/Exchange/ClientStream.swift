@@ -40,6 +40,8 @@ class ClientStream {
   func readBody(into buffer: Buffer) -> BodyRead { .complete }
   /// Whether the body of the request was read to its end.
   var isBodyRead: Bool { false }
+  /// Whether the body of the response goes nowhere, so that nobody need be sent it slowly.
+  var dropsResponseBody: Bool { false }
   /// Breaks the response off such that the client can't take it for complete.
   func abort() { preconditionFailure("abstract") }
   /// Turns the connection into a tunnel once the head is sent; `readBody` gives raw bytes then.

@@ -58,6 +58,7 @@ final class DetachedStream: ClientStream {
   }
 
   override var isBodyRead: Bool { true }
+  override var dropsResponseBody: Bool { true }
 
   override func sendHead(_ exchange: Exchange) {}
   override func sendBody(_ buffer: Buffer) { unsafe core.loop.pool.giveBack(buffer) }

@@ -193,18 +193,20 @@ extension Exchange {
     admit()
   }
 
-  /// Lets the location's content answer: an upstream, or a file.
+  /// Lets the location's content answer: an upstream, or a file. What `try_files` takes elsewhere
+  /// isn't copied here.
   func answerByContent() {
-    if !location.settings.core.value.mirror.targets.isEmpty && !isInner { return answerMirrored() }
+    let core = location.settings.core.value
+    if !core.tryFiles.isEmpty {
+      guard tryFiles(core) else { return }
+    }
+    if !core.mirror.targets.isEmpty && !isInner { return answerMirrored() }
     answerUnmirrored()
   }
 
   /// The same, when copies of the request were made if there are to be any.
   func answerUnmirrored() {
     let core = location.settings.core.value
-    if !core.tryFiles.isEmpty {
-      guard tryFiles(core) else { return }
-    }
     if let pass = location.settings.proxy.value.pass { return proxy(pass) }
     if core.tellsStatus { return serveStatus() }
     if core.isEmptyImage { return serveEmptyImage() }

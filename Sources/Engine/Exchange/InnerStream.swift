@@ -45,6 +45,7 @@ final class InnerStream: ClientStream {
   }
 
   override var isBodyRead: Bool { true }
+  override var dropsResponseBody: Bool { true }
 
   override func sendHead(_ exchange: Exchange) { status = exchange.response.status }
   override func sendBody(_ buffer: consuming Buffer) { unsafe owner.loop.pool.giveBack(buffer) }

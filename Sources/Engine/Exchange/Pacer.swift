@@ -81,7 +81,8 @@ extension Exchange {
       if settings.limitRate.constant == 0 && settings.limitRate.template == nil { return }
       limitRate = bytes(settings.limitRate)
     }
-    guard limitRate > 0, response.hasBody, !response.isUpgrade else { return }
+    guard limitRate > 0, response.hasBody, !response.isUpgrade, !stream.dropsResponseBody
+    else { return }
     let pacer = self.pacer ?? Pacer(timer: loop.makeTimer())
     self.pacer = pacer
     isPaced = true

@@ -68,7 +68,7 @@ struct LimitZone: SharedZone, @unchecked Sendable, Equatable {
 
   private let block: UnsafeMutablePointer<Block>
 
-  // Bound: the longest key, as in nginx.
+  // Bound: the longest key, as in nginx for `limit_req` (255 bytes for `limit_conn`).
   static let longestKey = 65_535
   // Bound: the smallest zone, as in nginx eight pages: room for 448 addresses.
   static let smallestByteCount = 32 << 10
