@@ -38,7 +38,7 @@ extension Supervisor {
     }
     do {
       let next = try SupervisorGeneration.make(
-        lastNumber + 1, options, keeping: current.listeners, serving: current.bundle, log: log)
+        lastNumber + 1, options, keeping: current.listeners, serving: current, log: log)
       lastNumber += 1
       noteWhatNeedsRestart(next)
       reloads.next = next

@@ -42,14 +42,13 @@ struct SupervisorGeneration {
 
   /// Reads the configuration and gets everything that it asks for, or leaves everything as it was.
   ///
-  /// - Parameter serving: the bundle of the generation that serves, at a reload.
+  /// - Parameter serving: the generation that serves, at a reload.
   static func make(
-    _ number: Int, _ options: StartOptions, keeping old: Listeners, serving: Int32? = nil,
-    log: SupervisorLog
+    _ number: Int, _ options: StartOptions, keeping old: Listeners,
+    serving: SupervisorGeneration? = nil, log: SupervisorLog
   ) throws(Failure) -> SupervisorGeneration {
     do throws(Failure) {
-      let files = RecordedFiles(options: options, serving: serving)
-      return try read(number, options, files, keeping: old, log: log)
+      return try read(number, options, keeping: old, serving: serving, log: log)
     } catch {
       linux_trim_heap()
       throw error
@@ -57,15 +56,16 @@ struct SupervisorGeneration {
   }
 
   private static func read(
-    _ number: Int, _ options: StartOptions, _ files: RecordedFiles, keeping old: Listeners,
-    log: SupervisorLog
+    _ number: Int, _ options: StartOptions, keeping old: Listeners,
+    serving: SupervisorGeneration?, log: SupervisorLog
   ) throws(Failure) -> SupervisorGeneration {
+    let files = RecordedFiles(options: options, serving: serving?.bundle)
     let reading = files.readConfiguration(isReload: number > 1)
     guard let plan = reading.plan else {
       throw Failure(reading.problems, report: reading.report)
     }
     let identity = try findIdentity(plan.main)
-    let logs = try openLogs(plan, options)
+    let logs = try openLogs(plan, options, serving?.logs ?? [:])
     let pidPath = ProcessFiles.absolute(plan.main.pidPath, in: options.prefix)
     do throws(Failure) {
       try makeTemporaryFolders(plan.temporaryPaths, options, identity)
@@ -116,10 +116,15 @@ struct SupervisorGeneration {
         let fd = try Self.openLog(path, options)
         if let old = logs.updateValue(fd, forKey: path) { _ = linux_close(old) }
       } catch {
-        problems.append("open() \"\(path)\" failed \(error.logText)")
+        problems.append(Self.cannotOpen(path, error))
       }
     }
     return problems
+  }
+
+  private static func cannotOpen(_ path: String, _ error: SystemError) -> String {
+    "open() \"\(path)\" failed \(error.logText)"
+      + (error.code == ENXIO ? ": nobody reads that pipe" : "")
   }
 
   /// The user and group that `user` names, if that can and must be decided.
@@ -166,8 +171,11 @@ struct SupervisorGeneration {
     }
   }
 
-  /// Opens all logs that a plan writes to. Keys are paths as the plan has them.
-  static func openLogs(_ plan: Plan, _ options: StartOptions) throws(Failure) -> [String: Int32] {
+  /// Opens all logs that a plan writes to; `open` are those of the plan that serves. Keys are paths
+  /// as plans have them.
+  static func openLogs(
+    _ plan: Plan, _ options: StartOptions, _ open: [String: Int32] = [:]
+  ) throws(Failure) -> [String: Int32] {
     var logs: [String: Int32] = [:]
     var problems: [String] = []
     let files = plan.main.errorLogs(orIn: options.errorLogPath).filter { $0.syslog == nil }
@@ -175,7 +183,14 @@ struct SupervisorGeneration {
       do {
         logs[path] = try openLog(path, options)
       } catch {
-        problems.append("open() \"\(path)\" failed \(error.logText)")
+        // Whoever reads the pipe is being restarted, and finds us where we were.
+        if error.code == ENXIO, let known = open[path],
+          case let copy = linux_duplicate(known), copy >= 0
+        {
+          logs[path] = Int32(copy)
+          continue
+        }
+        problems.append(cannotOpen(path, error))
       }
     }
     if problems.isEmpty { return logs }

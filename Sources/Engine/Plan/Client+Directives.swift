@@ -47,7 +47,10 @@ extension Row {
       "How much of a request body stays in memory."),
     Row(
       "client_body_temp_path", .httpServerLocation, 1...4,
-      "The folder for request bodies that don't stay in memory.", standard: "client_body_temp"
+      """
+      The folder for request bodies that don't stay in memory. Levels of subfolders are accepted, \
+      and not made.
+      """, standard: "client_body_temp"
     ) { scope, directive throws(Refusal) in
       scope.location.core.bodyTemporaryPath = try temporaryPath(scope, directive)
     },
