@@ -19,12 +19,12 @@ static inline int portico_x509_der(X509 *certificate, uint8_t **bytes) {
 
 static inline void portico_free_bytes(uint8_t *bytes) { OPENSSL_free(bytes); }
 
-// Copies the first URL of an OCSP responder that the certificate names; its length, 0 if there is none.
-static inline size_t portico_ocsp_url(X509 *certificate, char *text, size_t room) {
+// Copies a URL of an OCSP responder that the certificate names, counted from 0; its length, 0 if there is none.
+static inline size_t portico_ocsp_url(X509 *certificate, int index, char *text, size_t room) {
   STACK_OF(OPENSSL_STRING) *urls = X509_get1_ocsp(certificate);
   size_t length = 0;
-  if (sk_OPENSSL_STRING_num(urls) > 0) {
-    const char *url = sk_OPENSSL_STRING_value(urls, 0);
+  if (index < sk_OPENSSL_STRING_num(urls)) {
+    const char *url = sk_OPENSSL_STRING_value(urls, index);
     length = strlen(url);
     if (length < room) memcpy(text, url, length + 1); else length = 0;
   }
@@ -48,8 +48,10 @@ static inline int portico_ocsp_request(X509 *certificate, X509 *issuer, uint8_t 
 }
 
 enum {
-  PORTICO_OCSP_GOOD, PORTICO_OCSP_MALFORMED, PORTICO_OCSP_UNSUCCESSFUL, PORTICO_OCSP_UNVERIFIED,
-  PORTICO_OCSP_OTHER, PORTICO_OCSP_REVOKED, PORTICO_OCSP_UNKNOWN, PORTICO_OCSP_OUT_OF_DATE
+  PORTICO_OCSP_GOOD, PORTICO_OCSP_MALFORMED, PORTICO_OCSP_UNVERIFIED,
+  PORTICO_OCSP_OTHER, PORTICO_OCSP_REVOKED, PORTICO_OCSP_UNKNOWN, PORTICO_OCSP_OUT_OF_DATE,
+  // The responder refused the request: its status (RFC 6960 §4.2.1) is added.
+  PORTICO_OCSP_REFUSED = 100
 };
 
 // Whether the response speaks for itself about `name`: signed, of these days, and what it says. `until` is when it
@@ -90,8 +92,9 @@ static inline int portico_ocsp_judge(
   const unsigned char *position = bytes;
   OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &position, count);
   if (response == NULL) return PORTICO_OCSP_MALFORMED;
-  int verdict = PORTICO_OCSP_UNSUCCESSFUL;
-  if (OCSP_response_status(response) == OCSP_RESPONSE_STATUS_SUCCESSFUL) {
+  int status = OCSP_response_status(response);
+  int verdict = PORTICO_OCSP_REFUSED + status;
+  if (status == OCSP_RESPONSE_STATUS_SUCCESSFUL) {
     OCSP_BASICRESP *basic = OCSP_response_get1_basic(response);
     OCSP_CERTID *name = OCSP_cert_to_id(NULL, certificate, issuer);
     verdict = basic == NULL || name == NULL

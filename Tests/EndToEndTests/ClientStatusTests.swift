@@ -30,7 +30,9 @@ private struct Clients {
     for name in ["ca", "stranger", "a.test"] { try site.makeCertificate(name) }
     try site.write("authority.cnf", "basicConstraints=critical,CA:TRUE\n")
     try site.write(
-      "client.cnf", "authorityInfoAccess=OCSP;URI:http://127.0.0.1:\(responder.port)/named\n")
+      "client.cnf",
+      "authorityInfoAccess=OCSP;URI:ldap://127.0.0.1/named,"
+        + "OCSP;URI:HTTP://127.0.0.1:\(responder.port)/named\n")
     try issue("int", "ca", "authority")
     try issue("client", "int", "client")
     try site.write("trusted.crt", site.text("int.crt") + site.text("ca.crt"))
@@ -235,7 +237,7 @@ private let failed = "FAILED:certificate status request failed . 400"
     let whole = config.replacing("ssl_ocsp leaf", with: "ssl_ocsp on")
     #expect(try door.reload(config: whole).code == 0)
     try waitUntil("the new plan") { try clients.get(door) == failed }
-    try door.waitForLog("no OCSP responder URL in the certificate")
+    try door.waitForLog("no http OCSP responder URL in the certificate")
   }
 
   @Test func keepsAnswersUntilTheyEnd() async throws {

@@ -104,12 +104,16 @@ private func staple(_ door: RunningPortico, _ options: String = "") throws -> Bo
     #expect(stapled.responder.requests.count == 1)
   }
 
-  @Test func saysWhatIsNoResponse() async throws {
+  @Test(arguments: [
+    (Array("nonsense".utf8), "the answer is no OCSP response"),
+    ([0x30, 3, 0x0a, 1, 6], "the responder refused the request: unauthorized (6)"),
+  ])
+  func saysWhatIsNoResponse(response: [UInt8], reason: String) async throws {
     let stapled = try Stapled("")
-    stapled.said.bytes = Array("nonsense".utf8)
+    stapled.said.bytes = response
     let door = try await Portico.start(stapled.site)
     #expect(try !staple(door))
-    try door.waitForLog("for certificate \"a.test.crt\": the answer is no OCSP response")
+    try door.waitForLog("for certificate \"a.test.crt\": \(reason)")
     #expect(try !staple(door))
   }
 

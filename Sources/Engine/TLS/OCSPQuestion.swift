@@ -25,9 +25,9 @@ struct OCSPQuestion: Sendable, Hashable {
     /// Nil unless `url` is an http URL of printable characters.
     init?(_ url: String) {
       let scheme = "http://"
-      guard url.hasPrefix(scheme), url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
-        return nil
-      }
+      guard url.prefix(scheme.count).lowercased() == scheme,
+        url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
+      else { return nil }
       let rest = url.dropFirst(scheme.count)
       let end = rest.firstIndex(of: "/") ?? rest.endIndex
       path = end == rest.endIndex ? "/" : String(rest[end...])
@@ -88,7 +88,7 @@ struct OCSPQuestion: Sendable, Hashable {
     let found = candidates.first { unsafe X509_check_issued($0.handle, leaf.handle) == X509_V_OK }
     guard let found else { throw Impossible(reason: "issuer certificate not found") }
     guard let responder = responder ?? Self.responder(of: leaf) else {
-      throw Impossible(reason: "no OCSP responder URL in the certificate")
+      throw Impossible(reason: "no http OCSP responder URL in the certificate")
     }
     self.responder = responder
     certificate = unsafe Self.bytes { unsafe portico_x509_der(leaf.handle, &$0) }
@@ -108,7 +108,7 @@ struct OCSPQuestion: Sendable, Hashable {
       decoding: TLSPeerCertificate(certificate.handle).subject, as: UTF8.self)
     defer { ERR_clear_error() }
     guard let responder = responder ?? Self.responder(of: certificate) else {
-      throw Impossible(reason: "no OCSP responder URL in the certificate")
+      throw Impossible(reason: "no http OCSP responder URL in the certificate")
     }
     self.responder = responder
     self.certificate = unsafe Self.bytes { unsafe portico_x509_der(certificate.handle, &$0) }
@@ -151,9 +151,13 @@ struct OCSPQuestion: Sendable, Hashable {
   private static func responder(of certificate: TLSCertificate) -> Responder? {
     // Bound: longer URLs aren't those of responders.
     var text = [CChar](repeating: 0, count: 1024)
-    let length = unsafe portico_ocsp_url(certificate.handle, &text, text.count)
-    let url = String(decoding: text.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    return Responder(url)
+    // Bound: of as many as this one may be asked; others are LDAP servers and the like.
+    for index in 0..<16 {
+      let length = unsafe portico_ocsp_url(certificate.handle, Int32(index), &text, text.count)
+      let url = String(decoding: text.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+      if let responder = Responder(url) { return responder }
+    }
+    return nil
   }
 
   /// What OpenSSL writes, copied.
@@ -209,12 +213,26 @@ extension OCSPQuestion {
     case Int32(PORTICO_OCSP_GOOD): return .good(until: end)
     case Int32(PORTICO_OCSP_REVOKED): return .revoked(until: end)
     case Int32(PORTICO_OCSP_MALFORMED): return .bad("the answer is no OCSP response")
-    case Int32(PORTICO_OCSP_UNSUCCESSFUL): return .bad("the responder refused the request")
     case Int32(PORTICO_OCSP_UNVERIFIED):
       return .bad("the response is not signed as it must be")
     case Int32(PORTICO_OCSP_OTHER): return .bad("the response is about another certificate")
     case Int32(PORTICO_OCSP_OUT_OF_DATE): return .bad("the response is out of date")
-    default: return .unknown
+    case Int32(PORTICO_OCSP_UNKNOWN): return .unknown
+    default: return .bad(Self.refusal(verdict - Int32(PORTICO_OCSP_REFUSED)))
     }
+  }
+
+  /// What an OCSPResponseStatus says (RFC 6960 §4.2.1).
+  private static func refusal(_ status: Int32) -> String {
+    let word =
+      switch status {
+      case OCSP_RESPONSE_STATUS_MALFORMEDREQUEST: "malformedRequest"
+      case OCSP_RESPONSE_STATUS_INTERNALERROR: "internalError"
+      case OCSP_RESPONSE_STATUS_TRYLATER: "tryLater"
+      case OCSP_RESPONSE_STATUS_SIGREQUIRED: "sigRequired"
+      case OCSP_RESPONSE_STATUS_UNAUTHORIZED: "unauthorized"
+      default: "status"
+      }
+    return "the responder refused the request: \(word) (\(status))"
   }
 }
