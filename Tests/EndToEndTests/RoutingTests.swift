@@ -27,6 +27,9 @@ struct Routed: Sendable, CustomTestStringConvertible {
         location /page { error_page 404 /error.html; }
         location /answer { error_page 404 =200 /error.html; }
         location /own { error_page 404 = /exact; }
+        location /named { set $page @named; error_page 404 = $page; return 404; }
+        location @named { return 200 "named $uri"; }
+        location /unnamed { set $page @nowhere; error_page 404 = $page; return 404; }
         location /twice { recursive_error_pages on; error_page 404 /again/x; }
         location /again { error_page 404 = /exact; }
         location /text { error_page 404 /error.html; return 404 "mine"; }
@@ -51,6 +54,8 @@ struct Routed: Sendable, CustomTestStringConvertible {
     Routed(path: "/own", status: 200, text: "exact"),
     Routed(path: "/twice", status: 200, text: "exact"),
     Routed(path: "/text", status: 404, text: "mine"),
+    Routed(path: "/named/x", status: 200, text: "named /named/x"),
+    Routed(path: "/unnamed", status: 500),
     Routed(path: "/error302", status: 302, location: "http://example.com/"),
     Routed(path: "/folder", status: 301, location: "/folder/"),
     Routed(path: "/folder/", status: 200, text: "index"),

@@ -127,6 +127,9 @@ private func take(
       #expect(take(zone, "d", 1, at: moment) == .admitted(excess: 0))
       #expect(take(zone, "d", 1, at: moment) == .rejected(excess: 60_000))
     }
+    // All that was spent comes back, however long that takes.
+    for _ in 0..<601 { _ = take(zone, "e", 1, burst: 600, at: 0) }
+    #expect(take(zone, "e", 1, burst: 600, at: 600 * 60_000) == .admitted(excess: 60_000))
     // Idle for longer than any number would bear.
     #expect(take(zone, "c", 60_000_000_000, at: .max / 2) == .admitted(excess: 0))
     let rate = RequestRate(perMinute: 600)

@@ -148,7 +148,9 @@ extension Exchange {
     isErrorPage = !location.settings.core.value.recursiveErrorPages
     errorStatus = page.responseStatus ?? (Self.isBadRequest(status) ? 200 : status)
     let target = evaluate(page.target)
-    if let name = page.named { return redirectInternally(toNamed: name) }
+    if target.hasPrefix(Bytes("@")) {
+      return redirectInternally(toNamed: target.dropping(1).string)
+    }
     if target.hasPrefix(Bytes("/")) {
       if method != .head {
         method = .get

@@ -72,9 +72,6 @@ struct LimitZone: SharedZone, @unchecked Sendable, Equatable {
   static let longestKey = 65_535
   // Bound: the smallest zone, as in nginx eight pages: room for 448 addresses.
   static let smallestByteCount = 32 << 10
-  // Bound: for how long a rate counts back. A key that was idle longer has nothing to catch up
-  // with.
-  private static let longestIdle: Milliseconds = 3_600_000
 
   /// A new zone; nil if the kernel has no memory for it.
   init?(byteCount: Int) {
@@ -117,8 +114,10 @@ struct LimitZone: SharedZone, @unchecked Sendable, Equatable {
       table.touch(index)
       var record = table[index]
       // Clocks of other threads may be a turn of their loop ahead.
-      let elapsed = min(max(0, now - record.moment), Self.longestIdle)
-      let excess = max(0, record.excess - elapsed * rate.perMinute + RequestRate.request)
+      let elapsed = max(0, now - record.moment)
+      let (back, isHuge) = elapsed.multipliedReportingOverflow(by: rate.perMinute)
+      let isForgotten = isHuge || back > .max / 2
+      let excess = isForgotten ? 0 : max(0, record.excess - back + RequestRate.request)
       if excess > burst { return .rejected(excess: excess) }
       record.excess = excess
       if elapsed > 0 { record.moment = now }

@@ -128,10 +128,8 @@ extension Row {
       // nginx's codes for TLS troubles that the client sees as 400.
       statuses.append(status)
     }
-    let target = directive.text(last)
     return ErrorPage(
-      statuses: statuses, responseStatus: answer, target: try scope.template(directive, last),
-      named: target.hasPrefix("@") ? String(target.dropFirst()) : nil)
+      statuses: statuses, responseStatus: answer, target: try scope.template(directive, last))
   }
 
   private static func byteRate(_ scope: Scope, _ directive: Directive) throws(Refusal) -> ByteRate {

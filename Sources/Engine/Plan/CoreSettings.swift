@@ -104,7 +104,6 @@ struct ErrorPage {
   var statuses: [Int]
   /// nil: the status of the error; 0: the status of what the page answers (`=`).
   var responseStatus: Int?
+  /// A path, the name of a location with its `@`, or a URL.
   var target: Template
-  /// A named location, without its `@`.
-  var named: String?
 }
