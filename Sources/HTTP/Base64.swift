@@ -23,6 +23,20 @@ public enum Base64 {
     return end % 4 == 1 ? nil : count
   }
 
+  /// Whether `text` is what an encoder makes, but that padding may be missing: `decode` takes also
+  /// bits behind the last byte that aren't zero (RFC 4648 §3.5), which others refuse.
+  public static func isCanonical(_ text: Bytes) -> Bool {
+    var end = text.count
+    while end > 0 && text[end - 1] == 0x3D && text.count - end < 2 { end -= 1 }
+    guard end % 4 != 1 else { return false }
+    var last: UInt32 = 0
+    for index in 0..<end {
+      guard let value = value(of: text[index]) else { return false }
+      last = value
+    }
+    return end % 4 == 2 ? last & 0xF == 0 : end % 4 == 3 ? last & 3 == 0 : true
+  }
+
   /// Encodes `bytes` into `output`, which must hold four bytes for each three that are begun;
   /// returns how many it wrote, padding included.
   @discardableResult

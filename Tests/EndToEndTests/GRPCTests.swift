@@ -134,6 +134,33 @@ import Testing
     server?.stop()
   }
 
+  /// A server ends the connection, and all calls on it, over metadata that it can't decode.
+  @Test func nobodysMetadataEndsTheCallsOfOthers() async throws {
+    var server: GRPCServer?
+    let door = try await start({ site in
+      server = try GRPCServer(folder: site.folder)
+      return "grpc_pass \(server?.address ?? "");"
+    })
+    func ask(_ value: String) throws -> Response {
+      let client = try door.client()
+      try client.send(
+        Array(
+          "POST /t.T/Unary HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nContent-Type: application/grpc\r\nX-Bin: \(value)\r\nContent-Length: 7\r\n\r\n"
+            .utf8)
+          + [0, 0, 0, 0, 2] + Array("hi".utf8))
+      return try client.response()
+    }
+    for value in ["!!!", "7", "AB==", "//9", "AA-_", "AAAA,!", "A,AAA"] {
+      #expect(try ask(value).status == 400, "\(value)")
+    }
+    for value in ["AAAA", "AA", "AA==", "//8", "", "AAAA, AA==,AAA"] {
+      let answer = try ask(value)
+      #expect(answer.status == 200 && answer.text.hasSuffix("echo:hi"), "\(value)")
+    }
+    #expect(try call(door, "many(10)") == ["10"])
+    server?.stop()
+  }
+
   @Test(arguments: [
     ("", true), ("grpc_service=well", true), ("grpc_service=sick", false),
     ("grpc_service=none", false),

@@ -7,6 +7,10 @@ extension Exchange {
   /// Answers by asking an upstream.
   func proxy(_ pass: ProxyPass) {
     unresolved = nil
+    if location.settings.proxy.value.isGRPC && !hasSoundMetadata {
+      log(.info, "client sent binary metadata that isn't base 64")
+      return fail(400)
+    }
     switch pass.destination {
     case .upstream(let url): proxy(to: url)
     case .variable(let template): proxy(toURL: evaluate(template))

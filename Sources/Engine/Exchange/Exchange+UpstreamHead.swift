@@ -16,6 +16,7 @@ extension Exchange {
     // four, a record eight.
     let difference = speaksHTTP2 ? H2FieldBlock.overhead - 2 : 2
     size += (request.fields.count + settings.setFields.count) * difference
+    if settings.isGRPC { size += binaryMetadataGrowth(H2FieldBlock.overhead) }
     let isForwarded = settings.forwarded
     let forwarded = isForwarded ? ForwardedFields(self) : nil
     if let forwarded { size += forwarded.byteCount }
@@ -216,7 +217,12 @@ extension Exchange {
       let name = entry.name.of(bytes)
       if entry.token == .other && isReplaced(name, settings) { continue }
       if connectionNamesFields && request.connectionNames(name, in: bytes) { continue }
-      head.field(name, entry.value.of(bytes))
+      guard settings.isGRPC, entry.token == .other, Self.isBinary(name) else {
+        head.field(name, entry.value.of(bytes))
+        continue
+      }
+      var values = entry.value.of(bytes)
+      while let value = Self.nextBinary(&values) { head.field(name, value) }
     }
   }
 
