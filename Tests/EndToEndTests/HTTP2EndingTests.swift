@@ -39,6 +39,26 @@ import Testing
     #expect(seen.goAway && seen.ended)
   }
 
+  /// gRPC clients reset a call that is given up before anything of it was sent.
+  @Test func finishesWhatIsUnderWayWhenAnIdleStreamIsReset() async throws {
+    let gate = Gate()
+    let upstream = try TestUpstream { _ in
+      gate.wait()
+      return .answer(body: "done")
+    }
+    let door = try await HTTP2Door.start(upstream)
+    let client = try H2Client(port: door.port(0))
+    try client.request(1, "/app/")
+    try waitUntil("the request at the upstream") { upstream.requests.count == 1 }
+    try client.send(.reset, stream: 3, payload: [0, 0, 0, 8])
+    let goAway = try client.frame { $0.type == .goAway }
+    #expect(goAway.code == H2Code.protocolError)
+    gate.open()
+    #expect(try client.response(1).body == Array("done".utf8))
+    #expect(client.goAwayCode() == nil)
+    #expect(door.errorLog.contains("client reset a stream that it had not begun"))
+  }
+
   @Test func finishesWhatIsUnderWayWhenItStops() async throws {
     let upstream = try TestUpstream { _ in
       .steps([.pause(seconds: 0.5), .bytes("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")])

@@ -58,11 +58,25 @@ extension H2Connection {
     client.yield()
   }
 
-  private func submitLastGoAway() {
+  private func submitLastGoAway(_ code: nghttp2_error_code = NGHTTP2_NO_ERROR) {
     didSendLastGoAway = true
     unsafe nghttp2_submit_goaway(
       session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nghttp2_session_get_last_proc_stream_id(session),
-      NGHTTP2_NO_ERROR.rawValue, nil, 0)
+      code.rawValue, nil, 0)
+  }
+
+  /// The client reset a stream that it hadn't begun, as gRPC clients do with a call that is given
+  /// up before anything of it was sent. That is an error of the connection (RFC 9113 §5.1), but
+  /// other calls have no part in it: they finish, and new ones take another connection.
+  func goAwayOverIdleStream() {
+    guard state == .open else { return }
+    client.core.errorLog.write(
+      .info,
+      "client reset a stream that it had not begun, client: \(client.facts.peerAddress.host)",
+      connection: client.facts.serial)
+    state = .draining
+    submitLastGoAway(NGHTTP2_PROTOCOL_ERROR)
+    client.yield()
   }
 
   /// Sends the client away for what it does; streams end with the connection.

@@ -44,6 +44,12 @@ extension H2Connection {
     }
   }
 
+  /// Whether a client resets a stream that it has never begun.
+  func isResetOfIdleStream(_ header: H2FrameHeader) -> Bool {
+    header.kind == NGHTTP2_RST_STREAM && header.length == 4 && header.streamID & 1 == 1
+      && header.streamID > closedStreams.last
+  }
+
   /// A frame for a stream that isn't open: new, late, or a mistake.
   private func judge(_ header: H2FrameHeader) {
     switch closedStreams.judge(header.streamID) {

@@ -195,6 +195,11 @@ final class H2Connection {
       }
       sawFrame = true
       admit(header)
+      // One that comes in pieces goes to the library, which ends the connection at once.
+      if isResetOfIdleStream(header) && position - fed == header.byteCount {
+        fed = position
+        goAwayOverIdleStream()
+      }
     }
     return feedLibrary(bytes.dropping(fed))
   }

@@ -14,8 +14,8 @@ struct H2FrameHeader: BitwiseCopyable {
   var flags: UInt8 = 0
   var streamID: Int32 = 0
   /// The first bytes of the payload, as far as they are looked at: the stream that a PRIORITY frame
-  /// depends on (RFC 7540 §6.3), the increment of a WINDOW_UPDATE (RFC 9113 §6.9), how much padding
-  /// a DATA or HEADERS frame has (§6.1). nil: none are.
+  /// depends on (RFC 7540 §6.3), the increment of a WINDOW_UPDATE (RFC 9113 §6.9), the code of a
+  /// RST_STREAM (§6.4), how much padding a DATA or HEADERS frame has (§6.1). nil: none are.
   var first: Int32?
   /// How many bytes of the frame were taken for this.
   var byteCount = 0
@@ -29,7 +29,7 @@ struct H2FrameHeader: BitwiseCopyable {
   /// How many bytes of the payload are to be looked at.
   fileprivate var firstByteCount: Int {
     switch kind {
-    case NGHTTP2_PRIORITY, NGHTTP2_WINDOW_UPDATE: length >= 4 ? 4 : 0
+    case NGHTTP2_PRIORITY, NGHTTP2_WINDOW_UPDATE, NGHTTP2_RST_STREAM: length >= 4 ? 4 : 0
     case NGHTTP2_DATA, NGHTTP2_HEADERS: isPadded && length >= 1 ? 1 : 0
     default: 0
     }
