@@ -53,6 +53,34 @@ import Testing
     try deaf.stop()
   }
 
+  /// A session that begins with the redirect begins also if what it leads to is refused.
+  @Test func cookiesOfARedirectInsideComeWithAnError() async throws {
+    let app = try TestUpstream { request in
+      .answer(
+        fields: [
+          "X-Accel-Redirect": String(request.path.dropFirst(2)), "Set-Cookie": "session=1",
+          "Cache-Control": "max-age=60",
+        ], body: "own")
+    }
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%; root %%DIR%%;
+          location /x/ { proxy_pass http://%%UPSTREAM_0%%; }
+          location /forbidden { internal; deny all; }
+          location /paged { internal; error_page 403 /page; deny all; }
+          location = /page { internal; return 200 page; }
+          location /here { internal; return 200 here; } } }
+        """, upstreams: [app])
+    for (path, status) in [("here", 200), ("none", 404), ("forbidden", 403), ("paged", 403)] {
+      let answer = try door.get("/x/\(path)")
+      #expect(answer.status == status && answer["Set-Cookie"] == "session=1", "\(path)")
+      #expect((answer["Cache-Control"] != nil) == (status == 200), "\(path)")
+    }
+    // The next request of the connection has none of it.
+    #expect(try door.get("/none")["Set-Cookie"] == nil)
+    try door.stop()
+  }
+
   @Test func refusesFieldsThatCanNotBeIgnored() throws {
     let site = try Site(
       config: "http { server { listen 127.0.0.1:%%PORT_0%%; proxy_ignore_headers Location; } }")

@@ -36,7 +36,11 @@ extension Exchange {
       switch entry.token {
       case .contentType: response.contentType = value
       case .setCookie, .contentDisposition, .cacheControl, .expires, .acceptRanges:
-        response.add(entry.name.of(attempt.headBytes), value, entry.token)
+        let name = entry.name.of(attempt.headBytes)
+        response.add(name, value, entry.token)
+        if entry.token == .setCookie {
+          redirectCookies.append(OutgoingField(name: name, value: value, token: entry.token))
+        }
       default: break
       }
     }

@@ -82,6 +82,7 @@ extension Exchange {
     // `pacer` and `pipeline` are used again. `isFiltered` is false without stages.
     if isPaced { stopPacing() }
     if let pipeline, !pipeline.isEmpty { stopFiltering() }
+    if !redirectCookies.isEmpty { redirectCookies.removeAll() }
     charsetOrder = nil
     if stored != nil { stored = nil }
   }

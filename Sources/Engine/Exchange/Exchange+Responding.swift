@@ -118,6 +118,7 @@ extension Exchange {
     cancelUpstream()
     if didSendHead { return breakOff(status) }
     response.reset()
+    for cookie in redirectCookies { response.add(cookie.name, cookie.value, cookie.token) }
     if closesConnection(status) { keepAlive = false }
     if status == 499 || status == 444 {
       response.status = status

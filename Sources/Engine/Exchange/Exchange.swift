@@ -100,6 +100,8 @@ final class Exchange {
   /// Body bytes go through the stages of `pipeline`.
   var isFiltered = false
   var pipeline: BodyPipeline?
+  /// The cookies of an upstream that redirected inside: they reach the client even with an error.
+  var redirectCookies: [OutgoingField] = []
   /// X-Accel-Charset: the charset that the upstream wants its response to have.
   var charsetOrder: Bytes?
 
