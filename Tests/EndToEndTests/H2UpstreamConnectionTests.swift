@@ -150,6 +150,38 @@ import Testing
     try door.waitForLog("upstream server \(refusing.address) in \"app\" temporarily disabled")
   }
 
+  /// A server may end its connection over a head that is longer than it said it takes: such a
+  /// request has a connection to itself, and no other joins it there.
+  @Test func aHeadThatTheServerMayNotTakeGoesAlone() async throws {
+    let upstream = try H2TestUpstream(settings: [(6, 4096)], answersEarly: true) { request in
+      let isHeld = (request.connection, request.index) == (0, 1) || request.connection == 1
+      return isHeld ? [] : [.bytes(H2Frame.answer(request.stream, "\(request.connection)"))]
+    }
+    let door = try await H2UpstreamDoor.start(
+      [upstream], "location / { proxy_pass http://app; }",
+      http: "upstream app { server %%H2_0%%; keepalive 8; }")
+    var clients: [RawClient] = []
+    func ask(_ fieldCount: Int) throws -> RawClient {
+      let client = try door.client()
+      let fields = (0..<fieldCount).map { "X-\($0): \(String(repeating: "x", count: 50))\r\n" }
+      try client.send("GET / HTTP/1.1\r\nHost: x\r\n\(fields.joined())\r\n")
+      clients.append(client)
+      return client
+    }
+    // Below the limit, with 32 bytes for each field, and it is known.
+    #expect(try ask(40).response().text == "0")
+    _ = try ask(1)
+    try waitUntil("the held request") { upstream.requests.count == 2 }
+    _ = try ask(50)
+    try waitUntil("the long head") { upstream.requests.count == 3 }
+    #expect(upstream.requests.map(\.connection) == [0, 0, 1])
+    #expect(try ask(1).response().text == "0")
+    #expect(try ask(50).response().text == "2")
+    // Those that are idle are as good as new ones.
+    #expect(try ask(50).response().text == "2")
+    #expect(try ask(1).response().text == "0")
+  }
+
   /// Some refusals between answers are those of a server that is full for a moment.
   @Test func keepsAServerThatRefusesNowAndThen() async throws {
     let busy = try H2TestUpstream { request in

@@ -10,12 +10,13 @@ extension Exchange {
   func openStream(_ peer: Peer, _ group: UpstreamGroup, from local: SocketAddress?) {
     let list = core.streamedConnections(group)
     attempt.isReused = false
+    let isLarge = hasLargeHead(for: list)
     let known = core.h2Upstreams.find(list, peer.state, upstreamTLSKey, from: local) {
-      !attempt.didRetryStale || !$0.mayBeStale
+      (!attempt.didRetryStale || !$0.mayBeStale) && (!isLarge || $0.isIdle)
     }
     if let known {
       attempt.isReused = known.mayBeStale
-      return attachStream(to: known)
+      return attachStream(to: known, alone: isLarge)
     }
     guard core.takesConnection() else {
       log(.alert, "worker_connections are not enough")
@@ -31,8 +32,20 @@ extension Exchange {
         core.h2Upstreams.close(connection)
         return failTry(.noRoom, "SSL session could not be made for")
       }
-      attachStream(to: connection)
+      attachStream(to: connection, alone: isLarge)
     }
+  }
+
+  /// Whether the head is longer than the server takes. Servers may end the connection over it, and
+  /// with it what others have there: such a request has one to itself.
+  private func hasLargeHead(for list: H2UpstreamList) -> Bool {
+    // A field counts 32 bytes more than it has; here it takes at least nine.
+    guard let request = attempt.request, attempt.fieldBlockCount > list.expectedHeadBytes / 4 else {
+      return false
+    }
+    let fields = request.unread.prefix(attempt.fieldBlockCount)
+    let additional = H2FieldBlock.count(fields) * (32 - H2FieldBlock.overhead)
+    return fields.count + additional > list.expectedHeadBytes
   }
 
   /// Puts TLS on a connection that is being made.
@@ -44,8 +57,8 @@ extension Exchange {
     return true
   }
 
-  private func attachStream(to connection: H2UpstreamConnection) {
-    guard let stream = core.h2Upstreams.attach(handle, to: connection) else {
+  private func attachStream(to connection: H2UpstreamConnection, alone: Bool) {
+    guard let stream = core.h2Upstreams.attach(handle, to: connection, alone: alone) else {
       return failTry(.noRoom, "no HTTP/2 session for")
     }
     stream.fieldByteLimit = location.settings.proxy.value.bufferBytes

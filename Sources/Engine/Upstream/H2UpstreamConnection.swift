@@ -37,6 +37,8 @@ final class H2UpstreamConnection {
   private(set) var requestCount = 0
   /// Its server left the configuration: it takes no more streams.
   var isRetired = false
+  /// One exchange has the connection to itself as long as its stream lasts.
+  var isReserved = false
   /// A try waited for all of its time, and nothing came for any stream: whoever it was that was
   /// there may be gone without a word.
   private var isSilent = false
@@ -69,6 +71,7 @@ final class H2UpstreamConnection {
     openedAt = loop.now
     requestCount = 0
     isRetired = false
+    isReserved = false
     isSilent = false
     heardAt = loop.now
     askedAt = nil
@@ -88,14 +91,17 @@ final class H2UpstreamConnection {
   func start(_ tls: TLSSession) { transport.start(tls) }
 
   /// What the server said counts for connections to it on which it didn't yet.
-  private func noteAllowedStreams() {
-    if let allowed = session?.allowedStreams { list?.expectedStreams = allowed }
+  private func noteLimits() {
+    guard let session, let streams = session.allowedStreams else { return }
+    list?.expectedStreams = streams
+    list?.expectedHeadBytes = session.allowedHeadBytes
   }
 
   /// Whether another exchange may have a stream here.
   func takesStream() -> Bool {
-    guard state != .lost, !isRetired, !isSilent, let session, let list else { return false }
-    noteAllowedStreams()
+    guard state != .lost, !isRetired, !isSilent, !isReserved || isIdle, let session, let list
+    else { return false }
+    noteLimits()
     let keepalive = list.keepalive
     return session.hasRoom(expecting: list.expectedStreams)
       && requestCount < keepalive.requestCount && loop.now - openedAt < keepalive.maxAge
@@ -313,7 +319,7 @@ final class H2UpstreamConnection {
   func close() {
     // What is queued, such as the reset of a stream that nobody waits for, leaves if it can.
     if state == .open && transport.isWritable { flush() }
-    noteAllowedStreams()
+    noteLimits()
     state = .lost
     transport.close()
     if let output { loop.pool.giveBack(output) }

@@ -10,6 +10,9 @@ final class H2UpstreamList: UpstreamList {
   var keepalive: UpstreamKeepaliveSettings
   /// How many streams a server allows that didn't say yet: what one of them said last.
   var expectedStreams = 100
+  /// How long a head a server takes that didn't say yet, each field counted with 32 bytes more (RFC
+  /// 9113 §6.5.2): what one of them said last.
+  var expectedHeadBytes = 8 << 10
 
   init(_ name: String, _ keepalive: UpstreamKeepaliveSettings) {
     self.name = name
@@ -112,10 +115,13 @@ struct H2UpstreamPool: ~Copyable {
     return .success(connection)
   }
 
-  /// A stream on `connection` for the attempt of `exchange`.
-  mutating func attach(_ exchange: Handle, to connection: H2UpstreamConnection) -> H2UpstreamStream?
-  {
+  /// A stream on `connection` for the attempt of `exchange`; if it is to be `alone` there, nobody
+  /// else has one as long as it lasts.
+  mutating func attach(
+    _ exchange: Handle, to connection: H2UpstreamConnection, alone: Bool
+  ) -> H2UpstreamStream? {
     guard let session = connection.session else { return nil }
+    connection.isReserved = alone
     let stream = freeStreams.popLast() ?? H2UpstreamStream()
     stream.exchange = exchange
     stream.connection = connection

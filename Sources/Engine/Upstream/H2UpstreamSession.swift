@@ -64,6 +64,12 @@ final class H2UpstreamSession {
       unsafe nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
   }
 
+  /// How long a head the server takes (SETTINGS_MAX_HEADER_LIST_SIZE).
+  var allowedHeadBytes: Int {
+    Int(
+      unsafe nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE))
+  }
+
   /// Whether another stream may begin: the server's limit (`expected` before it said so) is not
   /// reached and nobody said goodbye.
   func hasRoom(expecting expected: Int) -> Bool {
