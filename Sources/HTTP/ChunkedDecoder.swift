@@ -64,11 +64,8 @@ public struct ChunkedDecoder: BitwiseCopyable, Sendable {
   /// on to the end of what was consumed; an empty line ends them.
   public private(set) var trailerStart = -1
 
-  /// Whether LF alone ends a line; see `HeadLimits.allowBareLineFeed`.
-  private let allowBareLineFeed: Bool
-
   /// A decoder at the start of a body.
-  public init(allowBareLineFeed: Bool = false) { self.allowBareLineFeed = allowBareLineFeed }
+  public init() {}
 
   /// Whether the body is over.
   public var isFinished: Bool { state == .end }
@@ -97,9 +94,6 @@ public struct ChunkedDecoder: BitwiseCopyable, Sendable {
 
   /// Moves over one byte that isn't data.
   private mutating func advance(over byte: UInt8) -> ChunkedError? {
-    if byte == 0x0A, allowBareLineFeed, !isAfterCarriageReturn {
-      if let error = advance(over: 0x0D) { return error }
-    }
     switch state {
     case .size, .spaceAfterSize, .extensions, .sizeEnd: return advanceSizeLine(byte)
     case .dataCR:
@@ -112,17 +106,13 @@ public struct ChunkedDecoder: BitwiseCopyable, Sendable {
     }
   }
 
-  private var isAfterCarriageReturn: Bool {
-    state == .sizeEnd || state == .dataLF || state == .lineEnd || state == .lastLF
-  }
-
   private mutating func advanceSizeLine(_ byte: UInt8) -> ChunkedError? {
     switch state {
     case .size:
-      if let digit = ChunkedDecoder.hexDigit(byte) {
+      if let digit = Escape.hexValue(byte) {
         if digits == ChunkedDecoder.maxDigits { return .sizeTooLarge }
         digits += 1
-        remaining = remaining << 4 | digit
+        remaining = remaining << 4 | Int(digit)
         return nil
       }
       return digits == 0 ? .invalidSize : endSize(byte)
@@ -191,12 +181,6 @@ public struct ChunkedDecoder: BitwiseCopyable, Sendable {
       state = state == .lastLF ? .end : .lineStart
     }
     return nil
-  }
-
-  private static func hexDigit(_ byte: UInt8) -> Int? {
-    if CharacterSet.isDigit(byte) { return Int(byte &- 0x30) }
-    let letter = (byte | 0x20) &- 0x61
-    return letter < 6 ? Int(letter) + 10 : nil
   }
 }
 

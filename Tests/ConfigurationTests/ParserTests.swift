@@ -52,19 +52,6 @@ import Testing
         == "error: cannot read \"no\": no such file or directory\n")
   }
 
-  @Test func dumpsEachFileOnceInOrderOfReading() {
-    var diagnostics = Diagnostics()
-    let files = MemoryFiles(
-      ["m": "env_file e; include b; include a; include b;", "a": "x;", "b": "y;\n", "e": "A=1"])
-    let tree = parseConfiguration(
-      path: "m", globalDirectives: ["z;"], files: files, diagnostics: &diagnostics)
-    #expect(!diagnostics.hasErrors)
-    #expect(
-      String(decoding: tree.sources.dump(), as: UTF8.self)
-        == "# configuration file m:\nenv_file e; include b; include a; include b;\n"
-        + "# configuration file b:\ny;\n\n# configuration file a:\nx;\n")
-  }
-
   @Test func stopsExponentialIncludes() {
     var files = MemoryFiles(["m": "include f0;", "f30": "x 1;"])
     for level in 0..<30 {

@@ -37,13 +37,16 @@ private func site(_ answer: String, extra: String = "") -> String {
     #expect(bad.text("error.log").contains("[emerg]"))
   }
 
+  /// Each once, in the order of reading; secrets of an `env_file` aren't shown.
   @Test func dumpsEveryConfigurationFile() throws {
-    let source = site("one")
-    let dumped = try Site(config: source)
+    let source = "env_file secrets; include b; include a; include b;\nhttp { }"
+    let dumped = try Site(
+      config: source, files: ["secrets": "A=secret", "a": "events { }\n", "b": "# nothing"])
     let result = try Portico.run(dumped, ["-T"])
-    #expect(result.code == 0)
-    #expect(result.standardOutput.contains("# configuration file \(dumped.folder)portico.conf:\n"))
-    #expect(result.standardOutput.contains(dumped.fill(source)))
+    #expect(result.code == 0, "\(result.standardError)")
+    let files = [("portico.conf", source), ("b", "# nothing"), ("a", "events { }\n")]
+    let expected = files.map { "# configuration file \(dumped.folder)\($0):\n\($1)\n" }
+    #expect(result.standardOutput == expected.joined())
   }
 
   @Test func refusesAnUnknownUser() throws {

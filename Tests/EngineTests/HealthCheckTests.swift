@@ -311,6 +311,12 @@ struct HealthCheckMatchTests {
     return health.receive(&transport)
   }
 
+  /// What traffic may have, a check takes too.
+  @Test func aHeadMayHaveLineFeedsAlone() throws {
+    let answer = "HTTP/1.1 200 OK\nContent-Length: 5\n\nhello"
+    #expect(verdict(answer, try block("body ~ hello")) == .passed("200 OK"))
+  }
+
   static let answer =
     "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nX-Two: a\r\nx-two: b\r\n"
     + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"

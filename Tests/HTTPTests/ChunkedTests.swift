@@ -11,9 +11,8 @@ private struct Decoded: Equatable {
   var end: Int?
 }
 
-private func decode(_ input: [UInt8], at lengths: [Int], allowBareLineFeed: Bool = false) -> Decoded
-{
-  var decoder = ChunkedDecoder(allowBareLineFeed: allowBareLineFeed)
+private func decode(_ input: [UInt8], at lengths: [Int]) -> Decoded {
+  var decoder = ChunkedDecoder()
   var decoded = Decoded()
   var position = 0
   for length in lengths {
@@ -109,15 +108,6 @@ private func decode(_ input: [UInt8], at lengths: [Int], allowBareLineFeed: Bool
   @Test func refusesEndlessTrailers() {
     let text = "0\r\n" + String(repeating: "A: b\r\n", count: 3000)
     #expect(decode(text.latin1, at: [text.utf8.count]).error == .tooMuchOverhead)
-  }
-
-  @Test func takesBareLineFeedsOnlyWhenAsked() {
-    let input = "5;x\nhello\n1 \r\n!\n0\nA: b\n\n".latin1
-    for lengths in feedings(input.count) {
-      let decoded = decode(input, at: lengths, allowBareLineFeed: true)
-      #expect(decoded == Decoded(body: "hello!".latin1, end: input.count))
-    }
-    #expect(decode("0\r\nA\n".latin1, at: [5], allowBareLineFeed: true).error == .malformedTrailer)
   }
 
   @Test(arguments: [

@@ -29,9 +29,9 @@ struct HealthAnswer {
   /// The whole answer is waited for, whatever `match` looks at.
   private let wantsBody: Bool
 
-  init(match: MatchSettings?, wantsBody: Bool = false, limits: HeadLimits = .response) {
+  init(match: MatchSettings?, wantsBody: Bool = false) {
     self.match = match
-    parser = ResponseHeadParser(limits: limits)
+    parser = ResponseHeadParser(limits: .upstream)
     self.wantsBody = wantsBody
   }
 

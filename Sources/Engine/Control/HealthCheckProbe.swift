@@ -62,7 +62,8 @@ final class HealthProbe {
       }
     }
     if let error = Socket.connect(fd, to: check.address) {
-      return .failure(HealthProbeEnd(.failed(error.text.lowercased())))
+      let text = error.text.lowercased()
+      return .failure(HealthProbeEnd(error.isShortage ? .undecided(text) : .failed(text)))
     }
     do {
       // A connection that is there already is reported as an event, too.
@@ -144,8 +145,8 @@ final class HealthProbe {
 
   /// What to say when the time is up.
   var lateness: HealthVerdict {
-    let seconds = settings.effectiveTimeout
-    let time = seconds % 1_000 == 0 ? "\(seconds / 1_000) s" : "\(seconds) ms"
+    let limit = settings.effectiveTimeout
+    let time = limit % 1_000 == 0 ? "\(limit / 1_000) s" : "\(limit) ms"
     return switch phase {
     case .connecting: .failed("no connection within \(time)")
     case .handshaking: .failed("the TLS handshake took longer than \(time)")

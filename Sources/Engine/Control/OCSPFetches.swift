@@ -26,7 +26,7 @@ final class OCSPFetches {
     let question: OCSPQuestion
     let timer: TimerWheel.ID
     var transport = Transport()
-    var answer = HealthAnswer(match: nil, wantsBody: true, limits: .upstream)
+    var answer = HealthAnswer(match: nil, wantsBody: true)
     let request: Buffer
     let deadline: Milliseconds
     /// Where the responder may be as well.

@@ -18,6 +18,15 @@ struct SystemError: Error, Equatable, BitwiseCopyable {
     return String(decoding: storage.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
+  /// Whether it says that this machine lacks something (descriptors, memory, local ports), and
+  /// nothing of the other side.
+  var isShortage: Bool {
+    switch code {
+    case EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL, EAGAIN: true
+    default: false
+    }
+  }
+
   /// The form that nginx's logs use: "(111: Connection refused)".
   var logText: String { "(\(code): \(text))" }
 }

@@ -187,10 +187,7 @@ enum AttemptFailure: BitwiseCopyable {
 
   /// What came of a call that made or connected a socket.
   static func connecting(_ error: SystemError) -> AttemptFailure {
-    switch error.code {
-    case EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL, EAGAIN: .noRoom
-    default: .error
-    }
+    error.isShortage ? .noRoom : .error
   }
 
   /// Whether it says something of the server, which a cache may remember.
