@@ -41,6 +41,12 @@ import Testing
     /// - Parameter isSent: the request has left; otherwise it waits to be produced.
     init(body: String? = nil, isSent: Bool = true) throws {
       session = try #require(H2UpstreamSession(pool: pool))
+      try ask(stream, body: body)
+      if isSent { _ = produce() }
+    }
+
+    /// Puts a request on `stream`; an empty body is one of which nothing came yet.
+    func ask(_ stream: H2UpstreamStream, body: String?) throws {
       session.attach(stream)
       let block = Buffer(capacity: 512)
       for (name, value) in [
@@ -50,7 +56,6 @@ import Testing
       }
       #expect(session.submit(stream, block.unread, hasBody: body != nil))
       if let body { #expect(body.withBytes { session.write($0, to: stream) } == body.utf8.count) }
-      if isSent { _ = produce() }
     }
 
     deinit { session.detach(stream) }
@@ -122,6 +127,37 @@ import Testing
     #expect(asked.receive(Self.frame(8, 0, 1, [0, 0, 0, 5])))
     #expect(asked.produce().count { $0 == UInt8(ascii: "x") } == 5)
     #expect(asked.session.hasRoom(expecting: 100))
+  }
+
+  /// While another body is under way a stream leaves three eighths of its own window, whatever the
+  /// server says how large that is.
+  @Test func leavesRoomToAnotherBody() throws {
+    let asked = try Asked(body: String(repeating: "x", count: 90), isSent: false)
+    let other = H2UpstreamStream()
+    try asked.ask(other, body: "")
+    defer { asked.session.detach(other) }
+    let count = { asked.produce().count { $0 == UInt8(ascii: "x") } }
+    #expect(asked.session.takesBody)
+    #expect(asked.receive(Self.frame(4, 0, 0, [0, 4, 0, 0, 0, 16])))
+    #expect(count() == 10)
+    #expect(!asked.session.takesBody)
+    // The connection's window is nothing that this stream waits for.
+    #expect(asked.receive(Self.frame(8, 0, 0, [0, 0, 0, 5])))
+    #expect(count() == 0)
+    #expect(asked.receive(Self.frame(8, 0, 1, [0, 0, 0, 10])))
+    #expect(count() == 10)
+    // How large a window is isn't known any more once the server changed all of them: what is
+    // free is twelve bytes, and then, with four less, none.
+    #expect(asked.receive(Self.frame(4, 0, 0, [0, 4, 0, 0, 0, 22])))
+    #expect(count() == 8)
+    #expect(asked.receive(Self.frame(4, 0, 0, [0, 4, 0, 0, 0, 18])))
+    #expect(count() == 0)
+    #expect(asked.receive(Self.frame(8, 0, 1, [0, 0, 0, 8])))
+    #expect(count() == 5)
+    // Alone it has all.
+    asked.session.endOutput(other)
+    #expect(count() == 3)
+    #expect(asked.session.takesBody)
   }
 
   @Test func opensAStreamsWindowOnlyForWhatWasTaken() throws {

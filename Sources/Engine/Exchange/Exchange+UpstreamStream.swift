@@ -11,8 +11,10 @@ extension Exchange {
     let list = core.streamedConnections(group)
     attempt.isReused = false
     let isLarge = hasLargeHead(for: list)
+    let sendsData = attempt.request.map { hasUpstreamBody($0) } ?? false
     let known = core.h2Upstreams.find(list, peer.state, upstreamTLSKey, from: local) {
       (!attempt.didRetryStale || !$0.mayBeStale) && (!isLarge || $0.isIdle)
+        && (!sendsData || $0.takesBody)
     }
     if let known {
       attempt.isReused = known.mayBeStale

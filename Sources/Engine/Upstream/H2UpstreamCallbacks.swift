@@ -159,7 +159,11 @@ private func onFrame(
     owner.touch(stream)
   case NGHTTP2_RST_STREAM.rawValue:
     unsafe stream(session, head.stream_id)?.serverHasEnded = true
-  case NGHTTP2_SETTINGS.rawValue: owner.hasSettings = true
+  case NGHTTP2_SETTINGS.rawValue:
+    owner.hasSettings = true
+    owner.noteWindows()
+  case NGHTTP2_WINDOW_UPDATE.rawValue:
+    owner.noteWindow(unsafe stream(session, head.stream_id))
   case NGHTTP2_GOAWAY.rawValue:
     owner.isGoingAway = true
     let last = unsafe frame.pointee.goaway.last_stream_id
@@ -205,7 +209,7 @@ private func onClose(session: OpaquePointer?, id: Int32, code: UInt32, user: Poi
   guard let owner = unsafe owner(user), let stream = unsafe stream(session, id) else {
     return goesOn
   }
-  stream.didSendEnd = true
+  owner.endSending(stream)
   let isRefused = code == NGHTTP2_REFUSED_STREAM.rawValue
   stream.fail(isRefused ? stream.keepsLimits ? .refused : .unprocessed : .reset(code))
   owner.touch(stream)
@@ -224,7 +228,12 @@ private func readBody(
   else { return deferred }
   var taken = 0
   if let output = stream.output {
-    taken = min(output.count, count)
+    let share = owner.share(of: stream)
+    if share == 0 && !output.isEmpty {
+      owner.holdBack(stream)
+      return deferred
+    }
+    taken = min(output.count, count, share)
     unsafe MutableBytes(base: room, count: count).copy(output.unread.prefix(taken), at: 0)
     output.consume(taken)
     // A server may answer each DATA frame by updates of two windows, and a PING that measures.
@@ -236,7 +245,7 @@ private func readBody(
   }
   if stream.output == nil && stream.outputHasEnded {
     unsafe flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue
-    stream.didSendEnd = true
+    owner.endSending(stream)
   } else if taken == 0 {
     stream.isStarved = true
   }

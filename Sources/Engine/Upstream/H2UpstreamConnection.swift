@@ -107,6 +107,9 @@ final class H2UpstreamConnection {
       && requestCount < keepalive.requestCount && loop.now - openedAt < keepalive.maxAge
   }
 
+  /// Whether a request with a body would not have to wait for those of others.
+  var takesBody: Bool { session?.takesBody == true }
+
   /// Whether no exchange has a stream here.
   var isIdle: Bool { session?.streams.isEmpty == true }
 

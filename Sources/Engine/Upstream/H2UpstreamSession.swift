@@ -4,7 +4,7 @@
 //
 // Memory: a server may send as much as the windows allow. The connection's window is opened as
 // bytes come, so that a stalled stream doesn't stop the others; a stream's only as its bytes are
-// taken.
+// taken. How streams share the windows of the server is H2UpstreamSession+Sharing's.
 
 import CNGHTTP2
 import HTTP
@@ -15,9 +15,9 @@ final class H2UpstreamSession {
   /// How much a stream holds for a client that is slower than the server.
   // Bound: times the number of streams, this is what a connection may hold.
   static let streamWindow = 256 << 10
-  private static let connectionWindow = 16 << 20
+  private static let receiveWindow = 16 << 20
 
-  private var session: OpaquePointer?
+  private(set) var session: OpaquePointer?
   let pool: BufferPool
   private(set) var streams: [H2UpstreamStream] = []
   private var touched: [H2UpstreamStream] = []
@@ -27,6 +27,8 @@ final class H2UpstreamSession {
   /// The server broke a rule that ends the connection, or flooded it.
   var isBroken = false
   var budget = H2UpstreamBudget()
+  /// What holds for the bodies of all its requests together.
+  var sharing = H2UpstreamSharing()
 
   /// Nil when memory is exhausted.
   init?(pool: BufferPool) {
@@ -47,7 +49,7 @@ final class H2UpstreamSession {
           value: UInt32(Self.streamWindow)))
       _ = unsafe nghttp2_submit_settings(made, 0, entries.baseAddress, 2)
     }
-    _ = unsafe nghttp2_session_set_local_window_size(made, 0, 0, Int32(Self.connectionWindow))
+    _ = unsafe nghttp2_session_set_local_window_size(made, 0, 0, Int32(Self.receiveWindow))
   }
 
   deinit { unsafe nghttp2_session_del(session) }
@@ -106,6 +108,7 @@ final class H2UpstreamSession {
     stream.keepsLimits = hasSettings
     stream.didSendEnd = !hasBody
     stream.outputHasEnded = !hasBody
+    if hasBody { sharing.senderCount += 1 }
     return true
   }
 
@@ -154,6 +157,8 @@ final class H2UpstreamSession {
           session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, code.rawValue)
       }
       if !stream.serverHasEnded { budget.expect(Self.streamWindow) }
+      endSending(stream)
+      letGo(stream)
     }
     let last = streams.removeLast()
     if last !== stream {
@@ -204,7 +209,9 @@ final class H2UpstreamSession {
   }
 
   /// Whether there is anything to send.
-  var wantsWrite: Bool { unsafe nghttp2_session_want_write(session) != 0 }
+  var wantsWrite: Bool {
+    unsafe sharing.letsGo || nghttp2_session_want_write(session) != 0
+  }
 
   /// Whether nothing is left to be done on the connection.
   var isOver: Bool {
@@ -217,13 +224,17 @@ final class H2UpstreamSession {
   /// Appends frames to `buffer` while they fit. False if the session is broken.
   func produce(into buffer: Buffer) -> Bool {
     while buffer.room >= Self.largestPiece {
+      if sharing.letsGo { letAllGo() }
       var piece: UnsafePointer<UInt8>?
       let count = unsafe nghttp2_session_mem_send(session, &piece)
       if count < 0 || count > buffer.room {
         isBroken = true
         return false
       }
-      guard count > 0, let piece = unsafe piece else { return true }
+      guard count > 0, let piece = unsafe piece else {
+        if sharing.letsGo { continue }
+        return true
+      }
       unsafe buffer.append(Bytes(base: piece, count: count))
     }
     return true

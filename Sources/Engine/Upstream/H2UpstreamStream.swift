@@ -86,6 +86,10 @@ final class H2UpstreamStream {
   var didSendEnd = false
   /// The library asked for more and got nothing.
   var isStarved = false
+  /// The library asked for more, and others are to have what is left of the connection's window.
+  var isHeldBack = false
+  /// The most that the server was ready to take of this stream's body, as far as is known.
+  var largestWindow = 0
   /// A write was refused; room is announced by a touch.
   var wantsRoom = false
 
@@ -264,6 +268,8 @@ final class H2UpstreamStream {
     outputHasEnded = false
     didSendEnd = false
     isStarved = false
+    isHeldBack = false
+    largestWindow = 0
     wantsRoom = false
   }
 }
