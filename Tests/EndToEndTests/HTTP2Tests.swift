@@ -167,15 +167,22 @@ import Testing
     #expect(answer.contains("HTTP/2 100") && answer.contains("POST /app/ HTTP/1.1 3000"))
   }
 
-  @Test func carriesWebSocketsByExtendedConnect() async throws {
+  /// However a configuration for HTTP/1.1 asks for an upgrade, it works for extended CONNECT.
+  @Test(arguments: [
+    "",
+    "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $http_connection;",
+    "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $wish;",
+  ])
+  func carriesWebSocketsByExtendedConnect(fields: String) async throws {
     let server = RawServer()
     let site = try Site(
       config: """
         http {
           http2 on;
+          map $http_connection $wish { "~Upgrade" $http_connection; default keep-alive; }
           server {
             listen 127.0.0.1:%%PORT_0%%;
-            location / { proxy_pass http://\(server.address); }
+            location / { \(fields) proxy_pass http://\(server.address); }
             location /file { root %%DIR%%; }
           }
         }

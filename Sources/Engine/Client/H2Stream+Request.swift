@@ -243,9 +243,12 @@ extension H2Stream {
 
   /// The fields of an opening handshake (RFC 6455 §4.1), which extended CONNECT does without.
   private func addHandshake(_ exchange: Exchange) {
-    let start = head?.contents.count ?? 0
-    store(Bytes("upgrade: websocket"))
-    endField(start, exchange)
+    // As browsers write it: configurations match `$http_connection` and pass it on.
+    for line in ["connection: Upgrade", "upgrade: websocket"] as [StaticString] {
+      let start = head?.contents.count ?? 0
+      store(Bytes(line))
+      endField(start, exchange)
+    }
     let next = head?.contents.count ?? 0
     store(Bytes("sec-websocket-key: "))
     var generator = SystemRandomNumberGenerator()
