@@ -123,6 +123,25 @@ import Testing
     }
   }
 
+  /// Clients of gRPC leave a stream of messages when they had those that they wanted.
+  @Test func letsAClientLeaveStreamsThatWereAnswered() async throws {
+    let door = try await start(server: "keepalive_requests 100000;")
+    let client = try H2Client(port: door.port(0), settings: [(4, 50)])
+    for round in 0..<8 {
+      let streams = (0..<100).map { UInt32(2 * (100 * round + $0) + 1) }
+      for stream in streams { try client.request(stream, "/large") }
+      for _ in streams {
+        let frame = try client.frame { $0.type == .data || $0.type == .goAway }
+        try #require(frame.type == .data)
+      }
+      for stream in streams {
+        try client.send(.reset, stream: stream, payload: H2Frame.number(H2Code.cancel))
+      }
+    }
+    try client.request(1601, "/fixed")
+    #expect(try client.response(1601).status == 200)
+  }
+
   @Test(arguments: [
     H2Client.frame(.settings), H2Client.frame(.ping, payload: [UInt8](repeating: 0, count: 8)),
     H2Client.frame(.priority, stream: 3, payload: [0, 0, 0, 5, 1]),

@@ -42,4 +42,19 @@ import Testing
     for _ in 0..<4000 { flood.noteCompletion() }
     #expect(reset(301, &flood, now: 0) == 300)
   }
+
+  /// Subscriptions that end after their first messages, in whatever number one asks for them.
+  @Test func streamsThatWereAnsweredAreLeftCheaply() {
+    var flood = H2FloodGuard(now: 0)
+    func leave(_ count: Int, since start: Milliseconds, now: Milliseconds) -> Int {
+      (0..<count).count { _ in flood.noteReset(since: start, isAnswered: true, now: now) }
+    }
+    #expect(leave(1201, since: 0, now: 99) == 1200)
+    flood = H2FloodGuard(now: 0)
+    #expect(leave(10_000, since: 0, now: 100) == 10_000)
+    // A second forgives eighty, and each response that is read to its end one.
+    #expect(leave(1200, since: 50, now: 100) == 1200)
+    for _ in 0..<100 { flood.noteCompletion() }
+    #expect(leave(200, since: 1000, now: 1099) == 179)
+  }
 }

@@ -143,7 +143,7 @@ extension H2Connection {
     guard let stream = stream(id) else { return }
     if stream.didEndResponse {
       flood.noteCompletion()
-    } else if !stream.isAborted && !flood.noteReset(since: stream.openedAt, now: loop.now) {
+    } else if !stream.isAborted && !mayBeReset(stream) {
       terminate(NGHTTP2_ENHANCE_YOUR_CALM, "client broke off too many requests")
     }
     if stream.wasResetByUs {
@@ -153,6 +153,11 @@ extension H2Connection {
     }
     unsafe nghttp2_session_set_stream_user_data(session, id, nil)
     stream.onClose(code)
+  }
+
+  private func mayBeReset(_ stream: H2Stream) -> Bool {
+    let isAnswered = stream.sentBodyCount > 0 && !stream.wasResetByUs
+    return flood.noteReset(since: stream.openedAt, isAnswered: isAnswered, now: loop.now)
   }
 
   /// A frame is about to be written. A request that the library finds malformed is answered before

@@ -38,10 +38,12 @@ struct H2FloodGuard {
   }
 
   // Bound: streams that a client broke off, or made us break off: 300 at once, 20 a second, and one
-  // for each four that came to their end. A browser that closes a tab resets all that is open at
-  // once, and then opens others; a proxy in front passes on what many clients break off.
+  // for each four that came to their end; four times as many if they had a part of their answer. A
+  // browser that closes a tab resets all that is open at once, and then opens others; a proxy in
+  // front passes on what many clients break off.
   private var resets = Bucket(capacity: 300 * resetCost, perSecond: 20 * resetCost)
   private static let resetCost = 4
+  private static let answeredResetCost = 1
   // Bound: frames that carry nothing. A busy gRPC client sends a PING per round trip and two
   // WINDOW_UPDATEs per DATA frame, which is what each DATA frame that we send pays for.
   private var frames = Bucket(capacity: 2000, perSecond: 200)
@@ -55,11 +57,20 @@ struct H2FloodGuard {
   /// A stream that began at `start` ended by RST_STREAM before its response did. False: too many.
   /// One that waited for a second costs nothing: deadlines of clients pass, and so many streams a
   /// second are as many as might have been answered.
-  mutating func noteReset(since start: Milliseconds, now: Milliseconds) -> Bool {
-    now - start >= Self.patientTime || resets.spend(Self.resetCost, now: now)
+  ///
+  /// - Parameter isAnswered: its client had a part of the body, and wanted no more. Whoever waits
+  ///   for that asks for no more at a time than requests that are read to their end, and pays for
+  ///   the bytes by its windows: subscriptions of gRPC end so, each of them.
+  mutating func noteReset(since start: Milliseconds, isAnswered: Bool = false, now: Milliseconds)
+    -> Bool
+  {
+    if now - start >= (isAnswered ? Self.subscriptionTime : Self.patientTime) { return true }
+    return resets.spend(isAnswered ? Self.answeredResetCost : Self.resetCost, now: now)
   }
 
   private static let patientTime: Milliseconds = 1000
+  // Bound: with 128 streams, so long makes about a thousand of them a second.
+  private static let subscriptionTime: Milliseconds = 100
 
   /// A response came to its end.
   mutating func noteCompletion() { resets.earn(1) }
