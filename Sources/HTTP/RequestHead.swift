@@ -29,8 +29,6 @@ public struct RequestHead: MessageHead, Sendable {
   public var path = Slice()
   /// What stands between "?" and the end or a fragment; nil without "?".
   public var query: Slice?
-  /// Scheme of an absolute target, else empty.
-  public var scheme = Slice()
   /// `host[:port]` of an absolute target or of CONNECT, else empty. Valid as `Authority`.
   public var authority = Slice()
   /// 0 for HTTP/1.0, 1 for HTTP/1.1 and for later minor versions, which are taken as 1.1; 1 for
@@ -55,7 +53,6 @@ public struct RequestHead: MessageHead, Sendable {
     form = .origin
     path = Slice()
     query = nil
-    scheme = Slice()
     authority = Slice()
     minorVersion = 1
     isHTTP2 = false

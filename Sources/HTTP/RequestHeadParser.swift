@@ -151,7 +151,6 @@ private struct RequestLine {
     var index = from
     while index < to, CharacterSet.scheme.contains(bytes[index]) { index += 1 }
     guard to - index >= 3, bytes.slice(index, index + 3) == Bytes("://") else { return false }
-    head.scheme = Slice(from, index)
     index += 3
     let hostStart = index
     while index < to, !RequestLine.endsAuthority(bytes[index]) { index += 1 }

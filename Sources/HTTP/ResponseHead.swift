@@ -43,9 +43,6 @@ public struct ResponseHeadParser: Sendable {
   /// Where the line begins that made parsing fail, from the start of the head.
   public private(set) var failedLineStart = 0
 
-  /// Offset of the line that isn't complete, from the start of the head.
-  public var lineStart: Int { scanner.lineStart }
-
   /// A parser at the start of a head.
   public init(limits: HeadLimits = .response) { self.limits = limits }
 

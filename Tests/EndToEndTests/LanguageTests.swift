@@ -146,7 +146,7 @@ import Testing
         }
         """)
     try door.waitForLog(
-      "\"app.test:80\" in upstream \"app\" could not be resolved", within: 3)
+      "\"app.test:80\" in upstream \"app\" could not be resolved", within: 15)
     try door.stop()
   }
 

@@ -232,9 +232,23 @@ private func site(_ answer: String, extra: String = "") -> String {
   }
 
   @Test func drainsWhenTheSupervisorIsGone() async throws {
-    let door = try await Portico.start(config: site("hello"))
+    let gate = Gate()
+    let app = try TestUpstream { _ in
+      gate.wait()
+      return .answer(body: "done")
+    }
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%; location / { proxy_pass http://%%UPSTREAM_0%%; } } }
+        """, upstreams: [app])
     let worker = try door.workerPid
+    let client = try door.client()
+    try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    try waitUntil("the request at the upstream") { app.requests.count == 1 }
     kill(door.command.pid, SIGKILL)
+    try waitUntil("new clients to be refused") { (try? door.client()) == nil }
+    gate.open()
+    #expect(try client.response().text == "done")
     try waitUntil("the end of the worker process") { hasEnded(worker) }
   }
 }

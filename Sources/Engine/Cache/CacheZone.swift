@@ -99,9 +99,6 @@ final class CacheZone: Sendable {
   /// Gives a place in the line up; gives who is to be told, as by `release`.
   func leave(_ place: CacheQueue.Place) -> CacheWaiter? { index.withLock { $0.leave(place) } }
 
-  /// How many wait.
-  var waiterCount: Int { index.withLock { $0.waiterCount } }
-
   /// Gives the right back; gives those who are to be told.
   func release(_ key: CacheKey, _ ticket: UInt64, keepsUses: Bool) -> [CacheWaiter] {
     index.withLock { $0.release(key, ticket, keepsUses: keepsUses) }

@@ -32,8 +32,8 @@ enum H2Callbacks {
       unsafe connection(owner) { unsafe $0.onData(id, Bytes(base: bytes!, count: count)) }
       return 0
     }
-    unsafe nghttp2_session_callbacks_set_on_stream_close_callback(table) { _, id, code, owner in
-      unsafe connection(owner) { $0.onStreamClose(id, code) }
+    unsafe nghttp2_session_callbacks_set_on_stream_close_callback(table) { _, id, _, owner in
+      unsafe connection(owner) { $0.onStreamClose(id) }
       return 0
     }
     unsafe nghttp2_session_callbacks_set_before_frame_send_callback(table) { _, frame, owner in

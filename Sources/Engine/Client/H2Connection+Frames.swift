@@ -139,7 +139,7 @@ extension H2Connection {
   }
 
   /// A stream is over, in whatever way.
-  func onStreamClose(_ id: Int32, _ code: UInt32) {
+  func onStreamClose(_ id: Int32) {
     guard let stream = stream(id) else { return }
     if stream.didEndResponse {
       flood.noteCompletion()
@@ -152,7 +152,7 @@ extension H2Connection {
       closedStreams.noteEnded(id)
     }
     unsafe nghttp2_session_set_stream_user_data(session, id, nil)
-    stream.onClose(code)
+    stream.onClose()
   }
 
   private func mayBeReset(_ stream: H2Stream) -> Bool {

@@ -11,7 +11,6 @@ struct H2HeadDraft {
   var method = Slice()
   var path = Slice()
   var authority = Slice()
-  var scheme = Slice()
   var protocolName = Slice()
   /// Whether the request line is written: regular fields follow.
   var hasLine = false
@@ -77,11 +76,9 @@ extension H2Stream {
       draft.path = slice
     } else if name == Bytes(":authority") {
       draft.authority = slice
-    } else if name == Bytes(":scheme") {
-      draft.scheme = slice
     } else if name == Bytes(":protocol") {
       draft.protocolName = slice
-    } else {
+    } else if name != Bytes(":scheme") {
       draft.refuse(400, "client sent an unknown pseudo-header field")
     }
   }

@@ -198,7 +198,7 @@ final class H2Stream: ClientStream {
     end()
   }
 
-  func onClose(_ code: UInt32) {
+  func onClose() {
     isClosed = true
     if isUnderWay && !goesOnUnheard {
       exchange?.log(.info, "client closed stream while its response was under way")

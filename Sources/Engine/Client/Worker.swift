@@ -244,9 +244,6 @@ final class Worker {
     }
   }
 
-  /// The listen plan that `address` belongs to in the current plan.
-  func listen(for address: SocketAddress) -> ListenPlan? { core.plan.listen(for: address) }
-
   // --- accepting ---------------------------------------------------------------------------------
 
   /// Accepts some connections; whether more may wait.

@@ -38,10 +38,6 @@ struct CertificateWatch {
   private var texts: [UInt8] = []
   private var paths = PlanPaths(prefix: "/", confFolder: "/")
 
-  // A status proves nothing while the file's time is as young as this: two changes within one tick
-  // of the file system's clock look like one.
-  private static let restSeconds = 2
-
   var isEmpty: Bool { pairs.isEmpty }
 
   init() {}
@@ -170,7 +166,7 @@ struct CertificateWatch {
   /// The status of a file; nil where it proves nothing.
   private static func status(_ path: String, _ now: Int) -> FileStatus? {
     guard case .success(let status) = unsafe FileStatus.of(path: path),
-      now - status.modified > restSeconds
+      status.hasComeToRest(at: now)
     else { return nil }
     return status
   }

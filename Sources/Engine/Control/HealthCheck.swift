@@ -20,7 +20,6 @@ final class HealthCheck {
   let number: Int
   let settings: HealthCheckSettings
   let server: SocketAddress
-  let upstream: String
   let host: String
   let timer: TimerWheel.ID
   var displayName: String
@@ -45,7 +44,6 @@ final class HealthCheck {
     self.number = number
     self.settings = settings
     self.timer = timer
-    self.upstream = upstream.name
     server = servers[0].address
     displayName = upstream.displayName
     host = settings.requestHost.isEmpty ? upstream.displayName : settings.requestHost

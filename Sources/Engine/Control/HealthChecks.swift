@@ -26,9 +26,6 @@ final class HealthChecks {
     self.sink = sink
   }
 
-  /// The number of servers that are checked.
-  var count: Int { checks.count }
-
   // MARK: Configuration
 
   /// Begins a configuration: upstreams that are not added before `end` are checked no more.

@@ -61,7 +61,7 @@ final class CachedFile: OpenFile {
   /// Reads the content into memory if the file is small, has come to rest, and the pool has room.
   func keepContent() {
     guard content == nil, size <= CachedFilePool.contentLimit, let pool,
-      Clock.wall / 1000 - modified > CachedFilePool.restSeconds, pool.reserveContent(size)
+      FileStatus.hasComeToRest(modified, at: Clock.wall / 1000), pool.reserveContent(size)
     else { return }
     let store = ByteStore()
     let room = store.allocate(size)
@@ -126,9 +126,6 @@ final class CachedFilePool {
   static let contentLimit = 16 << 10
   // Bound: bytes of content that one worker keeps.
   static let contentBudget = 32 << 20
-  /// A file that changed this recently may change again without its times showing it: file systems
-  /// count time in ticks of some milliseconds, some in seconds.
-  static let restSeconds = 2
   // Bound: objects that wait to be used again.
   private static let freeLimit = 1024
 

@@ -8,7 +8,7 @@ extension Exchange {
   func sendStored(_ stored: StoredResponse) {
     let settings = location.settings.proxy.value
     storedResponse = stored
-    guard readStoredHead(stored) else { return refuse(stored) }
+    guard readStoredHead(stored) else { return refuseStored() }
     let status = attempt.head.statusCode
     takeResponseOrders(settings)
     if let target = upstreamField(.xAccelRedirect), !target.isEmpty,
@@ -31,7 +31,7 @@ extension Exchange {
   }
 
   /// The file has a sound header, but what it holds is no response: somebody else wrote it.
-  private func refuse(_ stored: StoredResponse) {
+  private func refuseStored() {
     if let cache {
       let path = cache.zone.folder.file(of: cache.key)
       log(.crit, "cache file \"\(path)\" holds no response")

@@ -69,9 +69,6 @@ enum PasswordFileFailure: Error, Equatable {
 struct PasswordFiles {
   // Bound: files that are kept. Their names may come from requests; a site has one or a few.
   private static let limit = 64
-  // A file that changed so shortly before it was read may change again without its times telling:
-  // the clock of file systems ticks every few milliseconds.
-  private static let restSeconds = 2
 
   private struct Known {
     let path: [UInt8]
@@ -105,7 +102,7 @@ struct PasswordFiles {
       return .failure(.system(error))
     }
     if let index { known.remove(at: index) }
-    if wallTime / 1000 - status.modified >= Self.restSeconds {
+    if status.hasComeToRest(at: Int(wallTime / 1000)) {
       if known.count == Self.limit { known.removeFirst() }
       known.append(Known(path: path, status: status, file: file))
     }

@@ -50,7 +50,6 @@ final class LocationTree<Value> {
     var prefix: Int32 = -1
     /// The entry of the longest prefix location that this path begins with.
     var parent: Int32 = -1
-    var redirects = false
   }
 
   private let store = ByteStore()

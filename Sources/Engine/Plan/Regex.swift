@@ -27,8 +27,6 @@ struct RegexError: Error, Equatable {
 /// A compiled regular expression.
 @safe
 final class Regex {
-  /// The pattern as it was written.
-  let pattern: String
   /// The number of groups, named ones included.
   let captureCount: Int
   /// The named groups, in alphabetical order.
@@ -58,7 +56,6 @@ final class Regex {
     unsafe pcre2_set_match_limit_8(limits, Self.matchLimit)
     unsafe pcre2_set_depth_limit_8(limits, Self.depthLimit)
     unsafe pcre2_set_heap_limit_8(limits, Self.heapLimitKiB)
-    self.pattern = pattern
     captureCount = unsafe Int(portico_regex_capture_count(code))
     names = unsafe Self.readNames(of: code)
     for (name, group) in names where group >= CaptureSet.capacity {

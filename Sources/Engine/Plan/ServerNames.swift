@@ -14,9 +14,6 @@ final class ServerNames<Value> {
 
   init() {}
 
-  /// Whether a regular expression may match: then `find` fills captures.
-  var hasRegexes: Bool { !regexes.isEmpty }
-
   /// Whether `name` can be inserted: a name, possibly empty, or a valid wildcard.
   static func isValid(_ name: Bytes) -> Bool { NamePatterns.isValid(name) }
 

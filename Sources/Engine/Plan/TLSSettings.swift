@@ -39,7 +39,6 @@ struct TLSSettings {
   var certificateCache: CertificateCacheSettings?
   var compressesCertificates = false
   var isWatched = true
-  var handshakeTimeout: Milliseconds = 60_000
   /// Arguments of the rows that ask for it, by the names of these, for diagnostics.
   var words: [String: Word] = [:]
 

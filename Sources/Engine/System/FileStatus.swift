@@ -1,7 +1,6 @@
 // What the kernel knows of a file: kind, size, times, identity.
 //
-// Two equal statuses mean that nobody changed the file in between, but for changes within one tick
-// of the file system's clock (see `restSeconds` of the pool).
+// Two equal statuses of a file that has come to rest mean that nobody changed it in between.
 
 import CLinux
 
@@ -21,6 +20,13 @@ struct FileStatus: Equatable, BitwiseCopyable {
   private let changed: Int
   private let changedNanoseconds: Int
   private let device: UInt64
+
+  /// Whether the file is old enough, at `seconds` since 1970, for its times to tell of every change
+  /// from here on: file systems count time in ticks of some milliseconds, some in seconds.
+  func hasComeToRest(at seconds: Int) -> Bool { Self.hasComeToRest(modified, at: seconds) }
+
+  /// The same of a file that was `modified` then.
+  static func hasComeToRest(_ modified: Int, at seconds: Int) -> Bool { seconds - modified > 2 }
 
   /// The status of the file at a C string, symbolic links followed.
   static func of(path: UnsafePointer<CChar>) -> Result<FileStatus, SystemError> {

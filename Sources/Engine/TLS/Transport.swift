@@ -19,8 +19,6 @@ struct Transport {
   /// A TLS read has to wait until the socket takes bytes (a handshake inside TLS 1.2).
   private var readWaitsForWrite = false
 
-  var isOpen: Bool { fd >= 0 }
-
   /// Takes over `descriptor`, connected or connecting.
   mutating func open(_ descriptor: Int32, readable: Bool, writable: Bool) {
     self = Transport()
