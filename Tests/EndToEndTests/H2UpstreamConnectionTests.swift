@@ -214,6 +214,33 @@ import Testing
     #expect(try client.response().text == "1")
   }
 
+  /// A body that is passed on as it comes stays in memory, up to `client_body_buffer_size`.
+  @Test(arguments: [("1k", 502), ("16k", 200)], [true, false])
+  func sendsAStreamedBodyAgain(kept: (size: String, status: Int), byGoAway: Bool) async throws {
+    let upstream = try H2TestUpstream { request in
+      if request.connection == 0 && request.index == 0 {
+        return [.bytes(byGoAway ? H2Frame.goAway(last: 0) : H2Frame.reset(request.stream, code: 7))]
+      }
+      return [.bytes(H2Frame.answer(request.stream, "\(request.body.count)"))]
+    }
+    let door = try await H2UpstreamDoor.start(
+      [upstream], "location / { proxy_pass http://%%H2_0%%; proxy_request_buffering off; }",
+      http: "client_body_buffer_size \(kept.size);")
+    let client = try door.client()
+    try client.send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for part in 1...6 {
+      try client.send("7d0\r\n" + String(repeating: "x", count: 2000) + "\r\n")
+      try waitUntil("the part to come") {
+        upstream.received.filter { $0.kind == H2Frame.Kind.data.rawValue }
+          .reduce(0) { $0 + $1.payload.count } == 2000 * part
+      }
+    }
+    try client.send("0\r\n\r\n")
+    let answer = try client.response()
+    #expect(answer.status == kept.status)
+    if kept.status == 200 { #expect(answer.text == "12000") }
+  }
+
   @Test func finishesWhatAGoAwayIncludesAndBeginsNothing() async throws {
     let upstream = try H2TestUpstream { request in
       [

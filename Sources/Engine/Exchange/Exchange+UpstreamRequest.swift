@@ -121,7 +121,7 @@ extension Exchange {
   func pumpRequestBody() {
     guard body.phase == .streaming, sendsBody, attempt.isActive, let request = attempt.request,
       attempt.requestSent == request.count, attempt.phase != .connecting,
-      attempt.phase != .handshaking
+      attempt.phase != .handshaking, attempt.stream?.failure == nil
     else { return }
     let timeouts = location.settings.proxy.value
     while true {
@@ -138,9 +138,62 @@ extension Exchange {
         case .failed(let error): return failSend(error)
         }
       }
-      if attempt.didEndBody { return requestWasSent() }
-      guard readBodyPiece() else { return }
+      if keepsBody && !sendBufferedBody() { return }
+      if attempt.didEndBody || body.phase == .buffered { return requestWasSent() }
+      guard keepsBody ? keepBodyPiece() : readBodyPiece() else { return }
     }
+  }
+
+  /// Whether what was sent of a streamed body stays in memory: by HTTP/2 a server may say that it
+  /// didn't process the request, however much of it came.
+  private var keepsBody: Bool { attempt.stream != nil && !attempt.consumedBody }
+
+  /// Reads on behind what is kept of the body; false when there is nothing now. When the body is
+  /// complete it has become one that was buffered.
+  private func keepBodyPiece() -> Bool {
+    guard let memory = keptBodyRoom() else {
+      dropKeptBody()
+      return true
+    }
+    switch readBody(into: memory) {
+    case .bytes(let count):
+      guard countBody(count) else { return false }
+      if case .length(let length) = body.framing, body.receivedCount == length {
+        body.phase = .buffered
+      }
+    case .complete: body.phase = .buffered
+    case .wouldBlock:
+      awaitEitherSide()
+      return false
+    case .failed(let status):
+      refuseBody(status)
+      return false
+    }
+    return true
+  }
+
+  /// Where more of a body that is kept may stand: a little at first, `client_body_buffer_size` at
+  /// most. Nil if there is no more room, or if the server has begun to answer.
+  private func keptBodyRoom() -> Buffer? {
+    if attempt.didReceive { return nil }
+    let most = location.settings.core.value.bodyBufferBytes
+    let memory = body.memory ?? loop.pool.take(.small)
+    body.memory = memory
+    if memory.room > 0 { return memory }
+    if memory.count >= most { return nil }
+    let larger = loop.pool.take(atLeast: most)
+    larger.append(memory.unread)
+    loop.pool.giveBack(memory)
+    body.memory = larger
+    return larger
+  }
+
+  /// What was sent of a streamed body isn't needed for another try.
+  func dropKeptBody() {
+    guard keepsBody, body.phase == .streaming, attempt.bodySent == body.bufferedCount
+    else { return }
+    loop.pool.reclaim(&body.memory)
+    attempt.consumedBody = true
   }
 
   /// What is there of a body that is to be streamed, if it is little: it goes out with the head, by

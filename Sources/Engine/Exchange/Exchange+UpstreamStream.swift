@@ -247,6 +247,7 @@ extension Exchange {
       return false
     }
     attempt.didReceive = true
+    dropKeptBody()
     countReceived(bytes.count)
     attempt.headBytes = arena.copy(bytes.unread)
     swap(&attempt.head, &stream.head)
