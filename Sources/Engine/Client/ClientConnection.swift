@@ -30,6 +30,8 @@ final class ClientConnection {
   private var idleHTTP2: H2Connection?
   private let library: H2Library
   private(set) var hasYielded = false
+  /// The current plan has no place for this connection: it ends with its request.
+  private(set) var isOutlived = false
   /// Since when nothing is served on this connection, if nothing is.
   var quietSince: Milliseconds = 0
   /// Where to look the address plan up again after a reload.
@@ -63,12 +65,12 @@ final class ClientConnection {
     facts.forgetProxyHeader()
     facts.isPipelined = false
     hasYielded = false
+    isOutlived = false
     // A socket that was just accepted often has its request already: EPOLLIN would say so at once.
     transport.open(fd, readable: true, writable: true)
     facts.listen = listen
     facts.plan = plan
-    address =
-      listen.addresses.count == 1 ? listen.addresses[0] : listen.address(for: facts.localAddress)
+    address = address(in: listen)
     output.sentCount = 0
     if address.takesProxyHeader {
       phase = .introducing
@@ -98,23 +100,40 @@ final class ClientConnection {
   }
 
   /// Takes the plan that holds at the moment: called when a request begins. A connection whose
-  /// listening socket that plan doesn't have stays with its own, as a whole.
+  /// listening socket that plan doesn't have, or whose client it would verify in another way, stays
+  /// with its own, as a whole.
   func refreshPlan() {
-    guard plan !== core.plan,
-      let listen = core.plan.listen(for: listen.settings.address)
-        ?? core.plan.listen(covering: facts.localAddress)
-    else { return }
+    guard plan !== core.plan else { return }
+    isOutlived = true
+    guard let listen = currentListen else { return }
+    let address = address(in: listen)
+    if let tls = facts.tls, !address.verifiesClients(as: tls) { return }
+    isOutlived = false
     plan = core.plan
     self.listen = listen
     facts.listen = listen
     facts.plan = plan
-    address =
-      listen.addresses.count == 1 ? listen.addresses[0] : listen.address(for: facts.localAddress)
+    self.address = address
   }
 
-  /// Whether the current plan doesn't have this connection's listening socket: it ends with its
-  /// request then.
-  var isOutlived: Bool { plan !== core.plan }
+  /// No request is taken behind the one that is being served.
+  var endsWithRequest: Bool { isOutlived || core.isDraining }
+
+  /// Notes whether the current plan would verify the client in another way.
+  func noteVerification() {
+    guard phase == .open, let tls = facts.tls, let listen = currentListen else { return }
+    isOutlived = !address(in: listen).verifiesClients(as: tls)
+  }
+
+  /// This connection's listening socket in the current plan.
+  private var currentListen: ListenPlan? {
+    core.plan.listen(for: listen.settings.address)
+      ?? core.plan.listen(covering: facts.localAddress)
+  }
+
+  private func address(in listen: ListenPlan) -> AddressPlan {
+    listen.addresses.count == 1 ? listen.addresses[0] : listen.address(for: facts.localAddress)
+  }
 
   /// Refers to the current plan instead of a former one, which can then be freed. For a closed
   /// connection.

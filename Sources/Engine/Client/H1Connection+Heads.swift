@@ -154,7 +154,6 @@ extension H1Connection {
         isBodyComplete = false
       }
       exchange.accept(framing)
-      if client.isOutlived { exchange.keepAlive = false }
       wantsContinue = framing.expectsContinue && !isBodyComplete
     } catch {
       exchange.log(.info, "client sent \(error.reason)")

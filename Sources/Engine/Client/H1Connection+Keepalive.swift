@@ -55,13 +55,13 @@ extension H1Connection {
     }
     if input?.isEmpty == true { loop.pool.reclaim(&input) } else { input?.compact() }
     client.facts.isPipelined = input != nil
-    if client.core.isDraining && input == nil { return endIdle() }
+    if client.endsWithRequest && input == nil { return endIdle() }
     loop.setTimer(client.timer, after: timeout, for: client.handle)
     if input != nil || client.transport.isReadable { client.yield() }
   }
 
-  /// The worker stops: closes the connection, which waits for a request, unless
-  /// `keepalive_min_timeout` promised to take one for a while.
+  /// The worker stops, or has no place for the connection any more: closes it, which waits for a
+  /// request, unless `keepalive_min_timeout` promised to take one for a while.
   func endIdle() {
     guard keptUntil > loop.now else { return client.close() }
     loop.setTimer(client.timer, after: keptUntil - loop.now, for: client.handle)

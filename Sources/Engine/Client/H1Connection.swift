@@ -244,7 +244,7 @@ final class H1Connection: ClientStream {
   func decideKeepAlive(_ exchange: Exchange) -> Bool {
     let settings = exchange.location.settings.core.value
     return exchange.keepAlive && settings.keepaliveTimeout > 0
-      && client.facts.requestCount < settings.keepaliveRequests && !client.core.isDraining
+      && client.facts.requestCount < settings.keepaliveRequests && !client.endsWithRequest
       && loop.now - client.facts.openedAt < settings.keepaliveTime && !exchange.response.isUpgrade
       && !awaitsContinue && !isDisabled(exchange, settings.keepaliveDisabled)
   }

@@ -290,7 +290,7 @@ final class H2Connection {
     let settings = exchange.location.settings.core.value
     let isLast =
       client.facts.requestCount >= settings.keepaliveRequests || settings.keepaliveTimeout == 0
-      || loop.now - client.facts.openedAt >= settings.keepaliveTime
+      || loop.now - client.facts.openedAt >= settings.keepaliveTime || client.endsWithRequest
     if isLast { goAway() }
   }
 

@@ -167,8 +167,18 @@ final class Worker {
     core.retireFormerUpstreams()
     for client in clients.freeObjects { client.forgetFormerPlan() }
     for exchange in core.exchanges.freeObjects { exchange.forgetFormerPlan() }
+    endUnverified()
     releaseRetired()
     shared.reports.post(.planTaken(worker: core.index))
+  }
+
+  /// Ends connections whose clients the current plan would verify in another way: they have to
+  /// connect again, and may not do so for a request that is refused.
+  private func endUnverified() {
+    for client in clients.objects where client.facts.tls != nil {
+      client.noteVerification()
+      if client.isOutlived { drain(client, isGraceful: false) }
+    }
   }
 
   /// What DNS said since the plan was made was told to the plan before, or to nobody.
@@ -338,12 +348,14 @@ final class Worker {
 
 extension Worker {
   /// Closes a connection that waits for its next request.
-  private func drain(_ client: ClientConnection) {
-    if let http2 = client.http2, !http2.isIdle { return http2.goAway(isGraceful: true) }
+  ///
+  /// - Parameter isGraceful: requests that are on their way by HTTP/2 are still served.
+  private func drain(_ client: ClientConnection, isGraceful: Bool = true) {
+    if let http2 = client.http2, !http2.isIdle { return http2.goAway(isGraceful: isGraceful) }
     guard client.phase != .open || client.isIdle else { return }
     // A request that has arrived is in flight, whether its event was dispatched or not.
     client.onEvent(.readable)
-    if let http2 = client.http2 { return http2.goAway(isGraceful: !http2.isIdle) }
+    if let http2 = client.http2 { return http2.goAway(isGraceful: isGraceful && !http2.isIdle) }
     guard client.phase != .closed, client.phase != .open || client.isIdle else { return }
     if client.facts.requestCount > 0 { return client.http.endIdle() }
     loop.setTimer(client.timer, after: Self.firstRequestGrace, for: client.handle)

@@ -53,7 +53,7 @@ final class SiteTLS {
   var rejectsHandshake: Bool { policy.rejectHandshake }
 
   /// How clients are verified.
-  var clientTrust: TLSClientTrust { policy.clientTrust }
+  private(set) lazy var clientTrust = policy.clientTrust
 
   /// The context, or nil if the certificate is broken: only this site's handshakes fail then.
   func context(_ library: TLSLibrary, _ errorLog: ErrorLog) -> TLSServerContext? {
@@ -112,6 +112,17 @@ extension AddressPlan {
   }
 
   var handshakeTimeout: Milliseconds { defaultSite.settings.headerTimeout }
+
+  /// Whether a handshake for the name that `tls` asked for would verify the client as its own did,
+  /// or not at all.
+  func verifiesClients(as tls: TLSSession) -> Bool {
+    var captures = CaptureSet()
+    let name = tls.serverName
+    let site = name.isEmpty ? nil : names.find(name, captures: &captures)?.value
+    guard let wanted = (site?.tls ?? defaultSite.tls)?.clientTrust, wanted.verify != .off
+    else { return true }
+    return tls.serverContext?.clientTrust == wanted
+  }
 }
 
 /// TLS towards the upstreams of one location.

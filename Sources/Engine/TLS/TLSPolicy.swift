@@ -136,11 +136,11 @@ extension TLSServerPolicy {
 
 /// The part of a policy that decides which clients are let in.
 struct TLSClientTrust: Hashable {
-  var verify: TLSClientVerification
-  var depth: Int
-  var clientCAPEM: [UInt8]
-  var trustedPEM: [UInt8]
-  var crlPEM: [UInt8]
+  var verify = TLSClientVerification.off
+  var depth = 0
+  /// A hash of the trusted CAs and the revocation lists: requests compare it, and a list may have
+  /// megabytes.
+  var authorities: [UInt8] = []
   var status: CertificateStatusPolicy?
 }
 
@@ -155,14 +155,27 @@ extension TLSServerPolicy {
   /// nginx's own default: the versions before TLS 1.2 know none of the others.
   static let ciphersOfOldVersions = "HIGH:!aNULL:!MD5"
 
-  /// How clients are verified; the same for all policies that verify nobody.
+  /// How clients are verified; the same for all policies that verify nobody. Made anew each time.
   var clientTrust: TLSClientTrust {
-    if verifyClient == .off {
-      return TLSClientTrust(verify: .off, depth: 0, clientCAPEM: [], trustedPEM: [], crlPEM: [])
-    }
+    if verifyClient == .off { return TLSClientTrust() }
+    let authorities = Self.joined([clientCAPEM, trustedPEM, crlPEM])
+    let digest = MessageDigest.hash(authorities, .sha256)
     return TLSClientTrust(
-      verify: verifyClient, depth: verifyDepth, clientCAPEM: clientCAPEM, trustedPEM: trustedPEM,
-      crlPEM: crlPEM, status: clientStatus)
+      verify: verifyClient, depth: verifyDepth, authorities: digest.isEmpty ? authorities : digest,
+      status: clientStatus)
+  }
+
+  /// `parts` behind each other. Each has its length in front, so that no two lists of parts read
+  /// the same.
+  static func joined(_ parts: [[UInt8]]) -> [UInt8] {
+    var bytes: [UInt8] = []
+    for part in parts {
+      unsafe withUnsafeBytes(of: UInt64(part.count).bigEndian) {
+        unsafe bytes.append(contentsOf: $0)
+      }
+      bytes += part
+    }
+    return bytes
   }
 }
 

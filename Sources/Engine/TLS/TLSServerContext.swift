@@ -143,23 +143,15 @@ final class TLSServerContext {
     else { throw TLSConfigurationError(openSSL: "cannot set the session id context") }
   }
 
-  /// What two policies must share for a session of one to be resumed under the other. Each part has
-  /// its length in front, so that no two lists of parts read the same.
+  /// What two policies must share for a session of one to be resumed under the other.
   private static func sessionIdentity(_ policy: TLSServerPolicy) -> [UInt8] {
-    var identity: [UInt8] = [policy.verifyClient.rawValue]
     var parts = policy.certificates.map(\.certificatePEM)
     parts += policy.dynamicNames.map { Array($0.utf8) }
     if policy.verifyClient != .off {
       parts += [policy.clientCAPEM, policy.trustedPEM, policy.crlPEM]
       parts.append(Array("\(policy.verifyDepth)".utf8))
     }
-    for part in parts {
-      unsafe withUnsafeBytes(of: UInt64(part.count).bigEndian) {
-        unsafe identity.append(contentsOf: $0)
-      }
-      identity.append(contentsOf: part)
-    }
-    return identity
+    return [policy.verifyClient.rawValue] + TLSServerPolicy.joined(parts)
   }
 }
 

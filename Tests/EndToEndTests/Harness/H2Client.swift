@@ -45,8 +45,13 @@ final class H2Client {
   let raw: RawClient
 
   /// Connects and sends the preface with `settings`, pairs of identifier and value.
-  init(port: UInt16, settings: [(UInt16, UInt32)] = []) throws {
-    raw = try RawClient(port: port)
+  convenience init(port: UInt16, settings: [(UInt16, UInt32)] = []) throws {
+    try self.init(RawClient(port: port), settings: settings)
+  }
+
+  /// The same on a connection that was made.
+  init(_ raw: RawClient, settings: [(UInt16, UInt32)] = []) throws {
+    self.raw = raw
     try raw.send(H2Frame.preface)
     try raw.send(H2Frame.settings(settings))
   }
