@@ -57,6 +57,45 @@ private func openssl(_ words: String, _ site: Site) throws {
     #expect(second.contains("early=1 reused=r"))
     #expect(second.contains("Early data was accepted"))
   }
+
+  /// The client's last flight comes behind its request: a connection that ends with the response
+  /// reads it all the same, tells the end, and isn't reset.
+  @Test(arguments: ["/", "/big", "/slow"])
+  func aResponseToEarlyDataEndsProperly(path: String) async throws {
+    let gate = Gate()
+    let upstream = try TestUpstream { _ in
+      gate.wait()
+      return .answer(body: "slow")
+    }
+    let site = try Site(
+      config: """
+        http { server {
+          listen 127.0.0.1:%%PORT_0%% ssl; ssl_certificate a.test.crt; ssl_certificate_key a.test.key;
+          ssl_early_data on;
+          location = / { return 200 small; }
+          location = /big { root %%DIR%%; }
+          location = /slow { proxy_pass http://%%UPSTREAM_0%%; }
+        } }
+        """, upstreams: [upstream])
+    try site.makeCertificate("a.test")
+    try site.write("big", String(repeating: "big", count: 1_000_000))
+    try site.write("early", "GET \(path) HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
+    let door = try await Portico.start(site)
+    _ = try connect(door, "-tls1_3 -sess_out \(site.folder)kept.pem")
+    let script =
+      "cd \(site.folder) && openssl s_client -connect 127.0.0.1:\(door.port()) -servername a.test "
+      + "-tls1_3 -sess_in kept.pem -early_data early -ign_eof </dev/null >out 2>err"
+    let client = try Command(["sh", "-c", script], folder: site.folder)
+    // It says so when it has sent all that belongs to the handshake.
+    try waitUntil("the client's handshake") { site.text("out").contains("Early data was accepted") }
+    gate.open()
+    #expect(try client.wait().code == 0)
+    // OpenSSL's word for close_notify; what it says of its absence is an error.
+    #expect(site.text("out").hasSuffix("closed\n"))
+    #expect(!site.text("err").contains("error"))
+    let body = ["/": "small", "/slow": "slow"][path] ?? site.text("big")
+    #expect(site.text("out").contains("\r\n\r\n\(body)"))
+  }
 }
 
 @Suite struct StaplingTests {

@@ -15,7 +15,7 @@ extension H1Connection {
     if keepsAlive && isBodyComplete { return waitForNext(keepaliveTimeout) }
     let hasUnread =
       input?.isEmpty == false || bodyInput?.isEmpty == false || client.transport.isReadable
-      || !isBodyComplete
+      || !isBodyComplete || client.transport.awaitsHandshake
     lingerUntil = loop.now + lingeringTime
     if endsByReset { return breakConnection() }
     loop.setTimer(client.timer, after: min(lingeringPause, lingeringTime), for: client.handle)

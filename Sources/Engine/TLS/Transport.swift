@@ -18,6 +18,8 @@ struct Transport {
   private(set) var isBroken = false
   /// A TLS read has to wait until the socket takes bytes (a handshake inside TLS 1.2).
   private var readWaitsForWrite = false
+  /// The end has yet to be said, once the client has finished the handshake.
+  private var owesEnd = false
 
   /// Takes over `descriptor`, connected or connecting.
   mutating func open(_ descriptor: Int32, readable: Bool, writable: Bool) {
@@ -71,7 +73,9 @@ struct Transport {
 
   private mutating func receive(_ tls: TLSSession, into room: MutableBytes) -> IOResult {
     let buffer = unsafe UnsafeMutableRawBufferPointer(start: room.unsafeBase, count: room.count)
-    switch unsafe tls.read(into: buffer) {
+    let result = unsafe tls.read(into: buffer)
+    if owesEnd { shutdownWrite() }
+    switch result {
     case .bytes(let count):
       if !tls.canReadMore { isReadable = false }
       return .bytes(count)
@@ -156,9 +160,16 @@ struct Transport {
     }
   }
 
-  /// Says that no more bytes will be sent (close_notify under TLS, FIN otherwise).
+  /// The client has yet to finish the handshake, behind its early data: only then it can be told
+  /// the end, and a socket that is closed with its last flight unread resets the connection.
+  var awaitsHandshake: Bool { tls.map { $0.isEarlyData && !$0.isBroken } ?? false }
+
+  /// Says that no more bytes will be sent (close_notify under TLS, FIN otherwise): at once, or when
+  /// a read has finished the handshake.
   mutating func shutdownWrite() {
     guard fd >= 0 else { return }
+    owesEnd = awaitsHandshake
+    if owesEnd { return }
     if let tls { tls.shutdownWrite() }
     _ = linux_shutdown_write(fd)
   }
