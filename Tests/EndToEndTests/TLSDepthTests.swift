@@ -124,12 +124,15 @@ private func openssl(_ words: String, _ site: Site) throws {
       (
         "ssl_stapling on; ssl_stapling_file a.test.crt;", "holds no successful OCSP response in DER"
       ),
+      ("ssl_stapling on; ssl_stapling_file empty;", "holds no successful OCSP response in DER"),
+      ("ssl_stapling on; ssl_stapling_file absent;", "No such file"),
     ] {
       let site = try Site(
         config:
           "http { server { listen 127.0.0.1:%%PORT_0%% ssl; ssl_certificate a.test.crt; ssl_certificate_key a.test.key; \(settings) } }"
       )
       try site.makeCertificate("a.test")
+      try site.write("empty", "")
       let result = try Portico.run(site, ["-t"])
       #expect(result.code == 1 && result.standardError.contains(message), "\(result.standardError)")
     }

@@ -172,8 +172,10 @@ struct TLSPolicyBuilder {
           + "which comes with 3.2", at: word("ssl_certificate_compression"))
     }
     policy.recordBytes = min(max(settings.bufferBytes, 512), 16 << 10)
-    if settings.staples && settings.stapleFile != nil {
-      policy.stapleDER = read(settings.stapleFile)
+    if settings.staples, let file = settings.stapleFile {
+      do throws(Refusal) {
+        policy.stapleDER = try builder.read(file.text, nil)
+      } catch { builder.diagnostics.error(error.message, at: file) }
     }
     if settings.verify == .on || settings.verify == .optional,
       settings.clientCertificates == nil && settings.trustedCertificates == nil

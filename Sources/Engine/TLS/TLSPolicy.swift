@@ -109,8 +109,8 @@ struct TLSServerPolicy: Hashable {
   var earlyData = false
   /// The longest record that is sent: 512 to 16,384 bytes.
   var recordBytes = 16 << 10
-  /// An OCSP response for clients that ask (`ssl_stapling_file`), DER.
-  var stapleDER: [UInt8] = []
+  /// An OCSP response for clients that ask (`ssl_stapling_file`), DER; nil: there is no file.
+  var stapleDER: [UInt8]?
   /// A list of groups separated by colons; nil ("auto") for `portico_standard_groups`.
   var ecdhCurve: String?
   var dhparamPEM: [UInt8] = []
@@ -121,7 +121,7 @@ struct TLSServerPolicy: Hashable {
 extension TLSServerPolicy {
   /// Long lists go into the hash by their length: 10,000 sites may name one file of CAs.
   func hash(into hasher: inout Hasher) {
-    for bytes in [clientCAPEM, trustedPEM, crlPEM, stapleDER, dhparamPEM] {
+    for bytes in [clientCAPEM, trustedPEM, crlPEM, stapleDER ?? [], dhparamPEM] {
       hasher.combine(bytes.count)
     }
     hasher.combine(certificates.map(\.certificatePath))

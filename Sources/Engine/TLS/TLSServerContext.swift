@@ -56,7 +56,7 @@ final class TLSServerContext {
     ecdhCurve = policy.ecdhCurve
     self.dynamic = dynamic
     recordBytes = policy.recordBytes
-    staple = policy.stapleDER
+    staple = policy.stapleDER ?? []
     self.stapler = stapler
     self.sessions = sessions
     if !staple.isEmpty || stapler != nil {
@@ -103,8 +103,8 @@ final class TLSServerContext {
     try setup.use(curves: policy.ecdhCurve)
     try setup.use(dhparamPEM: policy.dhparamPEM)
     _ = unsafe portico_ctx_set_record_size(handle, policy.recordBytes)
-    if !policy.stapleDER.isEmpty {
-      guard unsafe portico_is_ocsp_response(policy.stapleDER, policy.stapleDER.count) == 1 else {
+    if let staple = policy.stapleDER {
+      guard unsafe portico_is_ocsp_response(staple, staple.count) == 1 else {
         throw TLSConfigurationError(
           openSSL: "\"ssl_stapling_file\" holds no successful OCSP response in DER",
           about: .stapleFile)
