@@ -1,6 +1,6 @@
 // Asking OCSP responders about certificates (RFC 6960): requests, and the judgement of answers, for
 // `OCSPQuestion`. Certificates come as DER and everything is made in OpenSSL's default library context:
-// nothing here is on the way of a handshake.
+// nothing here is on the way of a handshake, but `portico_ocsp_is_about`, where a client asks for the response of a file.
 #pragma once
 #include <openssl/ocsp.h>
 #include <openssl/pem.h>
@@ -45,6 +45,32 @@ static inline int portico_ocsp_request(X509 *certificate, X509 *issuer, uint8_t 
   OCSP_CERTID_free(name);
   OCSP_REQUEST_free(request);
   return count;
+}
+
+// Whether `bytes`, an OCSP response, says something about `certificate`. Who issued that is known by name here: what the
+// response has of the issuer's key is not compared.
+static inline int portico_ocsp_is_about(const uint8_t *bytes, long count, X509 *certificate) {
+  const unsigned char *position = bytes;
+  OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &position, count);
+  OCSP_BASICRESP *basic = response == NULL ? NULL : OCSP_response_get1_basic(response);
+  int is_about = 0;
+  for (int i = 0; basic != NULL && !is_about && i < OCSP_resp_count(basic); i++) {
+    const OCSP_CERTID *name = OCSP_SINGLERESP_get0_id(OCSP_resp_get0(basic, i));
+    ASN1_OCTET_STRING *issuer;
+    ASN1_OBJECT *algorithm;
+    ASN1_INTEGER *serial;
+    OCSP_id_get0_info(&issuer, &algorithm, NULL, &serial, (OCSP_CERTID *)name);
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    unsigned int length = 0;
+    const EVP_MD *kind = EVP_get_digestbyobj(algorithm);
+    is_about = kind != NULL && ASN1_INTEGER_cmp(serial, X509_get0_serialNumber(certificate)) == 0
+      && X509_NAME_digest(X509_get_issuer_name(certificate), kind, digest, &length) == 1
+      && ASN1_STRING_length(issuer) == (int)length
+      && memcmp(ASN1_STRING_get0_data(issuer), digest, length) == 0;
+  }
+  OCSP_BASICRESP_free(basic);
+  OCSP_RESPONSE_free(response);
+  return is_about;
 }
 
 enum {

@@ -105,10 +105,7 @@ private func openssl(_ words: String, _ site: Site) throws {
       prepare: { site in
         try site.makeCertificate("ca")
         try site.makeCertificate("a.test", issuedBy: "ca")
-        try site.write("index", "")
-        try openssl(
-          "ocsp -index index -CA ca.crt -rsigner ca.crt -rkey ca.key -issuer ca.crt -cert a.test.crt "
-            + "-respout staple.der -ndays 2", site)
+        try respond(site, about: "a.test")
       })
     for version in ["-tls1_2", "-tls1_3"] {
       let output = try connect(door, "\(version) -status")
@@ -116,6 +113,39 @@ private func openssl(_ words: String, _ site: Site) throws {
       #expect(output.contains("\r\n\r\nok"))
       #expect(!(try connect(door, version)).contains("OCSP Response Status"))
     }
+  }
+
+  /// A response about another certificate makes clients break the handshake off.
+  @Test func staplesNothingThatIsAboutTheFormerCertificate() async throws {
+    let door = try await start(
+      "ssl_stapling on; ssl_stapling_file staple.der; return 200 ok;",
+      prepare: { site in
+        try site.makeCertificate("ca")
+        for name in ["a.test", "new"] { try site.makeCertificate(name, issuedBy: "ca") }
+        try respond(site, about: "a.test")
+      })
+    #expect(!door.errorLog.contains("is not about certificate"))
+    #expect(try connect(door, "-status").contains("OCSP Response Status: successful"))
+    for end in ["key", "crt"] {
+      _ = rename("\(door.site.folder)new.\(end)", "\(door.site.folder)a.test.\(end)")
+    }
+    try door.waitForLog("\"a.test.crt\" was renewed and is in use")
+    let shown = try connect(door, "-status")
+    #expect(shown.contains("OCSP response: no response sent") && shown.contains("\r\n\r\nok"))
+    try door.waitForLog("\"ssl_stapling_file\" is not about certificate \"a.test.crt\"")
+    let check = try Portico.run(door.site, ["-t"])
+    #expect(check.standardError.contains("\"ssl_stapling_file\" is not about certificate"))
+    try respond(door.site, about: "a.test")
+    #expect(try door.send("reload").code == 0)
+    #expect(try connect(door, "-status").contains("OCSP Response Status: successful"))
+  }
+
+  /// Makes the response about a certificate of the CA that `staple.der` has.
+  private func respond(_ site: Site, about name: String) throws {
+    try site.write("index", "")
+    try openssl(
+      "ocsp -index index -CA ca.crt -rsigner ca.crt -rkey ca.key -issuer ca.crt -cert \(name).crt "
+        + "-respout staple.der -ndays 2", site)
   }
 
   @Test func refusesAFileThatIsNoResponse() throws {

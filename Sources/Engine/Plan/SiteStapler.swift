@@ -28,6 +28,15 @@ extension OCSPQuestion {
   }
 }
 
+extension TLSCertificateSource {
+  /// The message about the response of `ssl_stapling_file` if this isn't the certificate that it
+  /// speaks of: clients would break the handshake off.
+  func problem(ofStaple response: [UInt8]?) -> String? {
+    guard let response, !OCSPQuestion.isAnswer(response, about: certificatePEM) else { return nil }
+    return "\"ssl_stapling_file\" is not about certificate \"\(certificatePath)\": it isn't stapled"
+  }
+}
+
 /// Staples for the certificates of a site, on its worker's thread.
 final class SiteStapler: TLSStapler {
   private let settings: StaplingSettings

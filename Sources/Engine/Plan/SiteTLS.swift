@@ -68,6 +68,9 @@ final class SiteTLS {
           SiteStapler($0.settings, certificates, $0.store, library, errorLog)
         }, sessions: sessions)
       made = context
+      for problem in certificates.compactMap({ $0.problem(ofStaple: policy.stapleDER) }) {
+        errorLog.write(.warn, problem)
+      }
       return context
     } catch {
       problem = error.message

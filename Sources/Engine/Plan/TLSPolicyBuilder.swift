@@ -331,9 +331,12 @@ struct TLSPolicyBuilder {
   /// each when a client asks; a reload doesn't wait for it.
   func warnOfIdleStapling(_ policy: Shared<TLSServerPolicy>) {
     let surroundings = builder.surroundings
-    guard surroundings.certificateChecks != .none, !surroundings.toleratesBrokenCertificates,
-      let stapling = stapling(policy)
+    guard surroundings.certificateChecks != .none, !surroundings.toleratesBrokenCertificates
     else { return }
+    for problem in certificates.compactMap({ $0.problem(ofStaple: policy.stapleDER) }) {
+      builder.diagnostics.warn(problem, at: settings.stapleFile ?? server)
+    }
+    guard let stapling = stapling(policy) else { return }
     for (source, word) in zip(certificates, settings.certificates) {
       do throws(OCSPQuestion.Impossible) {
         _ = try OCSPQuestion(source, stapling, library: builder.library)

@@ -148,6 +148,17 @@ struct OCSPQuestion: Sendable, Hashable {
   /// The certificate that is asked about is `other`, DER.
   func isAbout(_ other: [UInt8]) -> Bool { certificate == other }
 
+  /// Whether `response`, DER, says something about the first certificate of `pem`. Who has signed
+  /// it is not asked.
+  static func isAnswer(_ response: [UInt8], about pem: [UInt8]) -> Bool {
+    defer { ERR_clear_error() }
+    guard let input = PEMInput(pem),
+      let certificate = unsafe PEM_read_bio_X509(input.bio, nil, nil, nil)
+    else { return false }
+    defer { unsafe X509_free(certificate) }
+    return unsafe portico_ocsp_is_about(response, response.count, certificate) == 1
+  }
+
   private static func responder(of certificate: TLSCertificate) -> Responder? {
     // Bound: longer URLs aren't those of responders.
     var text = [CChar](repeating: 0, count: 1024)

@@ -179,10 +179,15 @@ private func onStatusWanted(ssl: OpaquePointer?, _: UnsafeMutableRawPointer?) ->
   guard let ssl = unsafe ssl, let session = unsafe TLSSession.owner(of: ssl),
     let context = session.serverContext
   else { return SSL_TLSEXT_ERR_NOACK }
+  guard let certificate = unsafe SSL_get_certificate(ssl) else { return SSL_TLSEXT_ERR_NOACK }
   var staple = context.staple
-  if let stapler = context.stapler, let certificate = unsafe SSL_get_certificate(ssl) {
+  if let stapler = context.stapler {
     let der = unsafe OCSPQuestion.bytes { unsafe portico_x509_der(certificate, &$0) }
     staple = stapler.response(for: der)
+  } else if unsafe portico_ocsp_is_about(staple, staple.count, certificate) != 1 {
+    // Of another certificate: this one was renewed, and the file is taken up by a reload.
+    portico_clear_errors()
+    return SSL_TLSEXT_ERR_NOACK
   }
   guard !staple.isEmpty, unsafe portico_ssl_staple(ssl, staple, staple.count) == 1 else {
     return SSL_TLSEXT_ERR_NOACK
