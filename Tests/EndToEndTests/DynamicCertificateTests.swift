@@ -76,6 +76,21 @@ extension Site {
     #expect(try subject(cached, "a.test") == "a.test")
   }
 
+  /// A pair is renewed one file after the other.
+  @Test func keepsNoPairThatDoesNotBelongTogether() async throws {
+    let door = try await start("ssl_certificate_cache max=10 inactive=1m valid=1m;")
+    let folder = door.site.folder
+    func replace(_ end: String) throws {
+      try FileManager.default.removeItem(atPath: "\(folder)a.test.\(end)")
+      try FileManager.default.copyItem(
+        atPath: "\(folder)b.test.\(end)", toPath: "\(folder)a.test.\(end)")
+    }
+    try replace("key")
+    #expect(try subject(door, "a.test") == nil)
+    try replace("crt")
+    #expect(try subject(door, "a.test") == "b.test")
+  }
+
   @Test func takesPEMAsData() async throws {
     let first = try Site(config: "")
     try first.makeCertificate("data.test")

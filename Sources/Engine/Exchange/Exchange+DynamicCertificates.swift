@@ -32,47 +32,69 @@ extension Exchange {
     // As in nginx: no name, no certificate.
     if name.isEmpty { return }
     let keyName = evaluate(key.template).string
-    let file = try certificateFile(name, certificate.isData, dynamic)
-    let loadedKey = try privateKey(keyName, key.isData, dynamic)
-    try session.use(
-      file, loadedKey,
-      names: (
-        certificate.isData ? TLSCertificateSource.dataName : name,
-        key.isData ? TLSCertificateSource.dataName : keyName
-      ))
+    let named = NamedPair(
+      certificate: name, certificatePath: certificate.isData ? nil : try path(name, dynamic),
+      key: keyName, keyPath: key.isData ? nil : try path(keyName, dynamic))
+    let file = named.certificatePath.flatMap { dynamic.cache?.certificate($0, now: loop.now) }
+    let loadedKey = named.keyPath.flatMap { dynamic.cache?.key($0, now: loop.now) }
+    do throws(TLSConfigurationError) {
+      try show(named, file, loadedKey, dynamic, in: session)
+    } catch {
+      guard file != nil || loadedKey != nil else { throw error }
+      // Files are renewed one after the other: what is kept may be half of the former pair.
+      try show(named, nil, nil, dynamic, in: session)
+    }
+  }
+
+  /// What a certificate and its key are called, and their files; nil where the name is PEM itself.
+  private struct NamedPair {
+    let certificate: String
+    let certificatePath: String?
+    let key: String
+    let keyPath: String?
+
+    /// A message must not show a key.
+    var shownNames: (certificate: String, key: String) {
+      (
+        certificatePath == nil ? TLSCertificateSource.dataName : certificate,
+        keyPath == nil ? TLSCertificateSource.dataName : key
+      )
+    }
+  }
+
+  /// Puts a pair into `session`, and keeps it if it belongs together; what is nil is read.
+  private func show(
+    _ named: NamedPair, _ keptFile: TLSCertificateFile?, _ keptKey: TLSPrivateKey?,
+    _ dynamic: DynamicCertificates, in session: TLSSession
+  ) throws(TLSConfigurationError) {
+    let file: TLSCertificateFile
+    if let keptFile { file = keptFile } else { file = try certificateFile(named) }
+    let key: TLSPrivateKey
+    if let keptKey { key = keptKey } else { key = try privateKey(named, dynamic.passwords) }
+    try session.use(file, key, names: named.shownNames)
+    if keptFile == nil, let path = named.certificatePath {
+      dynamic.cache?.keep(file, path, now: loop.now)
+    }
+    if keptKey == nil, let path = named.keyPath { dynamic.cache?.keep(key, path, now: loop.now) }
   }
 
   private func certificateFile(
-    _ name: String, _ isData: Bool, _ dynamic: DynamicCertificates
+    _ named: NamedPair
   ) throws(TLSConfigurationError) -> TLSCertificateFile {
-    if isData {
-      return try TLSCertificateFile(
-        pem: Array(name.utf8), path: TLSCertificateSource.dataName, library: core.tlsLibrary)
-    }
-    let path = try path(name, dynamic)
-    if case .certificate(let known)? = dynamic.cache?.find("c" + path, now: loop.now) {
-      return known
-    }
-    let pem = try read(path, "certificate")
-    let file = try TLSCertificateFile(pem: pem, path: path, library: core.tlsLibrary)
-    dynamic.cache?.keep(.certificate(file), "c" + path, now: loop.now)
-    return file
+    let pem = try read(named.certificatePath, orIn: named.certificate, "certificate")
+    return try TLSCertificateFile(
+      pem: pem, path: named.certificatePath ?? TLSCertificateSource.dataName,
+      library: core.tlsLibrary)
   }
 
   private func privateKey(
-    _ name: String, _ isData: Bool, _ dynamic: DynamicCertificates
+    _ named: NamedPair, _ passwords: [[UInt8]]
   ) throws(TLSConfigurationError) -> TLSPrivateKey {
-    let path = isData ? TLSCertificateSource.dataName : try path(name, dynamic)
-    if !isData, case .key(let known)? = dynamic.cache?.find("k" + path, now: loop.now) {
-      return known
-    }
-    let pem = isData ? Array(name.utf8) : try read(path, "key")
+    let pem = try read(named.keyPath, orIn: named.key, "key")
     let source = TLSCertificateSource(
-      certificatePEM: [], keyPEM: pem, certificatePath: "", keyPath: path,
-      passwords: dynamic.passwords)
-    let key = try TLSPrivateKey(source: source, library: core.tlsLibrary)
-    if !isData { dynamic.cache?.keep(.key(key), "k" + path, now: loop.now) }
-    return key
+      certificatePEM: [], keyPEM: pem, certificatePath: "",
+      keyPath: named.keyPath ?? TLSCertificateSource.dataName, passwords: passwords)
+    return try TLSPrivateKey(source: source, library: core.tlsLibrary)
   }
 
   /// The path of a file. Names come from clients: none leads out of a folder.
@@ -86,7 +108,10 @@ extension Exchange {
     return name.hasPrefix("/") ? name : dynamic.folder + name
   }
 
-  private func read(_ path: String, _ what: String) throws(TLSConfigurationError) -> [UInt8] {
+  private func read(
+    _ path: String?, orIn text: String, _ what: String
+  ) throws(TLSConfigurationError) -> [UInt8] {
+    guard let path else { return Array(text.utf8) }
     do throws(SystemError) {
       return try ProcessFiles.read(path)
     } catch {

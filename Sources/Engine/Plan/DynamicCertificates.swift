@@ -38,7 +38,7 @@ struct CertificateCacheSettings: Hashable {
 
 /// Certificates and keys that were loaded lately, by path.
 final class CertificateCache {
-  enum Object {
+  private enum Object {
     case certificate(TLSCertificateFile)
     case key(TLSPrivateKey)
   }
@@ -54,8 +54,17 @@ final class CertificateCache {
 
   init(_ settings: CertificateCacheSettings) { self.settings = settings }
 
-  /// What was loaded from `path`, unless that is too long ago.
-  func find(_ path: String, now: Milliseconds) -> Object? {
+  /// The certificate that was loaded from `path`, unless that is too long ago.
+  func certificate(_ path: String, now: Milliseconds) -> TLSCertificateFile? {
+    if case .certificate(let known)? = find("c" + path, now) { known } else { nil }
+  }
+
+  /// The same for a key.
+  func key(_ path: String, now: Milliseconds) -> TLSPrivateKey? {
+    if case .key(let known)? = find("k" + path, now) { known } else { nil }
+  }
+
+  private func find(_ path: String, _ now: Milliseconds) -> Object? {
     guard let entry = entries[path] else { return nil }
     guard now - entry.loadedAt < settings.valid, now - entry.usedAt < settings.inactive else {
       entries[path] = nil
@@ -65,8 +74,17 @@ final class CertificateCache {
     return entry.object
   }
 
-  /// Keeps `object`, in place of the one that was not used for the longest time if there are many.
-  func keep(_ object: Object, _ path: String, now: Milliseconds) {
+  /// Keeps a certificate, in place of what was not used for the longest time if there is much.
+  func keep(_ certificate: TLSCertificateFile, _ path: String, now: Milliseconds) {
+    keep(.certificate(certificate), "c" + path, now)
+  }
+
+  /// The same for a key.
+  func keep(_ key: TLSPrivateKey, _ path: String, now: Milliseconds) {
+    keep(.key(key), "k" + path, now)
+  }
+
+  private func keep(_ object: Object, _ path: String, _ now: Milliseconds) {
     if entries[path] == nil, entries.count >= settings.maxEntries,
       let oldest = entries.min(by: { $0.value.usedAt < $1.value.usedAt })
     {
