@@ -10,7 +10,7 @@ private func serial(_ door: RunningPortico, _ name: String = "a.test") throws ->
   return try Command.run(["sh", "-c", script], folder: door.site.folder).standardOutput
 }
 
-private func start(_ more: String = "") async throws -> RunningPortico {
+private func start(_ more: String = "", under: [String] = []) async throws -> RunningPortico {
   let site = try Site(
     config: """
       http {
@@ -20,7 +20,7 @@ private func start(_ more: String = "") async throws -> RunningPortico {
       }
       """)
   for name in ["a.test", "b.test"] { try site.makeCertificate(name) }
-  return try await Portico.start(site)
+  return try await Portico.start(site, under: under)
 }
 
 /// Puts new files in the place of the old ones, each at once.
@@ -158,16 +158,35 @@ private func replace(_ door: RunningPortico, _ name: String, by other: String) t
     #expect(!door.errorLog.contains("portico.conf:"))
   }
 
-  @Test func takesALargePairUpByAReload() async throws {
+  @Test func takesALargePairUpWithoutAReload() async throws {
     let door = try await start()
     let before = try serial(door)
+    // Somebody is at work on the configuration.
+    try door.site.write("portico.conf", "http {")
+    try replaceByLarge(door)
+    try waitUntil("the renewed certificate") { try serial(door) != before }
+    #expect(!door.errorLog.contains("portico.conf:"))
+    #expect(!door.errorLog.contains("generation 2"))
+  }
+
+  @Test func triesAgainUntilAPairIsHandedOver() async throws {
+    // The bundle is a file in memory: with the renewed pair it is larger than files may be.
+    let door = try await start(under: ["prlimit", "--fsize=150000:"])
+    let before = try serial(door)
+    try replaceByLarge(door)
+    try door.waitForLog("handing a renewed certificate over failed")
+    #expect(try serial(door) == before)
+    let words = ["prlimit", "--pid", "\(try door.pid)", "--fsize=unlimited:"]
+    #expect(try Command.run(words, folder: door.site.folder).code == 0)
+    try waitUntil("the renewed certificate") { try serial(door) != before }
+  }
+
+  /// What stands between the blocks of a PEM file is for people.
+  private func replaceByLarge(_ door: RunningPortico) throws {
     try door.site.makeCertificate("new")
-    // What stands between the blocks of a PEM file is for people.
     let comment = String(repeating: "of whom, and for what\n", count: 10_000)
     try door.site.write("new.crt", door.site.text("new.crt") + comment)
     try replace(door, "a.test", by: "new")
-    try waitUntil("the renewed certificate") { try serial(door) != before }
-    try door.waitForLog("generation 2")
   }
 
   @Test func leavesFilesAloneWhereItIsTold() async throws {

@@ -85,7 +85,7 @@ import Testing
   @Test(arguments: [
     WorkerOrder.descriptors([
       .bundle, .listener(id: 7, BoundListener.Key(address: "[::1]:80", index: 3)),
-      .log(path: "logs/access.log"),
+      .log(path: "logs/access.log"), .order,
     ]),
     .forget([1, 2, 3]), .reopened, .drain(deadlineMs: nil), .drain(deadlineMs: 0), .stop,
     .apply(generation: 4, identity: nil, settings: ProcessSettings()),

@@ -107,14 +107,7 @@ struct Bundle: Sendable, Equatable {
 extension Bundle {
   /// The bundle in a file without a name, for sending its descriptor to the worker process.
   func makeDescriptor() throws(SystemError) -> Int32 {
-    let fd = Int32(try check(unsafe linux_memfd("portico-bundle")))
-    do {
-      try ProcessFiles.writeAll(fd, encoded())
-    } catch {
-      _ = linux_close(fd)
-      throw error
-    }
-    return fd
+    try ProcessFiles.makeNameless("portico-bundle", encoded())
   }
 
   /// Reads a bundle from a descriptor, wherever its position is.

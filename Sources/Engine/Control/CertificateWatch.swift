@@ -186,31 +186,33 @@ extension Supervisor {
   /// Takes renewed certificates up. What else changed on disk waits for a reload.
   func lookAtCertificates() {
     guard case .serving = state, reloads.next == nil else { return }
-    let findings = current.certificates.look(now: Int(Clock.wall / 1000))
+    var watch = current.certificates
+    let findings = watch.look(now: Int(Clock.wall / 1000))
+    do {
+      try hand(over: findings.renewed)
+    } catch {
+      // The next look finds them again.
+      return log.write(.error, "handing a renewed certificate over failed \(error.logText)")
+    }
+    current.certificates = watch
     for refusal in findings.refused { log.write(.error, refusal) }
     for warning in findings.warnings { log.write(.warn, warning) }
-    if findings.renewed.isEmpty { return }
-    do {
-      try current.take(findings.renewed, options)
-      let orders = WorkerOrder.renewing(findings.renewed)
-      // A pair may be larger than a packet.
-      guard orders.allSatisfy({ $0.encoded().count <= WorkerProcessChannel.packetBytes }) else {
-        log.write(.notice, "a renewed certificate is taken up by a reload: it is large")
-        return requestReload()
-      }
-      for order in orders { try worker?.channel.send(order) }
-    } catch {
-      log.write(.error, "handing a renewed certificate over failed \(error.logText)")
-      return requestReload()
-    }
     for renewal in findings.renewed {
       log.write(.notice, "certificate \"\(renewal.certificatePath)\" was renewed and is in use")
     }
   }
+
+  /// Puts renewed pairs into the bundle, and gives them to the worker process.
+  private func hand(over renewals: [CertificateRenewal]) throws(SystemError) {
+    if renewals.isEmpty { return }
+    try current.take(renewals, options)
+    for order in WorkerOrder.renewing(renewals) { try worker?.channel.send(order) }
+  }
 }
 
 extension WorkerOrder {
-  /// Orders that hand `renewals` over, each small enough for a packet, unless a pair alone isn't.
+  /// Orders that hand `renewals` over, each small enough for a packet, unless a pair alone isn't:
+  /// that goes in a file.
   static func renewing(_ renewals: [CertificateRenewal]) -> [WorkerOrder] {
     var orders: [WorkerOrder] = []
     var next: [CertificateRenewal] = []

@@ -21,6 +21,7 @@ struct StagedDescriptors {
       case .listener(let id, let key): listeners[key] = HeldListener(id: id, fd: fd)
       case .log(let path):
         if let old = logs.updateValue(fd, forKey: path) { _ = linux_close(old) }
+      case .order: _ = linux_close(fd)
       }
     }
     for fd in descriptors.dropFirst(items.count) { _ = linux_close(fd) }

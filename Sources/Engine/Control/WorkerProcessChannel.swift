@@ -19,6 +19,8 @@ enum SentDescriptor: Equatable {
   case bundle
   case listener(id: UInt64, BoundListener.Key)
   case log(path: String)
+  /// A file with an order that is too large for a packet.
+  case order
 }
 
 /// What the supervisor says.
@@ -105,7 +107,13 @@ extension WorkerProcessChannel {
   }
 
   /// Sends an order that carries no descriptors.
-  func send(_ order: WorkerOrder) throws(SystemError) { try send(order.encoded()) }
+  func send(_ order: WorkerOrder) throws(SystemError) {
+    let bytes = order.encoded()
+    if bytes.count <= Self.packetBytes { return try send(bytes) }
+    let fd = try ProcessFiles.makeNameless("portico-order", bytes)
+    defer { _ = linux_close(fd) }
+    try send([(.order, fd)])
+  }
 
   /// Sends an answer; a report that is too long for a packet loses its end.
   func send(_ answer: WorkerAnswer) throws(SystemError) {

@@ -102,6 +102,7 @@ extension SentDescriptor {
     case .log(let path):
       writer.number(3)
       writer.string(path)
+    case .order: writer.number(4)
     }
   }
 
@@ -112,6 +113,7 @@ extension SentDescriptor {
       self = .listener(
         id: reader.number(), BoundListener.Key(address: reader.string(), index: reader.signed()))
     case 3: self = .log(path: reader.string())
+    case 4: self = .order
     default: return nil
     }
   }

@@ -45,6 +45,19 @@ enum ProcessFiles {
     }
   }
 
+  /// A file without a name that holds `bytes`, for another process; `name` is for people who list
+  /// descriptors.
+  static func makeNameless(_ name: String, _ bytes: [UInt8]) throws(SystemError) -> Int32 {
+    let fd = Int32(try check(unsafe linux_memfd(name)))
+    do {
+      try writeAll(fd, bytes)
+    } catch {
+      _ = linux_close(fd)
+      throw error
+    }
+    return fd
+  }
+
   /// Replaces the content of a file, which is made if it doesn't exist.
   static func write(_ path: String, _ bytes: [UInt8], mode: UInt32) throws(SystemError) {
     let fd = Int32(try check(unsafe linux_open(path, O_WRONLY | O_CREAT | O_TRUNC, mode)))
