@@ -6,26 +6,42 @@
 
 // --- processes -----------------------------------------------------------------------------------
 
-// Forks and executes `path` in the child with `channel` as descriptor 3 (if not negative). Signals
-// that are blocked stay blocked: one that comes before the child reads signals waits. Nothing runs between fork and exec but calls that are safe there.
-static inline int64_t linux_spawn(const char *path, char *const *arguments, char *const *environment, int channel) {
-  pid_t child = fork();
-  if (child < 0) return -(int64_t)errno;
-  if (child > 0) return child;
-  if (channel == 3) fcntl(3, F_SETFD, 0);
-  else if (channel >= 0 && dup2(channel, 3) < 0) _exit(127);
-  execve(path, arguments, environment);
-  _exit(127);
-}
-static inline int64_t linux_setsid(void) { return PORTICO_CALL(setsid()); }
-static inline int64_t linux_parent_pid(void) { return getppid(); }
-static inline void linux_exit_at_once(int code) { _exit(code); }
-static inline int64_t linux_wait_child(int pid, int *status) { return PORTICO_CALL(waitpid(pid, status, 0)); }
 static inline int64_t linux_pipe(int *pair) {
   int64_t r = PORTICO_CALL(pipe(pair));
   if (r >= 0) { fcntl(pair[0], F_SETFD, FD_CLOEXEC); fcntl(pair[1], F_SETFD, FD_CLOEXEC); }
   return r;
 }
+
+// Forks and executes `path` in the child with `channel` as descriptor 3 (if not negative). Signals
+// that are blocked stay blocked: one that comes before the child reads signals waits. Nothing runs between fork and exec but calls that are safe there.
+// Returns when the child executes it, or -errno of what kept it from that: the child says so through a pipe that closes on
+// exec. Descriptor 3 being the channel's, the pipe must not be that.
+static inline int64_t linux_spawn(const char *path, char *const *arguments, char *const *environment, int channel) {
+  int report[2];
+  int64_t made = linux_pipe(report);
+  if (made < 0) return made;
+  pid_t child = fork();
+  int error = child < 0 ? errno : 0;
+  if (child == 0) {
+    int end = fcntl(report[1], F_DUPFD_CLOEXEC, 4);
+    if (channel == 3) fcntl(3, F_SETFD, 0);
+    if (channel < 0 || channel == 3 || dup2(channel, 3) >= 0) execve(path, arguments, environment);
+    error = errno;
+    while (write(end, &error, sizeof error) < 0 && errno == EINTR) {}
+    _exit(127);
+  }
+  close(report[1]);
+  if (child > 0) {
+    while (read(report[0], &error, sizeof error) < 0 && errno == EINTR) {}
+    while (error != 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR) {}
+  }
+  close(report[0]);
+  return error != 0 ? -(int64_t)error : child;
+}
+static inline int64_t linux_setsid(void) { return PORTICO_CALL(setsid()); }
+static inline int64_t linux_parent_pid(void) { return getppid(); }
+static inline void linux_exit_at_once(int code) { _exit(code); }
+static inline int64_t linux_wait_child(int pid, int *status) { return PORTICO_CALL(waitpid(pid, status, 0)); }
 static inline int64_t linux_raise_descriptor_limit(void) {
   struct rlimit limit;
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return -(int64_t)errno;

@@ -56,6 +56,36 @@ private func site(_ answer: String, extra: String = "") -> String {
     try door.stop()
   }
 
+  @Test(arguments: [
+    ("absent", "2: No such file or directory"), ("plain", "13: Permission denied"),
+    ("nonsense", "8: Exec format error"),
+  ])
+  func saysWhyABinaryCannotBeExecuted(kind: String, reason: String) async throws {
+    let site = try Site(config: site("one"))
+    let binary = site.folder + "binary"
+    func point(at target: String) throws {
+      try? FileManager.default.removeItem(atPath: binary)
+      try FileManager.default.createSymbolicLink(atPath: binary, withDestinationPath: target)
+    }
+    for (name, mode) in [("plain", 0o644), ("nonsense", 0o755)] {
+      try site.write(name, "nonsense")
+      chmod(site.folder + name, mode_t(mode))
+    }
+    try point(at: Portico.binary)
+    let door = try await Portico.start(
+      site, under: ["sh", "-c", "shift; exec '\(binary)' \"$@\"", "sh"])
+    try point(at: site.folder + kind)
+    try door.signal(SIGUSR2)
+    try door.waitForLog("execve() \"\(binary)\" failed (\(reason))")
+    #expect(try door.pid == door.command.pid)
+    #expect(!site.exists("portico.pid.oldbin"))
+    // The way is free for the next one.
+    try point(at: Portico.binary)
+    try door.signal(SIGUSR2)
+    try waitUntil("the new binary") { (try? door.pid).map { $0 != door.command.pid } ?? false }
+    #expect(try door.get().text == "one")
+  }
+
   @Test func comesBackAfterAnUpgradeThatIsTakenBack() async throws {
     let door = try await Portico.start(config: site("one"))
     let old = door.command.pid

@@ -66,14 +66,16 @@ extension Supervisor {
     for fd in descriptors { _ = linux_set_close_on_exec(fd, 0) }
     defer { for fd in descriptors { _ = linux_set_close_on_exec(fd, 1) } }
     let names = descriptors.map(String.init).joined(separator: ";")
+    let path = Upgrade.binaryPath(startedFrom: executable)
     do {
-      let path = Upgrade.binaryPath(startedFrom: executable)
       upgrade.child = try Process.spawn(
         path, arguments: CommandLine.arguments,
         environment: Process.environment + ["\(Upgrade.variable)=\(names)"], channel: nil)
       log.write(.notice, "start new binary process \(upgrade.child ?? 0) from \"\(path)\"")
     } catch {
-      log.write(.alert, "starting the new binary failed \(error.logText)")
+      log.write(
+        .alert,
+        "execve() \"\(path)\" failed \(error.logText), no new binary: the old one goes on")
       takePidFileBack()
     }
   }

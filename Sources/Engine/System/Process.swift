@@ -20,6 +20,7 @@ enum Process {
   }
 
   /// Starts `path` with all descriptors closed that close on exec, and `channel` as descriptor 3.
+  /// Throws what `execve` says, too.
   static func spawn(
     _ path: String, arguments: [String], environment: [String], channel: Int32?
   ) throws(SystemError) -> Int32 {
