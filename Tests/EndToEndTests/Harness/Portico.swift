@@ -12,6 +12,7 @@
 // address of the n-th upstream. `pid` and `error_log … info` are given with -g.
 
 import Foundation
+import Testing
 
 /// The binary under test.
 enum Portico {
@@ -161,11 +162,17 @@ final class RunningPortico: @unchecked Sendable {
     return try send("reload")
   }
 
-  /// Ends it gracefully; gives the exit code.
+  /// Ends it gracefully; gives the exit code. A worker process that crashed before is an issue: the
+  /// supervisor replaced it, and nobody may have noticed.
   @discardableResult
   func stop(_ number: Int32 = SIGQUIT, within seconds: Double = patience) throws -> Int32 {
     command.signal(number)
-    return try command.wait(within: seconds).code
+    let code = try command.wait(within: seconds).code
+    for line in errorLog.split(separator: "\n")
+    where line.contains(#/exited on signal (4|5|6|7|8|11)\b/#) {
+      Issue.record("\(line)")
+    }
+    return code
   }
 
   fileprivate func waitUntilReady() throws {
