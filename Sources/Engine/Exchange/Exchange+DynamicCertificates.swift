@@ -113,7 +113,7 @@ extension Exchange {
   ) throws(TLSConfigurationError) -> [UInt8] {
     guard let path else { return Array(text.utf8) }
     do throws(SystemError) {
-      return try ProcessFiles.read(path)
+      return try ProcessFiles.read(path, waits: false)
     } catch {
       throw TLSConfigurationError("cannot load \(what) \"\(path)\": \(error.logText)")
     }
