@@ -43,18 +43,17 @@ import Testing
     #expect(reset(301, &flood, now: 0) == 300)
   }
 
-  /// Subscriptions that end after their first messages, in whatever number one asks for them.
+  /// Calls that are left when their first messages came.
   @Test func streamsThatWereAnsweredAreLeftCheaply() {
     var flood = H2FloodGuard(now: 0)
-    func leave(_ count: Int, since start: Milliseconds, now: Milliseconds) -> Int {
-      (0..<count).count { _ in flood.noteReset(since: start, isAnswered: true, now: now) }
+    func leave(_ count: Int, now: Milliseconds) -> Int {
+      (0..<count).count { _ in flood.noteReset(since: now - 999, isAnswered: true, now: now) }
     }
-    #expect(leave(1201, since: 0, now: 99) == 1200)
+    #expect(leave(6001, now: 0) == 6000)
+    // A second forgives four hundred, and each response that is read to its end five.
     flood = H2FloodGuard(now: 0)
-    #expect(leave(10_000, since: 0, now: 100) == 10_000)
-    // A second forgives eighty, and each response that is read to its end one.
-    #expect(leave(1200, since: 50, now: 100) == 1200)
+    #expect(leave(6000, now: 0) == 6000)
     for _ in 0..<100 { flood.noteCompletion() }
-    #expect(leave(200, since: 1000, now: 1099) == 179)
+    #expect(leave(1000, now: 1000) == 900)
   }
 }

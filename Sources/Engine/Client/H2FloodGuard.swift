@@ -38,12 +38,12 @@ struct H2FloodGuard {
   }
 
   // Bound: streams that a client broke off, or made us break off: 300 at once, 20 a second, and one
-  // for each four that came to their end; four times as many if they had a part of their answer. A
-  // browser that closes a tab resets all that is open at once, and then opens others; a proxy in
+  // for each four that came to their end; twenty times as many if they had a part of their answer.
+  // A browser that closes a tab resets all that is open at once, and then opens others; a proxy in
   // front passes on what many clients break off.
   private var resets = Bucket(capacity: 300 * resetCost, perSecond: 20 * resetCost)
-  private static let resetCost = 4
-  private static let answeredResetCost = 1
+  private static let resetCost = 100
+  private static let answeredResetCost = 5
   // Bound: frames that carry nothing. A busy gRPC client sends a PING per round trip and two
   // WINDOW_UPDATEs per DATA frame, which is what each DATA frame that we send pays for.
   private var frames = Bucket(capacity: 2000, perSecond: 200)
@@ -60,20 +60,18 @@ struct H2FloodGuard {
   ///
   /// - Parameter isAnswered: its client had a part of the body, and wanted no more. Whoever waits
   ///   for that asks for no more at a time than requests that are read to their end, and pays for
-  ///   the bytes by its windows: subscriptions of gRPC end so, each of them.
+  ///   the bytes by its windows: many calls of gRPC end so.
   mutating func noteReset(since start: Milliseconds, isAnswered: Bool = false, now: Milliseconds)
     -> Bool
   {
-    if now - start >= (isAnswered ? Self.subscriptionTime : Self.patientTime) { return true }
+    if now - start >= Self.patientTime { return true }
     return resets.spend(isAnswered ? Self.answeredResetCost : Self.resetCost, now: now)
   }
 
   private static let patientTime: Milliseconds = 1000
-  // Bound: with 128 streams, so long makes about a thousand of them a second.
-  private static let subscriptionTime: Milliseconds = 100
 
   /// A response came to its end.
-  mutating func noteCompletion() { resets.earn(1) }
+  mutating func noteCompletion() { resets.earn(Self.resetCost / 4) }
 
   /// A frame began. False: too many of its kind.
   mutating func noteFrame(_ header: H2FrameHeader, now: Milliseconds) -> Bool {
