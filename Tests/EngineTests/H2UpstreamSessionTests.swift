@@ -160,6 +160,17 @@ import Testing
     #expect(asked.session.takesBody)
   }
 
+  /// nginx opens a stream's window as wide as it goes, and again when a quarter is left.
+  @Test func leavesNoMoreThanServersWaitFor() throws {
+    let asked = try Asked(body: "x", isSent: false)
+    let other = H2UpstreamStream()
+    try asked.ask(other, body: "")
+    defer { asked.session.detach(other) }
+    #expect(asked.receive(Self.frame(4, 0, 0, [0, 4, 0x7f, 0xff, 0xff, 0xff])))
+    _ = asked.produce()
+    #expect(asked.session.share(of: asked.stream) == Int(Int32.max) - 1 - (4 << 20))
+  }
+
   @Test func opensAStreamsWindowOnlyForWhatWasTaken() throws {
     let asked = try Asked()
     #expect(asked.receive(Self.settings + Self.frame(1, 4, 1, Self.fields([(":status", "200")]))))

@@ -175,7 +175,8 @@ extension Exchange {
   private func writeTrailerWish(
     _ settings: Borrowed<ProxySettings>, _ head: inout RequestHeadWriter
   ) {
-    guard settings.isGRPC, let wish = field(.te), HeaderList.contains(Bytes("trailers"), in: wish)
+    guard settings.isGRPC, !settings.setsTE, let wish = field(.te),
+      HeaderList.contains(Bytes("trailers"), in: wish)
     else { return }
     head.field(Bytes("te"), Bytes("trailers"))
   }

@@ -79,6 +79,7 @@ extension PlanBuilder {
     proxy.setsHost = false
     proxy.setsConnection = false
     proxy.setsUpgrade = false
+    proxy.setsTE = false
     proxy.closesUpstream = false
     for field in proxy.setFields {
       let token = FieldName.lookup(field.name)
@@ -91,6 +92,7 @@ extension PlanBuilder {
           proxy.closesUpstream = literal.equalsIgnoringCase(Bytes("close"))
         }
       case .upgrade: proxy.setsUpgrade = true
+      case .te: proxy.setsTE = true
       default: break
       }
     }

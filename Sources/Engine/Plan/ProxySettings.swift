@@ -56,6 +56,7 @@ struct ProxySettings {
   var setsHost = false
   var setsConnection = false
   var setsUpgrade = false
+  var setsTE = false
   /// Whether the configuration asks for `Connection: close`.
   var closesUpstream = false
   /// How much of a response may wait in memory for its client.

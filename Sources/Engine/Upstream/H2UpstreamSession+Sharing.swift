@@ -39,13 +39,17 @@ extension H2UpstreamSession {
     Int(unsafe nghttp2_session_get_stream_remote_window_size(session, stream.id))
   }
 
+  // Bound: what a stream leaves of its window. Servers with windows without an end (nginx) announce
+  // more when far less is left of them.
+  private static let mostReserved = 4 << 20
+
   /// How much of a body may be sent before others have their turn: all, unless they have bodies,
-  /// too; then five eighths of what the server is ready to take of the stream.
+  /// too; then five eighths of what the server is ready to take of the stream, or all but 4 MiB.
   func share(of stream: H2UpstreamStream) -> Int {
     let window = window(of: stream)
     stream.largestWindow = max(stream.largestWindow, window)
     guard sharing.senderCount > 1 else { return .max }
-    return max(0, window - stream.largestWindow * 3 / 8)
+    return max(0, window - min(stream.largestWindow * 3 / 8, Self.mostReserved))
   }
 
   /// The library was given nothing of `stream`, for the sake of others.
