@@ -117,38 +117,37 @@ import Testing
   }
 
   @Test func passesTrailersInChunksToHTTP1() async throws {
+    let (door, server) = try await startPlain()
+    let text = String(
+      decoding: try Array(callByHTTP1(door).read(until: "x-from: -\r\n\r\n").utf8), as: UTF8.self)
+    #expect(text.contains("\r\n0\r\n") && text.contains("grpc-status: 0\r\n"))
+    server.stop()
+  }
+
+  private func startPlain() async throws -> (RunningPortico, GRPCServer) {
     var server: GRPCServer?
     let door = try await start({ site in
       server = try GRPCServer(folder: site.folder)
       return "grpc_pass \(server?.address ?? "");"
     })
+    return (door, try #require(server))
+  }
+
+  /// Calls with the message `hi`; `fields` are lines.
+  private func callByHTTP1(_ door: RunningPortico, _ fields: String = "") throws -> RawClient {
     let client = try door.client()
-    try client.send(
-      Array(
-        "POST /t.T/Unary HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nContent-Type: application/grpc\r\nContent-Length: 7\r\n\r\n"
-          .utf8)
-        + [0, 0, 0, 0, 2] + Array("hi".utf8))
-    let text = String(
-      decoding: try Array(client.read(until: "x-from: -\r\n\r\n").utf8), as: UTF8.self)
-    #expect(text.contains("\r\n0\r\n") && text.contains("grpc-status: 0\r\n"))
-    server?.stop()
+    let head =
+      "POST /t.T/Unary HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nContent-Type: application/grpc\r\n"
+      + "\(fields)Content-Length: 7\r\n\r\n"
+    try client.send(Array(head.utf8) + [0, 0, 0, 0, 2] + Array("hi".utf8))
+    return client
   }
 
   /// A server ends the connection, and all calls on it, over metadata that it can't decode.
   @Test func nobodysMetadataEndsTheCallsOfOthers() async throws {
-    var server: GRPCServer?
-    let door = try await start({ site in
-      server = try GRPCServer(folder: site.folder)
-      return "grpc_pass \(server?.address ?? "");"
-    })
+    let (door, server) = try await startPlain()
     func ask(_ value: String) throws -> Response {
-      let client = try door.client()
-      try client.send(
-        Array(
-          "POST /t.T/Unary HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nContent-Type: application/grpc\r\nX-Bin: \(value)\r\nContent-Length: 7\r\n\r\n"
-            .utf8)
-          + [0, 0, 0, 0, 2] + Array("hi".utf8))
-      return try client.response()
+      try callByHTTP1(door, "X-Bin: \(value)\r\n").response()
     }
     for value in ["!!!", "7", "AB==", "//9", "AA-_", "AAAA,!", "A,AAA"] {
       #expect(try ask(value).status == 400, "\(value)")
@@ -158,7 +157,26 @@ import Testing
       #expect(answer.status == 200 && answer.text.hasSuffix("echo:hi"), "\(value)")
     }
     #expect(try call(door, "many(10)") == ["10"])
-    server?.stop()
+    server.stop()
+  }
+
+  /// That a client takes trailers is said as it said it, unless the configuration says otherwise.
+  @Test func theWishForTrailersCanBeSet() async throws {
+    let door = try await Portico.start(
+      config: """
+        http {
+          server { listen 127.0.0.1:%%PORT_0%%;
+            location / { grpc_pass 127.0.0.1:%%PORT_1%%; }
+            location /none { grpc_set_header TE ""; grpc_pass 127.0.0.1:%%PORT_1%%; } }
+          server { listen 127.0.0.1:%%PORT_1%%; http2 on; return 200 "te=$http_te"; }
+        }
+        """)
+    for (path, te) in [("/", "trailers"), ("/none", "")] {
+      let client = try door.client()
+      try client.send("GET \(path) HTTP/1.1\r\nHost: x\r\nTE: trailers\r\n\r\n")
+      #expect(try client.response().text == "te=\(te)", "\(path)")
+    }
+    try door.stop()
   }
 
   @Test(arguments: [

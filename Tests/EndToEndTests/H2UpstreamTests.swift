@@ -358,25 +358,6 @@ import Testing
     try door.stop()
   }
 
-  /// That a client takes trailers is said as it said it, unless the configuration says otherwise.
-  @Test func theWishForTrailersCanBeSet() async throws {
-    let door = try await Portico.start(
-      config: """
-        http {
-          server { listen 127.0.0.1:%%PORT_0%%;
-            location / { grpc_pass 127.0.0.1:%%PORT_1%%; }
-            location /none { grpc_set_header TE ""; grpc_pass 127.0.0.1:%%PORT_1%%; } }
-          server { listen 127.0.0.1:%%PORT_1%%; http2 on; return 200 "te=$http_te"; }
-        }
-        """)
-    for (path, te) in [("/", "trailers"), ("/none", "")] {
-      let client = try door.client()
-      try client.send("GET \(path) HTTP/1.1\r\nHost: x\r\nTE: trailers\r\n\r\n")
-      #expect(try client.response().text == "te=\(te)", "\(path)")
-    }
-    try door.stop()
-  }
-
   /// gRPC's metadata has names of an application's own choice, and there may be much of it.
   @Test func passesMetadataOfAnyName() async throws {
     let names = (0..<200).map { "x-\($0)" } + ["vary", "location", "cache-control"]

@@ -10,28 +10,28 @@ import HTTP
 extension Exchange {
   /// Whether all binary metadata of the client's request can be passed on.
   var hasSoundMetadata: Bool {
-    for index in 0..<request.fields.count {
-      let entry = request.fields[index]
-      guard entry.token == .other, Self.isBinary(entry.name.of(headBytes)) else { continue }
-      var values = entry.value.of(headBytes)
-      while let value = Self.nextBinary(&values) {
-        if !Base64.isCanonical(value) { return false }
-      }
-    }
-    return true
+    var isSound = true
+    forEachBinary { isSound = isSound && Base64.isCanonical($1) }
+    return isSound
   }
 
   /// How many bytes lists of binary metadata take more as fields of their own, each of which takes
   /// `overhead` beside name and value.
   func binaryMetadataGrowth(_ overhead: Int) -> Int {
     var growth = 0
+    forEachBinary { name, _ in growth += name.count + overhead }
+    return growth
+  }
+
+  /// Goes over all values of binary metadata.
+  private func forEachBinary(_ use: (_ name: Bytes, _ value: Bytes) -> Void) {
     for index in 0..<request.fields.count {
       let entry = request.fields[index]
-      guard entry.token == .other, Self.isBinary(entry.name.of(headBytes)) else { continue }
+      let name = entry.name.of(headBytes)
+      guard entry.token == .other, Self.isBinary(name) else { continue }
       var values = entry.value.of(headBytes)
-      while Self.nextBinary(&values) != nil { growth += Int(entry.name.count) + overhead }
+      while let value = Self.nextBinary(&values) { use(name, value) }
     }
-    return growth
   }
 
   /// Whether a field of that name is binary metadata.

@@ -218,11 +218,11 @@ extension Exchange {
       let name = entry.name.of(bytes)
       if entry.token == .other && isReplaced(name, settings) { continue }
       if connectionNamesFields && request.connectionNames(name, in: bytes) { continue }
-      guard settings.isGRPC, entry.token == .other, Self.isBinary(name) else {
-        head.field(name, entry.value.of(bytes))
+      var values = entry.value.of(bytes)
+      guard settings.isGRPC, entry.token == .other, !values.isEmpty, Self.isBinary(name) else {
+        head.field(name, values)
         continue
       }
-      var values = entry.value.of(bytes)
       while let value = Self.nextBinary(&values) { head.field(name, value) }
     }
   }

@@ -13,7 +13,7 @@ extension Row {
         """
         What requests are counted by, where (`zone=NAME:SIZE`), and how fast they may come \
         (`rate=10r/s`, `30r/m`). Counts are shared by all threads and survive reloads that leave \
-        name, key and size alone.
+        name, key and size alone, unless the worker process is replaced.
         """
       ) { scope, directive throws(Refusal) in
         var (zone, rate): (ZoneWords?, RequestRate?)
