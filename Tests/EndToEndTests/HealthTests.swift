@@ -104,7 +104,7 @@ private final class Instance: Sendable {
     let other = try await start(
       unknown, check: Self.check + ";",
       location: names + "proxy_ssl_trusted_certificate other.test.crt;")
-    try other.waitForLog("failed: the TLS handshake failed: certificate refused: ")
+    try other.waitForLog("failed: SSL_do_handshake() failed (certificate refused: ")
     #expect(try other.get().status == 502)
     #expect(unknown.checks.isEmpty)
     try other.stop(SIGTERM)

@@ -47,12 +47,13 @@ final class HealthProbe {
   static func start(
     _ check: HealthCheck, _ context: TLSClientContext?, _ poller: Poller, _ handle: Handle
   ) -> Result<HealthProbe, HealthProbeEnd> {
-    let socket = linux_stream_socket(check.address.family)
-    if socket < 0 {
-      let error = SystemError(code: Int32(-socket))
-      return .failure(HealthProbeEnd(.undecided("no socket \(error.logText)")))
+    let fd: Int32
+    switch Socket.open(to: check.address) {
+    case .failure(let error):
+      let text = error.text.lowercased()
+      return .failure(HealthProbeEnd(error.isShortage ? .undecided(text) : .failed(text)))
+    case .success(let opened): fd = opened
     }
-    let fd = Int32(socket)
     let probe = HealthProbe(fd, check.settings, host: check.host)
     if let context, let tls = check.settings.tls {
       probe.session = TLSSession(
@@ -60,10 +61,6 @@ final class HealthProbe {
       if probe.session == nil {
         return .failure(HealthProbeEnd(.undecided("a TLS session can't be made")))
       }
-    }
-    if let error = Socket.connect(fd, to: check.address) {
-      let text = error.text.lowercased()
-      return .failure(HealthProbeEnd(error.isShortage ? .undecided(text) : .failed(text)))
     }
     do {
       // A connection that is there already is reported as an event, too.
@@ -90,14 +87,11 @@ final class HealthProbe {
       }
     }
     if phase == .handshaking, let session {
-      switch session.handshake() {
-      case .bytes: break
-      case .wantRead, .wantWrite: return nil
-      case .closed: return .failed("the connection was closed in the TLS handshake")
-      case .failed(let failure): return .failed("the TLS handshake failed: \(failure.reason)")
+      switch session.connectStep() {
+      case .done: phase = .sending
+      case .waiting: return nil
+      case .failed(let problem): return .failed(problem)
       }
-      if let problem = certificateProblem(session) { return .failed(problem) }
-      phase = .sending
     }
     while phase == .sending {
       switch transport.send(request.unread, more: false) {
@@ -111,14 +105,6 @@ final class HealthProbe {
     }
     if let call { return receive(call) }
     return answer.receive(&transport)
-  }
-
-  /// What is wrong with the server's certificate, or nil; what `proxy_ssl_verify` asks for.
-  private func certificateProblem(_ session: TLSSession) -> String? {
-    guard settings.tls?.options.verify == true else { return nil }
-    guard session.hasPeerCertificate else { return "the server sent no certificate" }
-    if session.verifyResult == 0 { return nil }
-    return "certificate refused: \(session.verifyResultText)"
   }
 
   /// Moves bytes between the server and a call.

@@ -122,10 +122,12 @@ enum ListenerSockets {
 
   /// Whether the file of a Unix socket was left behind by a process that died.
   private static func isStale(_ address: SocketAddress) -> Bool {
-    let probe = linux_stream_socket(AF_UNIX)
-    guard probe >= 0 else { return false }
-    defer { _ = linux_close(Int32(probe)) }
-    return Socket.connect(Int32(probe), to: address)?.code == ECONNREFUSED
+    switch Socket.open(to: address) {
+    case .failure(let error): return error.code == ECONNREFUSED
+    case .success(let fd):
+      Socket.close(fd)
+      return false
+    }
   }
 
   private static func call(_ name: String, _ result: Int64) throws(OpenFailure) -> Int64 {

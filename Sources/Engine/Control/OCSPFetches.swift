@@ -133,14 +133,14 @@ final class OCSPFetches {
     let end = fetch.furtherAddresses.isEmpty ? fetch.deadline : core.now + share
     core.wheel.set(fetch.timer, at: end, for: handle)
     fetch.transport.close()
-    let socket = linux_stream_socket(address.family)
-    guard socket >= 0 else { return giveUp(number, fetch, "no socket") }
-    fetch.transport.open(Int32(socket), readable: false, writable: false)
-    if let error = Socket.connect(Int32(socket), to: address) {
-      return giveUp(number, fetch, "connect() failed \(error.logText)")
+    let fd: Int32
+    switch Socket.open(to: address) {
+    case .failure(let error): return giveUp(number, fetch, "connect() failed \(error.logText)")
+    case .success(let opened): fd = opened
     }
+    fetch.transport.open(fd, readable: false, writable: false)
     do throws(SystemError) {
-      try core.poller.add(Int32(socket), handle)
+      try core.poller.add(fd, handle)
     } catch { finish(number, "epoll \(error.logText)") }
   }
 

@@ -196,17 +196,10 @@ extension Exchange {
 
   private func handshake(_ connection: UpstreamConnection) {
     guard let tls = connection.transport.tls else { return }
-    switch tls.handshake() {
-    case .bytes:
-      if let problem = upstreamCertificateProblem(tls) {
-        return failTry(.error, "\(problem) while SSL handshaking to")
-      }
-      sendOnNewConnection()
-    case .wantRead, .wantWrite: break
-    case .closed:
-      failTry(.error, "peer closed connection in SSL handshake while SSL handshaking to")
-    case .failed(let failure):
-      failTry(.error, "SSL_do_handshake() failed (\(failure.reason)) while SSL handshaking to")
+    switch tls.connectStep() {
+    case .done: sendOnNewConnection()
+    case .waiting: break
+    case .failed(let problem): failTry(.error, "\(problem) while SSL handshaking to")
     }
   }
 }

@@ -54,7 +54,6 @@ extension Exchange {
   private func secure(_ connection: H2UpstreamConnection) -> Bool {
     guard let session = makeUpstreamSession(connection.fd) else { return false }
     connection.tlsKey = upstreamTLSKey
-    connection.verifiesServer = location.settings.upstreamTLS.value.verifies
     connection.start(session)
     return true
   }

@@ -55,16 +55,6 @@ extension Exchange {
     }
   }
 
-  /// What is wrong with the upstream's certificate, or nil.
-  func upstreamCertificateProblem(_ tls: TLSSession) -> String? {
-    guard location.settings.upstreamTLS.value.verifies else { return nil }
-    guard tls.hasPeerCertificate else { return "upstream sent no SSL certificate" }
-    guard tls.verifyResult == 0 else {
-      return "upstream SSL certificate verify error: (\(tls.verifyResult):\(tls.verifyResultText))"
-    }
-    return nil
-  }
-
   /// Keeps the session that the upstream gave us for the next connection.
   func rememberUpstreamSession() {
     let transport = attempt.stream?.connection?.transport ?? attempt.connection?.transport

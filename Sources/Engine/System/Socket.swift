@@ -36,6 +36,22 @@ enum Socket {
     return result >= 0 ? nil : SystemError(code: Int32(-result))
   }
 
+  /// A new non-blocking socket that is connected to `address`, or about to be; from the address
+  /// `local`, if there is one, and without Nagle's algorithm.
+  static func open(
+    to address: SocketAddress, from local: SocketAddress? = nil
+  ) -> Result<Int32, SystemError> {
+    let descriptor = linux_stream_socket(address.family)
+    guard descriptor >= 0 else { return .failure(SystemError(code: Int32(-descriptor))) }
+    let fd = Int32(descriptor)
+    if !address.isUnix { setNoDelay(fd) }
+    if let error = local.flatMap({ bind(fd, to: $0) }) ?? connect(fd, to: address) {
+      close(fd)
+      return .failure(error)
+    }
+    return .success(fd)
+  }
+
   /// Starts connecting. nil when connected at once or under way.
   static func connect(_ fd: Int32, to address: SocketAddress) -> SystemError? {
     let result = unsafe address.withSockaddr { unsafe linux_connect(fd, $0, $1) }
@@ -88,6 +104,3 @@ enum Socket {
 
   static func close(_ fd: Int32) { _ = linux_close(fd) }
 }
-
-/// A new non-blocking stream socket, or -errno.
-func linuxStreamSocket(_ family: Int32) -> Int64 { linux_stream_socket(family) }

@@ -95,6 +95,32 @@ extension TLSSession {
     return Array("FAILED:\(verifyResultText)".utf8)
   }
 
+  /// How far a handshake with a server came.
+  enum ClientStep {
+    case waiting
+    case done
+    /// It came to nothing: why, in nginx's words.
+    case failed(String)
+  }
+
+  /// Goes on with the handshake of a client, up to the verdict on the server's certificate.
+  func connectStep() -> ClientStep {
+    switch handshake() {
+    case .bytes: serverProblem.map { .failed($0) } ?? .done
+    case .wantRead, .wantWrite: .waiting
+    case .closed: .failed("peer closed connection in SSL handshake")
+    case .failed(let failure): .failed("SSL_do_handshake() failed (\(failure.reason))")
+    }
+  }
+
+  /// What is wrong with a server's certificate although OpenSSL ended the handshake well, or nil.
+  private var serverProblem: String? {
+    guard verifiesServer else { return nil }
+    if !hasPeerCertificate { return "upstream sent no SSL certificate" }
+    if verifyResult == 0 { return nil }
+    return "upstream SSL certificate verify error: (\(verifyResult):\(verifyResultText))"
+  }
+
   /// What `ssl_verify_client` makes of the client's certificate, for answering 400.
   enum ClientVerdict {
     case accepted

@@ -225,6 +225,9 @@ final class TLSSession {
     unsafe io.pointee.drained == 0 || ending != nil || SSL_has_pending(ssl) == 1
   }
 
+  /// A client's session that takes only servers whose certificate is trusted.
+  var verifiesServer: Bool { clientContext?.verify == true }
+
   /// Something that must leave is waiting for the socket or for the first write.
   var holdsOutput: Bool { unsafe io.pointee.heldCount > 0 }
 

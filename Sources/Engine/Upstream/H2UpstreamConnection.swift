@@ -29,8 +29,6 @@ final class H2UpstreamConnection {
   private(set) var peerState: PeerState?
   var tlsKey: UpstreamConnection.TLSKey?
   private(set) var bound: SocketAddress?
-  /// Refuses servers whose certificate is not trusted.
-  var verifiesServer = false
   private(set) var openedAt: Milliseconds = 0
   /// When TCP, and TLS, were there.
   private(set) var readyAt: Milliseconds = 0
@@ -65,7 +63,6 @@ final class H2UpstreamConnection {
     self.peerState = peerState
     bound = local
     tlsKey = nil
-    verifiesServer = false
     transport.open(fd, readable: false, writable: false)
     state = .connecting
     openedAt = loop.now
@@ -172,30 +169,18 @@ final class H2UpstreamConnection {
 
   private func handshake() {
     guard let tls = transport.tls else { return }
-    switch tls.handshake() {
-    case .bytes:
-      if let problem = problem(of: tls) { return lose("\(problem) while SSL handshaking to") }
-      becomeReady()
-    case .wantRead, .wantWrite: break
-    case .closed: lose("peer closed connection in SSL handshake while SSL handshaking to")
-    case .failed(let failure):
-      lose("SSL_do_handshake() failed (\(failure.reason)) while SSL handshaking to")
+    switch tls.connectStep() {
+    case .done: break
+    case .waiting: return
+    case .failed(let problem): return lose("\(problem) while SSL handshaking to")
     }
-  }
-
-  /// What is wrong with the server's certificate or protocol, or nil. No agreement by ALPN passes:
-  /// the configuration says that the server speaks HTTP/2.
-  private func problem(of tls: TLSSession) -> String? {
-    if verifiesServer {
-      guard tls.hasPeerCertificate else { return "upstream sent no SSL certificate" }
-      guard tls.verifyResult == 0 else {
-        return
-          "upstream SSL certificate verify error: (\(tls.verifyResult):\(tls.verifyResultText))"
-      }
-    }
+    // No agreement passes: the configuration says that the server speaks HTTP/2.
     let agreed = tls.alpnProtocol
-    if agreed.isEmpty || agreed == Bytes("h2") { return nil }
-    return "upstream chose protocol \"\(agreed.string)\" instead of \"h2\""
+    guard agreed.isEmpty || agreed == Bytes("h2") else {
+      return lose(
+        "upstream chose protocol \"\(agreed.string)\" instead of \"h2\" while SSL handshaking to")
+    }
+    becomeReady()
   }
 
   private func becomeReady() {

@@ -88,14 +88,10 @@ struct H2UpstreamPool: ~Copyable {
     to address: SocketAddress, _ peerState: PeerState, from local: SocketAddress?,
     in list: H2UpstreamList
   ) -> Result<H2UpstreamConnection, SystemError> {
-    let descriptor = linuxStreamSocket(address.family)
-    guard descriptor >= 0 else { return .failure(SystemError(code: Int32(-descriptor))) }
-    let fd = Int32(descriptor)
-    if !address.isUnix { Socket.setNoDelay(fd) }
-    let early = local.flatMap { Socket.bind(fd, to: $0) } ?? Socket.connect(fd, to: address)
-    if let early {
-      Socket.close(fd)
-      return .failure(early)
+    let fd: Int32
+    switch Socket.open(to: address, from: local) {
+    case .failure(let error): return .failure(error)
+    case .success(let opened): fd = opened
     }
     let loop = loop
     let (connection, handle) = slab.take { H2UpstreamConnection(loop) }

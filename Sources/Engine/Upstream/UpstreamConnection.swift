@@ -131,17 +131,10 @@ struct UpstreamPool: ~Copyable {
     to address: SocketAddress, _ peerState: PeerState, from local: LocalAddress?,
     for list: IdleConnections
   ) -> Result<UpstreamConnection, SystemError> {
-    let descriptor = linuxStreamSocket(address.family)
-    guard descriptor >= 0 else { return .failure(SystemError(code: Int32(-descriptor))) }
-    let fd = Int32(descriptor)
-    if !address.isUnix { Socket.setNoDelay(fd) }
-    if let local, let error = Socket.bind(fd, to: local.address) {
-      Socket.close(fd)
-      return .failure(error)
-    }
-    if let error = Socket.connect(fd, to: address) {
-      Socket.close(fd)
-      return .failure(error)
+    let fd: Int32
+    switch Socket.open(to: address, from: local?.address) {
+    case .failure(let error): return .failure(error)
+    case .success(let opened): fd = opened
     }
     let loop = loop
     let (connection, handle) = slab.take { UpstreamConnection(timer: loop.makeTimer()) }
