@@ -75,6 +75,24 @@ import Testing
     let first = try cache.door.get("/b", headers: ["If-None-Match": "\"tag\""])
     #expect(first.status == 304 && first["X-Cache"] == "MISS")
     #expect(try cache.get("/b") == "HIT /b 2")
+    let client = try cache.door.client()
+    for (condition, status) in [("If-Match: \"other\"", 412), ("If-Match: \"tag\"", 200)] {
+      try client.send("GET /c HTTP/1.1\r\nHost: localhost\r\n\(condition)\r\n\r\n")
+      #expect(try client.response().status == status)
+    }
+    #expect(try cache.get("/c") == "HIT /c 3")
+    try cache.door.stop()
+  }
+
+  /// Asked for the whole, for a cache that then may not keep it, an upstream judged nothing.
+  @Test func conditionsAreAnsweredOfWhatIsNotStored() async throws {
+    let app = try CountingApp(["ETag": "\"tag\"", "Cache-Control": "no-store"])
+    let cache = try await CacheDoor(app)
+    for (value, status) in [("\"tag\"", 304), ("\"other\"", 200), ("\"tag\"", 304)] {
+      #expect(try cache.door.get("/a", headers: ["If-None-Match": value]).status == status)
+      #expect(app.last?["If-None-Match"] == nil)
+    }
+    #expect(app.count == 3)
     try cache.door.stop()
   }
 

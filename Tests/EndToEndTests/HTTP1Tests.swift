@@ -86,6 +86,19 @@ import Testing
     try door.stop()
   }
 
+  /// HEAD, be it refused before anything looks at it.
+  @Test func refusesHeadWithoutABody() async throws {
+    let door = try await Portico.start(
+      config: "http { server { listen 127.0.0.1:%%PORT_0%%; } }")
+    for request in ["HEAD / HTTP/1.1\r\n\r\n", "HEAD / HTTP/1.1\r\nHost: a\r\nno field\r\n\r\n"] {
+      let client = try door.client()
+      try client.send(request)
+      #expect(try client.read(until: "\r\n\r\n").hasPrefix("HTTP/1.1 400 "))
+      #expect(try client.readToEnd().isEmpty)
+    }
+    try door.stop()
+  }
+
   @Test func sendsNoBodyWhereThereIsNone() async throws {
     let app = try TestUpstream { request in
       switch request.path {

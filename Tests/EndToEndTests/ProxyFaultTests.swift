@@ -53,6 +53,27 @@ import Testing
     if status == 200 { #expect(response.text == "ok", "\(name)") }
   }
 
+  /// Fields of a head that never became whole lie nowhere.
+  @Test(arguments: [
+    "HTTP/1.1 200 OK\r\nX-A: v\r\nSet-Cookie: a=b\r\nConte",
+    "HTTP/1.1 200 OK\r\nX-A: v\r\nSet-Cookie: a=b\r\nno field\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nX-A: v\r\nSet-Cookie: a=b\r\nX-B: "
+      + String(repeating: "x", count: 70_000) + "\r\n\r\n",
+    "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nX-A: v\r\nSet-Cookie: a=b\r\nC",
+  ])
+  func aHeadThatIsNeverWholeHasNoFields(bytes: String) async throws {
+    let upstream = try TestUpstream { _ in .steps([.bytes(bytes), .close]) }
+    let door = try await start(
+      [upstream],
+      """
+      location / { proxy_pass http://%%UPSTREAM_0%%;
+        add_header X-Seen "<$upstream_http_x_a$upstream_cookie_a$upstream_http_link>" always; }
+      """)
+    let response = try door.get("/")
+    #expect(response.status == 502 && response["X-Seen"] == "<>")
+    try door.stop()
+  }
+
   /// A client's line of four bytes becomes one of six, or a record of ten.
   @Test(arguments: [1, 2])
   func passesManyFieldsThatBecomeLonger(_ version: Int) async throws {

@@ -29,6 +29,28 @@ import Testing
         """, upstreams: [upstream])
   }
 
+  /// What one location computed is none of the next one's business.
+  @Test func aComputedTargetEndsWithItsLocation() async throws {
+    let upstream = try TestUpstream {
+      $0.path.hasPrefix("/first") ? .answer("418 Teapot") : .answer(body: $0.path)
+    }
+    let door = try await Portico.start(
+      config: """
+        http {
+          upstream app { server %%UPSTREAM_0%%; }
+          server {
+            listen 127.0.0.1:%%PORT_0%%;
+            proxy_intercept_errors on;
+            location / { proxy_pass http://app/first$uri; error_page 418 /fixed/error; }
+            location /fixed/ { proxy_pass http://app/pages/; }
+          }
+        }
+        """, upstreams: [upstream])
+    let response = try door.get("/a")
+    #expect(response.status == 418 && response.text == "/pages/error")
+    try door.stop()
+  }
+
   /// Whatever a variable's value makes of a URL, it is judged, however short.
   @Test func computedURLsOfAnyLength() async throws {
     let upstream = try TestUpstream { _ in .answer(body: "one") }

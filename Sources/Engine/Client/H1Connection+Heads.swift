@@ -132,8 +132,7 @@ extension H1Connection {
     state = .exchanging
     exchange.keepAlive = false
     client.facts.requestCount += 1
-    exchange.state = .working
-    exchange.fail(status)
+    exchange.reject(status)
     flush()
   }
 
@@ -158,7 +157,7 @@ extension H1Connection {
     } catch {
       exchange.log(.info, "client sent \(error.reason)")
       exchange.keepAlive = false
-      exchange.fail(error.status)
+      exchange.reject(error.status)
       return flush()
     }
     loop.clearTimer(client.timer)

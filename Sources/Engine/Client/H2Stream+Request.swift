@@ -234,8 +234,7 @@ extension H2Stream {
 
   private func refuse(_ exchange: Exchange, _ status: Int, _ reason: @autoclosure () -> String) {
     exchange.log(.info, reason())
-    exchange.state = .working
-    exchange.fail(status)
+    exchange.reject(status)
   }
 
   /// The fields of an opening handshake (RFC 6455 §4.1), which extended CONNECT does without.

@@ -149,7 +149,7 @@ extension Exchange {
   /// Where `path` leads for this request, ended by NUL; nil if it is not to be logged.
   fileprivate func computedLogPath(_ path: Template) -> Bytes? {
     let settings = location.settings.core.value
-    let root = absolutePath(evaluate(settings.alias ?? settings.root))
+    let root = absolutePath(evaluate(settings.folder))
     guard fileKind(root) == .directory else {
       log(.error, "testing \"\(root.string)\" existence failed")
       return nil

@@ -12,7 +12,7 @@ extension Exchange {
   func safeFilePath(for path: Bytes, in location: Location) -> Bytes? {
     let file = filePath(for: path, in: location)
     let settings = location.settings.core.value
-    let words = settings.alias ?? settings.root
+    let words = settings.folder
     if settings.alias == nil && words.isConstant && uriIsOriginal { return file }
     let found = file.parentSegmentCount
     if found == 0 { return file }

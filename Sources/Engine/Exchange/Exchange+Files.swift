@@ -80,32 +80,40 @@ extension Exchange {
     if listing.picksRandomly, let name = randomFile(folder) {
       return redirectInternally(to: concatenate(uri, name), arguments: nil)
     }
+    var isFolder = false
     for name in location.settings.core.value.index {
       let file = evaluate(name)
       if file.hasPrefix(Bytes("/")) { return redirectInternally(to: file, arguments: nil) }
       if fileKind(concatenate(folder, file)) == .file {
         return redirectInternally(to: concatenate(uri, file), arguments: nil)
       }
+      // A folder that isn't there has no index, be it an absolute path.
+      if !isFolder { isFolder = findFolder(folder) }
+      if !isFolder { return }
     }
-    guard fileKind(folder) == .directory else {
-      if location.settings.core.value.logsNotFound {
-        log(.error, "\"\(folder.string)\" is not found (2: No such file or directory)")
-      }
-      return fail(404)
-    }
+    guard isFolder || findFolder(folder) else { return }
     if listing.isOn { return serveListing(of: folder, listing) }
     log(.error, "directory index of \"\(folder.string)\" is forbidden")
     fail(403)
+  }
+
+  /// Whether `path` is a folder; if not, the request was answered.
+  private func findFolder(_ path: Bytes) -> Bool {
+    switch presence(of: path) {
+    case .directory: return true
+    case .file: failFile(SystemError(code: ENOTDIR), path)
+    case .failed(let error): failFile(error, path)
+    }
+    return false
   }
 
   /// The path in the file system for `path`, by the location's root or alias.
   func filePath(for path: Bytes, in location: Location) -> Bytes {
     let settings = location.settings.core.value
     if let alias = settings.alias {
-      let base = absolutePath(evaluate(alias))
-      if location.isRegex { return base }
-      return path.hasPrefix(location.prefix)
-        ? concatenate(base, path.dropping(location.prefix.count)) : concatenate(base, path)
+      let base = absolutePath(evaluate(alias.path))
+      guard let prefix = alias.prefix else { return base }
+      return concatenate(base, path.hasPrefix(prefix) ? path.dropping(prefix.count) : path)
     }
     return concatenate(absolutePath(evaluate(settings.root)), path)
   }
@@ -117,14 +125,16 @@ extension Exchange {
 
   /// What is at `path`, or nil if nothing is (or may be looked at).
   func fileKind(_ path: Bytes) -> FileKind? {
-    let settings = location.settings.core.value
-    switch core.fileCaches[settings.fileCache].test(
-      path: path, policy: filePolicy(path), now: loop.now)
-    {
-    case .file: return .file
-    case .directory: return .directory
-    case .failed: return nil
+    switch presence(of: path) {
+    case .file: .file
+    case .directory: .directory
+    case .failed: nil
     }
+  }
+
+  private func presence(of path: Bytes) -> FilePresence {
+    core.fileCaches[location.settings.core.value.fileCache].test(
+      path: path, policy: filePolicy(path), now: loop.now)
   }
 
   func isExecutable(_ path: Bytes) -> Bool {

@@ -9,9 +9,7 @@ extension Exchange {
   /// Completes `response` by the location's rules; called once, just before the head is sent.
   func applyHeaders() {
     let settings = location.settings.headers.value
-    if response.status == 200, errorStatus == 0, !isInner, !response.isJudged,
-      response.lastModified != nil || cacheStatus != .none
-    {
+    if response.status == 200, errorStatus == 0, !isInner, !response.isJudged {
       applyPreconditions()
     }
     if case .off = settings.expires {
@@ -176,11 +174,13 @@ extension Exchange {
     return rule == .exact || moment < modified
   }
 
+  /// Our page takes the place of the body.
   private func becomePreconditionFailed() {
     response.status = 412
     response.contentType = Bytes("text/html")
     response.lastModified = nil
     response.remove(.etag)
+    response.remove(.contentEncoding)
     let page = pageText(412)
     response.contentLength = page.count
     response.acceptsRanges = false

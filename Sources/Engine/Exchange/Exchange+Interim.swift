@@ -37,6 +37,7 @@ extension Exchange {
       loop.pool.giveBack(interim.bytes)
     }
     attempt.head.reset()
+    attempt.headBytes = Bytes()
   }
 
   private func isPassed(_ status: Int) -> Bool { status > 101 && !didSendHead && allowsInterim }

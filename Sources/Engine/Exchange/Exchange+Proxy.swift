@@ -23,6 +23,7 @@ extension Exchange {
     proxyHost = url.host
     proxyPort = url.port
     proxyURI = url.uri
+    proxyURIIsComplete = false
     proxyIsTLS = url.isTLS
     prepareBody()
   }

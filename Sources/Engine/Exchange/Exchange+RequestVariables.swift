@@ -45,7 +45,7 @@ extension Exchange {
   /// `$document_root`: what `root` or `alias` says.
   private var documentRoot: Bytes {
     let settings = location.settings.core.value
-    return absolutePath(evaluate(settings.alias ?? settings.root))
+    return absolutePath(evaluate(settings.folder))
   }
 
   /// The port that the client asked for, in the request line or in Host.

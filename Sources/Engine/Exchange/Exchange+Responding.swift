@@ -36,6 +36,10 @@ extension Exchange {
     didSendHead = true
     stream.sendHead(self)
     startPacing()
+    guard let page = preconditionPage else { return }
+    sendBody(page)
+    // What its source gives is dropped.
+    response.hasBody = false
   }
 
   func sendBody(_ bytes: Bytes) {

@@ -22,6 +22,13 @@ extension Exchange {
     beginAtSite()
   }
 
+  /// Answers a request whose head isn't sound, by its method as far as that was understood.
+  func reject(_ status: Int) {
+    state = .working
+    method = request.method
+    fail(status)
+  }
+
   /// Goes on with a request that its site may see.
   func beginAtSite() {
     if let program = site.program {
@@ -148,6 +155,7 @@ extension Exchange {
     case .none: location = site.root
     case .found(let found):
       location = found
+      if !found.enclosing.isEmpty { bindEnclosing(found.enclosing) }
       if let bound = found.binding { bindCaptures(bound) }
     case .redirect:
       location = site.root
@@ -163,6 +171,13 @@ extension Exchange {
     }
     takeException()
     return admitBody()
+  }
+
+  /// Assigns what the expressions around the location that was found say; `captures` are its own.
+  private func bindEnclosing(_ outer: [BoundRegex]) {
+    let own = captures
+    for bound in outer where bound.regex.match(uri, into: &captures) { bindCaptures(bound) }
+    captures = own
   }
 
   /// `limit_except`: other methods go by other settings.
@@ -282,9 +297,8 @@ extension Exchange {
       else { continue }
       if core.tryFiles[index].isFolder == (kind == .directory) {
         uriIsOriginal = false
-        uri =
-          location.settings.core.value.alias == nil || location.isRegex
-          ? candidate : joinAlias(candidate)
+        let prefix = location.settings.core.value.alias?.prefix
+        uri = prefix.map { join(candidate, behind: $0) } ?? candidate
         return true
       }
     }
@@ -293,8 +307,8 @@ extension Exchange {
   }
 
   /// With `alias`, try_files names paths below the location.
-  private func joinAlias(_ candidate: Bytes) -> Bytes {
-    candidate.hasPrefix(location.prefix) ? candidate : concatenate(location.prefix, candidate)
+  private func join(_ candidate: Bytes, behind prefix: Bytes) -> Bytes {
+    candidate.hasPrefix(prefix) ? candidate : concatenate(prefix, candidate)
   }
 
   func splitQuery(_ target: Bytes) -> (path: Bytes, query: Bytes?) {

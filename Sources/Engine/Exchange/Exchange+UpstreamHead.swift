@@ -7,6 +7,7 @@ extension Exchange {
   /// Writes the request as the upstream gets it; a small buffered body stands behind the head.
   func writeUpstreamRequest() {
     let settings = location.settings.proxy.value
+    attempt.withholdsConditions = cache?.mayStore == true
     let target = targetSafe(upstreamTarget)
     let name = upstreamMethodName(settings)
     let replacement = settings.body.map { evaluate($0) }
@@ -207,13 +208,13 @@ extension Exchange {
     _ settings: Borrowed<ProxySettings>, _ head: inout RequestHeadWriter
   ) {
     let bytes = headBytes
-    let isForCache = cache?.mayStore == true
+    let withholdsConditions = attempt.withholdsConditions
     let withholdsRange = withholdsRange
     // By index: a loop over the array itself counts a reference to it.
     for index in 0..<request.fields.count {
       let entry = request.fields[index]
       if settings.droppedRequestFields.contains(entry.token) { continue }
-      if isForCache && entry.token.concernsOneClient { continue }
+      if withholdsConditions && entry.token.concernsOneClient { continue }
       if withholdsRange && (entry.token == .range || entry.token == .ifRange) { continue }
       let name = entry.name.of(bytes)
       if entry.token == .other && isReplaced(name, settings) { continue }

@@ -154,6 +154,7 @@ extension Exchange {
     }
     passInterim(attempt.head.statusCode)
     attempt.head.reset()
+    attempt.headBytes = Bytes()
     attempt.parser.reset()
     input.compact()
     return input.isEmpty ? true : consume(input)
@@ -203,7 +204,7 @@ extension Exchange {
       return startTunnel()
     }
     if cache != nil { beginStoring(status) }
-    response.isJudged = cache?.draft == nil
+    response.isJudged = !attempt.withholdsConditions
     if case .none = settings.store.place {} else { beginSaving(settings) }
     startUpstreamResponse(settings)
     if isHead && attempt.method != .head && cache?.draft == nil { return endWithoutBody() }
@@ -247,7 +248,7 @@ extension Exchange {
   }
 
   func upstreamField(_ token: FieldName) -> Bytes? {
-    guard attempt.head.present.contains(token) else { return nil }
+    guard attempt.hasHead, attempt.head.present.contains(token) else { return nil }
     return attempt.head.first(token)?.value.of(attempt.headBytes)
   }
 

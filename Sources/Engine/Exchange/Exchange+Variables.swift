@@ -53,7 +53,8 @@ extension Exchange {
       joinFields(
         request.fields, headBytes, name, separator: isCookieName(name) ? Bytes("; ") : Bytes(", "))
     case .upstreamField:
-      joinFields(attempt.head.fields, attempt.headBytes, name, separator: Bytes(", "))
+      attempt.hasHead
+        ? joinFields(attempt.head.fields, attempt.headBytes, name, separator: Bytes(", ")) : nil
     case .sentField: sentField(name)
     case .upstreamCookie: upstreamCookie(name)
     case .sentTrailer: joinFields(response.trailers, name)
@@ -97,6 +98,7 @@ extension Exchange {
   }
 
   private func upstreamCookie(_ name: Bytes) -> Bytes? {
+    guard attempt.hasHead else { return nil }
     for entry in attempt.head.fields where entry.token == .setCookie {
       let line = entry.value.of(attempt.headBytes)
       let end = line.firstIndex(of: UInt8(ascii: ";")) ?? line.count

@@ -25,12 +25,7 @@ extension Exchange {
       if applyRange(range, body, settings) { return }
     }
     sendHead()
-    if let page = preconditionPage {
-      sendBody(page)
-    } else if response.status == 304 {
-    } else {
-      send(ByteRange(start: 0, end: body.size), of: body)
-    }
+    send(ByteRange(start: 0, end: body.size), of: body)
     completeResponse()
   }
 

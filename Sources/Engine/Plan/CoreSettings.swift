@@ -2,11 +2,18 @@
 
 import HTTP
 
+/// `alias`: a folder in the place of the part of the path that a location matched. Locations inside
+/// inherit it, and with it what it replaces.
+struct Alias {
+  let path: Template
+  /// What is replaced; nil: all of the path, as an expression matched it.
+  let prefix: Bytes?
+}
+
 /// Settings of ngx_http_core_module and ngx_http_index_module.
 struct CoreSettings {
   var root = Template(literal: Bytes("html"))
-  /// `alias`: replaces the part of the path that the location matched.
-  var alias: Template?
+  var alias: Alias?
   var index: [Template] = [Template(literal: Bytes("index.html"))]
   var types = MediaTypes.standard()
   var defaultType = Bytes("text/plain")
@@ -78,6 +85,9 @@ struct CoreSettings {
   enum BodyInFileOnly: String, CaseIterable { case off, on, clean }
   enum LingeringClose: String, CaseIterable { case off, on, always }
   enum IfModifiedSince: String, CaseIterable { case off, exact, before }
+
+  /// Where files are: `alias`, else `root`.
+  var folder: Template { alias?.path ?? root }
 }
 
 /// A number of bytes (a second): known when the configuration is read, or computed per exchange.

@@ -10,7 +10,10 @@ extension Row {
     Row("root", .anyHTTP, 1...1, "The folder that paths begin in.", standard: "html") {
       scope, directive throws(Refusal) in
       try refuse(directive, behind: "alias", scope)
-      scope.location.core.root = try folder(scope, directive)
+      // Paths begin with a slash themselves.
+      let text = directive.text(0)
+      let bare = text.hasSuffix("/") && text.utf8.count > 1 ? String(text.dropLast()) : text
+      scope.location.core.root = try folder(scope, directive, bare)
       scope.location.core.alias = nil
     },
     Row("alias", .location, 1...1, "What replaces the location's part of the path.") {
@@ -19,8 +22,11 @@ extension Row {
         throw Refusal("the \"alias\" directive cannot be used inside the named location")
       }
       try refuse(directive, behind: "root", scope)
-      scope.location.core.alias = try folder(scope, directive)
-      guard let place = scope.place, !place.isRegex else { return }
+      guard let place = scope.place else { return }
+      scope.location.core.alias = Alias(
+        path: try folder(scope, directive, directive.text(0)),
+        prefix: place.isRegex ? nil : place.prefix)
+      if place.isRegex { return }
       let path = place.prefix.string
       if path.hasSuffix("/") != directive.text(0).hasSuffix("/") && path != "/" {
         scope.warn(
@@ -145,8 +151,10 @@ extension Row {
   }
 
   /// What `root` or `alias` names; the variables that show it can't be part of it.
-  private static func folder(_ scope: Scope, _ directive: Directive) throws(Refusal) -> Template {
-    let template = try scope.template(directive, 0)
+  private static func folder(
+    _ scope: Scope, _ directive: Directive, _ path: String
+  ) throws(Refusal) -> Template {
+    let template = try scope.template(path, 0)
     for part in template.parts {
       guard case .variable(.builtin(.request(let name))) = part,
         name == .document_root || name == .realpath_root

@@ -160,6 +160,8 @@ final class Location {
   var program: RewriteProgram?
   /// Named groups of the location's expression.
   var binding: BoundRegex?
+  /// Those of the locations around it, the outermost first.
+  var enclosing: [BoundRegex] = []
   /// The settings for requests with other methods, if `limit_except` names some.
   var exception: MethodException?
   /// TLS towards upstreams, if `proxy_pass` wants it.

@@ -90,6 +90,8 @@ extension Row {
     place.isRegex = form.isRegex
     place.isNamed = form.kind == .named
     inner.place = place
+    place.enclosing = scope.place?.enclosing ?? []
+    if let outer = scope.place?.binding, !outer.bindings.isEmpty { place.enclosing.append(outer) }
     let tree = scope.locations(of: site)
     if !form.isRegex, tree.contains(form.path, form.kind) {
       throw Refusal("duplicate location \"\(form.path)\"", argument: 0)

@@ -109,15 +109,12 @@ struct LocationSettings {
   mutating func dropContent() {
     if proxy.pass != nil { proxy.pass = nil }
     if grpc.pass != nil { grpc.pass = nil }
-    if !core.tryFiles.isEmpty || core.isInternal || core.alias != nil
-      || core.tryFilesStatus != nil || core.tellsStatus || core.isEmptyImage
+    if !core.tryFiles.isEmpty || core.tryFilesStatus != nil || core.tellsStatus || core.isEmptyImage
     {
       core.tellsStatus = false
       core.isEmptyImage = false
       core.tryFiles = []
       core.tryFilesStatus = nil
-      core.isInternal = false
-      core.alias = nil
     }
   }
 }

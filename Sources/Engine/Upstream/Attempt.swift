@@ -63,6 +63,9 @@ final class Attempt {
   /// last.
   var joinedPiece: Bool?
   var sendsChunked = false
+  /// Whether the request leaves out what only its client's conditions are for: a cache is to have
+  /// the whole, and they are judged here.
+  var withholdsConditions = false
   /// How much of the request the kernel took in this try, head and body.
   var bytesSent = 0
 
@@ -71,6 +74,7 @@ final class Attempt {
   var didReceive = false
   var input: Buffer?
   var head = ResponseHead()
+  /// What the fields of `head` refer to; empty until it is whole.
   var headBytes = Bytes()
   var parser = ResponseHeadParser(limits: HeadLimits.upstream)
   var framing = UpstreamFraming()
@@ -100,6 +104,9 @@ final class Attempt {
   var isSpoolBroken = false
 
   var isActive: Bool { phase != .none }
+  /// Whether fields can be looked at: while a head comes, the parser has some whose bytes lie
+  /// elsewhere.
+  var hasHead: Bool { !headBytes.isEmpty }
   /// What of the spool the client hasn't got.
   var unsentSpoolCount: Int { min(spool?.size ?? 0, spoolEnd) - spoolSent }
   var peerName: String? { peer?.name.string }
