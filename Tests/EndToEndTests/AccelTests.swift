@@ -53,6 +53,28 @@ import Testing
     try deaf.stop()
   }
 
+  /// What the location says of errors goes before what the upstream orders.
+  @Test func anErrorThatIsInterceptedRedirectsNowhere() async throws {
+    let app = try TestUpstream { _ in
+      .answer("404 Not Found", fields: ["X-Accel-Redirect": "/inside"], body: "own")
+    }
+    let door = try await start("proxy_intercept_errors on; error_page 404 =410 /inside;", [app])
+    let answer = try door.get()
+    #expect(answer.status == 410 && answer.text == "inside")
+    try door.stop()
+  }
+
+  @Test func cookiesOfARedirectInsideAreRewritten() async throws {
+    let app = try TestUpstream { _ in
+      .answer(
+        fields: ["X-Accel-Redirect": "/inside", "Set-Cookie": "a=b; Domain=up.local"], body: "own")
+    }
+    let door = try await start(
+      "proxy_cookie_flags ~ secure; proxy_cookie_domain ~^(?<name>.*)\\.local$ $name.org;", [app])
+    #expect(try door.get()["set-cookie"] == "a=b; Domain=up.org; Secure")
+    try door.stop()
+  }
+
   /// A session that begins with the redirect begins also if what it leads to is refused.
   @Test func cookiesOfARedirectInsideComeWithAnError() async throws {
     let app = try TestUpstream { request in

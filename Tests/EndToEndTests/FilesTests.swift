@@ -28,6 +28,7 @@ import Testing
         location /slash/ { root %%DIR%%/www/; add_header X-Name $request_filename; }
         location /packed/ { gzip_static always; alias %%DIR%%/www/; }
         location /text { return 200 text; }
+        location /paged/ { alias %%DIR%%/www/; error_page 416 /index.html; }
         location /gif { empty_gif; }
         location @app { return 200 "app $uri"; }
       }
@@ -116,6 +117,8 @@ import Testing
       #expect(response.status == status, "\(condition)")
     }
     #expect(try door.get("/a.txt", headers: ["Range": "lines=1-2"]).status == 200)
+    let page = try door.get("/paged/a.txt", headers: ["Range": "bytes=99-"])
+    #expect(page.status == 416 && page["content-range"] == "bytes */36" && page.text == "<p>home")
     try door.stop()
   }
 

@@ -74,6 +74,37 @@ import Testing
     try door.stop()
   }
 
+  @Test func aResponseThatEndsAnywhereHarmsNobody() async throws {
+    let whole =
+      "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nX-A: v\r\nSet-Cookie: a=b\r\n"
+      + "Location: /x\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nX-T: t\r\n\r\n"
+    let bytes = Array(whole.utf8)
+    let upstream = try TestUpstream { request in
+      .steps([.bytes(Array(bytes.prefix(Int(request.path.dropFirst()) ?? 0))), .close])
+    }
+    let values = "$upstream_http_x_a$upstream_http_location$upstream_http_link$upstream_cookie_a"
+    let door = try await start(
+      [upstream],
+      """
+      location / { proxy_pass http://%%UPSTREAM_0%%; add_header X-Seen "<\(values)>" always;
+        proxy_pass_trailers on; add_trailer X-End "<\(values)$upstream_trailer_x_t>" always; }
+      """, http: "log_format all '\(values)$upstream_trailer_x_t'; access_log %%DIR%%/all.log all;")
+    let headEnd = try #require(whole.range(of: "chunked\r\n\r\n")).upperBound
+    let headCount = whole[..<headEnd].utf8.count
+    for count in 0...bytes.count {
+      let client = try door.client()
+      try client.send("GET /\(count) HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+      let received: [UInt8]
+      do { received = try client.readToEnd() } catch RawClient.Failure.reset {
+        received = client.takeBuffered()
+      }
+      let seen = String(decoding: received, as: UTF8.self)
+      #expect(seen.hasPrefix(count < headCount ? "HTTP/1.1 502 " : "HTTP/1.1 200 "), "\(count)")
+      #expect(seen.contains(count < headCount ? "X-Seen: <>" : "X-Seen: <v/xb>"), "\(count)")
+    }
+    try door.stop()
+  }
+
   /// A client's line of four bytes becomes one of six, or a record of ten.
   @Test(arguments: [1, 2])
   func passesManyFieldsThatBecomeLonger(_ version: Int) async throws {
@@ -251,5 +282,24 @@ import Testing
       try door.get("/")["Set-Cookie"]
         == "sid=1; Domain=.example.com; Path=/x; HttpOnly; SameSite=Lax")
     #expect(try door.get("/off/")["Set-Cookie"] == "sid=1; Domain=.example.com; Path=/x; secure")
+  }
+
+  @Test func namedGroupsOfRedirectsHaveValues() async throws {
+    let upstream = try TestUpstream { _ in
+      .answer(
+        "302 Found",
+        fields: ["Location": "http://shop.internal/a", "Set-Cookie": "a=b; Path=/shop/x"])
+    }
+    let door = try await start(
+      [upstream],
+      """
+      proxy_redirect ~^http://(?<name>[^.]*)\\.internal(?<path>.*)$ https://$name.example$path;
+      proxy_cookie_path ~^/(?<folder>[^/]*)/ /own/$folder/;
+      location / { proxy_pass http://%%UPSTREAM_0%%; }
+      """)
+    let answer = try door.get()
+    #expect(answer["location"] == "https://shop.example/a")
+    #expect(answer["set-cookie"] == "a=b; Path=/own/shop/")
+    try door.stop()
   }
 }

@@ -34,6 +34,7 @@ struct Routed: Sendable, CustomTestStringConvertible {
         location /again { error_page 404 = /exact; }
         location /text { error_page 404 /error.html; return 404 "mine"; }
         location /error302 { error_page 302 /moved; return 302 first; }
+        location /error301 { error_page 301 /error.html; return 301 /exact; }
         location /moved { return 302 http://example.com/; }
         location /folder { try_files $uri $uri/ =404; }
         location /asked/ { rewrite ^/asked/(.*)$ /show/$1?own=1 last; }
@@ -56,6 +57,7 @@ struct Routed: Sendable, CustomTestStringConvertible {
     Routed(path: "/text", status: 404, text: "mine"),
     Routed(path: "/named/x", status: 200, text: "named /named/x"),
     Routed(path: "/unnamed", status: 500),
+    Routed(path: "/error301", status: 301, text: "sorry", location: "/exact"),
     Routed(path: "/error302", status: 302, location: "http://example.com/"),
     Routed(path: "/folder", status: 301, location: "/folder/"),
     Routed(path: "/folder/", status: 200, text: "index"),

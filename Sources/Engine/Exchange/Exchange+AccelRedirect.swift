@@ -31,16 +31,20 @@ extension Exchange {
 
   /// The fields that describe what the other location sends.
   private func keepRedirectFields() {
+    let cookies = location.settings.proxy.value.cookies
     for entry in attempt.head.fields {
       let value = entry.value.of(attempt.headBytes)
       switch entry.token {
       case .contentType: response.contentType = value
       case .setCookie, .contentDisposition, .cacheControl, .expires, .acceptRanges:
         let name = entry.name.of(attempt.headBytes)
-        response.add(name, value, entry.token)
-        if entry.token == .setCookie {
-          redirectCookies.append(OutgoingField(name: name, value: value, token: entry.token))
+        guard entry.token == .setCookie else {
+          response.add(name, value, entry.token)
+          continue
         }
+        let cookie = cookies.isEmpty ? value : rewriteCookie(value, cookies)
+        response.add(name, cookie, .setCookie)
+        redirectCookies.append(OutgoingField(name: name, value: cookie, token: .setCookie))
       default: break
       }
     }

@@ -34,7 +34,7 @@ extension Exchange {
           return concatenate(evaluate(replacement), url.dropping(prefix.count))
         }
       case .regex(let regex, let replacement):
-        if regex.match(url, into: &captures) { return evaluate(replacement) }
+        if matches(regex, url) { return evaluate(replacement) }
       }
     }
     return nil

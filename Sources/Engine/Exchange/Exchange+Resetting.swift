@@ -76,6 +76,7 @@ extension Exchange {
     didSendHead = false
     isErrorPage = false
     errorStatus = 0
+    errorField = nil
     bodyByteCount = 0
     limitRate = 0
     isLimitRateSet = false

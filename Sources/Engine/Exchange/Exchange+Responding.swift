@@ -18,6 +18,9 @@ extension Exchange {
       if response.status == 304 { response.contentLength = 0 }
       response.status = errorStatus
       response.reason = nil
+      if let field = errorField, response.first(field.token) == nil {
+        response.add(field.name, field.value, field.token)
+      }
     }
     for challenge in challenges {
       response.add(
@@ -118,8 +121,11 @@ extension Exchange {
   // --- errors ------------------------------------------------------------------------------------
 
   /// Answers with an error: the location's `error_page`, or a small page of ours.
-  func fail(_ status: Int) {
+  ///
+  /// - Parameter field: what tells of the error beside the status, and stays with an error page.
+  func fail(_ status: Int, with field: OutgoingField? = nil) {
     cancelUpstream()
+    errorField = field
     if didSendHead { return breakOff(status) }
     response.reset()
     for cookie in redirectCookies { response.add(cookie.name, cookie.value, cookie.token) }
@@ -201,14 +207,21 @@ extension Exchange {
 
   /// Redirects to `target`, a URL or a path.
   func redirect(_ status: Int, to target: Bytes) {
-    if errorPage(for: status) != nil { return fail(status) }
+    guard errorPage(for: status) == nil else {
+      return fail(status, with: locationField(target))
+    }
     sendRedirect(status, to: target)
+  }
+
+  private func locationField(_ target: Bytes) -> OutgoingField {
+    OutgoingField(name: Bytes("Location"), value: lineSafe(target), token: .location)
   }
 
   private func sendRedirect(_ status: Int, to target: Bytes) {
     errorStatus = 0
     response.status = status
-    response.add(Bytes("Location"), lineSafe(target), .location)
+    let field = locationField(target)
+    response.add(field.name, field.value, field.token)
     sendPage(status)
   }
 

@@ -46,6 +46,13 @@ extension Exchange {
     }
   }
 
+  /// Whether `subject` matches; if it does, the groups are those of the exchange.
+  func matches(_ bound: BoundRegex, _ subject: Bytes) -> Bool {
+    guard bound.regex.match(subject, into: &captures) else { return false }
+    bindCaptures(bound)
+    return true
+  }
+
   func bindCaptures(_ bound: BoundRegex) {
     for binding in bound.bindings {
       values[binding.slot] = captures.capture(binding.group) ?? Bytes()
@@ -60,9 +67,7 @@ extension Exchange {
     case .equals(let left, let right, let negated):
       return (evaluate(left) == evaluate(right)) != negated
     case .matches(let template, let bound, let negated):
-      let matched = bound.regex.match(evaluate(template), into: &captures)
-      if matched { bindCaptures(bound) }
-      return matched != negated
+      return matches(bound, evaluate(template)) != negated
     case .file(let test, let template, let negated):
       return check(test, evaluate(template)) != negated
     }
@@ -81,8 +86,7 @@ extension Exchange {
   private enum RewriteOutcome { case notMatched, goOn, stop, answered }
 
   private func apply(_ rule: RewriteRule) -> RewriteOutcome {
-    guard rule.regex.regex.match(uri, into: &captures) else { return .notMatched }
-    bindCaptures(rule.regex)
+    guard matches(rule.regex, uri) else { return .notMatched }
     let path = evaluate(rule.path, escapingCaptures: rule.isRedirect && targetIsEncoded)
     let own = rule.arguments.map { evaluate($0, escapingCaptures: targetIsEncoded) }
     if rule.isRedirect {

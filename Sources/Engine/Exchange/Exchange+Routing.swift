@@ -176,7 +176,7 @@ extension Exchange {
   /// Assigns what the expressions around the location that was found say; `captures` are its own.
   private func bindEnclosing(_ outer: [BoundRegex]) {
     let own = captures
-    for bound in outer where bound.regex.match(uri, into: &captures) { bindCaptures(bound) }
+    for bound in outer { _ = matches(bound, uri) }
     captures = own
   }
 

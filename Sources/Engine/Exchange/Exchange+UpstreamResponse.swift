@@ -166,16 +166,16 @@ extension Exchange {
     takeResponseOrders(settings)
     if let cache { judgeFreshness(cache) }
     if attempt.group?.settings.isSticky == true { bindClient() }
-    if let target = upstreamField(.xAccelRedirect), !target.isEmpty,
-      !settings.ignoredFields.contains(.xAccelRedirect)
-    {
-      return acceptInternalRedirect(target)
-    }
     if settings.interceptsErrors && status >= 300 && errorPage(for: status) != nil {
       rememberError(status)
       endTry(.success, mayKeep: false)
       fail(status)
       return false
+    }
+    if let target = upstreamField(.xAccelRedirect), !target.isEmpty,
+      !settings.ignoredFields.contains(.xAccelRedirect)
+    {
+      return acceptInternalRedirect(target)
     }
     response.status = status
     let reason = attempt.head.reason.of(attempt.headBytes)
@@ -218,7 +218,7 @@ extension Exchange {
 
   /// Sends the head of the upstream's response, or of the part of it that the client asked for.
   private func startUpstreamResponse(_ settings: Borrowed<ProxySettings>) {
-    guard cache?.draft != nil || settings.forcesRanges || withholdsRange else {
+    guard attempt.withholdsConditions || settings.forcesRanges || withholdsRange else {
       return startResponse()
     }
     allowRanges(settings)

@@ -89,6 +89,8 @@ final class Exchange {
   var isErrorPage = false
   /// The status of the error that an error page stands for.
   var errorStatus = 0
+  /// A field that belongs to that status, whatever the page: Location, Content-Range.
+  var errorField: OutgoingField?
   /// Body bytes given to the stream, as stages made them.
   var bodyByteCount = 0
   /// Bytes a second; what the location says counts only if nothing set this before.

@@ -60,7 +60,7 @@ extension Exchange {
     for rule in rules {
       switch rule.pattern {
       case .regex(let regex):
-        if regex.match(value, into: &captures) { return evaluate(rule.replacement) }
+        if matches(regex, value) { return evaluate(rule.replacement) }
       case .text(let text):
         if value.dropping(dot).equalsIgnoringCase(evaluate(text)) {
           return concatenate(value.prefix(dot), evaluate(rule.replacement))
@@ -74,7 +74,7 @@ extension Exchange {
     for rule in rules {
       switch rule.pattern {
       case .regex(let regex):
-        if regex.match(value, into: &captures) { return evaluate(rule.replacement) }
+        if matches(regex, value) { return evaluate(rule.replacement) }
       case .text(let text):
         let prefix = evaluate(text)
         if value.hasPrefix(prefix) {
@@ -90,7 +90,7 @@ extension Exchange {
     for rule in rules {
       let isMatch =
         switch rule.name {
-        case .regex(let regex): regex.match(name, into: &captures)
+        case .regex(let regex): matches(regex, name)
         case .text(let text): name.equalsIgnoringCase(evaluate(text))
         }
       guard isMatch else { continue }

@@ -65,10 +65,12 @@ extension Exchange {
 
   /// Answers 416 for a body of `size` bytes.
   func answerUnsatisfiable(_ size: Int) {
-    if errorPage(for: 416) != nil { return fail(416) }
+    let field = OutgoingField(
+      name: Bytes("Content-Range"), value: concatenate(Bytes("bytes */"), arena.decimal(size)),
+      token: .contentRange)
+    if errorPage(for: 416) != nil { return fail(416, with: field) }
     response.reset()
-    response.add(
-      Bytes("Content-Range"), concatenate(Bytes("bytes */"), arena.decimal(size)), .contentRange)
+    response.add(field.name, field.value, field.token)
     response.status = 416
     sendPage(416)
   }

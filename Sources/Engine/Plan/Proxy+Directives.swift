@@ -205,9 +205,9 @@ extension Row {
       let replacement = try scope.template(directive, 1)
       if pattern.hasPrefix("~") {
         let caseless = pattern.hasPrefix("~*")
-        let bound = try scope.builder.regex(
+        let regex = try scope.builder.regex(
           String(pattern.dropFirst(caseless ? 2 : 1)), caseless: caseless, 0)
-        scope.location.proxy.redirects.append(.regex(bound.regex, replacement))
+        scope.location.proxy.redirects.append(.regex(regex, replacement))
       } else {
         scope.location.proxy.redirects.append(
           .prefix(try scope.template(directive, 0), replacement))

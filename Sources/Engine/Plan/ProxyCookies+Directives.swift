@@ -16,7 +16,7 @@ struct ProxyCookieSettings {
   /// What a cookie's attribute, or a cookie's name, is compared with.
   enum Pattern {
     case text(Template)
-    case regex(Regex)
+    case regex(BoundRegex)
   }
 
   /// What is replaced by what; the first rule that matches counts.
@@ -112,7 +112,7 @@ extension Row {
     let isMarked = text.hasPrefix("~*")
     let pattern = String(text.dropFirst(isMarked ? 2 : 1))
     let caseless = isMarked || directive.name.text != "proxy_cookie_path"
-    return .regex(try scope.builder.regex(pattern, caseless: caseless, 0).regex)
+    return .regex(try scope.builder.regex(pattern, caseless: caseless, 0))
   }
 }
 

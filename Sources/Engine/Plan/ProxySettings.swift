@@ -127,5 +127,5 @@ struct NextUpstream: OptionSet {
 enum ProxyRedirect {
   case standard
   case prefix(Template, Template)
-  case regex(Regex, Template)
+  case regex(BoundRegex, Template)
 }
