@@ -5,47 +5,45 @@ import Foundation
 import Testing
 
 @Suite struct UpstreamTargetTests {
-  private func start(_ upstream: TestUpstream) async throws -> RunningPortico {
+  /// A door whose locations may pass requests to `app`.
+  private func start(_ upstream: TestUpstream, _ locations: String = Self.locations) async throws
+    -> RunningPortico
+  {
     try await Portico.start(
       config: """
         http {
           upstream app { server %%UPSTREAM_0%%; keepalive 4; }
-          server {
-            listen 127.0.0.1:%%PORT_0%%;
-            root %%DIR%%/none;
-            location /field { proxy_set_header X-Path $uri; proxy_pass http://app; }
-            location /old { proxy_http_version 1.0; proxy_set_header X-Path $uri; proxy_pass http://app; }
-            location /target { proxy_pass http://app$uri; }
-            location ~ ^/capture(.*) { proxy_pass http://app/x$1; }
-            location /try { try_files $uri /index?q=$uri&$args; }
-            location /method { set $m $uri; proxy_method $m; proxy_pass http://app; }
-            location /index { proxy_pass http://app; }
-            location /named { try_files $uri @app; }
-            location /error { error_page 404 = @app; }
-            location /rewritten { rewrite ^/rewritten(.*) /new$1 break; proxy_pass http://app; }
-            location @app { proxy_pass http://app; }
-          }
+          server { listen 127.0.0.1:%%PORT_0%%; root %%DIR%%/none; \(locations) }
         }
         """, upstreams: [upstream])
   }
+
+  private static let locations = """
+    location /field { proxy_set_header X-Path $uri; proxy_pass http://app; }
+    location /old { proxy_http_version 1.0; proxy_set_header X-Path $uri; proxy_pass http://app; }
+    location /target { proxy_pass http://app$uri; }
+    location ~ ^/capture(.*) { proxy_pass http://app/x$1; }
+    location /try { try_files $uri /index?q=$uri&$args; }
+    location /method { set $m $uri; proxy_method $m; proxy_pass http://app; }
+    location /index { proxy_pass http://app; }
+    location /named { try_files $uri @app; }
+    location /error { error_page 404 = @app; }
+    location /rewritten { rewrite ^/rewritten(.*) /new$1 break; proxy_pass http://app; }
+    location @app { proxy_pass http://app; }
+    """
 
   /// What one location computed is none of the next one's business.
   @Test func aComputedTargetEndsWithItsLocation() async throws {
     let upstream = try TestUpstream {
       $0.path.hasPrefix("/first") ? .answer("418 Teapot") : .answer(body: $0.path)
     }
-    let door = try await Portico.start(
-      config: """
-        http {
-          upstream app { server %%UPSTREAM_0%%; }
-          server {
-            listen 127.0.0.1:%%PORT_0%%;
-            proxy_intercept_errors on;
-            location / { proxy_pass http://app/first$uri; error_page 418 /fixed/error; }
-            location /fixed/ { proxy_pass http://app/pages/; }
-          }
-        }
-        """, upstreams: [upstream])
+    let door = try await start(
+      upstream,
+      """
+      proxy_intercept_errors on;
+      location / { proxy_pass http://app/first$uri; error_page 418 /fixed/error; }
+      location /fixed/ { proxy_pass http://app/pages/; }
+      """)
     let response = try door.get("/a")
     #expect(response.status == 418 && response.text == "/pages/error")
     try door.stop()
@@ -54,18 +52,13 @@ import Testing
   /// Whatever a variable's value makes of a URL, it is judged, however short.
   @Test func computedURLsOfAnyLength() async throws {
     let upstream = try TestUpstream { _ in .answer(body: "one") }
-    let door = try await Portico.start(
-      config: """
-        http {
-          upstream app { server %%UPSTREAM_0%%; }
-          server {
-            listen 127.0.0.1:%%PORT_0%%;
-            location /whole { set $url $arg_url; proxy_pass $url; }
-            location /name { proxy_pass http://$arg_url; }
-            location /grpc { set $url $arg_url; grpc_pass $url; }
-          }
-        }
-        """, upstreams: [upstream])
+    let door = try await start(
+      upstream,
+      """
+      location /whole { set $url $arg_url; proxy_pass $url; }
+      location /name { proxy_pass http://$arg_url; }
+      location /grpc { set $url $arg_url; grpc_pass $url; }
+      """)
     let urls = ["grpcs://nowhere", "https://nowhere"].flatMap { url in
       (0...url.count).map { String(url.prefix($0)) }
     }
