@@ -181,4 +181,27 @@ import Testing
     try waitUntil("the log") { door.site.text("a.log") == "/1 444\n" }
     try door.stop()
   }
+
+  /// "OK" is what went out whole, not what waits for the client.
+  @Test(arguments: ["HTTP/1.1", "HTTP/2"])
+  func saysWhatWasSentWhole(version: String) async throws {
+    let door = try await Portico.start(
+      config: """
+        http { log_format l '$uri [$request_completion]'; server {
+          listen 127.0.0.1:%%PORT_0%% sndbuf=64k; http2 on; root %%DIR%%; access_log %%DIR%%/l l;
+        } }
+        """, files: ["small": "s"])
+    try Data(repeating: 65, count: 20 << 20).write(
+      to: URL(fileURLWithPath: door.site.folder + "big"))
+    let flag = version == "HTTP/2" ? "--http2-prior-knowledge" : "--http1.1"
+    for path in ["/small", "/big"] {
+      let curl = try Command(
+        ["sh", "-c", "curl -s \(flag) http://127.0.0.1:\(door.port())\(path) | head -c 100000"],
+        folder: door.site.folder)
+      _ = try curl.wait()
+    }
+    try waitUntil("two lines") { door.site.text("l").split(separator: "\n").count == 2 }
+    #expect(door.site.text("l") == "/small [OK]\n/big []\n")
+    try door.stop()
+  }
 }

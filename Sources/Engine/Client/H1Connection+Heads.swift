@@ -58,7 +58,7 @@ extension H1Connection {
     exchange.headBytes = input.unread
     exchange.response.status = 400
     self.exchange = nil
-    exchange.finish()
+    exchange.finish(isAnswered: false)
     leave(input)
     return false
   }

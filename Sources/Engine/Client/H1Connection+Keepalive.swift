@@ -11,7 +11,7 @@ extension H1Connection {
     keptUntil = loop.now + min(settings.keepaliveLeast, keepaliveTimeout)
     let lingeringTime = settings.lingeringTime
     lingeringPause = settings.lingeringTimeout
-    exchange.finish()
+    exchange.finish(isAnswered: true)
     if keepsAlive && isBodyComplete { return waitForNext(keepaliveTimeout) }
     let hasUnread =
       input?.isEmpty == false || bodyInput?.isEmpty == false || client.transport.isReadable

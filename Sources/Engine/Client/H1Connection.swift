@@ -104,7 +104,7 @@ final class H1Connection: ClientStream {
       {
         exchange.response.status = 499
       }
-      exchange.finish()
+      exchange.finish(isAnswered: false)
     }
     giveBackInput()
   }

@@ -183,7 +183,7 @@ final class H2Stream: ClientStream {
       return dropQueue()
     }
     if exchange.headBytes.isEmpty { exchange.headBytes = unfinishedHead(exchange) }
-    exchange.finish()
+    exchange.finish(isAnswered: didEndResponse)
     dropQueue()
   }
 

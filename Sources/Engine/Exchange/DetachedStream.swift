@@ -71,7 +71,7 @@ final class DetachedStream: ClientStream {
     guard !isStarting, let exchange, isEnded || !isWorthReading(exchange) else { return }
     self.exchange = nil
     unsafe core.countDetached(purpose, -1)
-    exchange.finish()
+    exchange.finish(isAnswered: isEnded)
     // The slab keeps the exchange, and that this stream, until somebody else takes it.
     connection.tls = nil
   }

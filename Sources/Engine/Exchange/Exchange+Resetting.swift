@@ -93,6 +93,7 @@ extension Exchange {
     if storedResponse != nil { storedResponse = nil }
     if cut != nil { cut = nil }
     isAbandoned = false
+    isAnswered = false
     if let head = keptHead.take() { loop.pool.giveBack(head) }
   }
 }

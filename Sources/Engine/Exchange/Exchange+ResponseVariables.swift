@@ -12,7 +12,7 @@ extension Exchange {
     case .bytes_sent: arena.decimal(stream.sentByteCount)
     case .body_bytes_sent: arena.decimal(sentBodyCount)
     case .request_time: seconds(loop.now - startedAt)
-    case .request_completion: state == .sending ? Bytes("OK") : Bytes()
+    case .request_completion: isAnswered ? Bytes("OK") : Bytes()
     case .limit_rate: arena.decimal(limitRate)
     case .gzip_ratio: gzipRatio
     }

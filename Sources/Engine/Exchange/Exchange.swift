@@ -143,6 +143,8 @@ final class Exchange {
   var cut: BodyCut?
   /// The client left, the exchange goes on.
   var isAbandoned = false
+  /// The whole response went out: `$request_completion`.
+  var isAnswered = false
   /// The memory of the head, if it outlived its connection.
   var keptHead: Buffer?
 
@@ -228,8 +230,11 @@ final class Exchange {
   var connection: ConnectionFacts { stream.connection }
 
   /// The only way out: the stream calls it when the response is sent, or can't be.
-  func finish() {
+  ///
+  /// - Parameter isAnswered: the stream took all of the response, up to its proper end.
+  func finish(isAnswered: Bool) {
     guard state != .idle else { return }
+    self.isAnswered = isAnswered && state == .sending && !response.isBrokenOff
     stopWaiting()
     if let inner { inner.close() }
     if let include { include.close() }

@@ -61,7 +61,7 @@ final class IncludeStream: ClientStream {
     queue.removeAll(unsafe owner.loop.pool)
     guard let inner = exchange else { return }
     exchange = nil
-    inner.finish()
+    inner.finish(isAnswered: isEnded)
   }
 
   override var isBodyRead: Bool { true }

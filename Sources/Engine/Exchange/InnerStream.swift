@@ -41,7 +41,7 @@ final class InnerStream: ClientStream {
   func close() {
     guard let inner = exchange else { return }
     exchange = nil
-    inner.finish()
+    inner.finish(isAnswered: isEnded)
   }
 
   override var isBodyRead: Bool { true }
