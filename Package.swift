@@ -44,11 +44,14 @@ let package = Package(
         "Engine", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
+    .target(name: "TestSupport", path: "Tests/TestSupport"),
     .testTarget(name: "HTTPTests", dependencies: ["HTTP"]),
-    .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"], exclude: ["Goldens"]),
-    .testTarget(name: "EngineTests", dependencies: ["Engine", "CNGHTTP2"]),
+    .testTarget(
+      name: "ConfigurationTests", dependencies: ["Configuration", "TestSupport"],
+      exclude: ["Goldens"]),
+    .testTarget(name: "EngineTests", dependencies: ["Engine", "CNGHTTP2", "TestSupport"]),
     .systemLibrary(name: "CSpawn", path: "Tests/CSpawn"),
-    .testTarget(name: "EndToEndTests", dependencies: ["CSpawn", "CZlib"]),
+    .testTarget(name: "EndToEndTests", dependencies: ["CSpawn", "CZlib", "TestSupport"]),
     .testTarget(name: "TidyTests"),
   ]
 )

@@ -1,5 +1,6 @@
 // What goldens don't show: positions, `-g`, dumps, limits, hints, and that no input traps.
 
+import TestSupport
 import Testing
 
 @testable import Configuration
@@ -114,7 +115,7 @@ import Testing
     """#.utf8)
 
   @Test func noInputTraps() {
-    var random = SplitMix(state: 42)
+    var random = Dice(seed: 42)
     let alphabet = Array("{};\"'\\$#\n ax)${env:}\u{FF}".utf8) + [0, 0xC3, 0xFF]
     for _ in 0..<4000 {
       var bytes = MutationTests.seed
@@ -149,18 +150,5 @@ import Testing
     let second = parseConfiguration(bytes: Array(text.utf8), diagnostics: &again)
     #expect(!again.hasErrors, "\(String(decoding: bytes, as: UTF8.self))")
     #expect(canonical(second) == text, "\(String(decoding: bytes, as: UTF8.self))")
-  }
-}
-
-/// A small generator with a seed, so that a failure can be repeated.
-private struct SplitMix: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var value = state
-    value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
-    return value ^ (value >> 31)
   }
 }

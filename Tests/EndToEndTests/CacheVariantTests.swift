@@ -76,11 +76,15 @@ import Testing
     #expect(first.status == 304 && first["X-Cache"] == "MISS")
     #expect(try cache.get("/b") == "HIT /b 2")
     let client = try cache.door.client()
-    for (condition, status) in [("If-Match: \"other\"", 412), ("If-Match: \"tag\"", 200)] {
-      try client.send("GET /c HTTP/1.1\r\nHost: localhost\r\n\(condition)\r\n\r\n")
+    for (path, condition, status) in [
+      ("/c", "If-Match: \"other\"", 412), ("/c", "If-Match: \"tag\"", 200),
+      ("/d", "If-Unmodified-Since: Mon, 28 Sep 1970 05:00:00 GMT", 412),
+    ] {
+      try client.send("GET \(path) HTTP/1.1\r\nHost: localhost\r\n\(condition)\r\n\r\n")
       #expect(try client.response().status == status)
     }
     #expect(try cache.get("/c") == "HIT /c 3")
+    #expect(try cache.get("/d") == "HIT /d 4")
     try cache.door.stop()
   }
 

@@ -3,6 +3,7 @@
 // the same in every run.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct MangledResponseTests {
@@ -104,22 +105,4 @@ import Testing
     #expect(!door.errorLog.contains("exited on signal"))
     try door.stop()
   }
-}
-
-/// Numbers that are the same in every run (SplitMix64).
-private struct Dice: RandomNumberGenerator {
-  private var state: UInt64
-
-  init(seed: UInt64) { state = seed }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var value = state
-    value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
-    return value ^ (value >> 31)
-  }
-
-  /// A number from 0 up to, but not including, `sides`.
-  mutating func roll(_ sides: Int) -> Int { Int.random(in: 0..<sides, using: &self) }
 }

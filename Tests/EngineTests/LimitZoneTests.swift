@@ -3,6 +3,7 @@
 
 import Foundation
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Engine
@@ -18,13 +19,6 @@ private func take(
 }
 
 @Suite struct LimitZoneTests {
-  private struct Dice: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-      return state ^ state >> 29
-    }
-  }
 
   /// Keys of every length around the borders of cells.
   private static let keys = (0..<400).map { number in
@@ -34,7 +28,7 @@ private func take(
 
   @Test(arguments: 0..<10)
   func aTableHoldsWhatADictionaryHolds(seed: UInt64) throws {
-    var dice = Dice(state: seed)
+    var dice = Dice(seed: seed)
     guard var table = ZoneTable(byteCount: 32 << 10) else { throw SystemError(code: ENOMEM) }
     defer { table.unmap() }
     var known: [String: (index: ZoneTable.Index, count: Int32)] = [:]

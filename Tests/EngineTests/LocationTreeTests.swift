@@ -2,6 +2,7 @@
 // comparison of the longest prefix.
 
 import HTTP
+import TestSupport
 import Testing
 
 @testable import Engine
@@ -98,7 +99,7 @@ struct LocationTreeTests {
   }
 
   @Test func agreesWithTryingEachLocation() {
-    var random = SplitMix(state: 7)
+    var random = Dice(seed: 7)
     let alphabet = Array("ab/-")
     func word() -> String {
       "/"
@@ -142,17 +143,5 @@ struct LocationTreeTests {
     case .found(let value): value
     case .redirect(let value): "redirect " + value
     }
-  }
-}
-
-/// A small generator with a seed, so that a failure can be repeated.
-private struct SplitMix: RandomNumberGenerator {
-  var state: UInt64
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-    return z ^ (z >> 31)
   }
 }

@@ -1,19 +1,11 @@
 // Interval tables against asking one network after the other, which is what nginx does.
 
 import Foundation
+import TestSupport
 import Testing
 
 @testable import Engine
 @testable import HTTP
-
-/// Numbers that are the same in every run.
-private struct Dice: RandomNumberGenerator {
-  var state: UInt64
-  mutating func next() -> UInt64 {
-    state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-    return state ^ state >> 29
-  }
-}
 
 private func network(_ text: String) -> IPNetwork { text.withBytes { IPNetwork($0)! } }
 private func ip(_ text: String) -> IPAddress { text.withBytes { IPAddress($0)! } }
@@ -46,7 +38,7 @@ private func ip(_ text: String) -> IPAddress { text.withBytes { IPAddress($0)! }
 
   @Test(arguments: 0..<40)
   func theFirstRuleDecidesAsIfAskedOneByOne(seed: UInt64) {
-    var dice = Dice(state: seed)
+    var dice = Dice(seed: seed)
     var rules: [AddressRule] = []
     for _ in 0..<Int.random(in: 1...60, using: &dice) {
       let isDenied = Bool.random(using: &dice)

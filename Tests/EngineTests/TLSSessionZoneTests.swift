@@ -1,6 +1,7 @@
 // Zones of TLS sessions: what is kept, what makes room, and that nothing is mixed up.
 
 import HTTP
+import TestSupport
 import Testing
 
 @testable import Engine
@@ -8,18 +9,6 @@ import Testing
 @Suite struct TLSSessionZoneTests {
   private static let settings = TLSSessionZoneSettings(
     name: "all", byteCount: TLSSessionZoneSettings.smallestByteCount)
-
-  /// Numbers that are the same in every run (SplitMix64).
-  private struct Dice: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-      state &+= 0x9E37_79B9_7F4A_7C15
-      var mixed = (state ^ (state >> 30)) &* 0xBF58_476D_1CE4_E5B9
-      mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-      return mixed ^ (mixed >> 31)
-    }
-  }
 
   /// Calls `body` with the bytes of an id.
   private func withID<Result>(_ id: String, _ body: (Bytes) -> Result) -> Result {
@@ -101,7 +90,7 @@ import Testing
   /// there is what was kept.
   @Test func keepsTheNewestAndMixesNothingUp() throws {
     try withZone { zone, now in
-      var generator = Dice(state: 7)
+      var generator = Dice(seed: 7)
       var kept: [String: [UInt8]] = [:]
       for round in 0..<20_000 {
         let id = "\(Int.random(in: 0..<200, using: &generator))"

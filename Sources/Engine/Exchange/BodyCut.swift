@@ -55,7 +55,6 @@ extension Exchange {
     response.hasBody = false
     response.acceptsRanges = false
     for token in [FieldName.lastModified, .etag, .contentEncoding] { response.remove(token) }
-    response.add(
-      Bytes("Content-Range"), concatenate(Bytes("bytes */"), arena.decimal(size)), .contentRange)
+    response.add(unsatisfiedRange(size))
   }
 }

@@ -42,9 +42,11 @@ extension Exchange {
           response.add(name, value, entry.token)
           continue
         }
-        let cookie = cookies.isEmpty ? value : rewriteCookie(value, cookies)
-        response.add(name, cookie, .setCookie)
-        redirectCookies.append(OutgoingField(name: name, value: cookie, token: .setCookie))
+        let cookie = OutgoingField(
+          name: name, value: cookies.isEmpty ? value : rewriteCookie(value, cookies),
+          token: .setCookie)
+        response.add(cookie)
+        redirectCookies.append(cookie)
       default: break
       }
     }

@@ -88,8 +88,8 @@ extension Exchange {
         return redirectInternally(to: concatenate(uri, file), arguments: nil)
       }
       // A folder that isn't there has no index, be it an absolute path.
-      if !isFolder { isFolder = findFolder(folder) }
-      if !isFolder { return }
+      guard isFolder || findFolder(folder) else { return }
+      isFolder = true
     }
     guard isFolder || findFolder(folder) else { return }
     if listing.isOn { return serveListing(of: folder, listing) }

@@ -174,16 +174,15 @@ extension Exchange {
     return rule == .exact || moment < modified
   }
 
-  /// Our page takes the place of the body.
+  /// Our page takes the place of the body, and nothing speaks of that any more.
   private func becomePreconditionFailed() {
+    let (server, date, hasBody) = (response.server, response.date, response.hasBody)
+    response.reset()
+    (response.server, response.date, response.hasBody) = (server, date, hasBody)
     response.status = 412
     response.contentType = Bytes("text/html")
-    response.lastModified = nil
-    response.remove(.etag)
-    response.remove(.contentEncoding)
     let page = pageText(412)
     response.contentLength = page.count
-    response.acceptsRanges = false
     preconditionPage = page
   }
 

@@ -19,7 +19,7 @@ extension Exchange {
       response.status = errorStatus
       response.reason = nil
       if let field = errorField, response.first(field.token) == nil {
-        response.add(field.name, field.value, field.token)
+        response.add(field)
       }
     }
     for challenge in challenges {
@@ -128,7 +128,7 @@ extension Exchange {
     errorField = field
     if didSendHead { return breakOff(status) }
     response.reset()
-    for cookie in redirectCookies { response.add(cookie.name, cookie.value, cookie.token) }
+    for cookie in redirectCookies { response.add(cookie) }
     if closesConnection(status) { keepAlive = false }
     if status == 499 || status == 444 {
       response.status = status
@@ -220,8 +220,7 @@ extension Exchange {
   private func sendRedirect(_ status: Int, to target: Bytes) {
     errorStatus = 0
     response.status = status
-    let field = locationField(target)
-    response.add(field.name, field.value, field.token)
+    response.add(locationField(target))
     sendPage(status)
   }
 

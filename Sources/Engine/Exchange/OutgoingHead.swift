@@ -69,6 +69,8 @@ struct OutgoingHead: ~Copyable {
     fields.append(OutgoingField(name: name, value: value, token: token))
   }
 
+  mutating func add(_ field: OutgoingField) { fields.append(field) }
+
   /// Removes every field of that name.
   mutating func remove(_ token: FieldName) { fields.removeAll { $0.token == token } }
 

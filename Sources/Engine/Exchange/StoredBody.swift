@@ -65,14 +65,19 @@ extension Exchange {
 
   /// Answers 416 for a body of `size` bytes.
   func answerUnsatisfiable(_ size: Int) {
-    let field = OutgoingField(
-      name: Bytes("Content-Range"), value: concatenate(Bytes("bytes */"), arena.decimal(size)),
-      token: .contentRange)
+    let field = unsatisfiedRange(size)
     if errorPage(for: 416) != nil { return fail(416, with: field) }
     response.reset()
-    response.add(field.name, field.value, field.token)
+    response.add(field)
     response.status = 416
     sendPage(416)
+  }
+
+  /// Content-Range of a 416 (RFC 9110 §14.4).
+  func unsatisfiedRange(_ size: Int) -> OutgoingField {
+    OutgoingField(
+      name: Bytes("Content-Range"), value: concatenate(Bytes("bytes */"), arena.decimal(size)),
+      token: .contentRange)
   }
 
   /// Compared with what the client would see: the fields as header rules left them.
