@@ -67,6 +67,34 @@ import Testing
     try door.stop()
   }
 
+  /// As when an include that brings the upstreams matches nothing by mistake.
+  @Test func aReloadDoesNotTakeTheNameOfAnUpstreamThatIsGoneForAHost() async throws {
+    let config = """
+      http {
+        include upstreams/*.conf;
+        server { listen 127.0.0.1:%%PORT_0%%; location / { proxy_pass http://NAME; } }
+        server { listen 127.0.0.1:%%PORT_1%%; return 200 "up"; }
+      }
+      """
+    for name in ["nobody.invalid", "localhost"] {
+      let door = try await Portico.start(
+        config: config.replacingOccurrences(of: "NAME", with: name),
+        files: ["upstreams/a.conf": "upstream \(name) { server 127.0.0.1:%%PORT_1%%; }"])
+      #expect(try door.get().text == "up")
+      try FileManager.default.removeItem(atPath: door.site.folder + "upstreams/a.conf")
+      let reload = try door.send("reload")
+      if name == "localhost" {
+        #expect(reload.code == 0)
+        #expect(reload.standardError.contains("is gone; the host of that name is used"))
+      } else {
+        #expect(reload.code == 1)
+        #expect(reload.standardError.contains("is gone, and no host of that name is known"))
+        #expect(try door.get().text == "up")
+      }
+      try door.stop()
+    }
+  }
+
   @Test func serversStayWhileOnlyTheirOtherKindOfAddressIsKnownToBeMissing() async throws {
     let names = NameServer(timeToLive: 1)
     names.set("app.test", 1)

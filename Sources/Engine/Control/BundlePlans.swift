@@ -38,14 +38,17 @@ extension RecordedFiles: FileProvider, ServedFiles {
   /// Reads the configuration from the disk. The plan is to be gone before the next reading.
   ///
   /// At a reload a certificate that can't be used is no reason to refuse: what is served in its
-  /// place stays in use; if nothing is, its site alone is down.
+  /// place stays in use; if nothing is, its site alone is down. `servedUpstreams` are the names of
+  /// the `upstream` blocks that serve meanwhile.
   func readConfiguration(
-    isReload: Bool = false, checks: CertificateChecks = .doubtful
+    isReload: Bool = false, checks: CertificateChecks = .doubtful,
+    servedUpstreams: Set<String> = []
   ) -> ConfigurationReading {
     let surroundings = PlanSurroundings(
       paths: bundle.options.planPaths, registry: Self.emptiedRegistry(),
       ticketKeys: TLSTicketKeyRing(), zones: ZoneRegistry<LimitZone>(),
-      certificateChecks: checks, toleratesBrokenCertificates: isReload, served: self)
+      certificateChecks: checks, toleratesBrokenCertificates: isReload, served: self,
+      servedUpstreams: servedUpstreams)
     let reading = ConfigurationText(bundle.options, self).reading(surroundings, self)
     let written = reading.tree.sources.files.filter { $0.kind == .configuration }
     noteConfigurationFiles(written.map(\.path))

@@ -15,6 +15,8 @@ struct SupervisorGeneration {
   var logs: [String: Int32]
   let pidFile: PidFile
   var certificates: CertificateWatch
+  /// The names of its `upstream` blocks.
+  let upstreams: Set<String>
   /// What the configuration warned of, for logs.
   let warnings: [String]
   /// The same for people.
@@ -60,7 +62,8 @@ struct SupervisorGeneration {
     serving: SupervisorGeneration?, log: SupervisorLog
   ) throws(Failure) -> SupervisorGeneration {
     let files = RecordedFiles(options: options, serving: serving?.bundle)
-    let reading = files.readConfiguration(isReload: number > 1)
+    let reading = files.readConfiguration(
+      isReload: number > 1, servedUpstreams: serving?.upstreams ?? [])
     guard let plan = reading.plan else {
       throw Failure(reading.problems, report: reading.report)
     }
@@ -74,7 +77,7 @@ struct SupervisorGeneration {
         number: number, main: plan.main, identity: identity,
         bundle: try makeBundle(files.bundle, orClose: listeners, except: old),
         listeners: listeners, logs: logs, pidFile: PidFile(path: pidPath),
-        certificates: CertificateWatch(plan), warnings: reading.warnings, report: reading.report,
+        certificates: CertificateWatch(plan), upstreams: plan.namedUpstreams, warnings: reading.warnings, report: reading.report,
         validated: Validated(reading))
     } catch {
       for fd in logs.values { _ = linux_close(fd) }

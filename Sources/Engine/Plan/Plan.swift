@@ -20,6 +20,8 @@ final class Plan {
   /// Who shows the certificate of a path; made when the first one is renewed.
   private lazy var sitesByCertificate = findSitesByCertificate()
   var upstreams: [UpstreamSettings] = []
+  /// The names of those that a block describes.
+  var namedUpstreams: Set<String> { Set(upstreams.filter { !$0.isImplied }.map(\.name)) }
   var groups: [String: UpstreamGroup] = [:]
   /// Keeps the zones of limits for as long as this plan lives.
   var zoneLeases: [ZoneLease<LimitZone>] = []

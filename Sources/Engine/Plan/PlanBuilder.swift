@@ -41,6 +41,8 @@ struct PlanSurroundings {
   var toleratesBrokenCertificates = false
   /// What is served while a reload is prepared.
   var served: (any ServedFiles)?
+  /// The `upstream` blocks of the configuration that serves meanwhile, by name.
+  var servedUpstreams: Set<String> = []
 }
 
 /// Files as a running server has them, whatever the disk has by now.

@@ -357,6 +357,7 @@ extension PlanBuilder {
         target.address.map { .address($0) } ?? .name(target.host, port: target.port))
       let isDefaultPort = !target.hasPort && upstreams[target.host] != nil
       if !isDefaultPort {
+        try check(vanished: target, directive)
         warn(ofMisspelt: target, directive)
         var settings = UpstreamSettings(name: authority, servers: [server])
         settings.isImplied = true
@@ -364,6 +365,19 @@ extension PlanBuilder {
       }
     }
     return reference
+  }
+
+  /// Looks, at a reload, at a name whose `upstream` block is gone. That may be an include that is
+  /// empty by mistake, so it's refused unless there is a host of that name, as nginx has it.
+  private func check(vanished target: HostPort, _ directive: Directive) throws(Refusal) {
+    let name = target.host
+    guard target.address == nil, !target.hasPort, surroundings.servedUpstreams.contains(name)
+    else { return }
+    let message = "upstream \"\(name)\", which the running configuration has, is gone"
+    guard !files.addresses(of: name).isEmpty else {
+      throw Refusal("\(message), and no host of that name is known", argument: 0)
+    }
+    diagnostics.warn("\(message); the host of that name is used", at: directive.arguments[0])
   }
 
   /// Warns of a name that is nearly an upstream's. With a dot or a port it is no upstream's.
