@@ -61,30 +61,11 @@ import Testing
     "HTTP/1.0 500 No\r\nX-A: v\r\nWWW-Authenticate: Basic realm=\"x\"\r\n\r\nno",
   ].map { Array($0.utf8) }
 
-  private static func mangled(_ bytes: [UInt8], _ dice: inout Dice) -> [UInt8] {
-    var bytes = bytes
-    if dice.roll(4) == 0 { bytes.removeLast(dice.roll(bytes.count)) }
-    for _ in 0..<dice.roll(4) where !bytes.isEmpty {
-      let place = dice.roll(bytes.count)
-      let end = min(bytes.count, place + 1 + dice.roll(20))
-      switch dice.roll(5) {
-      case 0: bytes[place] = UInt8(dice.roll(256))
-      case 1: bytes.removeSubrange(place..<end)
-      case 2: bytes.insert(contentsOf: bytes[place..<end], at: dice.roll(bytes.count))
-      case 3: bytes.insert(Array("\r\n :;,=\0\"9".utf8)[dice.roll(10)], at: place)
-      default:
-        let run = [UInt8](repeating: UInt8(ascii: "x"), count: [100, 5_000, 70_000][dice.roll(3)])
-        bytes.insert(contentsOf: run, at: place)
-      }
-    }
-    return bytes
-  }
-
   @Test func harmNobody() async throws {
     let upstream = try TestUpstream { request in
       let number = request.path.split { !$0.isNumber }.first.flatMap { UInt64($0) } ?? 0
       var dice = Dice(seed: number &* 1_000 &+ UInt64(request.path.utf8.count))
-      let bytes = Self.mangled(Self.responses[dice.roll(Self.responses.count)], &dice)
+      let bytes = dice.mangled(dice.pick(Self.responses))
       let cut = dice.roll(bytes.count + 1)
       return .steps([.bytes(Array(bytes[..<cut])), .bytes(Array(bytes[cut...])), .close])
     }
@@ -95,10 +76,7 @@ import Testing
         try client.send(
           "GET \(place)/\(number) HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nAccept-Encoding: gzip\r\n"
             + "Range: bytes=0-3\r\nIf-Match: \"t\"\r\nConnection: close\r\n\r\n")
-        let received: [UInt8]
-        do { received = try client.readToEnd() } catch RawClient.Failure.reset {
-          received = client.takeBuffered()
-        }
+        let received = try client.readToEndOrReset()
         #expect(received.starts(with: Array("HTTP/1.1 ".utf8)), "\(place)/\(number)")
       }
     }

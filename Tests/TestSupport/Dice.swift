@@ -16,4 +16,29 @@ public struct Dice: RandomNumberGenerator {
 
   /// A number from 0 up to, but not including, `sides`.
   public mutating func roll(_ sides: Int) -> Int { Int.random(in: 0..<sides, using: &self) }
+
+  /// One of several.
+  public mutating func pick<Element>(_ choices: [Element]) -> Element {
+    choices[roll(choices.count)]
+  }
+
+  /// The bytes with some changed, left out, doubled, put in between or cut off at the end.
+  public mutating func mangled(_ bytes: [UInt8]) -> [UInt8] {
+    var bytes = bytes
+    if roll(4) == 0 { bytes.removeLast(roll(bytes.count)) }
+    for _ in 0..<roll(4) where !bytes.isEmpty {
+      let place = roll(bytes.count)
+      let end = min(bytes.count, place + 1 + roll(20))
+      switch roll(5) {
+      case 0: bytes[place] = UInt8(roll(256))
+      case 1: bytes.removeSubrange(place..<end)
+      case 2: bytes.insert(contentsOf: bytes[place..<end], at: roll(bytes.count))
+      case 3: bytes.insert(pick(Array("\r\n :;,=\0\"9".utf8)), at: place)
+      default:
+        let run = [UInt8](repeating: UInt8(ascii: "x"), count: pick([100, 5_000, 70_000]))
+        bytes.insert(contentsOf: run, at: place)
+      }
+    }
+    return bytes
+  }
 }

@@ -115,6 +115,11 @@ final class RawClient: @unchecked Sendable {
     }
   }
 
+  /// The same, where a reset is as good an end as another.
+  func readToEndOrReset(within seconds: Double = patience) throws -> [UInt8] {
+    do { return try readToEnd(within: seconds) } catch Failure.reset { return takeBuffered() }
+  }
+
   /// What was received already and is not read yet.
   func takeBuffered() -> [UInt8] { take(buffer.count) }
 
