@@ -127,7 +127,7 @@ private struct RangeReader {
 
   private mutating func number() -> Int? {
     let start = index
-    while index < bytes.count, CharacterSet.isDigit(bytes[index]) { index += 1 }
+    while index < bytes.count, ASCII.isDigit(bytes[index]) { index += 1 }
     return bytes.slice(start, index).decimal
   }
 }

@@ -4,7 +4,6 @@
 // are constants, so that a test is a shift and a mask.
 
 /// A set of ASCII characters.
-
 struct CharacterSet: BitwiseCopyable {
   /// Bits of 0x00–0x3F.
   let low: UInt64
@@ -68,12 +67,4 @@ extension CharacterSet {
   static var scheme: CharacterSet {
     CharacterSet(low: 0x03FF_6800_0000_0000, high: 0x07FF_FFFE_07FF_FFFE)
   }
-
-  /// Whether the byte is 0–9.
-  @inline(__always)
-  static func isDigit(_ byte: UInt8) -> Bool { byte &- 0x30 < 10 }
-
-  /// Whether the byte is A–Z or a–z.
-  @inline(__always)
-  static func isLetter(_ byte: UInt8) -> Bool { (byte | 0x20) &- 0x61 < 26 }
 }

@@ -109,7 +109,7 @@ public struct ChunkedDecoder: BitwiseCopyable, Sendable {
   private mutating func advanceSizeLine(_ byte: UInt8) -> ChunkedError? {
     switch state {
     case .size:
-      if let digit = Escape.hexValue(byte) {
+      if let digit = ASCII.hexValue(byte) {
         if digits == ChunkedDecoder.maxDigits { return .sizeTooLarge }
         digits += 1
         remaining = remaining << 4 | Int(digit)

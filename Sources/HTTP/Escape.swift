@@ -52,8 +52,8 @@ public enum Escape {
       let byte = bytes[index]
       if byte >= 0x80 || set.contains(byte) {
         out[written] = 0x25
-        out[written + 1] = hexDigit(byte >> 4)
-        out[written + 2] = hexDigit(byte & 0xF)
+        out[written + 1] = ASCII.hexDigit(byte >> 4)
+        out[written + 2] = ASCII.hexDigit(byte & 0xF)
         written += 3
       } else {
         out[written] = byte
@@ -61,18 +61,6 @@ public enum Escape {
       }
     }
     return written
-  }
-
-  private static func hexDigit(_ value: UInt8) -> UInt8 {
-    value < 10 ? 0x30 + value : 0x37 + value
-  }
-
-  /// The value of a hexadecimal digit of either case, or nil.
-  @inline(__always)
-  public static func hexValue(_ byte: UInt8) -> UInt8? {
-    if CharacterSet.isDigit(byte) { return byte &- 0x30 }
-    let letter = (byte | 0x20) &- 0x61
-    return letter < 6 ? letter &+ 10 : nil
   }
 }
 
@@ -101,14 +89,14 @@ extension Escape {
       var isEscaped = false
       if byte == 0x25 {
         guard index + 1 < bytes.count else { break }
-        guard let high = hexValue(bytes[index + 1]) else {
+        guard let high = ASCII.hexValue(bytes[index + 1]) else {
           out[written] = bytes[index + 1]
           written += 1
           index += 2
           continue
         }
         guard index + 2 < bytes.count else { break }
-        guard let low = hexValue(bytes[index + 2]) else {
+        guard let low = ASCII.hexValue(bytes[index + 2]) else {
           index += 3
           continue
         }

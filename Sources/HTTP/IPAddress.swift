@@ -119,7 +119,7 @@ public struct IPAddress: BitwiseCopyable, Hashable, Sendable {
     guard (1...4).contains(text.count) else { return nil }
     var value: UInt16 = 0
     for index in 0..<text.count {
-      guard let digit = Escape.hexValue(text[index]) else { return nil }
+      guard let digit = ASCII.hexValue(text[index]) else { return nil }
       value = value << 4 | UInt16(digit)
     }
     return value

@@ -119,11 +119,11 @@ private struct RequestLine {
     }
     if isHTTP2 { return version == Bytes("HTTP/2.0") ? nil : .unsupportedVersion }
     let major = version[5]
-    guard CharacterSet.isDigit(major), major != 0x30 else { return .malformedRequestLine }
+    guard ASCII.isDigit(major), major != 0x30 else { return .malformedRequestLine }
     if major != 0x31 { return .unsupportedVersion }
     guard version.count > 6 else { return .malformedRequestLine }
-    if CharacterSet.isDigit(version[6]) { return .unsupportedVersion }
-    guard version.count == 8, version[6] == 0x2E, CharacterSet.isDigit(version[7]) else {
+    if ASCII.isDigit(version[6]) { return .unsupportedVersion }
+    guard version.count == 8, version[6] == 0x2E, ASCII.isDigit(version[7]) else {
       return .malformedRequestLine
     }
     head.minorVersion = version[7] == 0x30 ? 0 : 1
@@ -147,7 +147,7 @@ private struct RequestLine {
   /// `scheme "://" host[:port] [path] [?query]` (RFC 9112 §3.2.2).
   private func parseAbsolute(_ from: Int, _ to: Int, _ head: inout RequestHead) -> Bool {
     head.form = .absolute
-    guard CharacterSet.isLetter(bytes[from]) else { return false }
+    guard ASCII.isLetter(bytes[from]) else { return false }
     var index = from
     while index < to, CharacterSet.scheme.contains(bytes[index]) { index += 1 }
     guard to - index >= 3, bytes.slice(index, index + 3) == Bytes("://") else { return false }

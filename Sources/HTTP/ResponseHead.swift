@@ -86,7 +86,7 @@ public struct ResponseHeadParser: Sendable {
   ) -> Bool {
     let line = bytes.slice(start, end)
     guard line.count >= 12, line.hasPrefix(Bytes("HTTP/1.")), line[8] == 0x20,
-      CharacterSet.isDigit(line[7]),
+      ASCII.isDigit(line[7]),
       let code = line.slice(9, 12).decimal, code >= 100
     else { return false }
     head.minorVersion = line[7] == 0x30 ? 0 : 1

@@ -61,8 +61,8 @@ public enum TargetPath {
       var byte = path[index]
       index += 1
       if byte == 0x25 {
-        guard index + 1 < path.count, let high = Escape.hexValue(path[index]),
-          let low = Escape.hexValue(path[index + 1])
+        guard index + 1 < path.count, let high = ASCII.hexValue(path[index]),
+          let low = ASCII.hexValue(path[index + 1])
         else { throw .invalidEscape }
         byte = high << 4 | low
         if byte == 0 { throw .nul }

@@ -32,7 +32,7 @@ struct CacheKey: Hashable, BitwiseCopyable, Sendable {
   /// The key that a file of this name holds: 32 digits, lower case; nil if it isn't such a name.
   init?(fileName: String) {
     guard fileName.utf8.count == 32,
-      fileName.utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }),
+      fileName.utf8.allSatisfy({ ASCII.isDigit($0) || (0x61...0x66).contains($0) }),
       let high = UInt64(fileName.prefix(16), radix: 16),
       let low = UInt64(fileName.suffix(16), radix: 16)
     else { return nil }

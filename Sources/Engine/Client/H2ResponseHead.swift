@@ -161,10 +161,7 @@ struct H2HeaderBlock {
   /// `name` in lower case (RFC 9113 §8.2.1).
   mutating func lowercased(_ name: Bytes) -> Bytes {
     let copy = reserve(name.count)
-    for index in 0..<name.count {
-      let byte = name[index]
-      copy[index] = byte >= 0x41 && byte <= 0x5A ? byte | 0x20 : byte
-    }
+    copy.copyLowercased(name)
     return copy.readOnly
   }
 }

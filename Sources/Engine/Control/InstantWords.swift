@@ -2,6 +2,7 @@
 // nobody wants to read about the lines of a file that they didn't write.
 
 import CLinux
+import HTTP
 
 extension InstantConfiguration {
   /// Why a word of the command line can't be used.
@@ -37,7 +38,7 @@ extension InstantConfiguration {
       if rest.hasSuffix("/") { rest.removeLast() }
     }
     let digits = rest.hasPrefix(":") ? rest.dropFirst() : rest
-    if !digits.isEmpty, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }) {
+    if !digits.isEmpty, digits.utf8.allSatisfy({ ASCII.isDigit($0) }) {
       rest = "127.0.0.1:" + digits
     }
     let text = String(rest)

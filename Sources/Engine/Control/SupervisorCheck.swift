@@ -56,18 +56,18 @@ extension FrontDoor {
 
   /// Asks `url` once; 0 if it answered 2xx or 3xx, otherwise 1 and a line that says why.
   public static func check(_ url: String, timeoutSeconds: Int) -> Int32 {
-    guard let target = CheckTarget(url) else {
+    guard let place = HTTPURL(url) else {
       return checkFailed("\"\(url)\" is not an http:// URL")
     }
     let fd = unsafe linux_connect_name(
-      target.host, target.port, Int32(clamping: timeoutSeconds * 1000))
+      place.host, String(place.port), Int32(clamping: timeoutSeconds * 1000))
     if fd < 0 {
       let error = SystemError(code: Int32(truncatingIfNeeded: -fd))
-      return checkFailed("connect to \(target.host):\(target.port) failed \(error.logText)")
+      return checkFailed("connect to \(place.host):\(place.port) failed \(error.logText)")
     }
     defer { _ = linux_close(Int32(fd)) }
     let request =
-      "GET \(target.path) HTTP/1.1\r\nHost: \(target.field)\r\nUser-Agent: portico-check\r\n"
+      "GET \(place.target) HTTP/1.1\r\nHost: \(place.authority)\r\nUser-Agent: portico-check\r\n"
       + "Connection: close\r\n\r\n"
     do {
       try ProcessFiles.writeAll(Int32(fd), Array(request.utf8))
@@ -98,38 +98,5 @@ extension FrontDoor {
     let text = String(decoding: line[..<12], as: UTF8.self)
     guard text.hasPrefix("HTTP/1."), text.dropFirst(8).hasPrefix(" ") else { return nil }
     return Int(text.dropFirst(9))
-  }
-}
-
-/// The parts of an http:// URL.
-struct CheckTarget: Equatable {
-  let host: String
-  let port: String
-  let path: String
-  /// The Host field.
-  let field: String
-
-  init?(_ url: String) {
-    let scheme = "http://"
-    guard url.hasPrefix(scheme), url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) else {
-      return nil
-    }
-    let rest = url.dropFirst(scheme.count)
-    let slash = rest.firstIndex { $0 == "/" || $0 == "?" } ?? rest.endIndex
-    let authority = rest[..<slash]
-    let target = rest[slash...]
-    path = target.hasPrefix("/") ? String(target) : "/" + target
-    field = String(authority)
-    if authority.hasPrefix("["), let end = authority.firstIndex(of: "]") {
-      host = String(authority[authority.index(after: authority.startIndex)..<end])
-      let after = authority[authority.index(after: end)...]
-      port = after.hasPrefix(":") ? String(after.dropFirst()) : "80"
-    } else {
-      let parts = authority.split(separator: ":", omittingEmptySubsequences: false)
-      guard parts.count <= 2 else { return nil }
-      host = String(parts[0])
-      port = parts.count == 2 ? String(parts[1]) : "80"
-    }
-    if host.isEmpty || UInt16(port) == nil { return nil }
   }
 }

@@ -77,8 +77,8 @@ struct SupervisorGeneration {
         number: number, main: plan.main, identity: identity,
         bundle: try makeBundle(files.bundle, orClose: listeners, except: old),
         listeners: listeners, logs: logs, pidFile: PidFile(path: pidPath),
-        certificates: CertificateWatch(plan), upstreams: plan.namedUpstreams, warnings: reading.warnings, report: reading.report,
-        validated: Validated(reading))
+        certificates: CertificateWatch(plan), upstreams: plan.namedUpstreams,
+        warnings: reading.warnings, report: reading.report, validated: Validated(reading))
     } catch {
       for fd in logs.values { _ = linux_close(fd) }
       throw error

@@ -78,7 +78,7 @@ struct CacheControl {
     }
     if let number = text.decimal { return number }
     // What is too large for a number is long enough (RFC 9111 §1.2.2).
-    for index in 0..<text.count where !(0x30...0x39).contains(text[index]) {
+    for index in 0..<text.count where !ASCII.isDigit(text[index]) {
       isMalformed = true
       return nil
     }

@@ -165,7 +165,7 @@ extension Exchange {
     var pieces = [cache.text]
     for name in HeaderList(vary) {
       pieces.append(Bytes("\0"))
-      pieces.append(name.lowercased(&arena))
+      pieces.append(arena.lowercased(name))
       pieces.append(Bytes(":"))
       for entry in request.fields where entry.name.of(headBytes).equalsIgnoringCase(name) {
         for element in HeaderList(entry.value.of(headBytes)) {
@@ -320,18 +320,5 @@ extension Exchange {
     let waiters = cache.zone.release(cache.key, cache.ticket, keepsUses: keepsUses)
     cache.ticket = 0
     if !waiters.isEmpty { core.control?.wake(waiters) }
-  }
-}
-
-extension Bytes {
-  /// The same with A–Z as a–z.
-  fileprivate func lowercased(_ arena: inout Arena) -> Bytes {
-    guard hasUppercase else { return self }
-    let room = arena.allocate(count)
-    for index in 0..<count {
-      let byte = self[index]
-      room[index] = byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte
-    }
-    return room.readOnly
   }
 }

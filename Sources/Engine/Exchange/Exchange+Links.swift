@@ -71,8 +71,8 @@ extension Exchange {
     guard hash.count == 16 else { return nil }
     let given = arena.allocate(16)
     for index in 0..<16 {
-      guard let high = Escape.hexValue(signature[index * 2]),
-        let low = Escape.hexValue(signature[index * 2 + 1])
+      guard let high = ASCII.hexValue(signature[index * 2]),
+        let low = ASCII.hexValue(signature[index * 2 + 1])
       else { return nil }
       given[index] = UInt8(high) << 4 | UInt8(low)
     }

@@ -63,10 +63,8 @@ extension Bytes {
   fileprivate var isScriptName: Bool {
     for index in 0..<count {
       switch self[index] {
-      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-        UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "$"),
-        UInt8(ascii: "."):
-        continue
+      case UInt8(ascii: "_"), UInt8(ascii: "$"), UInt8(ascii: "."): continue
+      case let byte where ASCII.isLetter(byte) || ASCII.isDigit(byte): continue
       default: return false
       }
     }

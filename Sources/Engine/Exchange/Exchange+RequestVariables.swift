@@ -83,13 +83,12 @@ extension Exchange {
       return shared
     }
     let room = arena.allocate(32)
-    let digits = Bytes("0123456789abcdef")
     var generator = SystemRandomNumberGenerator()
     var position = 0
     for _ in 0..<2 {
       var bits: UInt64 = generator.next()
       for _ in 0..<16 {
-        room[position] = digits[Int(bits & 15)]
+        room[position] = ASCII.lowerHexDigit(UInt8(bits & 15))
         bits >>= 4
         position += 1
       }

@@ -245,8 +245,8 @@ extension Exchange {
         continue
       }
       room[position] = UInt8(ascii: "%")
-      room[position + 1] = LogOutput.hexDigit(byte >> 4)
-      room[position + 2] = LogOutput.hexDigit(byte & 15)
+      room[position + 1] = ASCII.hexDigit(byte >> 4)
+      room[position + 2] = ASCII.hexDigit(byte & 15)
       position += 3
     }
     return room.readOnly

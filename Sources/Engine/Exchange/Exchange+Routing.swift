@@ -48,7 +48,8 @@ extension Exchange {
   /// Chooses the site by host name.
   private func selectSite() {
     guard !address.hasOneSite || !host.isEmpty else { return }
-    host = lowercased(host)
+    // Host names are compared, captured and shown in lower case.
+    host = arena.lowercased(host)
     // One site takes every name.
     if address.hasOneSite { return }
     let name = hostWithoutPort
@@ -59,17 +60,6 @@ extension Exchange {
       site = address.defaultSite
     }
     location = site.root
-  }
-
-  /// `name` in lower case: host names are compared, captured and shown so.
-  private func lowercased(_ name: Bytes) -> Bytes {
-    guard name.hasUppercase else { return name }
-    let room = arena.allocate(name.count)
-    for index in 0..<name.count {
-      let byte = name[index]
-      room[index] = byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte
-    }
-    return room.readOnly
   }
 
   private func bindServerName(_ regex: Regex) {

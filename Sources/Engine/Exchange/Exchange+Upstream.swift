@@ -106,19 +106,14 @@ extension Exchange {
   /// What `proxy_bind` says; an address that isn't one is left to the system.
   private var upstreamBind: LocalAddress? {
     guard let bind = location.settings.proxy.value.bind else { return nil }
-    let text = evaluate(bind)
+    let text = evaluate(bind).string
     if text.isEmpty { return nil }
-    if let address = SocketAddress(literal: text.string, port: 0) { return LocalAddress(address) }
-    guard let colon = text.lastIndex(of: UInt8(ascii: ":")),
-      let port = text.dropping(colon + 1).decimal,
-      port < 65_536
-    else {
-      log(.error, "invalid local address \"\(text.string)\" in proxy_bind")
+    let literal = SocketAddress(literal: text, port: 0)
+    guard let address = literal ?? HostPort(text, defaultPort: 0)?.address else {
+      log(.error, "invalid local address \"\(text)\" in proxy_bind")
       return nil
     }
-    var host = text.prefix(colon).string
-    if host.hasPrefix("[") && host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
-    return SocketAddress(literal: host, port: UInt16(port)).map { LocalAddress($0) }
+    return LocalAddress(address)
   }
 
   private func use(_ connection: consuming UpstreamConnection) {

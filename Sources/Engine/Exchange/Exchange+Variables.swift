@@ -81,9 +81,7 @@ extension Exchange {
     guard variable.count == field.count else { return false }
     for index in 0..<field.count {
       let byte = field[index]
-      let folded =
-        byte == UInt8(ascii: "-")
-        ? UInt8(ascii: "_") : byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte
+      let folded = byte == UInt8(ascii: "-") ? UInt8(ascii: "_") : ASCII.lowercased(byte)
       if folded != variable[index] { return false }
     }
     return true

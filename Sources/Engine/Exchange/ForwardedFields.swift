@@ -52,8 +52,7 @@ enum FieldAlias {
   private static func fold(_ byte: UInt8) -> UInt8 {
     switch byte {
     case UInt8(ascii: "_"), UInt8(ascii: "."): UInt8(ascii: "-")
-    case UInt8(ascii: "A")...UInt8(ascii: "Z"): byte | 0x20
-    default: byte
+    default: ASCII.lowercased(byte)
     }
   }
 }

@@ -1,6 +1,8 @@
 // A command of server-side includes as text: `name parameter="value" …`
 // (https://nginx.org/en/docs/http/ngx_http_ssi_module.html#commands).
 
+import HTTP
+
 /// A command that was taken apart.
 struct PageCommand {
   let name: String
@@ -65,12 +67,7 @@ struct PageCommand {
   }
 
   static func isNameByte(_ byte: UInt8) -> Bool {
-    switch byte {
-    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-      UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"):
-      true
-    default: false
-    }
+    ASCII.isLetter(byte) || ASCII.isDigit(byte) || byte == UInt8(ascii: "_")
   }
 
   /// A value in quotes; a backslash takes the meaning from a quote or a backslash.

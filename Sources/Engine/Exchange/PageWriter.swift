@@ -63,15 +63,14 @@ struct PageWriter {
 
   /// Text in a JSON string (RFC 8259 §7), quotes not included.
   mutating func writeJSON(_ text: Bytes) {
-    let digits = Bytes("0123456789abcdef")
     for index in 0..<text.count {
       switch text[index] {
       case UInt8(ascii: "\""): write(Bytes("\\\""))
       case UInt8(ascii: "\\"): write(Bytes("\\\\"))
       case let byte where byte < 0x20:
         write(Bytes("\\u00"))
-        write(digits[Int(byte >> 4)])
-        write(digits[Int(byte & 15)])
+        write(ASCII.lowerHexDigit(byte >> 4))
+        write(ASCII.lowerHexDigit(byte & 15))
       case let byte: write(byte)
       }
     }

@@ -45,7 +45,7 @@ final class SubstituteStage: BodyStage {
   private func noteBeginnings() {
     for index in begins.indices { begins[index] = false }
     for pair in pairs where pair.isActive {
-      let first = Self.folded(pair.pattern[0])
+      let first = ASCII.lowercased(pair.pattern[0])
       begins[Int(first)] = true
       if first >= 0x61 && first <= 0x7A { begins[Int(first) - 0x20] = true }
     }
@@ -133,11 +133,8 @@ final class SubstituteStage: BodyStage {
   /// How many bytes of `pattern` stand at the beginning of `bytes`.
   private static func matchingCount(_ pattern: Bytes, _ bytes: Bytes) -> Int {
     let limit = min(pattern.count, bytes.count)
-    for index in 0..<limit where folded(pattern[index]) != folded(bytes[index]) { return index }
+    for index in 0..<limit
+    where ASCII.lowercased(pattern[index]) != ASCII.lowercased(bytes[index]) { return index }
     return limit
-  }
-
-  private static func folded(_ byte: UInt8) -> UInt8 {
-    byte >= 0x41 && byte <= 0x5A ? byte | 0x20 : byte
   }
 }

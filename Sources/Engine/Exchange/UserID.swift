@@ -37,10 +37,9 @@ struct UserID: Equatable {
 
   /// 32 hexadecimal digits.
   func writeHex(into output: MutableBytes) {
-    let digits = Bytes("0123456789ABCDEF")
     for (index, word) in all.enumerated() {
       for place in 0..<8 {
-        output[8 * index + place] = digits[Int(word >> UInt32(28 - 4 * place) & 15)]
+        output[8 * index + place] = ASCII.hexDigit(UInt8(word >> UInt32(28 - 4 * place) & 15))
       }
     }
   }

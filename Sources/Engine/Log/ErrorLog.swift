@@ -148,8 +148,8 @@ private struct LogLine {
       } else {
         put(UInt8(ascii: "\\"))
         put(UInt8(ascii: "x"))
-        put(LogOutput.hexDigit(byte >> 4))
-        put(LogOutput.hexDigit(byte & 15))
+        put(ASCII.hexDigit(byte >> 4))
+        put(ASCII.hexDigit(byte & 15))
       }
     }
   }

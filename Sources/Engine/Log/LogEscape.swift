@@ -46,8 +46,8 @@ enum LogEscape: Sendable {
       } else {
         output[count] = backslash
         output[count + 1] = UInt8(ascii: "x")
-        output[count + 2] = LogOutput.hexDigit(byte >> 4)
-        output[count + 3] = LogOutput.hexDigit(byte & 15)
+        output[count + 2] = ASCII.hexDigit(byte >> 4)
+        output[count + 3] = ASCII.hexDigit(byte & 15)
         count += 4
       }
     }
@@ -69,8 +69,8 @@ enum LogEscape: Sendable {
         count += 2
       } else {
         output.copy(Bytes("u00"), at: count + 1)
-        output[count + 4] = LogOutput.hexDigit(byte >> 4)
-        output[count + 5] = LogOutput.hexDigit(byte & 15)
+        output[count + 4] = ASCII.hexDigit(byte >> 4)
+        output[count + 5] = ASCII.hexDigit(byte & 15)
         count += 6
       }
     }

@@ -25,9 +25,4 @@ enum LogOutput {
     }
     return written
   }
-
-  /// The upper-case hexadecimal digit of a number below 16.
-  static func hexDigit(_ value: UInt8) -> UInt8 {
-    value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "A") + value - 10
-  }
 }

@@ -34,6 +34,14 @@ struct Arena {
     return room.readOnly
   }
 
+  /// The bytes with A–Z as a–z; themselves if that changes nothing.
+  mutating func lowercased(_ bytes: Bytes) -> Bytes {
+    guard bytes.hasUppercase else { return bytes }
+    let room = allocate(bytes.count)
+    room.copyLowercased(bytes)
+    return room.readOnly
+  }
+
   /// A copy of the UTF-8 of `text`.
   mutating func copy(_ text: String) -> Bytes {
     var text = text

@@ -146,7 +146,7 @@ extension Row {
     let scale = text.hasSuffix("r/s") ? 60 : text.hasSuffix("r/m") ? 1 : 0
     let digits = text.dropLast(3)
     // Bound: a rate that no machine reaches, far below what would overflow.
-    guard scale > 0, digits.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }),
+    guard scale > 0, digits.utf8.allSatisfy({ ASCII.isDigit($0) }),
       let number = Int(digits), (1...1_000_000_000).contains(number)
     else {
       throw Refusal(

@@ -6,7 +6,7 @@ import HTTP
 /// What `ssl_stapling` says when responders are asked.
 struct StaplingSettings {
   /// nil: the one that the certificate names.
-  var responder: OCSPQuestion.Responder?
+  var responder: HTTPURL?
   var verifies: Bool
   /// `ssl_trusted_certificate`: issuers, and what answers are verified by.
   var trustedPEM: [UInt8]

@@ -62,7 +62,7 @@ extension Row {
 
   private static func number(_ digits: Substring) -> Int? {
     guard !digits.isEmpty, digits.utf8.count <= 3,
-      digits.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 })
+      digits.utf8.allSatisfy({ ASCII.isDigit($0) })
     else { return nil }
     return Int(digits)
   }

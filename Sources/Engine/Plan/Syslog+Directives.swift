@@ -1,6 +1,7 @@
 // `syslog:…` as `access_log` and `error_log` take it (https://nginx.org/en/docs/syslog.html).
 
 import Configuration
+import HTTP
 
 extension SyslogTarget {
   private static let facilities = [
@@ -88,8 +89,7 @@ extension SyslogTarget {
           + "\(text.utf8.count)", argument: 0)
     }
     let isPlain = text.utf8.allSatisfy { byte in
-      (0x30...0x39).contains(byte) || (0x41...0x5a).contains(byte) || (0x61...0x7a).contains(byte)
-        || byte == 0x5f
+      ASCII.isDigit(byte) || ASCII.isLetter(byte) || byte == UInt8(ascii: "_")
     }
     guard isPlain else {
       throw Refusal(

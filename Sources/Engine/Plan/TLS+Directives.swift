@@ -198,8 +198,8 @@ extension Row {
       .keepingWord(),
   ]
 
-  private static func responder(_ directive: Directive) throws(Refusal) -> OCSPQuestion.Responder {
-    if let responder = OCSPQuestion.Responder(directive.text(0)) { return responder }
+  private static func responder(_ directive: Directive) throws(Refusal) -> HTTPURL {
+    if let responder = HTTPURL(directive.text(0)) { return responder }
     throw Refusal(
       "\"\(directive.name.text)\" takes an \"http://\" URL, not \"\(directive.text(0))\"",
       argument: 0)

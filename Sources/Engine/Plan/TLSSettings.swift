@@ -22,14 +22,14 @@ struct TLSSettings {
   var verify = ClientVerification.off
   var verifyDepth = 1
   var clientStatus = ClientStatus.off
-  var statusResponder: OCSPQuestion.Responder?
+  var statusResponder: HTTPURL?
   var statusCache: StatusCacheSettings?
   var rejectsHandshake = false
   var bufferBytes = 16 << 10
   var takesEarlyData = false
   var staples = false
   var stapleFile: Word?
-  var stapleResponder: OCSPQuestion.Responder?
+  var stapleResponder: HTTPURL?
   var verifiesStaples = false
   var curves: String?
   var dhparam: Word?

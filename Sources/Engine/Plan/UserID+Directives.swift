@@ -123,8 +123,7 @@ extension Row {
   private static func userIDMark(_ word: String) throws(Refusal) -> UInt8 {
     let bytes = Array(word.utf8)
     guard bytes.count == 1, let byte = bytes.first,
-      byte == UInt8(ascii: "=") || UnicodeScalar(byte).properties.isASCIIHexDigit
-        || (0x41...0x5a).contains(byte & 0xdf)
+      byte == UInt8(ascii: "=") || ASCII.isDigit(byte) || ASCII.isLetter(byte)
     else {
       throw Refusal("\"userid_mark\" must be a letter, a digit, \"=\" or \"off\"", argument: 0)
     }

@@ -16,7 +16,7 @@ struct CertificateStatusPolicy: Hashable, Sendable {
   /// Only the client's own certificate, not those of the authorities between it and the root.
   var leafAlone: Bool
   /// nil: the one that each certificate names.
-  var responder: OCSPQuestion.Responder?
+  var responder: HTTPURL?
   var cache: StatusCacheSettings?
 }
 

@@ -10,41 +10,8 @@ import HTTP
 
 /// A question about one certificate.
 struct OCSPQuestion: Sendable, Hashable {
-  /// Where the responder is: "http://host:port/path", taken apart.
-  struct Responder: Sendable, Hashable {
-    var host: String
-    var port: UInt16
-    var path: String
-
-    /// What stands in the Host field.
-    var authority: String {
-      let name = host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]" : host
-      return port == 80 ? name : "\(name):\(port)"
-    }
-
-    /// Nil unless `url` is an http URL of printable characters.
-    init?(_ url: String) {
-      let scheme = "http://"
-      guard url.prefix(scheme.count).lowercased() == scheme,
-        url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
-      else { return nil }
-      let rest = url.dropFirst(scheme.count)
-      let end = rest.firstIndex(of: "/") ?? rest.endIndex
-      path = end == rest.endIndex ? "/" : String(rest[end...])
-      var host = rest[..<end]
-      port = 80
-      if let colon = host.lastIndex(of: ":"), !host.hasSuffix("]") {
-        guard let number = UInt16(host[host.index(after: colon)...]) else { return nil }
-        port = number
-        host = host[..<colon]
-      }
-      if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
-      guard !host.isEmpty else { return nil }
-      self.host = String(host)
-    }
-  }
-
-  let responder: Responder
+  /// Where the responder is.
+  let responder: HTTPURL
   /// What the certificate is called in messages.
   let name: String
   /// OCSPRequest, DER.
@@ -69,7 +36,7 @@ struct OCSPQuestion: Sendable, Hashable {
   /// The question about the first certificate of `source`. Its issuer is in the same file, or among
   /// `trustedPEM`.
   init(
-    _ source: TLSCertificateSource, responder: Responder?, trustedPEM: [UInt8], verifies: Bool,
+    _ source: TLSCertificateSource, responder: HTTPURL?, trustedPEM: [UInt8], verifies: Bool,
     library: TLSLibrary
   ) throws(Impossible) {
     name = source.certificatePath
@@ -102,7 +69,7 @@ struct OCSPQuestion: Sendable, Hashable {
   ///
   /// - Parameter responder: whom to ask; nil: the responder that the certificate names.
   init(
-    client certificate: TLSCertificate, issuer: TLSCertificate, responder: Responder?
+    client certificate: TLSCertificate, issuer: TLSCertificate, responder: HTTPURL?
   ) throws(Impossible) {
     name = unsafe String(
       decoding: TLSPeerCertificate(certificate.handle).subject, as: UTF8.self)
@@ -128,7 +95,7 @@ struct OCSPQuestion: Sendable, Hashable {
 
   /// The path of the GET request: the responder's own, then the request in base 64 (RFC 6960 §A.1).
   var target: String {
-    var text = responder.path.hasSuffix("/") ? responder.path : responder.path + "/"
+    var text = responder.target.hasSuffix("/") ? responder.target : responder.target + "/"
     let size = (request.count + 2) / 3 * 4
     let digits = unsafe [UInt8](unsafeUninitializedCapacity: size) { memory, count in
       let output = unsafe MutableBytes(base: memory.baseAddress!, count: size)
@@ -159,14 +126,14 @@ struct OCSPQuestion: Sendable, Hashable {
     return unsafe portico_ocsp_is_about(response, response.count, certificate) == 1
   }
 
-  private static func responder(of certificate: TLSCertificate) -> Responder? {
+  private static func responder(of certificate: TLSCertificate) -> HTTPURL? {
     // Bound: longer URLs aren't those of responders.
     var text = [CChar](repeating: 0, count: 1024)
     // Bound: of as many as this one may be asked; others are LDAP servers and the like.
     for index in 0..<16 {
       let length = unsafe portico_ocsp_url(certificate.handle, Int32(index), &text, text.count)
       let url = String(decoding: text.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-      if let responder = Responder(url) { return responder }
+      if let responder = HTTPURL(url) { return responder }
     }
     return nil
   }

@@ -4,6 +4,7 @@
 // holds a reference of its own to the certificate.
 
 import COpenSSL
+import HTTP
 
 /// A certificate that the peer showed.
 @safe
@@ -34,16 +35,15 @@ final class TLSPeerCertificate {
 
   /// `$ssl_client_escaped_cert`: percent-encoded, all but unreserved characters (RFC 3986 §2.3).
   var escapedPEM: [UInt8] {
-    let digits = Array("0123456789ABCDEF".utf8)
     var text: [UInt8] = []
     for byte in pem {
       switch byte {
-      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-        UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."),
-        UInt8(ascii: "_"), UInt8(ascii: "~"):
+      case UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
+        text.append(byte)
+      case _ where ASCII.isLetter(byte) || ASCII.isDigit(byte):
         text.append(byte)
       default:
-        text += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+        text += [UInt8(ascii: "%"), ASCII.hexDigit(byte >> 4), ASCII.hexDigit(byte & 15)]
       }
     }
     return text
@@ -80,7 +80,7 @@ final class TLSPeerCertificate {
     var count: UInt32 = 0
     guard unsafe X509_digest(handle, EVP_sha1(), &digest, &count) == 1 else { return [] }
     return unsafe digest.withUnsafeBufferPointer { bytes in
-      unsafe hexadecimal(UnsafeBufferPointer(rebasing: bytes[..<Int(count)]))
+      unsafe ASCII.hexadecimal(UnsafeBufferPointer(rebasing: bytes[..<Int(count)]))
     }
   }
 

@@ -85,7 +85,7 @@ extension TLSSession {
     guard let session = unsafe SSL_get_session(ssl) else { return [] }
     var count: UInt32 = 0
     guard let bytes = unsafe SSL_SESSION_get_id(session, &count) else { return [] }
-    return unsafe hexadecimal(UnsafeBufferPointer(start: bytes, count: Int(count)))
+    return unsafe ASCII.hexadecimal(UnsafeBufferPointer(start: bytes, count: Int(count)))
   }
 
   /// `$ssl_client_verify`: NONE, SUCCESS or FAILED:reason.
@@ -171,17 +171,4 @@ extension TLSSession {
     let base = unsafe UnsafeRawPointer(text).assumingMemoryBound(to: UInt8.self)
     return unsafe Bytes(base: base, count: strlen(text))
   }
-}
-
-/// Lower-case hexadecimal digits.
-func hexadecimal(_ bytes: UnsafeBufferPointer<UInt8>) -> [UInt8] {
-  let digits: StaticString = "0123456789abcdef"
-  var text: [UInt8] = []
-  text.reserveCapacity(bytes.count * 2)
-  for index in bytes.indices {
-    let byte = unsafe bytes[index]
-    unsafe text.append(digits.utf8Start[Int(byte >> 4)])
-    unsafe text.append(digits.utf8Start[Int(byte & 15)])
-  }
-  return text
 }

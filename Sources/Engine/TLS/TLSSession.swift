@@ -263,9 +263,7 @@ final class TLSSession {
     if count > 1, serverName[count - 1] == UInt8(ascii: ".") { count -= 1 }
     let copy = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: count)
     for index in 0..<count {
-      let byte = serverName[index]
-      let isUpper = (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte)
-      unsafe copy.initializeElement(at: index, to: isUpper ? byte | 0x20 : byte)
+      unsafe copy.initializeElement(at: index, to: ASCII.lowercased(serverName[index]))
     }
     unsafe name?.deallocate()
     unsafe name = copy

@@ -102,7 +102,7 @@ struct X509Outline {
     guard text.count == yearDigits + 11, text[text.count - 1] == UInt8(ascii: "Z") else {
       return nil
     }
-    for index in 0..<(text.count - 1) where !(0x30...0x39).contains(text[index]) { return nil }
+    for index in 0..<(text.count - 1) where !ASCII.isDigit(text[index]) { return nil }
     func number(_ start: Int, _ count: Int = 2) -> Int {
       (start..<(start + count)).reduce(0) { $0 * 10 + Int(text[$1] - 0x30) }
     }

@@ -174,7 +174,7 @@ extension UpstreamGroup.Tier {
   private static func placeParts(_ text: String) -> (Substring.UTF8View, Substring.UTF8View) {
     let bytes = text[...].utf8
     if text.lowercased().hasPrefix("unix:") { return (bytes.dropFirst(5), bytes.suffix(0)) }
-    guard let colon = bytes.lastIndex(where: { !(UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0) }),
+    guard let colon = bytes.lastIndex(where: { !ASCII.isDigit($0) }),
       bytes[colon] == UInt8(ascii: ":")
     else { return (bytes, bytes.suffix(0)) }
     return (bytes[..<colon], bytes[bytes.index(after: colon)...])

@@ -35,10 +35,7 @@ struct Route: BitwiseCopyable, Equatable {
   /// What a server is called that has no `route=`: 32 hexadecimal digits of a digest of its
   /// address, the same as nginx's.
   static func standard(of address: SocketAddress) -> [UInt8] {
-    let digits = Array("0123456789abcdef".utf8)
-    return MessageDigest.fingerprint(Array(address.description.utf8)).flatMap {
-      [digits[Int($0 >> 4)], digits[Int($0 & 15)]]
-    }
+    ASCII.hexadecimal(MessageDigest.fingerprint(Array(address.description.utf8)))
   }
 }
 
