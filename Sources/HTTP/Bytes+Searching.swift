@@ -21,6 +21,11 @@ extension Bytes: Equatable {
     return true
   }
 
+  /// Whether both hold the same bytes. O(n).
+  public static func == (left: Bytes, right: [UInt8]) -> Bool {
+    left.count == right.count && right.indices.allSatisfy { left[$0] == right[$0] }
+  }
+
   /// Whether both hold the same bytes when A–Z count as a–z on both sides. O(n), eight bytes at a
   /// time; the last eight overlap those before them.
   @inlinable
@@ -220,6 +225,10 @@ extension Bytes {
   public var string: String {
     unsafe String(decoding: UnsafeBufferPointer(start: base, count: count), as: UTF8.self)
   }
+
+  /// A copy of the bytes. Allocates.
+  @inlinable
+  public var array: [UInt8] { unsafe Array(UnsafeBufferPointer(start: base, count: count)) }
 }
 
 extension Bytes: CustomStringConvertible {

@@ -6,45 +6,28 @@
 // nginx has a "cache loader" and a "cache manager" for this; their pauses are obeyed here.
 
 import CLinux
-import Synchronization
 
 /// The thread of all caches; started by the first of them. May be called from any thread.
 final class CacheSweeper: Sendable {
-  private let mailbox: Mailbox<[CacheZone]>
-  private let poller: Handover<Poller>
-  private let isStarted = Mutex(false)
+  private let thread: ServiceThread<[CacheZone]>
 
   init() throws(SystemError) {
-    mailbox = try Mailbox()
-    let poller = try Poller()
-    try poller.addReader(mailbox.wakeDescriptor, .none, exclusive: false)
-    self.poller = Handover(poller)
+    thread = try ServiceThread("caches") { inbox in
+      var works: [CacheWork] = []
+      while true {
+        let next = works.map(\.nextAt).min()
+        let delay = next.map { max(0, $0 - Clock.monotonic) } ?? -1
+        if let zones = inbox.wait(delay).last {
+          works = zones.map { zone in works.first { $0.zone === zone } ?? CacheWork(zone) }
+        }
+        for work in works { work.perform() }
+      }
+    }
   }
 
   /// Works for `zones` from here on, and for no others; false if there is no thread for it.
   func configure(_ zones: [CacheZone]) -> Bool {
-    let isRunning = isStarted.withLock { isStarted in
-      if !isStarted && !zones.isEmpty {
-        isStarted = Thread.start("caches") { self.run() } != nil
-      }
-      return isStarted
-    }
-    if isRunning { mailbox.post(zones) }
-    return isRunning || zones.isEmpty
-  }
-
-  /// Works for as long as the process lives.
-  private func run() {
-    var works: [CacheWork] = []
-    while true {
-      let next = works.map(\.nextAt).min()
-      let delay = next.map { max(0, $0 - Clock.monotonic) } ?? -1
-      poller.value.wait(delay, { _, _ in }, woken: {})
-      if let zones = mailbox.takeAll().last {
-        works = zones.map { zone in works.first { $0.zone === zone } ?? CacheWork(zone) }
-      }
-      for work in works { work.perform() }
-    }
+    zones.isEmpty && !thread.isRunning || thread.post(zones)
   }
 }
 

@@ -61,7 +61,7 @@ struct H2HeaderFrames {
     in size: BufferPool.Size
   ) {
     var rest = block.dropping(Self.headerByteCount)
-    var header = (0..<Self.headerByteCount).map { block[$0] }
+    var header = block.prefix(Self.headerByteCount).array
     header[4] &= ~Self.endHeaders
     repeat {
       let piece = rest.prefix(min(rest.count, limit))

@@ -37,10 +37,7 @@ struct HealthAnswer {
 
   /// The status and the body of an answer that is complete.
   var statusCode: Int { head.statusCode }
-  var content: [UInt8] {
-    let body = body
-    return (0..<body.count).map { body[$0] }
-  }
+  var content: [UInt8] { body.array }
 
   /// Receives what there is. Nil: more has to come.
   mutating func receive(_ transport: inout Transport) -> HealthVerdict? {

@@ -5,43 +5,23 @@
 // more. Workers bound how many wait (`PasswordChecks`), ask for the same credentials only once, and
 // for one of a client's at a time.
 
-import CLinux
 import HTTP
-import Synchronization
 
 /// A queue of checks and the thread that works it off. May be called from any thread.
 final class PasswordThread: Sendable {
-  private let mailbox: Mailbox<PasswordJob>
-  private let poller: Handover<Poller>
-  private let isStarted = Mutex(false)
-  private let report: @Sendable (PasswordJob, Bool) -> Void
+  private let thread: ServiceThread<PasswordJob>
 
   /// Outcomes go to `report`, on this thread; jobs that were withdrawn have none.
   init(_ report: @escaping @Sendable (PasswordJob, Bool) -> Void) throws(SystemError) {
-    mailbox = try Mailbox()
-    let poller = try Poller()
-    try poller.addReader(mailbox.wakeDescriptor, .none, exclusive: false)
-    self.poller = Handover(poller)
-    self.report = report
+    thread = try ServiceThread("passwords") { inbox in
+      while true {
+        for job in inbox.wait() where job.isWanted { report(job, Self.check(job)) }
+      }
+    }
   }
 
   /// Queues a check; false if there is no thread for it.
-  func post(_ job: PasswordJob) -> Bool {
-    let isRunning = isStarted.withLock { isStarted in
-      if !isStarted { isStarted = Thread.start("passwords") { self.run() } != nil }
-      return isStarted
-    }
-    if isRunning { mailbox.post(job) }
-    return isRunning
-  }
-
-  /// Works for as long as the process lives.
-  private func run() {
-    while true {
-      poller.value.wait(-1, { _, _ in }, woken: {})
-      for job in mailbox.takeAll() where job.isWanted { report(job, Self.check(job)) }
-    }
-  }
+  func post(_ job: PasswordJob) -> Bool { thread.post(job) }
 
   private static func check(_ job: PasswordJob) -> Bool {
     unsafe job.password.withUnsafeBufferPointer { password in

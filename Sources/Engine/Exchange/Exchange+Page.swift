@@ -87,7 +87,7 @@ extension Exchange {
         throw PageCommand.Mistake(text: "an invalid variable name")
       }
       if let value = pageVariable(String(decoding: name, as: UTF8.self)) {
-        for index in 0..<value.count { result.append(value[index]) }
+        result += value.array
       }
     }
     return result
@@ -107,13 +107,12 @@ extension Exchange {
         ?? Array("(none)".utf8)
     }
     switch encoding {
-    case "none": return (0..<value.count).map { value[$0] }
+    case "none": return value.array
     case "url":
       guard page.charge(3 * value.count) else {
         throw PageCommand.Mistake(text: "too much to encode")
       }
-      let text = escape(value, .html)
-      return (0..<text.count).map { text[$0] }
+      return escape(value, .html).array
     case "entity": return Self.entityEncoded(value)
     default: throw PageCommand.Mistake(text: "unknown encoding \"\(encoding)\"")
     }

@@ -61,7 +61,7 @@ extension Exchange {
     // connection of its own.
     let list = core.idleConnections(group)
     if !passesUpgrade, !attempt.didRetryStale,
-      let kept = core.upstreams.checkOut(list, peer.state, upstreamTLSKey, from: local)
+      let kept = core.upstreams.checkOut(list, peer.state, upstreamTLSTerms, from: local)
     {
       attempt.isReused = true
       use(consume kept)
@@ -78,7 +78,7 @@ extension Exchange {
       failTry(
         .connecting(error), "connect() failed \(error.logText) while connecting to")
     case .success(let connection):
-      connection.tlsKey = upstreamTLSKey
+      connection.tlsKey = upstreamTLSTerms?.key
       if location.settings.proxy.value.socketKeepalive {
         Socket.setKeepAlive(connection.transport.fd)
       }

@@ -12,7 +12,7 @@ extension Exchange {
     attempt.isReused = false
     let isLarge = hasLargeHead(for: list)
     let sendsData = attempt.request.map { hasUpstreamBody($0) } ?? false
-    let known = core.h2Upstreams.find(list, peer.state, upstreamTLSKey, from: local) {
+    let known = core.h2Upstreams.find(list, peer.state, upstreamTLSTerms, from: local) {
       (!attempt.didRetryStale || !$0.mayBeStale) && (!isLarge || $0.isIdle)
         && (!sendsData || $0.takesBody)
     }
@@ -53,7 +53,7 @@ extension Exchange {
   /// Puts TLS on a connection that is being made.
   private func secure(_ connection: H2UpstreamConnection) -> Bool {
     guard let session = makeUpstreamSession(connection.fd) else { return false }
-    connection.tlsKey = upstreamTLSKey
+    connection.tlsKey = upstreamTLSTerms?.key
     connection.start(session)
     return true
   }

@@ -5,11 +5,10 @@ import HTTP
 
 extension Exchange {
   /// What a kept connection must have been opened with to serve this exchange.
-  var upstreamTLSKey: UpstreamConnection.TLSKey? {
+  var upstreamTLSTerms: UpstreamConnection.TLSTerms? {
     guard proxyIsTLS, let tls = location.upstreamTLS else { return nil }
-    let name = upstreamServerName.string + certificateNames
-    return UpstreamConnection.TLSKey(
-      tls: tls, name: Array(name.utf8),
+    return UpstreamConnection.TLSTerms(
+      tls: tls, name: upstreamIdentity,
       sendsName: location.settings.upstreamTLS.value.sendsServerName)
   }
 
@@ -25,13 +24,13 @@ extension Exchange {
 
   /// Whose session may be resumed: of one server under one name.
   private var resumptionName: String {
-    "\(attempt.peerName ?? "") \(upstreamServerName.string)\(certificateNames)"
+    "\(attempt.peerName ?? "") \(upstreamIdentity.string)"
   }
 
-  /// What tells connections with one certificate from those with another, where variables name it.
-  private var certificateNames: String {
-    guard let dynamic = location.upstreamTLS?.dynamic else { return "" }
-    return "\0" + names(of: dynamic)
+  /// The server's name and, where variables name it, our certificate.
+  private var upstreamIdentity: Bytes {
+    guard let dynamic = location.upstreamTLS?.dynamic else { return upstreamServerName }
+    return concatenate(upstreamServerName, Bytes("\0"), arena.copy(names(of: dynamic)))
   }
 
   func makeUpstreamSession(_ fd: Int32) -> TLSSession? {

@@ -85,7 +85,7 @@ final class LogFileCache {
   private func find(_ path: Bytes) -> Int? {
     let hash = path.hash64(seed: 0)
     for index in entries.indices where entries[index].hash == hash {
-      if Self.isSame(entries[index].path, path) { return index }
+      if path == entries[index].path { return index }
     }
     return nil
   }
@@ -99,7 +99,7 @@ final class LogFileCache {
       }
       remove(oldest)
     }
-    let copy = (0..<path.count).map { path[$0] }
+    let copy = path.array
     entries.append(
       Entry(path: copy, hash: path.hash64(seed: 0), turn: turn, used: now, checked: now))
     return entries.count - 1
@@ -125,12 +125,6 @@ final class LogFileCache {
     let flags = O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_NONBLOCK
     let result = unsafe path.withCString { unsafe linux_open($0, flags, 0o644) }
     return result < 0 ? .failure(SystemError(code: Int32(-result))) : .success(Int32(result))
-  }
-
-  private static func isSame(_ known: [UInt8], _ path: Bytes) -> Bool {
-    guard known.count == path.count else { return false }
-    for index in 0..<path.count where known[index] != path[index] { return false }
-    return true
   }
 }
 

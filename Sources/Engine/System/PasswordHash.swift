@@ -170,8 +170,3 @@ enum MessageDigest {
     return isDone ? Array(digest.prefix(Int(count))) : []
   }
 }
-
-extension Bytes {
-  /// A copy.
-  var array: [UInt8] { unsafe Array(UnsafeBufferPointer(start: unsafeBase, count: count)) }
-}

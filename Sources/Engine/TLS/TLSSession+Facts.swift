@@ -64,7 +64,7 @@ extension TLSSession {
       let digits = String(code, radix: 16)
       list += Array("0x\(String(repeating: "0", count: max(0, 4 - digits.count)))\(digits)".utf8)
     } else {
-      for index in 0..<name.count { list.append(name[index]) }
+      list += name.array
     }
   }
 

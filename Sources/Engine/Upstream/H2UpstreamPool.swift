@@ -71,11 +71,12 @@ struct H2UpstreamPool: ~Copyable {
 
   /// A connection to that server with room for another stream, or nil.
   func find(
-    _ list: H2UpstreamList, _ peerState: PeerState, _ tlsKey: UpstreamConnection.TLSKey?,
+    _ list: H2UpstreamList, _ peerState: PeerState, _ terms: UpstreamConnection.TLSTerms?,
     from local: SocketAddress?, where isWanted: (H2UpstreamConnection) -> Bool
   ) -> H2UpstreamConnection? {
     for connection in list.connections
-    where connection.peerState == peerState && connection.tlsKey == tlsKey
+    where connection.peerState == peerState
+      && UpstreamConnection.TLSTerms.areMet(terms, by: connection.tlsKey)
       && connection.bound == local && connection.takesStream() && isWanted(connection)
     {
       return connection

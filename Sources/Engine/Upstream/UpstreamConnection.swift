@@ -28,24 +28,36 @@ final class UpstreamConnection {
 
   /// Whether it was opened to that server, under these conditions.
   fileprivate func leads(
-    to server: PeerState, _ tlsKey: TLSKey?, from local: LocalAddress?
+    to server: PeerState, _ terms: TLSTerms?, from local: LocalAddress?
   ) -> Bool {
-    guard peerState == server, bound?.address == local?.address else { return false }
-    return tlsKey == nil && self.tlsKey == nil || tlsKey == self.tlsKey
+    peerState == server && bound?.address == local?.address
+      && TLSTerms.areMet(terms, by: tlsKey)
   }
 
   /// What distinguishes TLS connections to one address.
-  struct TLSKey: Equatable {
+  struct TLSKey {
     /// Held, so that nothing else can have its identity.
     let tls: UpstreamTLS
     let name: [UInt8]
     /// Whether the name was sent (SNI): a server may choose its site by it.
     let sendsName: Bool
+  }
 
+  /// What a request wants of its TLS connection, without a copy of the name.
+  struct TLSTerms {
+    let tls: UpstreamTLS
+    let name: Bytes
+    let sendsName: Bool
+
+    /// What a connection that is opened for the request is known by.
+    var key: TLSKey { TLSKey(tls: tls, name: name.array, sendsName: sendsName) }
+
+    /// Whether a connection is what a request wants; nil on either side: none with TLS.
     /// Connections made under equal options survive a reload.
-    static func == (one: TLSKey, other: TLSKey) -> Bool {
-      one.name == other.name && one.sendsName == other.sendsName
-        && (one.tls === other.tls || one.tls.options == other.tls.options)
+    static func areMet(_ terms: TLSTerms?, by key: TLSKey?) -> Bool {
+      guard let terms, let key else { return terms == nil && key == nil }
+      return terms.sendsName == key.sendsName && terms.name == key.name
+        && (terms.tls === key.tls || terms.tls.options == key.tls.options)
     }
   }
 }
@@ -107,15 +119,15 @@ struct UpstreamPool: ~Copyable {
 
   /// Takes an idle connection to that server, or nil.
   func checkOut(
-    _ list: IdleConnections, _ peerState: PeerState, _ tlsKey: UpstreamConnection.TLSKey?,
+    _ list: IdleConnections, _ peerState: PeerState, _ terms: UpstreamConnection.TLSTerms?,
     from local: LocalAddress? = nil
   ) -> UpstreamConnection? {
     guard let last = list.connections.popLast() else { return nil }
-    if last.leads(to: peerState, tlsKey, from: local) { return awake(last) }
+    if last.leads(to: peerState, terms, from: local) { return awake(last) }
     list.connections.append(last)
     guard
       let index = list.connections.lastIndex(where: {
-        $0.leads(to: peerState, tlsKey, from: local)
+        $0.leads(to: peerState, terms, from: local)
       })
     else { return nil }
     return awake(list.connections.remove(at: index))
