@@ -21,7 +21,7 @@ import Testing
         location @login { return 302 /sign-in; }
         location = /auth {
           internal; proxy_pass http://%%UPSTREAM_1%%/check; proxy_pass_request_body off;
-          proxy_set_header X-Original-URI $request_uri; proxy_read_timeout 60s;
+          proxy_set_header X-Original-URI $request_uri; proxy_set_header X-Method $request_method; proxy_read_timeout 60s;
           # Nobody is sent its body: an answer of 100 KB takes no minutes.
           limit_rate 100;
         }
@@ -110,6 +110,8 @@ import Testing
       #expect(try client.response().text == "POST ann 5")
     }
     #expect(guardian.requests.allSatisfy { $0.method == "GET" && $0.body.isEmpty })
+    // What the client asked for.
+    #expect(guardian.requests.allSatisfy { $0["X-Method"] == "POST" })
     #expect(guardian.requests.allSatisfy { $0["Content-Length"] == nil })
   }
 

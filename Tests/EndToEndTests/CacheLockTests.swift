@@ -50,6 +50,29 @@ import Testing
     try door.stop(SIGTERM)
   }
 
+  /// Who waited asks as the first one did, and stores what he gets.
+  @Test func whoWaitedForWhatIsNotStoredFillsTheCache() async throws {
+    let upstream = RawServer()
+    let door = try await lockDoor(upstream, "proxy_cache_lock_timeout 10m;")
+    let first = try door.client()
+    try first.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+    var server = try upstream.accept()
+    _ = try server.read(until: "\r\n\r\n")
+    let second = try door.client()
+    try second.send("GET /a HTTP/1.1\r\nHost: a\r\nRange: bytes=0-0\r\n\r\n")
+    #expect(!upstream.waits(within: 0.2))
+    try server.send(
+      "HTTP/1.1 503 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    #expect(try first.response().status == 503)
+    server = try upstream.accept()
+    #expect(try !server.read(until: "\r\n\r\n").contains("Range"))
+    try server.send("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 2\r\n\r\nok")
+    let answer = try second.response()
+    #expect(answer.text == "ok" && answer["X-Cache"] == "MISS")
+    #expect(try door.get("/a")["X-Cache"] == "HIT")
+    try door.stop(SIGTERM)
+  }
+
   @Test func waitingHasAnEnd() async throws {
     let upstream = RawServer()
     let door = try await lockDoor(upstream, "proxy_cache_valid 1h; proxy_cache_lock_timeout 200ms;")

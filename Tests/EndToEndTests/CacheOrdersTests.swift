@@ -38,6 +38,22 @@ import Testing
     try cache.door.stop()
   }
 
+  @Test func theTimeInXAccelExpiresComesBeforeAllElse() async throws {
+    let app = try CountingApp()
+    let cache = try await CacheDoor(app)
+    app.set(["X-Accel-Expires": "@0", "Cache-Control": "private"])
+    // Not fresh, so not for anybody else: that it is 0 doesn't mean that there was nothing.
+    #expect(try cache.get("/past") == "MISS /past 1")
+    #expect(try cache.get("/past") == "EXPIRED /past 2")
+    app.set(["X-Accel-Expires": "60", "Cache-Control": "max-age=x"])
+    #expect(try cache.get("/then") == "MISS /then 3")
+    #expect(try cache.get("/then") == "HIT /then 3")
+    app.set(["Cache-Control": "max-age=x"])
+    #expect(try cache.get("/odd") == "MISS /odd 4")
+    #expect(try cache.get("/odd") == "MISS /odd 5")
+    try cache.door.stop()
+  }
+
   /// One location stores what leads elsewhere, another one is led.
   @Test func aStoredRedirectLeadsElsewhere() async throws {
     let app = try CountingApp([

@@ -3,6 +3,17 @@
 import Testing
 
 @Suite struct CacheSafetyTests {
+  @Test func whatFailsBesideTheCacheTakesNothingFromIt() async throws {
+    let app = try CountingApp()
+    let cache = try await CacheDoor(
+      app, server: "proxy_cache_valid any 1h; proxy_cache_bypass $http_x_around;")
+    #expect(try cache.get("/a") == "MISS /a 1")
+    app.answer(.steps([.close]))
+    #expect(try cache.door.get("/a", headers: ["X-Around": "1"]).status == 502)
+    #expect(try cache.get("/a") == "HIT /a 1")
+    try cache.door.stop()
+  }
+
   @Test func theErrorPageOfARangeHasACacheOfItsOwn() async throws {
     let app = try CountingApp(["ETag": "\"t\""])
     let cache = try await CacheDoor(

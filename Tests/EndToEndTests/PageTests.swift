@@ -67,6 +67,30 @@ import Testing
       environment: environment)
   }
 
+  /// What a client may fill in leads nowhere that the page doesn't name.
+  @Test(arguments: [
+    "%2e%2e/hidden", ".%2e/hidden", "%2E./hidden", "..%2fhidden", "x/%2e%2e/%2e%2e/hidden",
+    "../hidden", "..",
+  ])
+  func partsNeverLeadUpwards(_ part: String) async throws {
+    let door = try await start([
+      "a": #"[<!--#include virtual="/echo/$arg_p" -->|<!--#include file="$arg_p" -->]"#
+    ])
+    #expect(try door.get("/a?p=\(part)").text == "[\(Self.failed)|\(Self.failed)]")
+    #expect(door.errorLog.contains("unsafe URI"))
+    try door.stop()
+  }
+
+  @Test func aVariableGetsSuccessfulAnswersOnly() async throws {
+    let door = try await start([
+      "b": #"<!--#include virtual="/none" set="v" --><!--#echo var="v" -->"#,
+      "c": #"<!--#include virtual="/echo?p=x" set="v" --><!--#echo var="v" -->"#,
+    ])
+    #expect(try door.get("/b").text == "")
+    #expect(try door.get("/c").text == "x")
+    try door.stop()
+  }
+
   private static let failed = "[an error occurred while processing the directive]"
 
   @Test(arguments: [

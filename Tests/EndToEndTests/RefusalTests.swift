@@ -18,6 +18,24 @@ import Testing
     #expect(result.standardError.contains(wanted), "\(result.standardError)")
   }
 
+  @Test(arguments: [
+    "upstream u { server 127.0.0.1:1; health_check uri=/a; health_check uri=/b; }",
+    "upstream u { server 127.0.0.1:1; health_check uri=/a; }",
+  ])
+  func refusesASecondHealthCheck(_ upstream: String) throws {
+    let location = "proxy_pass http://u; health_check uri=/b;"
+    try expect(
+      "http { \(upstream) server { location / { \(location) } } }",
+      isRefusedWith: "an upstream has one \"health_check\"")
+    // Two sites before one upstream may both name it.
+    let same = try check(
+      """
+      http { upstream u { server 127.0.0.1:1; } server { location / { \(location) }
+        location /b { \(location) } } }
+      """)
+    #expect(same.code == 0, "\(same.standardError)")
+  }
+
   // --- locations ---------------------------------------------------------------------------------
 
   @Test(arguments: [

@@ -6,6 +6,35 @@ import Foundation
 import Testing
 
 @Suite struct StreamedBodyTests {
+  /// A burst fills what a response may hold in memory; the client takes it all, and then nothing
+  /// comes.
+  @Test(arguments: ["", "proxy_http_version 2;"])
+  func anUpstreamThatFallsSilentAfterABurstIsNotWaitedForForEver(_ lines: String) async throws {
+    let burst = String(repeating: "x", count: 100_000)
+    let old = try TestUpstream { _ in
+      .steps([.bytes("HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n\(burst)"), .silence])
+    }
+    let new = try H2TestUpstream { request in
+      let pieces = (0..<10).flatMap { _ in
+        H2Frame.data(request.stream, String(repeating: "x", count: 6_000))
+      }
+      return [.bytes(H2Frame.headers(request.stream, [(":status", "200")]) + pieces), .silence]
+    }
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%; location / {
+          proxy_buffering off; proxy_buffers 2 4k; proxy_read_timeout 500ms; \(lines)
+          proxy_pass http://\(lines.isEmpty ? "%%UPSTREAM_0%%" : new.address);
+        } } }
+        """, upstreams: [old])
+    let client = try door.client()
+    try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    let received = try client.readToEndOrReset()
+    #expect(received.count >= 60_000)
+    try door.waitForLog("timed out")
+    try door.stop()
+  }
+
   /// What the rest of a body looks like to a server that wasn't told of a body.
   private static let rest = "GET /admin/secret HTTP/1.1\r\nHost: b\r\n\r\n"
   private static let post =

@@ -75,6 +75,17 @@ private func server(_ name: String, _ more: String, certificate: String? = nil) 
         "plain HTTP request was sent to HTTPS port"))
   }
 
+  @Test(arguments: [("", 400), ("=", 200), ("=418", 418)])
+  func showsAPageAbout400sByTheirOwnNumbers(_ sign: String, _ status: Int) async throws {
+    let site = try Site(
+      config:
+        "http {\n\(server("one.test", "error_page 494 497 \(sign) /why; location /why { return 200 why; }"))\n}"
+    )
+    try site.makeCertificate("one.test")
+    let answer = try await Portico.start(site).get("/a")
+    #expect(answer.status == status && answer.text == "why")
+  }
+
   @Test func redirectsPlainHTTPWhereErrorPageSaysSo() async throws {
     let site = try Site(
       config:

@@ -37,6 +37,32 @@ private func config(_ servers: String, location: String = "") -> String {
     try door.stop()
   }
 
+  /// A stream of events that is silent for longer than `proxy_read_timeout`, a download that breaks
+  /// off: the server answered, and is asked again.
+  @Test(arguments: [TestUpstream.Step.silence, .close, .reset])
+  func aServerThatAnsweredStaysWhateverBecomesOfTheBody(_ ending: TestUpstream.Step) async throws {
+    let servers = try ["a", "b"].map { name in
+      try TestUpstream { request in
+        request.path == "/half"
+          ? .steps([.bytes("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"), ending])
+          : .answer(body: name)
+      }
+    }
+    let door = try await Portico.start(
+      config: config(
+        "server %%UPSTREAM_0%%; server %%UPSTREAM_1%%;",
+        location: "proxy_read_timeout 300ms; proxy_buffering off;"),
+      upstreams: servers)
+    for _ in 0..<2 {
+      let client = try door.client()
+      try client.send("GET /half HTTP/1.1\r\nHost: a\r\n\r\n")
+      _ = try client.readToEndOrReset()
+    }
+    #expect(try Set((0..<4).map { _ in try door.get().text }) == ["a", "b"])
+    #expect(!door.errorLog.contains("temporarily disabled"))
+    try door.stop()
+  }
+
   @Test func answers502WhenNobodyIsThere() async throws {
     let door = try await Portico.start(
       config: config("server 127.0.0.1:%%PORT_5%%; server 127.0.0.1:%%PORT_6%%;"))

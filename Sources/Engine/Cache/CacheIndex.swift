@@ -77,10 +77,12 @@ struct CacheIndex: ~Copyable {
 
   // --- use ---------------------------------------------------------------------------------------
 
-  /// Counts a use of `key`, which gets an entry if it has none.
+  /// Counts a use of `key`, which gets an entry if it has none; that counts in any case: who used
+  /// the key before was forgotten with it.
   mutating func use(_ key: CacheKey, counts: Bool, now: Milliseconds) -> Entry {
-    let slot = slots[key] ?? insert(key, now)
-    if counts { entries[slot].uses += 1 }
+    let known = slots[key]
+    let slot = known ?? insert(key, now)
+    if counts || known == nil { entries[slot].uses += 1 }
     touch(slot, now)
     return entries[slot]
   }

@@ -52,9 +52,9 @@ extension Exchange {
     }
   }
 
-  /// The decoded path and the query of a URI that an upstream named; nil if its path leads upwards
-  /// or can't be one.
-  private func safePath(_ target: Bytes) -> (path: Bytes, query: Bytes?)? {
+  /// The decoded path and the query of a URI that an upstream or a page named; nil if its path
+  /// leads upwards, escaped or not, or can't be one.
+  func safePath(_ target: Bytes) -> (path: Bytes, query: Bytes?)? {
     let (escaped, query) = splitQuery(target)
     let room = arena.allocate(max(escaped.count, 1))
     let path = room.readOnly.prefix(Escape.unescape(escaped, kind: .all, into: room))

@@ -19,7 +19,6 @@ extension Exchange {
       for entry in attempt.head.fields where entry.token == .cacheControl {
         control.read(entry.value.of(attempt.headBytes))
       }
-      if control.isMalformed { cache.mayStore = false }
       cache.staleWhileUpdating = control.staleWhileRevalidate
       cache.staleIfError = max(control.staleIfError, control.staleWhileRevalidate)
       if control.staleIfErrorIsSet { cache.staleIfError = control.staleIfError }
@@ -33,12 +32,13 @@ extension Exchange {
         cache.freshUntil = now.adding(seconds)
         return
       case .at(let moment):
-        cache.freshUntil = moment
+        // 0 would mean that nothing was said.
+        cache.freshUntil = max(1, moment)
         return
       case .invalid: break
       }
     }
-    if control.forbids {
+    if control.forbids || control.isMalformed {
       isForbidden = true
     } else if let seconds = control.age {
       cache.freshUntil = now.adding(seconds)
@@ -73,11 +73,11 @@ extension Exchange {
   }
 
   /// An error stands for the response: of the upstream, shown by a page of ours, or that there was
-  /// none.
+  /// none. Not if the cache was passed by: what it has may be good.
   func rememberError(_ status: Int) {
-    guard let cache, cache.mayStore, !holds(location.settings.cache.value.exclusions) else {
-      return
-    }
+    guard let cache, cache.mayStore, cacheStatus != .bypass,
+      !holds(location.settings.cache.value.exclusions)
+    else { return }
     applyValidity(status, cache)
     if cache.freshUntil > 0 { cache.errorStatus = status }
   }

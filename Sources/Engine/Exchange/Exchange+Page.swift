@@ -234,15 +234,13 @@ extension Exchange {
     guard page.charge(3 * target.count + uri.count) else {
       throw PageCommand.Mistake(text: "too many includes")
     }
-    var (path, query) = splitQuery(arena.copy(target))
-    if !path.hasPrefix(Bytes("/")) {
-      path = concatenate(uri.prefix((uri.lastIndex(of: UInt8(ascii: "/")) ?? -1) + 1), path)
+    var target = arena.copy(target)
+    if !target.hasPrefix(Bytes("/")) {
+      target = concatenate(uri.prefix((uri.lastIndex(of: UInt8(ascii: "/")) ?? -1) + 1), target)
     }
-    let isUnsafe = path.contains(Bytes("/../")) || path.hasSuffix(Bytes("/.."))
-    let room = arena.allocate(max(path.count, 1))
-    guard !isUnsafe, path.hasPrefix(Bytes("/")),
-      let count = try? TargetPath.normalize(path, mergeSlashes: false, into: room)
-    else { throw PageCommand.Mistake(text: "unsafe URI \"\(path.string)\"") }
-    return (room.readOnly.prefix(count), query ?? Bytes())
+    guard let (path, query) = safePath(target), path.hasPrefix(Bytes("/")) else {
+      throw PageCommand.Mistake(text: "unsafe URI \"\(target.string)\"")
+    }
+    return (path, query ?? Bytes())
   }
 }

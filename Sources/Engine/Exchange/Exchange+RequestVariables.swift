@@ -11,7 +11,8 @@ extension Exchange {
     case .uri, .document_uri: uri.isEmpty && requestTarget.isEmpty ? nil : uri
     case .request_uri: nonEmpty(requestTarget)
     case .request: nonEmpty(requestLine)
-    case .request_method: nonEmpty(methodName)
+    // Of what the client asked for: rules for it hold in subrequests as well.
+    case .request_method: nonEmpty(root.methodName)
     case .host: hostVariable
     case .request_port: requestPort
     case .is_request_port: requestPort == nil ? Bytes() : Bytes(":")

@@ -157,7 +157,7 @@ extension Exchange {
 
   private func show(_ page: ErrorPage, for status: Int) {
     isErrorPage = !location.settings.core.value.recursiveErrorPages
-    errorStatus = page.responseStatus ?? (Self.isBadRequest(status) ? 200 : status)
+    errorStatus = page.responseStatus ?? (Self.isBadRequest(status) ? 400 : status)
     let target = evaluate(page.target)
     if target.hasPrefix(Bytes("@")) {
       return redirectInternally(toNamed: target.dropping(1).string)
@@ -175,7 +175,7 @@ extension Exchange {
     sendRedirect(redirectStatus, to: target)
   }
 
-  /// nginx's own codes: a page for them is a proper answer, without one the client sees a 400.
+  /// nginx's own codes, which clients see as 400.
   private static func isBadRequest(_ status: Int) -> Bool { status >= 494 && status <= 497 }
 
   private func sendErrorPage(_ status: Int) {

@@ -15,7 +15,9 @@ extension Exchange {
       $0.responseTime = loop.now - attempt.triedAt
     }
     let peer = attempt.peer
-    endTry(failure.outcome, mayKeep: false)
+    // As in nginx: a server whose head was sent on has answered, whatever becomes of the body. A
+    // stream of events that is silent for too long is no reason to take it out.
+    endTry(didSendHead ? .success : failure.outcome, mayKeep: false)
     if didSendHead { return endEarly() }
     // A server that refuses a stream has reasons that may last: others first.
     if failure.isRefused && mayTryAgain(after: failure) { return nextTry() }

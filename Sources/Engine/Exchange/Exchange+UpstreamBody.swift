@@ -151,7 +151,7 @@ extension Exchange {
       if isPaced { releasePaced() }
       if isFiltered { runPipeline() }
       drainSpool()
-      if attempt.phase == .receivingBody, isUpstreamReadable { receive() }
+      if attempt.phase == .receivingBody, isUpstreamReadable || attempt.isHeld { receive() }
     default: break
     }
   }

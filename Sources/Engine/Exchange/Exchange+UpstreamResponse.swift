@@ -11,10 +11,8 @@ extension Exchange {
     // Bound: reads per event; a fast upstream gives others their turn after that.
     for _ in 0..<16 {
       guard let connection = attempt.connection else { return }
-      if attempt.phase == .receivingBody && !canTakeBody {
-        loop.clearTimer(connection.timer)
-        return
-      }
+      attempt.isHeld = false
+      if attempt.phase == .receivingBody && !canTakeBody { return holdUpstream() }
       let allowance = readAllowance()
       if allowance == 0 { return passPauseOn() }
       if attempt.input == nil { attempt.input = loop.pool.take(.large) }
@@ -44,6 +42,12 @@ extension Exchange {
       }
     }
     if let connection = attempt.connection { loop.yield(connection.handle) }
+  }
+
+  /// The client side is full: until it isn't, an upstream has no deadline.
+  func holdUpstream() {
+    attempt.isHeld = true
+    clearUpstreamTimer()
   }
 
   /// The read timeout begins anew: it counts progress of this response, once the request is sent

@@ -195,10 +195,8 @@ extension Exchange {
         self.stream.flush()
         guard attempt.number == number, attempt.stream === stream else { return }
       }
-      guard canTakeBody else {
-        if let timer = attempt.timer { loop.clearTimer(timer) }
-        return
-      }
+      attempt.isHeld = false
+      guard canTakeBody else { return holdUpstream() }
       let allowance = readAllowance()
       if allowance == 0 { return passPauseOn() }
       if let piece = stream.takeInput(allowance, loop.pool) {

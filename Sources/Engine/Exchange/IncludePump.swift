@@ -56,7 +56,7 @@ final class IncludePump {
     if let variable {
       if stream.hasFailed && stub == nil { return .failed("an include was broken off") }
       if isTooLong { return .failed("too big a response to be included in a variable") }
-      let value = held?.unread ?? Bytes()
+      let value = stream.isSuccess ? held?.unread ?? Bytes() : Bytes()
       guard exchange.page.charge(value.count) else { return .failed("too much in variables") }
       exchange.page.variables[variable] = exchange.root.arena.copy(value)
       if stub == nil { return .isComplete }

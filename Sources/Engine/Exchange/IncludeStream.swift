@@ -24,6 +24,8 @@ final class IncludeStream: ClientStream {
   private(set) var hasFailed = false
   /// Body bytes that came and weren't dropped.
   private(set) var byteCount = 0
+  /// Whether the answer has what was asked for.
+  private(set) var isSuccess = false
   /// `subrequest_output_buffer_size` of the location that answers.
   private(set) var heldLimit = 0
 
@@ -71,6 +73,7 @@ final class IncludeStream: ClientStream {
 
   override func sendHead(_ exchange: Exchange) {
     heldLimit = exchange.location.settings.filters.value.ssi.heldBytes
+    isSuccess = (200..<300).contains(exchange.response.status)
     isDropping = replacesErrors && exchange.response.status >= 400
   }
 

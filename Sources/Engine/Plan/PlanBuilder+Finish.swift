@@ -201,6 +201,12 @@ extension PlanBuilder {
           at: word)
         continue
       }
+      // Two sites that pass to one upstream have the same check as a rule.
+      if let first = upstreams[url.upstream.name]?.healthCheck, !first.asks(asMuchAs: settings) {
+        diagnostics.error(
+          "an upstream has one \"health_check\", and \"\(url.upstream.name)\" has another already",
+          at: word)
+      }
       upstreams[url.upstream.name]?.healthCheck = settings
       upstreams[url.upstream.name]?.healthCheck?.tls = healthTLS(scope, url)
       passedTLS[url.upstream.name] = nil

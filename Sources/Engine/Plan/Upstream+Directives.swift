@@ -122,11 +122,14 @@ extension Row {
       """
       Asks servers regularly whether they are well: by TLS where `proxy_pass` says `https://`. A \
       check that takes longer than `timeout=` has failed; by default, and at most, `interval=` (5 \
-      s).
+      s). An upstream has one.
       """
     ) { scope, directive throws(Refusal) in
       let settings = try healthCheck(scope, directive)
       if scope.context == .upstream {
+        if let first = scope.upstream?.settings.healthCheck, first != settings {
+          throw Refusal("an upstream has one \"health_check\", and this one has another already")
+        }
         scope.upstream?.settings.healthCheck = settings
       } else {
         scope.builder.locationChecks.append((scope, settings, directive.name))

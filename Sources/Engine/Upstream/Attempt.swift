@@ -93,6 +93,8 @@ final class Attempt {
   var bytesPerSecond = 0
   /// The timer runs for the rate's sake: when it fires, reading goes on.
   var isPausedByRate = false
+  /// Nothing is read, and nothing waited for, until the client side has room.
+  var isHeld = false
   var bytesReceived = 0
   /// Response bytes that wait in a file for a slow client.
   var spool: TemporaryFile?
@@ -138,6 +140,7 @@ final class Attempt {
     bytesReceived = 0
     bytesPerSecond = 0
     isPausedByRate = false
+    isHeld = false
   }
 }
 

@@ -43,6 +43,13 @@ struct HealthCheckSettings: Sendable, Equatable {
   /// How long one check may take; nil means the interval, and at most five seconds.
   var timeout: Milliseconds?
 
+  /// Whether two checks are written alike; how they speak TLS follows from where they stand.
+  func asks(asMuchAs other: HealthCheckSettings) -> Bool {
+    var other = other
+    other.tls = tls
+    return self == other
+  }
+
   // Bound: never longer than the interval, so that a server which accepts and says nothing is out
   // `interval` × `fails` after its first unanswered check.
   /// How long one check may take.
