@@ -167,6 +167,41 @@ import Testing
     try door.stop()
   }
 
+  /// What is known of a request that is refused at its head, and of a body once it is here.
+  @Test func showsWhatWasUnderstoodOfARefusedRequest() async throws {
+    let app = try TestUpstream { _ in .answer() }
+    let door = try await Portico.start(
+      config: """
+        http {
+          log_format l "$status $request_method $uri $args $request_uri $content_length $remote_user";
+          access_log %%DIR%%/a.log l; large_client_header_buffers 2 1k;
+          server { listen 127.0.0.1:%%PORT_0%%; location / { proxy_pass http://%%UPSTREAM_0%%; } }
+        }
+        """, upstreams: [app])
+    let long = String(repeating: "x", count: 2000)
+    for request in [
+      "GET /a%62?c=d HTTP/1.1\r\n\r\n", "PUT /e HTTP/1.1\r\nHost: a\r\nX: \(long)\r\n\r\n",
+      "POST /f HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", "what\r\n\r\n",
+      "POST /g HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Basic Onh4\r\n"
+        + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    ] {
+      let client = try door.client()
+      try client.send(request)
+      _ = try client.readToEndOrReset()
+    }
+    try waitUntil("all lines") { door.site.text("a.log").split(separator: "\n").count == 5 }
+    #expect(
+      door.site.text("a.log") == """
+        400 GET /ab c=d /a%62?c=d - -
+        400 PUT /e - /e - -
+        400 POST /f - /f x -
+        400 - - - - - -
+        200 POST /g - /g 3 -
+
+        """)
+    try door.stop()
+  }
+
   /// Whoever counts what was turned away looks for 444.
   @Test func showsWhatWasClosedWithoutAnAnswer() async throws {
     let door = try await Portico.start(

@@ -130,6 +130,37 @@ import Testing
     try door.stop()
   }
 
+  /// Whatever charset a part is in, the page it becomes a part of is in one.
+  @Test func partsAreTurnedIntoTheCharsetOfThePage() async throws {
+    let app = try TestUpstream { _ in
+      .answer(fields: ["Content-Type": "text/html; charset=one"], body: "A")
+    }
+    let door = try await Portico.start(
+      config: """
+        http {
+          charset_map one two { 41 42; }
+          server {
+            listen 127.0.0.1:%%PORT_0%%; root %%DIR%%;
+            location / { ssi on; charset two; }
+            location /added { default_type text/html; charset two; add_after_body /app; alias %%DIR%%/page.html; }
+            location /source { source_charset one; default_type text/html; return 200 "A"; }
+            location /app { proxy_pass http://%%UPSTREAM_0%%; }
+            location /plain { default_type text/plain; return 200 "A"; }
+          }
+        }
+        """,
+      files: [
+        "page.html": """
+        A<!--#include virtual="/source" --><!--#include virtual="/app" -->\
+        <!--#include virtual="/plain" -->
+        """
+      ], upstreams: [app])
+    #expect(try door.get("/page.html").text == "ABBA")
+    #expect(try door.get("/added").text.hasSuffix("B"))
+    #expect(try door.get("/app").text == "A")
+    try door.stop()
+  }
+
   @Test func whatKeepsItsLengthKeepsItsRanges() async throws {
     let door = try await start()
     let part = try door.get("/bytes/bytes.html", headers: ["Range": "bytes=1-3"])

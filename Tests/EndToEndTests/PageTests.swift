@@ -95,7 +95,7 @@ import Testing
 
   @Test(arguments: [
     (#"x<!--#echo var="arg_a" -->y"#, "x1y"), (#"<!--#echo var="arg_none" -->"#, "(none)"),
-    (#"<!--#echo var="nothing" default="no$arg_a" -->"#, "no1"),
+    (#"<!--#echo var="nothing" default="no$arg_a" -->"#, "no$arg_a"),
     (#"<!--#set var="v" value="<${arg_a}\$&'>" --><!--#echo var="v" -->"#, "&lt;1$&amp;'&gt;"),
     (#"<!--#set var="v" value="<>" --><!--#echo var="v" encoding="none" -->"#, "<>"),
     (#"<!--#set var="v" value="<>" --><!--#echo var="v" encoding="url" -->"#, "%3C%3E"),

@@ -15,6 +15,7 @@ import Testing
         location /once { sub_filter foo bar; return 200 "$arg_b"; }
         location /all { sub_filter foo bar; sub_filter_once off; return 200 "$arg_b"; }
         location /two { sub_filter abc 1; sub_filter abcde 2; sub_filter_once off; return 200 "$arg_b"; }
+        location /long { sub_filter abcde 2; sub_filter abc 1; sub_filter_once off; return 200 "$arg_b"; }
         location /variable { sub_filter "$arg_a" "<$arg_a>"; return 200 "$arg_b"; }
         location /type { sub_filter foo bar; default_type image/png; return 200 "$arg_b"; }
         location /plain { sub_filter foo bar; default_type text/plain; return 200 "$arg_b"; }
@@ -36,7 +37,8 @@ import Testing
   @Test(arguments: [
     ("/once?b=foofoo", "barfoo"), ("/once?b=FOOfoo", "barfoo"), ("/once?b=fo", "fo"),
     ("/once?b=", ""), ("/all?b=foofooxFoO", "barbarxbar"), ("/all?b=fofoofo", "fobarfo"),
-    ("/two?b=abcdabcdeabc", "1d21"), ("/two?b=ababcd", "ab1d"), ("/variable?a=x&b=axb", "a<x>b"),
+    ("/two?b=abcdabcdeabc", "1d1de1"), ("/long?b=abcdabcdeabc", "1d21"),
+    ("/long?b=ababcd", "ab1d"), ("/long?b=abcd", "1d"), ("/variable?a=x&b=axb", "a<x>b"),
     ("/variable?b=axb", "axb"), ("/type?b=foo", "foo"), ("/plain?b=foo", "bar"),
     ("/file/a.html", "the bar of a file"),
   ])

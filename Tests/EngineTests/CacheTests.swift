@@ -153,6 +153,19 @@ private func bytes(_ text: String) -> Bytes { store().append(text) }
     #expect(index.count == 0)
   }
 
+  /// Whoever was too slow for his right may still bring what others wait for.
+  @Test func allAreToldOfWhatCameLate() {
+    var index = CacheIndex(capacity: 10)
+    let first = index.claim(key(1), until: 100, now: 0) ?? 0
+    let second = index.claim(key(1), until: 200, now: 100) ?? 0
+    let places = (0..<2).map { index.wait(waiter($0), for: key(1), now: 100) }
+    index.store(key(1), byteCount: 1, now: 150)
+    #expect(index.release(key(1), first, keepsUses: false) == [waiter(0), waiter(1)])
+    #expect(index.claim(key(1), until: 300, now: 150) == nil)
+    for place in places { #expect(index.leave(place) == nil) }
+    #expect(index.release(key(1), second, keepsUses: false).isEmpty)
+  }
+
   private func waiter(_ number: Int) -> CacheWaiter {
     CacheWaiter(worker: 0, exchange: UInt64(number))
   }

@@ -317,6 +317,12 @@ struct HealthCheckMatchTests {
     #expect(verdict(answer, try block("body ~ hello")) == .passed("200 OK"))
   }
 
+  @Test func looksAtMuchOfABody() throws {
+    let body = String(repeating: ".", count: 100_000) + "hello"
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+    #expect(verdict(answer, try block("body ~ hello")) == .passed("200 OK"))
+  }
+
   static let answer =
     "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nX-Two: a\r\nx-two: b\r\n"
     + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"

@@ -124,13 +124,15 @@ struct CacheIndex: ~Copyable {
     return wasCalled && entries[slot].ticket == 0 ? queue.call(&entries[slot].line) : nil
   }
 
-  /// Takes a ticket back; gives those who are to be told. An entry that nothing came of is
-  /// forgotten unless its uses are counted. O(those who are told).
+  /// Takes a ticket back, or one that ran out and brought an answer all the same; gives those who
+  /// are to be told. An entry that nothing came of is forgotten unless its uses are counted.
+  /// O(those who are told).
   mutating func release(_ key: CacheKey, _ ticket: UInt64, keepsUses: Bool) -> [CacheWaiter] {
     guard let slot = slots[key] else { return [] }
     var told: [CacheWaiter] = []
-    if ticket != 0 && entries[slot].ticket == ticket {
-      entries[slot].ticket = 0
+    let isInForce = ticket != 0 && entries[slot].ticket == ticket
+    if isInForce { entries[slot].ticket = 0 }
+    if isInForce || ticket != 0 && entries[slot].hasAnswer {
       while let waiter = queue.call(&entries[slot].line) {
         told.append(waiter)
         if !entries[slot].hasAnswer { break }

@@ -14,8 +14,8 @@ enum HealthVerdict: Equatable {
 
 /// An answer in the making.
 struct HealthAnswer {
-  // Bound: bytes of head and body that are looked at; what is longer is judged by its beginning.
-  private static let limit = 64 << 10
+  // Bound: of a body, the first 256 KiB are looked at, as in NGINX Plus; a head has 64 KiB.
+  private static let limit = (256 + 64) << 10
 
   private let match: MatchSettings?
   private let buffer = Buffer(capacity: HealthAnswer.limit)

@@ -21,10 +21,18 @@ extension Exchange {
     // Old browsers would take the charset of a redirect for that of its target.
     if response.status == 301 || response.status == 302 { return }
     let charset = settings.charset
-    if charsetOrder == nil, case .none = charset.destination { return }
-    guard charset.types.contains(type) else { return }
     let given = charsetParameter(of: type)
-    guard let wanted = destination(charset, isGiven: given != nil) else { return }
+    let wanted: Charset
+    if isPart {
+      guard let page = pageCharset else { return }
+      wanted = page
+    } else {
+      if charsetOrder == nil, case .none = charset.destination { return }
+      guard charset.types.contains(type),
+        let chosen = destination(charset, isGiven: given != nil)
+      else { return }
+      wanted = chosen
+    }
     guard let current = given.map({ self.charset($0.name) }) ?? source(charset),
       !current.isSame(as: wanted)
     else { return nameCharset(wanted.name, type, given?.start) }
@@ -47,6 +55,12 @@ extension Exchange {
   private func recode(by table: RecodeTable) {
     if !table.keepsLength { becomeTransformed() }
     if response.hasBody { addStage(RecodeStage(table)) }
+  }
+
+  /// The charset of the page that this response becomes a part of.
+  private var pageCharset: Charset? {
+    guard let type = root.response.contentType else { return nil }
+    return charsetParameter(of: type).map { charset($0.name) }
   }
 
   /// The charset that the response should have; nil: whatever it has.

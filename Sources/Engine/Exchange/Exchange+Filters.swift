@@ -13,7 +13,12 @@ extension Exchange {
   }
 
   /// Whether any filter may concern this response.
-  var mayFilter: Bool { location.settings.filters.value.isActive || charsetOrder != nil }
+  var mayFilter: Bool {
+    location.settings.filters.value.isActive || charsetOrder != nil || isPart
+  }
+
+  /// Whether the response becomes a part of a page.
+  var isPart: Bool { isInner && stream is IncludeStream }
 
   /// Remembers what filters have to know of the head as it came.
   func unfilteredHead() -> UnfilteredHead {

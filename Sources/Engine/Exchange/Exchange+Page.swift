@@ -103,8 +103,7 @@ extension Exchange {
     }
     let encoding = command["encoding"].map { String(decoding: $0, as: UTF8.self) } ?? "entity"
     guard let value = pageVariable(String(decoding: name, as: UTF8.self)) else {
-      return try command["default"].map { text throws(PageCommand.Mistake) in try expand(text) }
-        ?? Array("(none)".utf8)
+      return command["default"] ?? Array("(none)".utf8)
     }
     switch encoding {
     case "none": return value.array
@@ -151,9 +150,9 @@ extension Exchange {
   func configurePage(_ command: PageCommand) throws(PageCommand.Mistake) {
     try check(command, ["errmsg", "timefmt"])
     if let format = command["timefmt"] {
-      page.timeFormat = try expand(format).map { CChar(bitPattern: $0) } + [0]
+      page.timeFormat = format.map { CChar(bitPattern: $0) } + [0]
     }
-    if let text = command["errmsg"] { page.errorText = root.arena.copy(try expand(text)) }
+    if let text = command["errmsg"] { page.errorText = root.arena.copy(text) }
   }
 
   /// The expression of `if` and `elif`: a text that isn't empty, a comparison, a regular

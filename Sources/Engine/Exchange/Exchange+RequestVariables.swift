@@ -23,10 +23,10 @@ extension Exchange {
     case .http3: Bytes()
     case .server_name: site.primaryName
     case .server_protocol: protocolName
-    case .content_length: field(.contentLength)
+    case .content_length: field(.contentLength) ?? chunkedLength
     case .content_type: value(of: .requestField, Bytes("content_type"))
-    case .remote_user: basicCredentials?.user
-    case .request_length: arena.decimal(request.length + body.receivedCount)
+    case .remote_user: basicCredentials.flatMap { nonEmpty($0.user) }
+    case .request_length: arena.decimal(headLength + body.receivedCount)
     case .request_id: makeRequestID()
     case .request_body: body.file == nil ? body.memory.map { $0.unread } : nil
     case .request_body_file: body.file.map { arena.copy($0.path) }
@@ -48,6 +48,15 @@ extension Exchange {
     let settings = location.settings.core.value
     return absolutePath(evaluate(settings.folder))
   }
+
+  /// How long a chunked body is, once it is here.
+  private var chunkedLength: Bytes? {
+    guard case .chunked = body.framing, body.phase == .buffered else { return nil }
+    return arena.decimal(body.receivedCount)
+  }
+
+  /// Of a head that was refused, what came of it.
+  private var headLength: Int { request.length > 0 ? request.length : headBytes.count }
 
   /// The port that the client asked for, in the request line or in Host.
   private var requestPort: Bytes? {

@@ -7,8 +7,7 @@ extension Exchange {
   /// The value of a variable about the response.
   func value(of name: ResponseVariable) -> Bytes? {
     switch name {
-    case .status:
-      arena.decimal(errorStatus != 0 && !didSendHead ? errorStatus : response.status)
+    case .status: statusText
     case .bytes_sent: arena.decimal(stream.sentByteCount)
     case .body_bytes_sent: arena.decimal(sentBodyCount)
     case .request_time: seconds(loop.now - startedAt)
@@ -16,6 +15,12 @@ extension Exchange {
     case .limit_rate: arena.decimal(limitRate)
     case .gzip_ratio: gzipRatio
     }
+  }
+
+  /// Three digits: 000 until there is a status.
+  private var statusText: Bytes {
+    let status = errorStatus != 0 && !didSendHead ? errorStatus : response.status
+    return status == 0 ? Bytes("000") : arena.decimal(status)
   }
 
   /// Bytes of the body that reached the kernel: everything but the head.

@@ -22,10 +22,11 @@ extension Exchange {
     beginAtSite()
   }
 
-  /// Answers a request whose head isn't sound, by its method as far as that was understood.
+  /// Answers a request whose head isn't sound; logs and pages know of it what was understood.
   func reject(_ status: Int) {
     state = .working
-    method = request.method
+    applyMethod()
+    if !request.path.isEmpty { _ = normalizeTarget() }
     fail(status)
   }
 

@@ -3,8 +3,9 @@
 //
 //   window:  | decided | may begin a match | free |
 //
-// The first place where a string matches counts, and of those that match there the longest. What
-// may be the beginning of a match waits in the window for the bytes behind it; nothing else does.
+// The first place where a string matches counts, and of those that match there the one that the
+// configuration names first. What may be the beginning of a match waits in the window for the bytes
+// behind it; nothing else does.
 
 import HTTP
 
@@ -110,19 +111,13 @@ final class SubstituteStage: BodyStage {
     let bytes = window.unread
     for position in 0..<bytes.count where begins[Int(bytes[position])] {
       let rest = bytes.dropping(position)
-      var longest = 0
       for (index, pair) in pairs.enumerated() where pair.isActive {
         let count = Self.matchingCount(pair.pattern, rest)
-        if count == pair.pattern.count {
-          if count > longest { (longest, match) = (count, index) }
-        } else if count == rest.count && !isEnd {
-          // More bytes may make it the longest.
-          match = nil
-          decidedCount = position
-          return
-        }
-      }
-      if longest > 0 {
+        let isMatch = count == pair.pattern.count
+        // More bytes may make it one.
+        let isBeginning = count == rest.count && !isEnd
+        guard isMatch || isBeginning else { continue }
+        if isMatch { match = index }
         decidedCount = position
         return
       }
