@@ -2,6 +2,7 @@
 // server is nothing that a cache remembers.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct InnerLimitTests {

@@ -2,6 +2,7 @@
 // stand, in which order, in which units their values are.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct LanguageTests {

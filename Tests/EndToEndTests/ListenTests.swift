@@ -1,6 +1,7 @@
 // `listen`: ranges of ports, host names, parameters, and what is refused.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct ListenTests {

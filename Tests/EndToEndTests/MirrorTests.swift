@@ -84,8 +84,9 @@ import Testing
     #expect(try door.get("/missing").status == 404)
     #expect(try door.get("/tried").text == "app:0")
     #expect(try door.get("/last").text == "app:0")
-    try waitUntil("the copies") { mirror.requests.contains { $0["X-Original"] == "/last" } }
-    #expect(mirror.requests.compactMap { $0["X-Original"] } == ["/tried", "/last"])
+    // Copies go by themselves, in any order.
+    try waitUntil("the copies") { mirror.requests.count >= 2 }
+    #expect(mirror.requests.compactMap { $0["X-Original"] }.sorted() == ["/last", "/tried"])
   }
 
   @Test func aCopyHasTheBodyOfAnUpgradeToo() async throws {

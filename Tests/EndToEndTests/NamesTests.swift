@@ -2,6 +2,7 @@
 // resolved any more.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct NamesTests {

@@ -2,6 +2,7 @@
 // wrong with parameters.
 
 import Foundation
+import TestSupport
 import Testing
 
 /// A receiver of datagrams inside the test.

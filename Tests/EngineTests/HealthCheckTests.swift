@@ -3,6 +3,7 @@
 import CLinux
 import HTTP
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Engine
@@ -29,7 +30,7 @@ final class FakeServer: Sendable {
   ) throws {
     behaviour = Mutex(.answer(answer))
     listener = Int32(try check(linux_stream_socket(AF_INET)))
-    port = try HeldPort()
+    port = HeldPort()
     let any = SocketAddress(literal: host, port: port.number)!
     let listener = listener
     _ = linux_set_option(listener, SOL_SOCKET, SO_REUSEADDR, 1)

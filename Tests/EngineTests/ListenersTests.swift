@@ -2,6 +2,7 @@
 // be had leaves everything as it was.
 
 import CLinux
+import TestSupport
 import Testing
 
 @testable import Engine
@@ -28,7 +29,7 @@ import Testing
   }
 
   @Test func keepsWhatStaysAndClosesWhatGoes() throws {
-    let (first, second) = (try HeldPort(), try HeldPort())
+    let (first, second) = (HeldPort(), HeldPort())
     let one = try table(Listeners(), [settings(first), settings(second)])
     let stays = try #require(one.table[.init(address: "127.0.0.1:\(first.number)", index: 0)])
     let goes = try #require(one.table[.init(address: "127.0.0.1:\(second.number)", index: 0)])
@@ -42,7 +43,7 @@ import Testing
   }
 
   @Test func opensASocketForEachWorkerWithReuseport() throws {
-    let port = try HeldPort()
+    let port = HeldPort()
     let one = try table(Listeners(), [settings(port)])
     let three = try table(one, [settings(port, reusePort: true)], workers: 3)
     #expect(three.table.count == 3)
@@ -67,12 +68,12 @@ import Testing
   }
 
   @Test func leavesEverythingAsItWasWhenAnAddressCannotBeHad() throws {
-    let port = try HeldPort()
+    let port = HeldPort()
     let one = try table(Listeners(), [settings(port)])
     // No machine has this address: it is kept for documentation.
     let foreign = ListenSettings(
       address: try #require(SocketAddress(literal: "192.0.2.1", port: 80)))
-    let added = try HeldPort()
+    let added = HeldPort()
     do {
       _ = try table(one, [settings(port), settings(added), foreign])
       Issue.record("bound to a foreign address")
@@ -88,7 +89,7 @@ import Testing
   }
 
   @Test func adoptsSocketsOfAnOlderBinary() throws {
-    let port = try HeldPort()
+    let port = HeldPort()
     let old = try table(Listeners(), [settings(port, reusePort: true)], workers: 2)
     let descriptors = try old.table.values.map { Int32(try check(linux_duplicate($0.fd))) }
     old.close(except: nil)

@@ -1,6 +1,7 @@
 // Questions to a responder that is at several addresses, some of which lead nowhere.
 
 import CLinux
+import TestSupport
 import Testing
 
 @testable import Engine
@@ -81,7 +82,7 @@ struct OCSPFetchTests {
   }
 
   @Test func saysWhyTheLastAddressFailed() throws {
-    let port = try HeldPort()
+    let port = HeldPort()
     let bench = try FetchBench(["127.0.0.2", "127.0.0.1"], port: port.number)
     #expect(
       eventually {

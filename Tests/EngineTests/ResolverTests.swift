@@ -2,88 +2,10 @@
 
 import CLinux
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Engine
-
-/// A DNS server on loopback that answers A queries from a table; AAAA queries have no answer.
-final class FakeDNS: Sendable {
-  struct Zone {
-    var addresses: [String: [String]] = [:]
-    var timeToLive: UInt32 = 60
-    var isSilent = false
-    var queries = 0
-  }
-
-  let zone = Mutex(Zone())
-  let address: SocketAddress
-  private let fd: Int32
-
-  init() throws {
-    fd = Int32(try check(linux_socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)))
-    let any = SocketAddress(literal: "127.0.0.1", port: 0)!
-    let fd = fd
-    _ = try check(any.withSockaddr { unsafe linux_bind(fd, $0, $1) })
-    address = Socket.localAddress(fd)
-    _ = Thread.start("fake-dns") { [self] in serve() }
-  }
-
-  func set(_ name: String, _ addresses: [String]?, timeToLive: UInt32 = 60) {
-    zone.withLock {
-      $0.addresses[name] = addresses
-      $0.timeToLive = timeToLive
-    }
-  }
-
-  var queries: Int { zone.withLock { $0.queries } }
-
-  private func serve() {
-    var buffer = [UInt8](repeating: 0, count: 1_500)
-    let poller = try! Poller()
-    try! poller.addReader(fd, .none, exclusive: false)
-    while true {
-      poller.wait(-1, { _, _ in }, woken: {})
-      var from = sockaddr_storage()
-      var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-      let count = unsafe withUnsafeMutablePointer(to: &from) { pointer in
-        unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-          unsafe recvfrom(fd, &buffer, buffer.count, 0, $0, &length)
-        }
-      }
-      guard count > 12, let answer = answer(Array(buffer.prefix(count))) else { continue }
-      _ = unsafe withUnsafePointer(to: from) { pointer in
-        unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-          unsafe sendto(fd, answer, answer.count, 0, $0, length)
-        }
-      }
-    }
-  }
-
-  private func answer(_ query: [UInt8]) -> [UInt8]? {
-    var labels: [String] = []
-    var at = 12
-    while query[at] != 0 {
-      let end = at + 1 + Int(query[at])
-      labels.append(String(decoding: query[(at + 1)..<end], as: UTF8.self))
-      at = end
-    }
-    let isA = query[at + 2] == 1
-    let (found, timeToLive, isSilent) = zone.withLock { zone in
-      zone.queries += isA ? 1 : 0
-      return (zone.addresses[labels.joined(separator: ".")], zone.timeToLive, zone.isSilent)
-    }
-    if isSilent { return nil }
-    let records = isA ? found ?? [] : []
-    var reply = Array(query[0..<2]) + [0x81, found == nil ? 0x83 : 0x80, 0, 1]
-    reply += [0, UInt8(records.count), 0, 0, 0, 0] + query[12..<(at + 5)]
-    for record in records {
-      reply += [0xc0, 12, 0, 1, 0, 1]
-      reply += (0..<4).map { UInt8(truncatingIfNeeded: timeToLive >> (24 - 8 * $0)) }
-      reply += [0, 4] + record.split(separator: ".").map { UInt8($0)! }
-    }
-    return reply
-  }
-}
 
 /// Collects what the control thread tells.
 final class SinkLog: ControlSink {
@@ -139,16 +61,20 @@ final class ControlBench {
 }
 
 struct ResolverTests {
-  private func upstream(_ dns: FakeDNS, validity: Milliseconds? = nil) -> UpstreamSettings {
+  private func address(of dns: NameServer) -> SocketAddress {
+    SocketAddress(literal: "127.0.0.1", port: dns.port)!
+  }
+
+  private func upstream(_ dns: NameServer, validity: Milliseconds? = nil) -> UpstreamSettings {
     var settings = UpstreamSettings(
       name: "u", servers: [UpstreamServerSettings(.name("app.test", port: 8080))])
-    settings.resolver = ResolverSettings(servers: [dns.address])
+    settings.resolver = ResolverSettings(servers: [address(of: dns)])
     settings.resolver?.validity = validity
     return settings
   }
 
   @Test func resolvesNamesBeforeTheStart() throws {
-    let dns = try FakeDNS()
+    let dns = NameServer()
     dns.set("app.test", ["10.1.0.1", "10.1.0.2"])
     let bench = try ControlBench()
     let settings = upstream(dns)
@@ -172,21 +98,21 @@ struct ResolverTests {
   }
 
   @Test func followsAChangeWhenTheTimeToLiveHasPassed() throws {
-    let dns = try FakeDNS()
-    dns.set("app.test", ["10.1.0.1", "10.1.0.2"], timeToLive: 1)
+    let dns = NameServer(timeToLive: 1)
+    dns.set("app.test", ["10.1.0.1", "10.1.0.2"])
     let bench = try ControlBench()
     let settings = upstream(dns)
     bench.control.configure(ControlPlan(upstreams: [settings]))
     #expect(bench.control.waitUntilResolved(timeout: 30_000))
     let state = bench.registry.servers(of: settings)[1].state
-    dns.set("app.test", ["10.1.0.3", "10.1.0.2"], timeToLive: 1)
+    dns.set("app.test", ["10.1.0.3", "10.1.0.2"])
     #expect(eventually { bench.sink.lastPeers == ["10.1.0.2:8080", "10.1.0.3:8080"] })
     #expect(bench.registry.servers(of: settings)[0].state == state)
     #expect(bench.sink.hasLine("is at 10.1.0.2, 10.1.0.3, was 10.1.0.1, 10.1.0.2"))
   }
 
   @Test func keepsTheLastAnswerWhenDNSFails() throws {
-    let dns = try FakeDNS()
+    let dns = NameServer()
     dns.set("app.test", ["10.1.0.1"])
     let bench = try ControlBench()
     let settings = upstream(dns, validity: 100)
@@ -200,7 +126,7 @@ struct ResolverTests {
   }
 
   @Test func startsWithoutANameThatDoesNotResolve() throws {
-    let dns = try FakeDNS()
+    let dns = NameServer()
     let bench = try ControlBench()
     let settings = upstream(dns)
     bench.control.configure(ControlPlan(upstreams: [settings]))
@@ -212,18 +138,18 @@ struct ResolverTests {
   }
 
   @Test func doesNotWaitForDNSForEver() throws {
-    let dns = try FakeDNS()
-    dns.zone.withLock { $0.isSilent = true }
+    let dns = NameServer()
+    dns.fallSilent()
     let bench = try ControlBench()
     bench.control.configure(ControlPlan(upstreams: [upstream(dns)]))
     #expect(!bench.control.waitUntilResolved(timeout: 100))
   }
 
   @Test func resolvesForRequestsAndKeepsAnswers() throws {
-    let dns = try FakeDNS()
+    let dns = NameServer()
     dns.set("run.test", ["10.2.0.1"])
     let bench = try ControlBench()
-    let resolver = ResolverSettings(servers: [dns.address])
+    let resolver = ResolverSettings(servers: [address(of: dns)])
     func ask(_ name: String, _ token: UInt64) -> LookupResult? {
       bench.control.post(
         .resolve(ResolveRequest(name: name, resolver: resolver, token: token, worker: 3)))
@@ -238,7 +164,7 @@ struct ResolverTests {
       }
       #expect(found == expected)
     }
-    #expect(dns.queries == 1)
+    #expect(dns.queryCount == 1)
     #expect(ask("none.test", 10) == .failed(.notFound))
     guard case .addresses(let literal, _) = ask("::1", 11) else {
       Issue.record("a literal is its own answer")
@@ -248,10 +174,10 @@ struct ResolverTests {
   }
 
   @Test func tellsARequestWhenItsTimeIsUp() throws {
-    let dns = try FakeDNS()
-    dns.zone.withLock { $0.isSilent = true }
+    let dns = NameServer()
+    dns.fallSilent()
     let bench = try ControlBench()
-    var resolver = ResolverSettings(servers: [dns.address])
+    var resolver = ResolverSettings(servers: [address(of: dns)])
     resolver.timeout = 100
     bench.control.post(
       .resolve(ResolveRequest(name: "slow.test", resolver: resolver, token: 1, worker: 0)))
@@ -269,8 +195,8 @@ struct ResolverTests {
   }
 
   @Test func forgetsNamesThatLeftTheConfiguration() throws {
-    let dns = try FakeDNS()
-    dns.set("app.test", ["10.1.0.1"], timeToLive: 1)
+    let dns = NameServer(timeToLive: 1)
+    dns.set("app.test", ["10.1.0.1"])
     let bench = try NamesBench()
     bench.names.configure([upstream(dns)])
     try bench.waitForAnswers()
@@ -279,11 +205,11 @@ struct ResolverTests {
     bench.names.configure([upstream(dns)])
     bench.askAgain()
     try bench.waitForAnswers()
-    #expect(dns.queries == 2)
+    #expect(dns.queryCount == 2)
     // and isn't, however long it is waited.
     bench.names.configure([])
     #expect(bench.timers(within: 3_600_000) == 0)
-    #expect(dns.queries == 2)
+    #expect(dns.queryCount == 2)
   }
 }
 

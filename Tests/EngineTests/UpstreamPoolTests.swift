@@ -1,5 +1,6 @@
 // What pools of connections to upstreams remember, and for how long.
 
+import TestSupport
 import Testing
 
 @testable import Engine
@@ -28,8 +29,9 @@ struct UpstreamPoolTests {
   }
 
   @Test func keepsUpstreamsThatHaveConnections() throws {
-    let server = try HeldPort()
-    try server.listen()
+    let server = HeldPort()
+    let listener = server.listen()
+    defer { Socket.close(listener) }
     let address = try #require(SocketAddress(literal: "127.0.0.1", port: server.number))
     let state = PeerState()
     var pool = UpstreamPool(loop: try Loop())
@@ -47,8 +49,9 @@ struct UpstreamPoolTests {
   }
 
   @Test func givesUpConnectionsToServersThatLeft() throws {
-    let server = try HeldPort()
-    try server.listen()
+    let server = HeldPort()
+    let listener = server.listen()
+    defer { Socket.close(listener) }
     let address = try #require(SocketAddress(literal: "127.0.0.1", port: server.number))
     let (stays, leaves) = (PeerState(), PeerState())
     var pool = UpstreamPool(loop: try Loop())

@@ -2,6 +2,7 @@
 // TestUpstream's scripts can't say, such as an answer before the request has come whole.
 
 import Foundation
+import TestSupport
 
 /// An upstream server that does nothing by itself.
 final class RawServer: @unchecked Sendable {

@@ -6,6 +6,7 @@
 
 import Foundation
 import Synchronization
+import TestSupport
 
 /// A scripted upstream server on 127.0.0.1.
 final class TestUpstream: Sendable {

@@ -8,12 +8,15 @@
 
 import Foundation
 
+/// There were not so many free ports in a row.
+public struct NoFreePorts: Error { let count: Int }
+
 /// A port of 127.0.0.1 that the kernel chose and gives to nobody else while this lives.
-final class HeldPort: Sendable {
-  let number: UInt16
+public final class HeldPort: Sendable {
+  public let number: UInt16
   private let descriptor: Int32
 
-  init() {
+  public init() {
     descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
     allowReuse(descriptor)
     number = bindLoopback(descriptor)
@@ -31,7 +34,7 @@ final class HeldPort: Sendable {
   }
 
   /// `count` ports that follow each other.
-  static func row(_ count: Int) throws -> [HeldPort] {
+  public static func row(_ count: Int) throws -> [HeldPort] {
     for _ in 0..<1000 {
       var row = [HeldPort()]
       while row.count < count, let next = HeldPort(row[0].number &+ UInt16(row.count)) {
@@ -39,33 +42,20 @@ final class HeldPort: Sendable {
       }
       if row.count == count { return row }
     }
-    throw DeadlinePassed(what: "no \(count) free ports in a row")
+    throw NoFreePorts(count: count)
   }
 
   deinit { close(descriptor) }
 
   /// A socket that listens at the port; whoever has it closes it. With `receiveRoom` the kernel
   /// takes about as many bytes of a connection as that before they are read.
-  func listen(receiveRoom: Int32? = nil) -> Int32 {
+  public func listen(receiveRoom: Int32? = nil) -> Int32 {
     let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
     if var receiveRoom { setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &receiveRoom, 4) }
     allowReuse(listener)
     bindLoopback(listener, number)
     precondition(Glibc.listen(listener, 128) == 0, "listen() failed: \(errno)")
     return listener
-  }
-}
-
-/// The ports behind %%PORT_n%%.
-final class Ports: @unchecked Sendable {
-  private var held: [Int: HeldPort] = [:]
-
-  /// The port behind %%PORT_index%%.
-  func number(_ index: Int) -> UInt16 {
-    if let known = held[index] { return known.number }
-    let port = HeldPort()
-    held[index] = port
-    return port.number
   }
 }
 
@@ -76,7 +66,7 @@ private func allowReuse(_ descriptor: Int32) {
 
 /// Binds to `port` of 127.0.0.1, 0 being any that the kernel chooses; gives the one it is.
 @discardableResult
-func bindLoopback(_ descriptor: Int32, _ port: UInt16 = 0) -> UInt16 {
+public func bindLoopback(_ descriptor: Int32, _ port: UInt16 = 0) -> UInt16 {
   guard let number = tryBindLoopback(descriptor, port) else {
     preconditionFailure("no port \(port): \(errno)")
   }

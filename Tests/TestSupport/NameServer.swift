@@ -5,9 +5,11 @@ import Foundation
 import Synchronization
 
 /// A name server on loopback.
-final class NameServer: Sendable {
+public final class NameServer: Sendable {
   private struct Zone {
-    var addresses: [String: [UInt8]] = [:]
+    var addresses: [String: [[UInt8]]] = [:]
+    var timeToLive: UInt32
+    var isSilent = false
     var services: [String: [Service]] = [:]
     var aliases: [String: String] = [:]
     /// Names whose A questions fail, and whether an AAAA question for them was left unanswered.
@@ -16,21 +18,24 @@ final class NameServer: Sendable {
   }
 
   /// An SRV record.
-  struct Service {
-    var priority: UInt8 = 1
-    var weight: UInt8 = 1
+  public struct Service: Sendable {
+    let priority: UInt8
+    let weight: UInt8
     let port: UInt16
     let target: String
+
+    public init(priority: UInt8 = 1, weight: UInt8 = 1, port: UInt16, target: String) {
+      (self.priority, self.weight, self.port, self.target) = (priority, weight, port, target)
+    }
   }
 
-  let port: UInt16
-  /// The TTL of all answers, in seconds.
-  private let timeToLive: UInt8
-  private let zone = Mutex(Zone())
+  public let port: UInt16
+  private let zone: Mutex<Zone>
   private let descriptor: Int32
 
-  init(timeToLive: UInt8) {
-    self.timeToLive = timeToLive
+  /// - Parameter timeToLive: the TTL of all answers, in seconds.
+  public init(timeToLive: UInt32 = 60) {
+    zone = Mutex(Zone(timeToLive: timeToLive))
     descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | O_CLOEXEC, 0)
     port = bindLoopback(descriptor)
     var limit = timeval(tv_sec: 0, tv_usec: 200_000)
@@ -49,25 +54,32 @@ final class NameServer: Sendable {
   }
 
   /// Gives `name` the one address 127.0.0.`host`.
-  func set(_ name: String, _ host: UInt8) {
-    zone.withLock { $0.addresses[name] = [127, 0, 0, host] }
+  public func set(_ name: String, _ host: UInt8) { set(name, ["127.0.0.\(host)"]) }
+
+  /// Gives `name` these IPv4 addresses; nil: it doesn't exist.
+  public func set(_ name: String, _ addresses: [String]?) {
+    let bytes = addresses?.map { $0.split(separator: ".").compactMap { UInt8($0) } }
+    zone.withLock { $0.addresses[name] = bytes }
   }
 
+  /// Questions are read and not answered from here on.
+  public func fallSilent() { zone.withLock { $0.isSilent = true } }
+
   /// Gives `name` these SRV records, perhaps none.
-  func set(_ name: String, _ services: [Service]) {
+  public func set(_ name: String, _ services: [Service]) {
     zone.withLock { $0.services[name] = services }
   }
 
   /// Makes `name` an alias. Its answers name the other and say nothing more of it.
-  func set(_ name: String, alias: String) { zone.withLock { $0.aliases[name] = alias } }
+  public func set(_ name: String, alias: String) { zone.withLock { $0.aliases[name] = alias } }
 
   /// From here on, questions for the IPv4 addresses of `name` are answered with SERVFAIL, those for
   /// anything else by nothing. AAAA is answered when it is asked for again, so that this answer
   /// comes last.
-  func breakAddresses(of name: String) { zone.withLock { $0.broken[name] = false } }
+  public func breakAddresses(of name: String) { zone.withLock { $0.broken[name] = false } }
 
   /// From here on, names don't exist.
-  func fail() {
+  public func fail() {
     zone.withLock {
       $0.addresses = [:]
       $0.services = [:]
@@ -75,7 +87,7 @@ final class NameServer: Sendable {
   }
 
   /// How many A queries came.
-  var queryCount: Int { zone.withLock { $0.queryCount } }
+  public var queryCount: Int { zone.withLock { $0.queryCount } }
 
   private static func receive(
     _ descriptor: Int32
@@ -105,6 +117,7 @@ final class NameServer: Sendable {
       zone.queryCount += isA ? 1 : 0
       return (zone.addresses[name], zone.services[name], zone.aliases[name])
     }
+    if zone.withLock({ $0.isSilent }) { return }
     if isA && zone.withLock({ $0.broken[name] != nil }) {
       let head = query[0..<2] + [0x81, 0x82, 0, 1, 0, 0, 0, 0, 0, 0]
       return send(Array(head + query[12..<(at + 5)]), from)
@@ -113,14 +126,15 @@ final class NameServer: Sendable {
     if let alias {
       let target = Self.encoded(alias)
       var reply = query[0..<2] + [0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0] + query[12..<(at + 5)]
-      reply += [0xc0, 12, 0, 5, 0, 1, 0, 0, 0, timeToLive, 0, UInt8(target.count)] + target
+      reply += [0xc0, 12, 0, 5, 0, 1] + timeToLive + [0, UInt8(target.count)] + target
       return send(Array(reply), from)
     }
     if let services { return answer(services, query, questionEnd: at + 5, from) }
     // A response, recursion available; NXDOMAIN for a name that isn't there.
     var reply = query[0..<2] + [0x81, found == nil ? 0x83 : 0x80, 0, 1]
-    reply += [0, isA && found != nil ? 1 : 0, 0, 0, 0, 0] + query[12..<(at + 5)]
-    if isA, let found { reply += [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, timeToLive, 0, 4] + found }
+    let addresses = isA ? found ?? [] : []
+    reply += [0, UInt8(addresses.count), 0, 0, 0, 0] + query[12..<(at + 5)]
+    for address in addresses { reply += [0xc0, 12, 0, 1, 0, 1] + timeToLive + [0, 4] + address }
     send(Array(reply), from)
   }
 
@@ -139,11 +153,17 @@ final class NameServer: Sendable {
     reply += query[12..<questionEnd]
     for service in services {
       let target = Self.encoded(service.target)
-      reply += [0xc0, 12, 0, 33, 0, 1, 0, 0, 0, timeToLive, 0, UInt8(6 + target.count)]
+      reply += [0xc0, 12, 0, 33, 0, 1] + timeToLive + [0, UInt8(6 + target.count)]
       reply += [0, service.priority, 0, service.weight]
       reply += [UInt8(service.port >> 8), UInt8(service.port & 255)] + target
     }
     send(Array(reply), from)
+  }
+
+  /// The TTL as records have it.
+  private var timeToLive: [UInt8] {
+    let seconds = zone.withLock { $0.timeToLive }
+    return [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: seconds >> UInt32($0)) }
   }
 
   private static func encoded(_ name: String) -> [UInt8] {
