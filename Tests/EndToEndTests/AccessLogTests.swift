@@ -167,6 +167,96 @@ import Testing
     try door.stop()
   }
 
+  /// How long an upstream took is known whatever became of its answer.
+  @Test func showsHowLongAnUpstreamTook() async throws {
+    let app = try TestUpstream { request in
+      switch request.path {
+      case "/error": .answer("500 No")
+      case "/accel": .answer(fields: ["X-Accel-Redirect": "/page"])
+      default: .answer()
+      }
+    }
+    let door = try await Portico.start(
+      config: """
+        http { log_format l "$request_uri $upstream_response_time"; access_log %%DIR%%/a.log l;
+          server { listen 127.0.0.1:%%PORT_0%%; proxy_intercept_errors on; error_page 500 /page;
+          location / { proxy_pass http://%%UPSTREAM_0%%; }
+          location /page { return 200; } } }
+        """, upstreams: [app])
+    for path in ["/error", "/accel", "/fine"] { _ = try door.get(path) }
+    try waitUntil("all lines") { door.site.text("a.log").split(separator: "\n").count == 3 }
+    let times = door.site.text("a.log").split(separator: "\n").map { $0.split(separator: " ")[1] }
+    #expect(times.allSatisfy { $0.hasPrefix("0.") }, "\(times)")
+    try door.stop()
+  }
+
+  /// Of a download that breaks off, the head is no part of the body.
+  @Test func countsTheBodyWithoutTheHead() async throws {
+    let app = try TestUpstream { _ in
+      .steps([.bytes("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"), .close])
+    }
+    let door = try await Portico.start(
+      config: """
+        http { log_format l "$status $body_bytes_sent"; access_log %%DIR%%/a.log l;
+          server { listen 127.0.0.1:%%PORT_0%%; location / { proxy_pass http://%%UPSTREAM_0%%; } } }
+        """, upstreams: [app])
+    let client = try door.client()
+    try client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    _ = try client.readToEndOrReset()
+    try waitUntil("a line") { !door.site.text("a.log").isEmpty }
+    #expect(door.site.text("a.log") == "200 4\n")
+    try door.stop()
+  }
+
+  /// What waits in a buffer when a log is rotated belongs to the old file.
+  @Test func aRotatedFileGetsWhatWasBufferedForIt() async throws {
+    let door = try await Portico.start(
+      config: """
+        worker_processes 2;
+        http { log_format l "$uri"; access_log %%DIR%%/a.log l buffer=64k flush=1h;
+          server { listen 127.0.0.1:%%PORT_0%%; return 204; } }
+        """)
+    for number in 0..<8 { _ = try door.get("/before/\(number)") }
+    rename(door.site.folder + "a.log", door.site.folder + "a.log.1")
+    try door.signal(SIGUSR1)
+    try waitUntil("the old file") {
+      door.site.text("a.log.1").split(separator: "\n").count == 8
+    }
+    _ = try door.get("/after")
+    try door.stop()
+    #expect(door.site.text("a.log") == "/after\n")
+  }
+
+  @Test func statusIsWhatAReturnAnswers() async throws {
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%;
+          location /a { return 404 "$status"; }
+          location /b { set $early $status; return 200 "$early"; } } }
+        """)
+    #expect(try door.get("/a").text == "404")
+    #expect(try door.get("/b").text == "000")
+    try door.stop()
+  }
+
+  @Test func showsWhatAUnixSocketHas() async throws {
+    let door = try await Portico.start(
+      config: """
+        http { limit_req_zone $binary_remote_addr zone=z:1m rate=1r/m;
+          server { listen unix:%%DIR%%/sock; listen 127.0.0.1:%%PORT_0%%; limit_req zone=z;
+            location / { add_header X-Server "$server_addr|$server_port|$remote_addr" always;
+              try_files /none =404; } } }
+        """)
+    for status in [404, 503] {
+      let client = try RawClient(path: door.site.folder + "sock")
+      try client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+      let answer = try client.response()
+      #expect(answer.status == status)
+      #expect(answer["X-Server"] == "unix:\(door.site.folder)sock||unix:")
+    }
+    try door.stop()
+  }
+
   /// What is known of a request that is refused at its head, and of a body once it is here.
   @Test func showsWhatWasUnderstoodOfARefusedRequest() async throws {
     let app = try TestUpstream { _ in .answer() }

@@ -10,6 +10,27 @@ private func pattern(_ count: Int) -> [UInt8] {
 }
 
 @Suite struct BufferingTests {
+  /// Up to `client_body_buffer_size`, a body stays in memory, where variables find it.
+  @Test func aBodyThatJustFitsStaysInMemory() async throws {
+    let app = try TestUpstream { .answer(body: "\($0.body.count)") }
+    let door = try await Portico.start(
+      config: """
+        http { client_body_buffer_size 200000; client_max_body_size 1m; server {
+          listen 127.0.0.1:%%PORT_0%%; location / {
+            add_header X-File $request_body_file; proxy_set_body "B$request_body";
+            proxy_pass http://%%UPSTREAM_0%%;
+        } } }
+        """, upstreams: [app])
+    for size in [4_095, 4_096, 16_384, 65_536, 131_072, 199_999, 200_000] {
+      let client = try door.client()
+      let body = String(repeating: "x", count: size)
+      try client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \(size)\r\n\r\n\(body)")
+      let answer = try client.response()
+      #expect(answer.text == "\(size + 1)" && answer["X-File"] == nil, "\(size)")
+    }
+    try door.stop()
+  }
+
   @Test func passesRequestBodiesOfEverySizeOn() async throws {
     let config = """
       http { server {

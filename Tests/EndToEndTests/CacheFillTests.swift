@@ -32,7 +32,7 @@ import Testing
     } else {
       client = nil
     }
-    try door.waitForLog("its response is fetched for the cache")
+    try door.waitForLog("its request is carried out")
     if isEarly { try server.send(head) }
     try server.send("half")
     try waitUntil("the response to be stored") {

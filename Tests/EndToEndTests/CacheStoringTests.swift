@@ -92,7 +92,7 @@ import Testing
         }
         client.reset()
         try waitUntil("the client to be missed") {
-          door.errorLog.components(separatedBy: "its response is fetched for the cache").count
+          door.errorLog.components(separatedBy: "its request is carried out").count
             == index + 2
         }
         try server.send(

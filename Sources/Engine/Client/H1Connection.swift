@@ -91,9 +91,9 @@ final class H1Connection: ClientStream {
   func release() {
     let wasReadingHead = state == .head
     state = .closed
-    if let exchange, exchange.goesOnForCache {
+    if let exchange, exchange.goesOnAlone {
       self.exchange = nil
-      exchange.detach(keeping: input)
+      exchange.detach(keeping: input, clientLeft: !isResponseEnded)
       input = nil
     } else if let exchange {
       self.exchange = nil
@@ -231,7 +231,10 @@ final class H1Connection: ClientStream {
     isChunked = writer.isChunked
     endsByClose = writer.endsByClose
     if endsByClose { keepsAlive = false }
-    client.output.append(writer.write(exchange, keepsAlive: keepsAlive, pool: loop.pool))
+    let head = writer.write(exchange, keepsAlive: keepsAlive, pool: loop.pool)
+    // Interim responses before it are no body either.
+    exchange.headByteCount = sentByteCount + client.output.byteCount + head.count
+    client.output.append(head)
   }
 
   override func sendInterim(_ exchange: Exchange, _ status: Int) {

@@ -211,8 +211,10 @@ extension H2Stream {
     loop.clearTimer(timer)
     let client = h2.client
     client.facts.requestCount += 1
+    number = client.facts.requestCount
     exchange.request.length = head.contents.count - draft.base
-    exchange.headBytes = head.contents.dropping(draft.base)
+    exchange.headBytes =
+      draft.hasLine ? head.contents.dropping(draft.base) : unfinishedHead(exchange)
     guard draft.status == 0 else { return refuse(exchange, draft.status, draft.reason.description) }
     do throws(FramingError) {
       var framing = try Framing.requestOfHTTP2(

@@ -55,6 +55,8 @@ final class H2Stream: ClientStream {
   private(set) var sentBodyCount = 0
   /// What `sentBodyCount` was when the deadline of the window began, here and on the connection.
   var sentBodyAtDeadline = (own: 0, all: 0)
+  /// Which request of the connection it is.
+  var number = 0
 
   // What `settle` has to look at.
   var isTouched = false
@@ -117,6 +119,7 @@ final class H2Stream: ClientStream {
   func noteArrival(_ count: Int) { owed = owed.map { $0 - count } }
 
   override var sentByteCount: Int { sentCount }
+  override var requestNumber: Int { number }
 
   /// What waits here; much of it once the connection as a whole queues too much.
   override var queuedByteCount: Int {
@@ -137,7 +140,6 @@ final class H2Stream: ClientStream {
 
   /// Acts on what the library's callbacks noted.
   func settle() {
-    if goesOnUnheard { return dropQueued() }
     if isClosed || didEndResponse || isAborted { return end() }
     if isHeadComplete && !isBegun { return begin() }
     if bodyArrived {
@@ -177,8 +179,8 @@ final class H2Stream: ClientStream {
     guard let exchange else { return }
     self.exchange = nil
     loop.clearTimer(timer)
-    if !didEndResponse && exchange.goesOnForCache {
-      exchange.detach(keeping: head)
+    if exchange.goesOnAlone {
+      exchange.detach(keeping: head, clientLeft: !didEndResponse)
       head = nil
       return dropQueue()
     }
@@ -200,7 +202,7 @@ final class H2Stream: ClientStream {
 
   func onClose() {
     isClosed = true
-    if isUnderWay && !goesOnUnheard {
+    if isUnderWay && exchange?.goesOnAlone == false {
       exchange?.log(.info, "client closed stream while its response was under way")
     }
     h2.touch(self)
@@ -230,7 +232,6 @@ final class H2Stream: ClientStream {
   }
 
   override func abort() {
-    if isClosed { return finishUnheard() }
     let isForeign = exchange?.response.status == 444 || exchange?.response.status == 499
     // A reset drops what is queued, which goes out before.
     if !isForeign, !queue.isEmpty, exchange?.response.isBrokenOff == true {
@@ -309,7 +310,6 @@ final class H2Stream: ClientStream {
 
   override func endBody() {
     isBodyEnded = true
-    if isClosed { return finishUnheard() }
     guard hasBodyProvider else { return }
     resume()
   }

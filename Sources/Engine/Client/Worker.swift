@@ -149,6 +149,9 @@ final class Worker {
       case .stapled(let question, let outcome):
         core.plan.staples.take(question, outcome, now: Int(Clock.wall / 1000))
       case .certificateJudged(let token, let verdict): core.onCertificateJudged(token, verdict)
+      case .flushLogs:
+        core.accessLogs.flush(now: loop.now)
+        shared.reports.post(.logsFlushed(worker: core.index))
       case .close(let sockets): close(sockets)
       }
     }

@@ -25,6 +25,8 @@ enum WorkerMessage: Sendable {
   case stapled(OCSPQuestion, StapleOutcome)
   /// What is known of a client's certificate, for the inquiry of this token.
   case certificateJudged(UInt64, CertificateVerdict)
+  /// Write what buffers of access logs hold: their files are about to be replaced.
+  case flushLogs
   /// Close listening sockets that no thread polls any more.
   case close([Int32])
 }
@@ -52,6 +54,8 @@ enum WorkerReport: Sendable {
   case planTaken(worker: Int)
   /// A plan that the worker is done with, to be freed where that stalls no loop.
   case planRetired(RetiredPlan, worker: Int)
+  /// The worker did what `flushLogs` told it.
+  case logsFlushed(worker: Int)
   /// The worker drains and polls no listening socket any more.
   case stoppedAccepting(worker: Int)
   /// The worker's thread is about to end.

@@ -272,10 +272,21 @@ extension WorkerProcess {
 
   /// Puts newly opened logs in the place of the old ones, under the same descriptor numbers:
   /// writers keep theirs and never see a descriptor that is closed.
-  func replaceLogs() {
-    // A file that can't be put under its number leaves the old one there.
-    for (path, fd) in staged.logs { try? logs.adopt(fd, as: path) }
+  private func replaceLogs() {
+    takeUpReopened()
+    adopt(staged.logs)
     staged.logs = [:]
+  }
+
+  /// The same with what was opened again for a rotation.
+  func takeUpReopened() {
+    adopt(reopened.logs)
+    reopened = ([:], [])
+  }
+
+  private func adopt(_ opened: [String: Int32]) {
+    // A file that can't be put under its number leaves the old one there.
+    for (path, fd) in opened { try? logs.adopt(fd, as: path) }
   }
 
   /// Closes the files of logs that no plan names any more.

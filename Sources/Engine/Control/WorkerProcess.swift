@@ -48,6 +48,8 @@ final class WorkerProcess {
   /// Worker threads by index.
   var threads: [Int: WorkerThread] = [:]
   var staged = StagedDescriptors()
+  /// Logs that were opened again, until no worker holds lines back for the old ones.
+  var reopened: (logs: [String: Int32], unflushed: Set<Int>) = ([:], [])
   /// The listening sockets. One that is given up is closed when no thread polls it any more.
   var listeners: [BoundListener.Key: HeldListener] = [:]
   var shutdownTimeoutMs: Int?
@@ -138,7 +140,13 @@ final class WorkerProcess {
     case .forget(let ids): staged.forgotten += ids
     case .apply(let generation, let identity, let settings):
       apply(generation, identity: identity, settings)
-    case .reopened: replaceLogs()
+    case .reopened:
+      // What was buffered goes to the old files, as nginx's documentation has it.
+      takeUpReopened()
+      reopened = (staged.logs, Set(threads.keys))
+      staged.logs = [:]
+      for thread in threads.values { thread.mailbox.post(.flushLogs) }
+      if threads.isEmpty { takeUpReopened() }
     case .renew(let renewals):
       for thread in threads.values { thread.mailbox.post(.renewed(renewals)) }
     case .drain(let deadlineMs): drain(deadlineMs: deadlineMs)
@@ -164,9 +172,11 @@ final class WorkerProcess {
         logUses.end(plan.id, thread: worker)
         plan.free()
         giveLogsUp()
+      case .logsFlushed(let worker): noteFlushed(worker)
       case .stoppedAccepting(let worker): noteStoppedAccepting(worker)
       case .ended(let worker):
         noteStoppedAccepting(worker)
+        noteFlushed(worker)
         mailboxes.remove(worker)
         if let ended = threads.removeValue(forKey: worker) {
           ended.thread.join()
@@ -177,6 +187,11 @@ final class WorkerProcess {
         if threads.isEmpty, case .ending = state { state = .ended(0) }
       }
     }
+  }
+
+  private func noteFlushed(_ worker: Int) {
+    reopened.unflushed.remove(worker)
+    if reopened.unflushed.isEmpty { takeUpReopened() }
   }
 
   private func noteTaken(_ worker: Int) {

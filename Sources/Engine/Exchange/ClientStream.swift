@@ -21,6 +21,9 @@ class ClientStream {
   /// How many bytes of the response were handed to the kernel.
   var sentByteCount: Int { 0 }
 
+  /// Which request of its connection this is, from 1.
+  var requestNumber: Int { connection.requestCount }
+
   /// Writes `exchange.response` as a head. Called once per exchange, after interim responses.
   func sendHead(_ exchange: Exchange) { preconditionFailure("abstract") }
   /// Queues an interim response (102, 103) with the fields `exchange.response.interim`, if the

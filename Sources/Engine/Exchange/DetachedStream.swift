@@ -28,11 +28,16 @@ final class DetachedStream: ClientStream {
   /// The exchange is in the middle of being begun; whoever begins it flushes.
   private var isStarting = false
   private var isEnded = false
+  /// What the client got before it left.
+  private let count: Int
 
   /// Stands for the client whose connection is known by `facts`.
-  init(_ core: WorkerCore, for purpose: Purpose, _ facts: ConnectionFacts) {
+  init(
+    _ core: WorkerCore, for purpose: Purpose, _ facts: ConnectionFacts, sentByteCount: Int = 0
+  ) {
     unsafe self.core = core
     self.purpose = purpose
+    count = sentByteCount
     super.init(facts.copy())
   }
 
@@ -57,6 +62,7 @@ final class DetachedStream: ClientStream {
     unsafe core.countDetached(purpose, 1)
   }
 
+  override var sentByteCount: Int { count }
   override var isBodyRead: Bool { true }
   override var dropsResponseBody: Bool { true }
 

@@ -1,5 +1,6 @@
-// Fetching for a cache without a client: in the background, while the client got what is stale
-// (`proxy_cache_background_update`), and on behalf of a client that left, as nginx does.
+// Exchanges that go on without a client: fetching for a cache in the background, while the client
+// got what is stale (`proxy_cache_background_update`), and what is carried out although the client
+// left, for a cache or because the location says so (`proxy_ignore_client_abort`), as nginx does.
 
 import HTTP
 
@@ -26,18 +27,20 @@ extension Exchange {
     captures = other.captures.moved(to: arena.copy(other.captures.subject))
   }
 
-  /// Whether the request is carried out although its client left: what comes is for the cache.
-  var goesOnForCache: Bool {
-    guard let cache, cache.mayStore, core.mayDetach, state == .attempting, attempt.isActive,
-      !didSendHead || cache.draft != nil
-    else { return false }
-    return body.phase != .streaming
+  /// Whether the request is carried out although its client left: what comes is for a cache, or the
+  /// location says so until there is an answer.
+  var goesOnAlone: Bool {
+    guard core.mayDetach, state == .attempting, attempt.isActive, body.phase != .streaming else {
+      return false
+    }
+    if let cache, cache.mayStore, !didSendHead || cache.draft != nil { return true }
+    return location.settings.proxy.value.ignoresClientAbort && (!didSendHead || stored != nil)
   }
 
-  /// The client left. The exchange goes on without it and keeps `head`, the memory that the request
-  /// lies in.
-  func detach(keeping head: Buffer?) {
-    log(.info, "client closed connection, its response is fetched for the cache")
+  /// The client left, or has all that it gets. The exchange goes on without it and keeps `head`, the
+  /// memory that the request lies in.
+  func detach(keeping head: Buffer?, clientLeft: Bool) {
+    if clientLeft { log(.info, "client closed connection, its request is carried out") }
     countOut()
     if isPaced { stopPacing() }
     if let pipeline, !pipeline.isEmpty { stopFiltering() }
@@ -45,9 +48,10 @@ extension Exchange {
     include?.close()
     include = nil
     response.hasBody = false
-    isAbandoned = true
+    isAbandoned = !didSendHead && !location.settings.proxy.value.ignoresClientAbort
     keptHead = head
-    DetachedStream(core, for: .cache, connection).takeOver(self)
+    DetachedStream(core, for: .cache, connection, sentByteCount: stream.sentByteCount)
+      .takeOver(self)
     // What the slow client held back comes now; not at once, since its connection is being closed.
     if let connection = attempt.connection { loop.yield(connection.handle) }
     if let stream = attempt.stream, let session = stream.session {

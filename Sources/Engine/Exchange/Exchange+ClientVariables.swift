@@ -12,10 +12,11 @@ extension Exchange {
     case .binary_remote_addr: binaryAddress
     case .realip_remote_addr: text(of: connection.peerAddress)
     case .realip_remote_port: port(of: connection.peerAddress)
-    case .server_addr: arena.copy(connection.localAddress.host)
-    case .server_port: arena.decimal(Int(connection.localAddress.port))
+    case .server_addr: serverAddress
+    case .server_port:
+      connection.localAddress.isUnix ? Bytes() : arena.decimal(Int(connection.localAddress.port))
     case .connection: arena.decimal(Int(connection.serial))
-    case .connection_requests: arena.decimal(connection.requestCount)
+    case .connection_requests: arena.decimal(stream.requestNumber)
     case .connection_time: seconds(loop.now - connection.openedAt)
     case .pipe: connection.isPipelined ? Bytes("p") : Bytes(".")
     case .proxy_protocol_addr: address(of: connection.proxy?.source)
@@ -29,8 +30,13 @@ extension Exchange {
     }
   }
 
+  private var serverAddress: Bytes {
+    let address = connection.localAddress
+    return arena.copy(address.isUnix ? address.description : address.host)
+  }
+
   private var binaryAddress: Bytes {
-    guard let ip = clientAddress.ip else { return Bytes() }
+    guard let ip = clientAddress.ip else { return Bytes("unix:") }
     let room = arena.allocate(ip.byteCount)
     for index in 0..<ip.byteCount { room[index] = ip.byte(index) }
     return room.readOnly

@@ -113,7 +113,8 @@ extension Exchange {
     while true {
       if body.memory == nil { body.memory = loop.pool.take(atLeast: bodyBufferSize(settings)) }
       guard let memory = body.memory else { return }
-      if memory.room == 0 {
+      // What fits exactly stays in memory.
+      if memory.room == 0 && !stream.isBodyRead {
         guard spoolBody(memory, settings) else { return }
       }
       switch readBody(into: memory) {

@@ -10,10 +10,7 @@ extension Exchange {
     let reported = isStale(failure) && !attempt.didRetryStale ? LogLevel.info : .error
     log(reported, "\(what) upstream")
     let status = failure.statusCode
-    upstreamLog.update {
-      if $0.status == 0 { $0.status = status }
-      $0.responseTime = loop.now - attempt.triedAt
-    }
+    upstreamLog.update { if $0.status == 0 { $0.status = status } }
     let peer = attempt.peer
     // As in nginx: a server whose head was sent on has answered, whatever becomes of the body. A
     // stream of events that is silent for too long is no reason to take it out.
@@ -92,6 +89,9 @@ extension Exchange {
     if body.phase == .streaming { stream.stopAwaitingBody() }
     // Without a group there was no try.
     if let group = attempt.group {
+      upstreamLog.update {
+        if $0.responseTime < 0 { $0.responseTime = loop.now - attempt.triedAt }
+      }
       if let peer = attempt.peer.take() { leave(peer, of: group, outcome) }
       releaseStream()
       if let connection = attempt.connection.take() {
@@ -166,12 +166,7 @@ extension Exchange {
   /// Gives everything of the upstream side back; called whenever the exchange turns elsewhere.
   func cancelUpstream() {
     if cache != nil { endCaching() }
-    if attempt.isActive {
-      upstreamLog.update {
-        if $0.responseTime < 0 { $0.responseTime = loop.now - attempt.triedAt }
-      }
-      endTry(.neutral, mayKeep: false)
-    }
+    if attempt.isActive { endTry(.neutral, mayKeep: false) }
     loop.pool.reclaim(&attempt.request)
     if attempt.spool != nil { attempt.spool = nil }
     attempt.spoolSent = 0

@@ -8,10 +8,16 @@ extension Exchange {
   /// Runs `program`. False: the request was answered and nothing more is to be done.
   func run(_ program: RewriteProgram) -> Bool {
     var index = 0
+    // As in nginx: captures of an encoded path stay encoded until a rewrite has matched.
+    var escapesCaptures = true
     while index < program.steps.count {
       switch program.steps[index] {
-      case .set(let variable, let template): assign(variable, evaluate(template))
+      case .set(let variable, let template):
+        let escapes = escapesCaptures && template.hasCaptures && targetIsEncoded
+        assign(variable, evaluate(template, escapingCaptures: escapes))
       case .break:
+        // What was rewritten is no location's path any more.
+        if uriWasChanged { locationIsValid = false }
         uriWasChanged = false
         return true
       case .enter(let inner): location = inner
@@ -25,7 +31,8 @@ extension Exchange {
         return false
       case .rewrite(let rule):
         switch apply(rule) {
-        case .notMatched, .goOn: break
+        case .notMatched: break
+        case .goOn: escapesCaptures = false
         case .stop: return true
         case .answered: return false
         }
@@ -158,6 +165,7 @@ extension Exchange {
       guard let text, status < 400 || text.literal?.isEmpty != true else {
         return status >= 400 ? fail(status) : respond(status, Bytes())
       }
+      response.status = status
       respond(status, evaluate(text))
     }
   }

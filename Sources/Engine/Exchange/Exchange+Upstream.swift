@@ -97,6 +97,7 @@ extension Exchange {
   /// What `hash` and `ip_hash` choose by.
   private func balancingKey(_ group: UpstreamGroup) -> Bytes {
     switch group.settings.method {
+    case .addressHash where clientAddress.isUnix: Bytes()
     case .addressHash: value(of: ClientVariable.binary_remote_addr) ?? Bytes()
     case .keyHash: group.hashKey.map { evaluate($0) } ?? Bytes()
     default: Bytes()

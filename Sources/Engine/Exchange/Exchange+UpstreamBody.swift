@@ -201,7 +201,6 @@ extension Exchange {
   }
 
   func completeFromUpstream() {
-    upstreamLog.update { $0.responseTime = loop.now - attempt.triedAt }
     if attempt.group?.settings.method.leastTime?.isToLastByte == true {
       attempt.peer?.state.recordBodyLatency(microseconds: (loop.now - attempt.triedAt) * 1000)
     }

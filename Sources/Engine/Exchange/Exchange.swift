@@ -141,7 +141,7 @@ final class Exchange {
   var storedResponse: StoredResponse?
   /// The part of the body that the client gets of a response that is cut out as it comes.
   var cut: BodyCut?
-  /// The client left, the exchange goes on.
+  /// The client left before there was an answer, the exchange goes on.
   var isAbandoned = false
   /// The whole response went out: `$request_completion`.
   var isAnswered = false

@@ -29,6 +29,10 @@ struct Template {
 
   var isConstant: Bool { literal != nil }
 
+  var hasCaptures: Bool {
+    parts.contains { if case .capture = $0 { true } else { false } }
+  }
+
   /// Whether it is one variable or capture, and nothing beside it.
   var isOneValue: Bool { parts.count == 1 && literal == nil }
 }
