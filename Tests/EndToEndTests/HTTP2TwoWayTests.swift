@@ -41,7 +41,7 @@ import Testing
     let door = try await start(upstream.address, "proxy_read_timeout 300ms;")
     let ends = try begin(door, upstream)
     #expect(try ends.client.frame { $0.type == .reset }.stream == 1)
-    try door.waitForLog("upstream timed out while reading upstream")
+    try door.waitForLog("upstream timed out (110: Connection timed out) while reading upstream")
   }
 
   @Test func endsAStreamOfAnUpstreamByHTTP2OnWhichNobodyGoesOn() async throws {
@@ -54,7 +54,7 @@ import Testing
     try client.request(1, method: "POST", ends: false)
     #expect(try client.frame { $0.type == .data }.payload == Array("hello".utf8))
     #expect(try client.frame { $0.type == .reset }.stream == 1)
-    try door.waitForLog("upstream timed out while reading upstream")
+    try door.waitForLog("upstream timed out (110: Connection timed out) while reading upstream")
   }
 
   @Test func aClientThatGoesOnKeepsTheStream() async throws {

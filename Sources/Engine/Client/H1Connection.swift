@@ -45,8 +45,10 @@ final class H1Connection: ClientStream {
   /// What the deadline that runs while an exchange does is for. Room comes first: a client that
   /// takes nothing of the response need not be asked for more of the body.
   var awaited = Awaited.nothing
+  /// What had been sent when the wait for room began; -1: none is waited for.
+  var sentAtBlock = -1
   /// How long the client has for the body that is waited for; 0: none is.
-  private var bodyTimeout: Milliseconds = 0
+  private(set) var bodyTimeout: Milliseconds = 0
   /// Until when an idle connection is kept although the worker stops.
   var keptUntil: Milliseconds = 0
   /// How long to wait for a request once a body was discarded.
@@ -82,6 +84,7 @@ final class H1Connection: ClientStream {
     isResponseEnded = false
     endsByReset = false
     awaited = .nothing
+    sentAtBlock = -1
     bodyTimeout = 0
     keepsAlive = false
     sentBefore = client.output.sentCount
@@ -202,7 +205,7 @@ final class H1Connection: ClientStream {
     if awaited != .room { beginBodyDeadline() }
   }
 
-  private func beginBodyDeadline() {
+  func beginBodyDeadline() {
     awaited = .body
     loop.setTimer(client.timer, after: bodyTimeout, for: client.handle)
   }
@@ -212,7 +215,7 @@ final class H1Connection: ClientStream {
     if awaited == .body { endDeadline() }
   }
 
-  private func endDeadline() {
+  func endDeadline() {
     awaited = .nothing
     loop.clearTimer(client.timer)
   }
@@ -330,22 +333,6 @@ final class H1Connection: ClientStream {
     isResponseEnded = true
   }
 
-  /// Ends a chunked body with fields behind it (RFC 9112 §7.1.2).
-  func end(with trailers: [OutgoingField]) {
-    var size = 5
-    for field in trailers { size += field.name.count + field.value.count + 4 }
-    let buffer = loop.pool.take(atLeast: size)
-    buffer.append(Bytes("0\r\n"))
-    for field in trailers {
-      buffer.append(field.name)
-      buffer.append(Bytes(": "))
-      buffer.append(field.value)
-      buffer.append(Bytes("\r\n"))
-    }
-    buffer.append(Bytes("\r\n"))
-    client.output.append(buffer)
-  }
-
   override func abort() {
     keepsAlive = false
     endsByReset = endsByClose && exchange?.didSendHead == true
@@ -364,40 +351,5 @@ final class H1Connection: ClientStream {
     if client.output.isEmpty && !isResponseEnded && exchange?.didSendHead == false { return }
     guard let isSent = client.send(isLast: endsWithOutput) else { return }
     if isSent { onFlushed() } else { onBlocked() }
-  }
-
-  /// What is queued is the end of a response, and the connection ends with it, properly.
-  var endsWithOutput: Bool {
-    isResponseEnded && !keepsAlive && !endsByReset && state == .exchanging
-  }
-
-  /// Everything queued was handed to the kernel.
-  func onFlushed() {
-    guard state == .exchanging else { return }
-    if awaited == .room { if bodyTimeout > 0 { beginBodyDeadline() } else { endDeadline() } }
-    if isResponseEnded { return finishExchange() }
-    if let exchange, exchange.didSendHead { resumeExchange(exchange) }
-  }
-
-  /// Lets the exchange hand over more, and sends that at the next turn.
-  func resumeExchange(_ exchange: Exchange) {
-    exchange.onClientWritable()
-    guard state == .exchanging, isResponseEnded || !client.output.isEmpty,
-      client.transport.isWritable
-    else { return }
-    client.yield()
-  }
-
-  /// The client does not take more at the moment.
-  func onBlocked() {
-    guard state == .exchanging, let exchange else { return }
-    if !client.transport.isWritable {
-      awaited = .room
-      loop.setTimer(
-        client.timer, after: exchange.location.settings.core.value.sendTimeout, for: client.handle)
-    } else {
-      client.yield()
-    }
-    if queuedByteCount < 64 << 10 { resumeExchange(exchange) }
   }
 }

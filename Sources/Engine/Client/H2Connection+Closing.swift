@@ -36,6 +36,11 @@ extension H2Connection {
   /// session be folded again.
   func unfold() {
     memory.unfold()
+    if sentAtBlock < 0 { awaitTrim() }
+  }
+
+  /// Lets an idle connection be looked at, in a while or when its time is up.
+  func awaitTrim() {
     guard state == .open && streams.isEmpty else { return }
     let delay = min(Self.trimDelay, max(0, idleUntil - loop.now))
     loop.setTimer(client.timer, after: delay, for: client.handle)

@@ -36,7 +36,7 @@ final class H2Connection {
   /// Streams that something happened to since `settle`.
   private var touched: [H2Stream] = []
   private var settling: [H2Stream] = []
-  private var isPumping = false
+  private(set) var isPumping = false
   /// The library stopped behind a DATA frame because the output is full.
   var didPause = false
   var isSessionBroken = false
@@ -44,6 +44,8 @@ final class H2Connection {
   var lingerUntil: Milliseconds = 0
   /// When a client that asks for nothing is sent away.
   private(set) var idleUntil: Milliseconds = 0
+  /// What had been sent when the wait for room began; -1: none is waited for.
+  var sentAtBlock = -1
   /// The streams' responses that wait in memory, together.
   var queuedByteCount = 0
   /// Bytes of bodies that were sent on all streams.
@@ -239,7 +241,7 @@ final class H2Connection {
     stream.open(self, id, handle)
     closedStreams.noteOpened(id)
     streams.append(stream)
-    if streams.count == 1 { loop.clearTimer(client.timer) }
+    if streams.count == 1 && sentAtBlock < 0 { loop.clearTimer(client.timer) }
     return stream
   }
 
@@ -281,7 +283,7 @@ final class H2Connection {
       ? settings.settings.headerTimeout : settings.root.settings.core.value.keepaliveTimeout
     idleUntil = loop.now + timeout
     client.quietSince = loop.now
-    loop.setTimer(client.timer, after: min(timeout, Self.trimDelay), for: client.handle)
+    if sentAtBlock < 0 { awaitTrim() }
   }
 
   /// A request is being answered, by the location whose word counts: the connection ends after so
@@ -372,19 +374,6 @@ final class H2Connection {
 
   /// How long a DATA frame may become for a client that takes `limit` bytes.
   func dataLimit(_ limit: Int) -> Int { min(limit, largestChunk) }
-
-  /// Everything queued was handed to the kernel.
-  func onFlushed() {
-    if state == .lingering { return startLingering() }
-    if !isPumping { client.yield() }
-  }
-
-  /// The socket takes no more at the moment.
-  func onBlocked() {
-    if client.transport.isWritable { return client.yield() }
-    let settings = client.address.defaultSite.root.settings.core.value
-    loop.setTimer(client.timer, after: settings.sendTimeout, for: client.handle)
-  }
 
   func onBroken() {
     noteDeparture()

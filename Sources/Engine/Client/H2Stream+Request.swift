@@ -53,7 +53,9 @@ extension H2Stream {
     // As a line of HTTP/1 has to fit into one buffer.
     let fieldLimit = settings.headLineByteLimit
     if name.count > fieldLimit || value.count > fieldLimit {
-      return draft.refuse(494, "client sent too long header field")
+      return name == Bytes(":path")
+        ? draft.refuse(414, "client sent too long URI")
+        : draft.refuse(494, "client sent too long header field")
     }
     if name.count > 0 && name[0] == UInt8(ascii: ":") { return onPseudoHeader(name, value) }
     if !draft.hasLine { writeLine(exchange) }

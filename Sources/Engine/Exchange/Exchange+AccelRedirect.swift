@@ -35,7 +35,8 @@ extension Exchange {
     for entry in attempt.head.fields {
       let value = entry.value.of(attempt.headBytes)
       switch entry.token {
-      case .contentType: response.contentType = value
+      // An empty one leaves it to the location.
+      case .contentType: response.contentType = nonEmpty(value)
       case .setCookie, .contentDisposition, .cacheControl, .expires, .acceptRanges:
         let name = entry.name.of(attempt.headBytes)
         guard entry.token == .setCookie else {

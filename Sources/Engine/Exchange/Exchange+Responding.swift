@@ -224,9 +224,10 @@ extension Exchange {
     sendPage(status)
   }
 
-  /// `value` as it may stand in a field: CR, LF and NUL, which a decoded path may hold, encoded.
+  /// `value` as it may stand in a field: control characters, which a decoded path may hold, encoded.
+  /// They would end the line, or have clients of HTTP/2 refuse the response (RFC 9110 §5.5).
   func lineSafe(_ value: Bytes) -> Bytes {
-    percentEncoded(value) { $0 == 13 || $0 == 10 || $0 == 0 }
+    percentEncoded(value) { $0 < 0x20 && $0 != 0x09 || $0 == 0x7f }
   }
 
   /// `value` with the bytes that `isUnsafe` names as `%XX`; itself if there are none.

@@ -28,18 +28,27 @@ extension Exchange {
     let downward = pumpDownward(connection)
     guard attempt.connection === connection else { return }
     if upward == .closed || downward == .closed { return endTunnel() }
-    loop.setTimer(
-      connection.timer, after: location.settings.proxy.value.readTimeout, for: connection.handle)
+    // Whoever doesn't take what waits for him has a deadline: the client its `send_timeout`. The
+    // upstream is waited for only while the client takes what it says.
+    let settings = location.settings.proxy.value
+    var timeout = downward == .held ? Milliseconds.max : settings.readTimeout
+    if upward == .held { timeout = min(timeout, settings.sendTimeout) }
+    guard timeout < .max else { return loop.clearTimer(connection.timer) }
+    loop.setTimer(connection.timer, after: timeout, for: connection.handle)
   }
 
-  private enum Flow { case open, closed }
+  private enum Flow {
+    case open, closed
+    /// The other side doesn't take more at the moment.
+    case held
+  }
 
   private func pumpUpward(_ connection: UpstreamConnection) -> Flow {
     while true {
       if let piece = attempt.bodyPiece {
         switch connection.transport.send(piece.unread, more: false) {
         case .bytes(let count): piece.consume(count)
-        case .wouldBlock: return .open
+        case .wouldBlock: return .held
         case .end, .failed: return .closed
         }
         if !piece.isEmpty { continue }
@@ -62,7 +71,7 @@ extension Exchange {
   private func pumpDownward(_ connection: UpstreamConnection) -> Flow {
     // Bound: reads per event.
     for _ in 0..<16 {
-      guard stream.queuedByteCount < 64 << 10 else { return .open }
+      guard stream.queuedByteCount < 64 << 10 else { return .held }
       let input = loop.pool.take(.medium)
       switch connection.transport.receive(into: input.free) {
       case .bytes(let count):

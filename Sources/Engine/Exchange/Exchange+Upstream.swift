@@ -157,14 +157,19 @@ extension Exchange {
   }
 
   func upstreamTimedOut() {
+    let timedOut = "upstream timed out (110: Connection timed out) while"
     switch attempt.phase {
-    case .connecting, .handshaking: failTry(.timeout, "upstream timed out while connecting to")
-    case .sending: failTry(.timeout, "upstream timed out while sending request to")
-    case .awaitingHead: failTry(.timeout, "upstream timed out while reading response header from")
+    case .connecting, .handshaking: failTry(.timeout, "\(timedOut) connecting to")
+    case .sending where attempt.stream.map { $0.takenCount > attempt.takenAtTimer } == true:
+      // The server opened its window a little.
+      setUpstreamTimer(location.settings.proxy.value.sendTimeout)
+    case .sending: failTry(.timeout, "\(timedOut) sending request to")
+    case .awaitingHead: failTry(.timeout, "\(timedOut) reading response header from")
     case .receivingBody where attempt.isPausedByRate: receive()
-    case .receivingBody:
-      failTry(.timeout, "upstream timed out while reading")
-    case .tunneling: endTunnel()
+    case .receivingBody: failTry(.timeout, "\(timedOut) reading")
+    case .tunneling:
+      log(.error, "\(timedOut) proxying upgraded connection")
+      endTunnel()
     case .none: break
     }
   }

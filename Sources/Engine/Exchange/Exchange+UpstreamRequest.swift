@@ -54,6 +54,8 @@ extension Exchange {
   private func requestWasSent() {
     if attempt.phase == .sending { attempt.phase = .awaitingHead }
     endStreamOutput()
+    // A response may be under way already, and have reasons not to be waited for.
+    if attempt.isHeld || attempt.isPausedByRate { return }
     setUpstreamTimer(location.settings.proxy.value.readTimeout)
   }
 

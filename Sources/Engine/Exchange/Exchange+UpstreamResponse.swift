@@ -66,7 +66,7 @@ extension Exchange {
     }
     guard attempt.bytesPerSecond > 0 else { return .max }
     let rate = attempt.bytesPerSecond
-    let elapsed = loop.now - attempt.triedAt
+    let elapsed = loop.now - attempt.limitedSince
     let (allowed, isHuge) = rate.multipliedReportingOverflow(by: elapsed / 1000 + 1)
     if isHuge || allowed > attempt.bytesReceived {
       return isHuge ? .max : allowed - attempt.bytesReceived
@@ -214,6 +214,7 @@ extension Exchange {
     if isHead && attempt.method != .head && cache?.draft == nil { return endWithoutBody() }
     attempt.phase = .receivingBody
     if buffersResponse, let rate = settings.limitRate {
+      attempt.limitedSince = loop.now
       attempt.bytesPerSecond =
         (try? Value.size(evaluate(rate).string, of: "proxy_limit_rate")) ?? 0
     }

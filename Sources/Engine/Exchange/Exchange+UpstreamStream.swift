@@ -78,6 +78,7 @@ extension Exchange {
     let timer = attempt.timer ?? loop.makeTimer()
     attempt.timer = timer
     attempt.waitsSince = loop.now
+    attempt.takenAtTimer = attempt.stream?.takenCount ?? 0
     loop.setTimer(timer, after: timeout, for: handle)
   }
 

@@ -26,6 +26,8 @@ final class Attempt {
   var timer: TimerWheel.ID?
   /// When that deadline was set.
   var waitsSince: Milliseconds = 0
+  /// What the stream's window had let through by then.
+  var takenAtTimer = 0
   /// How much of `request` is its fields, if it is for HTTP/2.
   var fieldBlockCount = 0
   var group: UpstreamGroup?
@@ -91,6 +93,8 @@ final class Attempt {
   var isUnbuffered = false
   /// `proxy_limit_rate` of this response; 0: none.
   var bytesPerSecond = 0
+  /// When the body that it limits began.
+  var limitedSince: Milliseconds = 0
   /// The timer runs for the rate's sake: when it fires, reading goes on.
   var isPausedByRate = false
   /// Nothing is read, and nothing waited for, until the client side has room.

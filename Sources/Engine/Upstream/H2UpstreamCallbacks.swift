@@ -236,6 +236,7 @@ private func readBody(
     taken = min(output.count, count, share)
     unsafe MutableBytes(base: room, count: count).copy(output.unread.prefix(taken), at: 0)
     output.consume(taken)
+    stream.takenCount += taken
     // A server may answer each DATA frame by updates of two windows, and a PING that measures.
     owner.budget.earn()
     if output.isEmpty {

@@ -86,6 +86,8 @@ final class H2UpstreamStream {
   var didSendEnd = false
   /// The library asked for more and got nothing.
   var isStarved = false
+  /// Bytes of the body that the server's window let through.
+  var takenCount = 0
   /// The library asked for more, and others are to have what is left of the connection's window.
   var isHeldBack = false
   /// The most that the server was ready to take of this stream's body, as far as is known.
@@ -268,6 +270,7 @@ final class H2UpstreamStream {
     outputHasEnded = false
     didSendEnd = false
     isStarved = false
+    takenCount = 0
     isHeldBack = false
     largestWindow = 0
     wantsRoom = false

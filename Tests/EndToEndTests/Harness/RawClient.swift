@@ -17,9 +17,11 @@ final class RawClient: @unchecked Sendable {
     case malformed(String)
   }
 
-  /// Connects to 127.0.0.1.
-  init(port: UInt16) throws {
+  /// Connects to 127.0.0.1. With `receiveRoom` the kernel takes about as many bytes as that before
+  /// they are read.
+  init(port: UInt16, receiveRoom: Int32? = nil) throws {
     descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
+    if var receiveRoom { setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &receiveRoom, 4) }
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
     address.sin_port = port.bigEndian
