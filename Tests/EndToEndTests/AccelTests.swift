@@ -41,6 +41,16 @@ import Testing
     try door.stop()
   }
 
+  /// Frameworks say so to have the type of the file.
+  @Test func anEmptyTypeLeavesItToWhereTheRedirectLeads() async throws {
+    let app = try TestUpstream { _ in
+      .answer(fields: ["X-Accel-Redirect": "/inside", "Content-Type": ""])
+    }
+    let door = try await start("", [app])
+    #expect(try door.get()["content-type"] == "text/plain")
+    try door.stop()
+  }
+
   @Test func aRedirectInsideMayBeIgnored() async throws {
     let app = try TestUpstream { _ in .answer(fields: ["X-Accel-Redirect": "/inside"], body: "own")
     }

@@ -26,6 +26,26 @@ import Testing
     try door.stop()
   }
 
+  /// The end of a body needs room in the window like its bytes.
+  @Test func anHTTP2ClientWhoseWindowTheBodyJustFillsIsNotWaitedForForEver() async throws {
+    let upstream = RawServer()
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%; http2 on; send_timeout 500ms; location / {
+          proxy_buffering off; proxy_pass http://\(upstream.address);
+        } } }
+        """)
+    let client = try H2Client(port: door.port(), settings: [(4, 4)])
+    try client.request(1, "/")
+    let server = try upstream.accept()
+    _ = try server.read(until: "\r\n\r\n")
+    try server.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n")
+    _ = try client.frame { $0.type == .data }
+    try server.send("0\r\n\r\n")
+    #expect(try client.frame { $0.type == .reset }.code == H2Code.cancel)
+    try door.stop()
+  }
+
   /// Whoever takes all that he is sent has all the time that takes, over TLS as well: the socket is
   /// full now and then, and never for long.
   @Test func aClientThatTakesAllIsNotCutOff() async throws {

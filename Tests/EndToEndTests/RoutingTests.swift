@@ -15,6 +15,59 @@ struct Routed: Sendable, CustomTestStringConvertible {
 }
 
 @Suite struct RoutingTests {
+  /// `/a` of a location `/a/` is answered by that location: its rules hold, its log has it.
+  @Test func theRedirectToASlashIsItsLocations() async throws {
+    let door = try await Portico.start(
+      config: """
+        http { access_log off; server {
+          listen 127.0.0.1:%%PORT_0%%; root %%DIR%%;
+          location /a/ {
+            absolute_redirect off; add_header X-Here yes; access_log %%DIR%%/a.log;
+            proxy_pass http://127.0.0.1:1;
+          }
+          location /in/ { internal; proxy_pass http://127.0.0.1:1; }
+          location /small/ { client_max_body_size 1; proxy_pass http://127.0.0.1:1; }
+        } }
+        """)
+    let answer = try door.get("/a?b=c")
+    #expect(answer.status == 301 && answer["location"] == "/a/?b=c" && answer["x-here"] == "yes")
+    #expect(try door.get("/in").status == 404)
+    #expect(try door.get("/small", headers: ["Content-Length": "2"]).status == 413)
+    try waitUntil("the log") { door.site.text("a.log").contains("GET /a?b=c") }
+    try door.stop()
+  }
+
+  /// A head that is refused for what follows its Host is its site's affair.
+  @Test func aRefusedRequestIsAnsweredByItsSite() async throws {
+    let door = try await Portico.start(
+      config: """
+        http {
+          server { listen 127.0.0.1:%%PORT_0%%; add_header X-Site first always; return 204; }
+          server {
+            listen 127.0.0.1:%%PORT_0%%; server_name b.test; add_header X-Site $host always;
+            return 204;
+          }
+        }
+        """)
+    for (host, site) in [("b.test", "b.test"), ("c.test", "first"), ("b test", "first")] {
+      let client = try door.client()
+      try client.send("GET / HTTP/1.1\r\nHost: \(host)\r\nContent-Length: x\r\n\r\n")
+      let answer = try client.response()
+      #expect(answer.status == 400 && answer["X-Site"] == site, "\(host)")
+    }
+    try door.stop()
+  }
+
+  /// What a client encoded stays encoded where it would end a line, or be no field by HTTP/2.
+  @Test func controlCharactersStayOutOfFields() async throws {
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%; add_header X-Path "$uri" always; return 204; } }
+        """)
+    #expect(try door.get("/a%01%7f%0d%09b")["X-Path"] == "/a%01%7F%0D\tb")
+    try door.stop()
+  }
+
   private static let config = """
     http {
       map $uri $kind { default none; /map/a A; ~^/map/(?<rest>b.*)$ "B-$rest"; }

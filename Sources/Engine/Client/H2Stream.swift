@@ -311,6 +311,8 @@ final class H2Stream: ClientStream {
   override func endBody() {
     isBodyEnded = true
     guard hasBodyProvider else { return }
+    // The library ends no stream whose window is shut: that it opens has a deadline as well.
+    if awaited != .window, let exchange { awaitWindow(exchange) }
     resume()
   }
 

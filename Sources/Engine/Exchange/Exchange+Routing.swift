@@ -22,10 +22,14 @@ extension Exchange {
     beginAtSite()
   }
 
-  /// Answers a request whose head isn't sound; logs and pages know of it what was understood.
+  /// Answers a request whose head isn't sound, by the site and with what else was understood of it.
   func reject(_ status: Int) {
     state = .working
     applyMethod()
+    if let authority = field(.host).flatMap({ Authority($0) }) {
+      host = authority.host
+      selectSite()
+    }
     if !request.path.isEmpty { _ = normalizeTarget() }
     fail(status)
   }
@@ -142,26 +146,25 @@ extension Exchange {
       location = site.root
       return admitBody()
     }
+    var lacksSlash = false
     switch site.locations.find(path: uri, captures: &captures) {
     case .none: location = site.root
     case .found(let found):
       location = found
       if !found.enclosing.isEmpty { bindEnclosing(found.enclosing) }
       if let bound = found.binding { bindCaptures(bound) }
-    case .redirect:
-      location = site.root
-      let target = arena.allocate(uri.count + 1)
-      target.copy(uri, at: 0)
-      target[uri.count] = UInt8(ascii: "/")
-      redirect(301, toPath: target.readOnly)
-      return false
+    case .redirect(let found):
+      location = found
+      lacksSlash = true
     }
     if location.settings.core.value.isInternal && !isInternal {
       fail(404)
       return false
     }
     takeException()
-    return admitBody()
+    guard admitBody() else { return false }
+    if lacksSlash { redirect(301, toPath: concatenate(uri, Bytes("/"))) }
+    return !lacksSlash
   }
 
   /// Assigns what the expressions around the location that was found say; `captures` are its own.
