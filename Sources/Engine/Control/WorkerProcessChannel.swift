@@ -7,8 +7,7 @@
 //     apply(generation)                        ─►  builds plans; on failure drops what was staged
 //                                              ◄─  ready(generation) | failed(generation, problems)
 //     renew(certificates)                      ─►  exchanged in the plans that serve
-//     reopened                                 ─►  puts the staged logs in place of the old ones, once
-//                                                  no worker holds lines back for those
+//     reopened                                 ─►  flushes; puts staged logs in place of old ones
 //     drain(deadline) | stop                   ─►  ends
 //
 // The end of the stream tells either side that the other one died.

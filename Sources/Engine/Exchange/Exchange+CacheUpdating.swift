@@ -37,8 +37,8 @@ extension Exchange {
     return location.settings.proxy.value.ignoresClientAbort && (!didSendHead || stored != nil)
   }
 
-  /// The client left, or has all that it gets. The exchange goes on without it and keeps `head`, the
-  /// memory that the request lies in.
+  /// The client left, or has all that it gets. The exchange goes on without it and keeps `head`,
+  /// the memory that the request lies in.
   func detach(keeping head: Buffer?, clientLeft: Bool) {
     if clientLeft { log(.info, "client closed connection, its request is carried out") }
     countOut()

@@ -224,8 +224,9 @@ extension Exchange {
     sendPage(status)
   }
 
-  /// `value` as it may stand in a field: control characters, which a decoded path may hold, encoded.
-  /// They would end the line, or have clients of HTTP/2 refuse the response (RFC 9110 §5.5).
+  /// `value` as it may stand in a field: control characters, which a decoded path may hold, are
+  /// encoded. They would end the line, or have clients of HTTP/2 refuse the response (RFC 9110
+  /// §5.5).
   func lineSafe(_ value: Bytes) -> Bytes {
     percentEncoded(value) { $0 < 0x20 && $0 != 0x09 || $0 == 0x7f }
   }
