@@ -4,6 +4,34 @@ import Foundation
 import Testing
 
 @Suite struct HTTP2FlowTests {
+  /// The end of a body needs no room in the window, and doesn't wait for any.
+  @Test(arguments: ["", "X-T: t\r\n"])
+  func aBodyThatJustFillsTheWindowEnds(trailers: String) async throws {
+    let upstream = RawServer()
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%; http2 on; location / {
+          proxy_buffering off; proxy_pass_trailers on; proxy_pass http://\(upstream.address);
+        } } }
+        """)
+    let client = try H2Client(port: door.port(), settings: [(4, 4)])
+    try client.request(1, "/", fields: [("te", "trailers")])
+    let server = try upstream.accept()
+    _ = try server.read(until: "\r\n\r\n")
+    try server.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n")
+    _ = try client.frame { $0.type == .data }
+    try server.send("0\r\n\(trailers)\r\n")
+    let end = try client.frame { $0.stream == 1 && $0.endsStream }
+    #expect(end.type == .headers && end.payload.isEmpty == trailers.isEmpty)
+    // Room that comes later is for nothing.
+    try client.send(.windowUpdate, stream: 1, payload: H2Frame.number(1_000))
+    try client.request(3, "/")
+    _ = try server.read(until: "\r\n\r\n")
+    try server.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    #expect(try client.response(3).body == Array("ok".utf8))
+    try door.stop()
+  }
+
   @Test func sendsNoMoreThanTheWindowTakes() async throws {
     let door = try await HTTP2Door.start()
     let client = try H2Client(port: door.port(0), settings: [(4, 1000)])

@@ -80,7 +80,9 @@ extension H1Connection {
     } else {
       exchange.log(.info, "client timed out while sending a response")
     }
-    client.close(reset: exchange.location.settings.core.value.resetsTimedOut)
+    // Where only the connection's end tells of a body's, half of one must not look whole.
+    let isHalf = endsByClose && !isResponseEnded
+    client.close(reset: isHalf || exchange.location.settings.core.value.resetsTimedOut)
   }
 
   func readableWhileExchanging() {

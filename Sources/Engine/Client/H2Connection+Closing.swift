@@ -14,7 +14,8 @@ extension H2Connection {
           .info,
           "client timed out while sending a response, client: \(client.facts.peerAddress.host)",
           connection: client.facts.serial)
-        return client.close(reset: true)
+        let settings = client.address.defaultSite.root.settings.core.value
+        return client.close(reset: settings.resetsTimedOut)
       }
       guard streams.isEmpty else { return }
       if state == .open && loop.now < idleUntil { return trim() }

@@ -71,4 +71,15 @@ extension H2Stream {
     let timeout = exchange.location.settings.core.value.sendTimeout
     loop.setTimer(timer, after: timeout, for: handle)
   }
+
+  /// The end of a body needs no room in the window (RFC 9113 §6.9.1), but the library sends no DATA
+  /// into one that is shut. Fields behind the body, though there be none, end the stream as well.
+  func endsInShutWindow() -> Bool {
+    guard queue.isEmpty, didSendHead, let exchange, let session = unsafe h2.session,
+      h2.windowLeft(of: self) <= 0 || h2.isWindowShut,
+      unsafe H2ResponseHead.submitTrailers(session, id, exchange.response.trailers)
+    else { return false }
+    h2.schedule()
+    return true
+  }
 }

@@ -41,7 +41,7 @@ final class H2Stream: ClientStream {
   var awaited = Awaited.nothing
 
   // The response.
-  private var queue = H2BodyQueue()
+  var queue = H2BodyQueue()
   private(set) var didSendHead = false
   private var hasBodyProvider = false
   private var isDeferred = false
@@ -311,7 +311,8 @@ final class H2Stream: ClientStream {
   override func endBody() {
     isBodyEnded = true
     guard hasBodyProvider else { return }
-    // The library ends no stream whose window is shut: that it opens has a deadline as well.
+    if endsInShutWindow() { return }
+    // Whatever keeps the end from being sent has a deadline as well.
     if awaited != .window, let exchange { awaitWindow(exchange) }
     resume()
   }
