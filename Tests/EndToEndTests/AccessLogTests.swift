@@ -232,9 +232,11 @@ import Testing
       config: """
         http { server { listen 127.0.0.1:%%PORT_0%%;
           location /a { return 404 "$status"; }
+          location /c { return 301 https://x/$status; }
           location /b { set $early $status; return 200 "$early"; } } }
         """)
     #expect(try door.get("/a").text == "404")
+    #expect(try door.get("/c")["location"] == "https://x/301")
     #expect(try door.get("/b").text == "000")
     try door.stop()
   }

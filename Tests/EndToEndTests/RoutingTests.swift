@@ -37,6 +37,21 @@ struct Routed: Sendable, CustomTestStringConvertible {
     try door.stop()
   }
 
+  /// Where an error page is another site's URL, the status is 302 unless the line says another.
+  @Test(arguments: [("", 302), ("=308", 308), ("=404", 302)])
+  func anErrorPageElsewhereIsARedirect(_ sign: String, _ status: Int) async throws {
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%; error_page 301 404 \(sign) https://x.test/;
+          location /moved { return 301 /there; } location /none { return 404; } } }
+        """)
+    for path in ["/moved", "/none"] {
+      let answer = try door.get(path)
+      #expect(answer.status == status && answer["location"] == "https://x.test/", "\(path)")
+    }
+    try door.stop()
+  }
+
   /// A head that is refused for what follows its Host is its site's affair.
   @Test func aRefusedRequestIsAnsweredByItsSite() async throws {
     let door = try await Portico.start(

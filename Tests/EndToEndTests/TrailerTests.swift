@@ -36,6 +36,22 @@ import Testing
   private static let head =
     "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nConnection: X-Named\r\nTransfer-Encoding: chunked\r\n\r\n"
 
+  /// By HTTP/2 fields can follow any body, whatever is said of chunks, and beside its length.
+  @Test func addsTrailersByHTTP2() async throws {
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%; http2 on; chunked_transfer_encoding off;
+          add_trailer X-T t; return 200 hello; } }
+        """)
+    let client = try H2Client(port: door.port())
+    try client.request(1, "/")
+    let head = try client.frame { $0.type == .headers }
+    #expect(!head.endsStream)
+    #expect(try client.frame { $0.type == .data }.payload == Array("hello".utf8))
+    #expect(try client.frame { $0.stream == 1 && $0.endsStream }.type == .headers)
+    try door.stop()
+  }
+
   @Test(arguments: ["/on", "/plain"], [false, true])
   func passesTrailersOn(path: String, isBroken: Bool) async throws {
     let text =

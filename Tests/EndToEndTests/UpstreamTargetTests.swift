@@ -5,6 +5,27 @@ import Foundation
 import Testing
 
 @Suite struct UpstreamTargetTests {
+  /// A target begins with a slash, also where the URL has a query and no path.
+  @Test func aQueryWithoutAPathIsAskedAtTheRoot() async throws {
+    let app = try TestUpstream { .answer(body: $0.path) }
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%;
+          location /a { set $up %%UPSTREAM_0%%; proxy_pass http://$up?$args; }
+          location /b { proxy_pass http://%%UPSTREAM_0%%?b=c; }
+          location /c { set $up %%UPSTREAM_0%%; proxy_pass http://$up; }
+          location /unix/ { set $sock %%DIR%%/sock; proxy_pass http://unix:$sock:; }
+          location /query/ { set $sock %%DIR%%/sock; proxy_pass http://unix:$sock:?x; }
+        }
+        server { listen unix:%%DIR%%/sock; return 200 $request_uri; } }
+        """, upstreams: [app])
+    for (path, target) in [
+      ("/a?x=1", "/?x=1"), ("/b", "/?b=c"), ("/c?x", "/c?x"), ("/unix/a?b", "/unix/a?b"),
+      ("/query/a", "/?x"),
+    ] { #expect(try door.get(path).text == target, "\(path)") }
+    try door.stop()
+  }
+
   /// A door whose locations may pass requests to `app`.
   private func start(_ upstream: TestUpstream, _ locations: String = Self.locations) async throws
     -> RunningPortico

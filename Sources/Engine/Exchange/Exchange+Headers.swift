@@ -24,14 +24,14 @@ extension Exchange {
     if !settings.trailers.isEmpty { expectTrailers(settings.trailers) }
   }
 
-  /// `add_trailer`: fields can follow a chunked body only.
+  /// `add_trailer`: by HTTP/1, fields can follow a chunked body only.
   private func expectTrailers(_ trailers: [AddedHeader]) {
     guard response.hasBody, !response.isUpgrade, request.minorVersion >= 1,
-      location.settings.core.value.chunkedTransferEncoding,
+      request.isHTTP2 || location.settings.core.value.chunkedTransferEncoding,
       trailers.contains(where: { $0.always || isListed(response.status) })
     else { return }
     response.expectsTrailers = true
-    response.contentLength = nil
+    if !request.isHTTP2 { response.contentLength = nil }
   }
 
   /// Computes the fields behind the body, now that it ended.

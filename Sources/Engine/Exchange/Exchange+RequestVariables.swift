@@ -23,7 +23,7 @@ extension Exchange {
     case .http3: Bytes()
     case .server_name: site.primaryName
     case .server_protocol: protocolName
-    case .content_length: field(.contentLength) ?? chunkedLength
+    case .content_length: field(.contentLength) ?? bodyLength
     case .content_type: value(of: .requestField, Bytes("content_type"))
     case .remote_user: basicCredentials.flatMap { nonEmpty($0.user) }
     case .request_length: arena.decimal(headLength + body.receivedCount)
@@ -49,10 +49,13 @@ extension Exchange {
     return absolutePath(evaluate(settings.folder))
   }
 
-  /// How long a chunked body is, once it is here.
-  private var chunkedLength: Bytes? {
-    guard case .chunked = body.framing, body.phase == .buffered else { return nil }
-    return arena.decimal(body.receivedCount)
+  /// How long a body is that didn't say so, once that is known.
+  private var bodyLength: Bytes? {
+    switch body.framing {
+    case .length(let length): arena.decimal(length)
+    case .chunked where body.phase == .buffered: arena.decimal(body.receivedCount)
+    default: nil
+    }
   }
 
   /// Of a head that was refused, what came of it.

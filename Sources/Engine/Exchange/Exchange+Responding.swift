@@ -171,8 +171,8 @@ extension Exchange {
       return redirectInternally(to: path, arguments: query ?? Bytes())
     }
     // Another site's URL: the client goes there itself.
-    let redirectStatus = [301, 302, 303, 307, 308].contains(errorStatus) ? errorStatus : 302
-    sendRedirect(redirectStatus, to: target)
+    let wanted = page.responseStatus ?? 302
+    sendRedirect([301, 302, 303, 307, 308].contains(wanted) ? wanted : 302, to: target)
   }
 
   /// nginx's own codes, which clients see as 400.

@@ -156,6 +156,7 @@ extension Exchange {
       response.status = 444
       return stream.abort()
     }
+    response.status = status
     switch status {
     case 301, 302, 303, 307, 308:
       let target = text.map { evaluate($0) } ?? Bytes()
@@ -165,7 +166,6 @@ extension Exchange {
       guard let text, status < 400 || text.literal?.isEmpty != true else {
         return status >= 400 ? fail(status) : respond(status, Bytes())
       }
-      response.status = status
       respond(status, evaluate(text))
     }
   }

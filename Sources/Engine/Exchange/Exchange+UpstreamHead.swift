@@ -97,7 +97,11 @@ extension Exchange {
       if uriIsOriginal { return requestTarget }
       return withArguments(escape(uri, .uri))
     }
-    if proxyURIIsComplete { return replacement }
+    if proxyURIIsComplete {
+      // A target begins with a slash (RFC 9112 §3.2.1).
+      return replacement.hasPrefix(Bytes("?"))
+        ? concatenate(Bytes("/"), replacement) : replacement
+    }
     if !locationIsValid { return withArguments(escape(uri, .uri)) }
     // The part that the location matched gives way to the URI of proxy_pass.
     let rest =

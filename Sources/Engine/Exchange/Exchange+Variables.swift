@@ -121,12 +121,16 @@ extension Exchange {
       HTTPDate.write(moment, into: room)
       return room.readOnly
     }
-    if name == Bytes("connection") {
+    if name == Bytes("connection"), !request.isHTTP2 {
       return response.isUpgrade
         ? Bytes("upgrade") : keepAlive ? Bytes("keep-alive") : Bytes("close")
     }
     if name == Bytes("transfer_encoding") {
-      return response.contentLength == nil && response.hasBody ? Bytes("chunked") : nil
+      let isChunked =
+        response.contentLength == nil && response.hasBody && !response.isUpgrade
+        && !request.isHTTP2 && request.minorVersion >= 1
+        && location.settings.core.value.chunkedTransferEncoding
+      return isChunked ? Bytes("chunked") : nil
     }
     if name == Bytes("accept_ranges"), response.acceptsRanges, response.status == 200 {
       return Bytes("bytes")

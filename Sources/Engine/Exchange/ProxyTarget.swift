@@ -55,6 +55,7 @@ struct ProxyTarget {
     guard let address = SocketAddress(unixPath: path.string) else { return nil }
     return ProxyTarget(
       isTLS: isTLS, authority: Bytes("localhost"), host: Bytes("localhost"), port: Bytes(),
-      portNumber: 0, hostOnly: true, uri: colon.map { tail.dropping($0 + 1) }, address: address)
+      portNumber: 0, hostOnly: true,
+      uri: colon.map { tail.dropping($0 + 1) }.flatMap { $0.isEmpty ? nil : $0 }, address: address)
   }
 }

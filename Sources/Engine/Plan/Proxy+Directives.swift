@@ -379,7 +379,9 @@ extension Row {
       return ("unix:" + path[..<colon], uri.isEmpty ? nil : uri)
     }
     let end = rest.utf8.firstIndex { $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "?") }
-    guard let slash = end else { return (rest, nil) }
-    return (String(rest[..<slash]), String(rest[slash...]))
+    guard let end else { return (rest, nil) }
+    let uri = rest[end...]
+    // A target begins with a slash (RFC 9112 §3.2.1).
+    return (String(rest[..<end]), uri.hasPrefix("?") ? "/" + uri : String(uri))
   }
 }
