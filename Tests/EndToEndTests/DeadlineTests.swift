@@ -86,7 +86,7 @@ import Testing
     let door = try await Portico.start(
       config: """
         http { server { listen 127.0.0.1:%%PORT_0%% sndbuf=64k; location / {
-          proxy_request_buffering off; proxy_buffering off; proxy_read_timeout 300ms;
+          proxy_request_buffering off; proxy_buffering off; proxy_read_timeout 1s;
           proxy_pass http://\(upstream.address);
         } } }
         """)
@@ -105,34 +105,18 @@ import Testing
     _ = try client.peek(count: 1)
     try settle(for: 0.3)
     try client.send("y")
-    try settle(for: 0.8)
+    try settle(for: 1.5)
     #expect(try client.response().body.count == size)
     #expect(!door.errorLog.contains("timed out"))
     try door.stop()
   }
 
   @Test func aTunnelWaitsForWhoeverIsSlow() async throws {
-    let upstream = RawServer()
-    let door = try await Portico.start(
-      config: """
-        http { server { listen 127.0.0.1:%%PORT_0%% sndbuf=64k; location / {
-          proxy_read_timeout 300ms; proxy_pass http://\(upstream.address);
-        } } }
-        """)
-    let client = try RawClient(port: door.port(), receiveRoom: 16 << 10)
-    try client.send(
-      "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-    let server = try upstream.accept()
-    _ = try server.read(until: "\r\n\r\n")
+    let (door, client, server) = try await tunnel("proxy_read_timeout 1s;")
     let size = 12 << 20
-    let sender = Thread {
-      try? server.send(
-        "HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-      try? server.send([UInt8](repeating: 65, count: size))
-    }
+    let sender = Thread { try? server.send([UInt8](repeating: 65, count: size)) }
     sender.start()
-    _ = try client.read(until: "\r\n\r\n")
-    try settle(for: 1)
+    try settle(for: 2)
     #expect(try client.read(count: size).count == size)
     // Nobody says anything now.
     #expect(client.isClosed())
@@ -141,24 +125,33 @@ import Testing
   }
 
   @Test func anUpstreamThatTakesNothingOfATunnelHasItsSendTimeout() async throws {
-    let upstream = RawServer()
-    let door = try await Portico.start(
-      config: """
-        http { server { listen 127.0.0.1:%%PORT_0%%; location / {
-          proxy_read_timeout 10m; proxy_send_timeout 300ms; proxy_pass http://\(upstream.address);
-        } } }
-        """)
-    let client = try door.client()
-    try client.send(
-      "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-    let server = try upstream.accept()
-    _ = try server.read(until: "\r\n\r\n")
-    try server.send("HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-    _ = try client.read(until: "\r\n\r\n")
+    let (door, client, server) = try await tunnel("proxy_read_timeout 10m; proxy_send_timeout 1s;")
     let sender = Thread { try? client.send([UInt8](repeating: 65, count: 60 << 20)) }
     sender.start()
     try door.waitForLog("while proxying upgraded connection")
+    server.reset()
     try door.stop()
+  }
+
+  /// Both ends of a tunnel through a door.
+  private func tunnel(
+    _ timeouts: String
+  ) async throws -> (door: RunningPortico, client: RawClient, server: RawClient) {
+    let upstream = RawServer()
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%% sndbuf=64k; location / {
+          \(timeouts) proxy_pass http://\(upstream.address);
+        } } }
+        """)
+    let client = try RawClient(port: door.port(), receiveRoom: 16 << 10)
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    try client.send("GET / HTTP/1.1\r\nHost: a\r\n\(upgrade)")
+    let server = try upstream.accept()
+    _ = try server.read(until: "\r\n\r\n")
+    try server.send("HTTP/1.1 101 Switching\r\n\(upgrade)")
+    _ = try client.read(until: "\r\n\r\n")
+    return (door, client, server)
   }
 
   /// Each bit that an HTTP/2 upstream takes is progress.
@@ -168,13 +161,13 @@ import Testing
       // The window is known from the second request on.
       if request.index == 0 { return [answer] }
       let update = H2Frame(.windowUpdate, stream: request.stream, H2Frame.number(4_000)).bytes
-      return (0..<7).flatMap { _ in [.pause(seconds: 0.25), .bytes(update)] } + [answer]
+      return (0..<7).flatMap { _ in [.pause(seconds: 0.5), .bytes(update)] } + [answer]
     }
     let door = try await Portico.start(
       config: """
         http { upstream app { server \(upstream.address); } server {
           listen 127.0.0.1:%%PORT_0%%; location / {
-            proxy_http_version 2; proxy_send_timeout 600ms; proxy_pass http://app;
+            proxy_http_version 2; proxy_send_timeout 1500ms; proxy_pass http://app;
         } } }
         """)
     #expect(try door.get().text == "all")

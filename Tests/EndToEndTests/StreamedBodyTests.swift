@@ -23,7 +23,7 @@ import Testing
     let door = try await Portico.start(
       config: """
         http { server { listen 127.0.0.1:%%PORT_0%%; location / {
-          proxy_buffering off; proxy_buffers 2 4k; proxy_read_timeout 500ms; \(lines)
+          proxy_buffering off; proxy_buffers 2 4k; proxy_read_timeout 1s; \(lines)
           proxy_pass http://\(lines.isEmpty ? "%%UPSTREAM_0%%" : new.address);
         } } }
         """, upstreams: [old])

@@ -51,7 +51,7 @@ private func config(_ servers: String, location: String = "") -> String {
     let door = try await Portico.start(
       config: config(
         "server %%UPSTREAM_0%%; server %%UPSTREAM_1%%;",
-        location: "proxy_read_timeout 300ms; proxy_buffering off;"),
+        location: "proxy_read_timeout 1s; proxy_buffering off;"),
       upstreams: servers)
     for _ in 0..<2 {
       let client = try door.client()
