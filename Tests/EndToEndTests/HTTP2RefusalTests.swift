@@ -27,6 +27,20 @@ import Testing
     }
   }
 
+  @Test func aTargetThatFitsNoBufferIsTooLong() async throws {
+    let door = try await Portico.start(
+      config: """
+        http { large_client_header_buffers 2 1k; server {
+          listen 127.0.0.1:%%PORT_0%%; http2 on; return 204; } }
+        """)
+    let path = "/" + String(repeating: "x", count: 2_000)
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+      let options = [version, "-o", "/dev/null", "-w", "%{http_code}", path]
+      #expect(try HTTP2Door.curl(door, options, tls: false) == "414")
+    }
+    try door.stop()
+  }
+
   @Test func takesAHostThatRepeatsTheAuthority() async throws {
     let door = try await HTTP2Door.start()
     let client = try H2Client(port: door.port(0))

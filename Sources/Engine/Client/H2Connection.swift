@@ -77,6 +77,7 @@ final class H2Connection {
     guard let made = unsafe library.makeSession(for: self, memory) else { return false }
     unsafe madeSession = made
     state = .open
+    sentAtBlock = -1
     flood = H2FloodGuard(now: loop.now)
     isSessionBroken = false
     didSendLastGoAway = false

@@ -30,7 +30,7 @@ extension Exchange {
   /// Whether the request is carried out although its client left: what comes is for a cache, or the
   /// location says so until there is an answer.
   var goesOnAlone: Bool {
-    guard core.mayDetach, state == .attempting, attempt.isActive, body.phase != .streaming else {
+    guard state == .attempting, attempt.isActive, body.phase != .streaming, core.mayDetach else {
       return false
     }
     if let cache, cache.mayStore, !didSendHead || cache.draft != nil { return true }
