@@ -65,11 +65,12 @@ import Testing
     try makeFile(door, "big", byteCount: size)
     // Starts late, so that the socket is full at first, and never stops again.
     let reader = """
-      import socket, ssl, time
+      import os, socket, ssl
       context = ssl._create_unverified_context()
       client = context.wrap_socket(socket.create_connection(("127.0.0.1", \(door.port()))))
       client.sendall(b"GET /big HTTP/1.0\\r\\n\\r\\n")
-      time.sleep(0.3)
+      raw = socket.socket(fileno=os.dup(client.fileno()))
+      raw.recv(1 << 15, socket.MSG_PEEK | socket.MSG_WAITALL)
       count, room = 0, bytearray(1 << 18)
       while taken := client.recv_into(room): count += taken
       print(count)
@@ -83,13 +84,15 @@ import Testing
   /// A response waits for its client, not for its upstream, whatever else becomes of the request.
   @Test func anUpstreamHasNoDeadlineWhileTheClientReadsNothing() async throws {
     let upstream = RawServer()
+    let silent = try TestUpstream { _ in .steps([.silence]) }
     let door = try await Portico.start(
       config: """
         http { server { listen 127.0.0.1:%%PORT_0%% sndbuf=64k; location / {
           proxy_request_buffering off; proxy_buffering off; proxy_read_timeout 1s;
           proxy_pass http://\(upstream.address);
+          location /witness { proxy_pass http://%%UPSTREAM_0%%; }
         } } }
-        """)
+        """, upstreams: [silent])
     let client = try RawClient(port: door.port(), receiveRoom: 16 << 10)
     let part = String(repeating: "x", count: 1_000)
     try client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n\(part)")
@@ -101,22 +104,26 @@ import Testing
       try? server.send([UInt8](repeating: 65, count: size))
     }
     sender.start()
-    // By now all buffers are full.
     _ = try client.peek(count: 1)
-    try settle(for: 0.3)
+    try waitUntilFull(server)
     try client.send("y")
-    try settle(for: 1.5)
+    // Another upstream's time is up meanwhile.
+    #expect(try door.get("/witness").status == 504)
     #expect(try client.response().body.count == size)
-    #expect(!door.errorLog.contains("timed out"))
+    #expect(door.errorLog.components(separatedBy: "timed out (").count == 2)
     try door.stop()
   }
 
   @Test func aTunnelWaitsForWhoeverIsSlow() async throws {
-    let (door, client, server) = try await tunnel("proxy_read_timeout 1s;")
+    let (door, client, server, upstream) = try await tunnel("proxy_read_timeout 1s;")
     let size = 12 << 20
     let sender = Thread { try? server.send([UInt8](repeating: 65, count: size)) }
     sender.start()
-    try settle(for: 2)
+    try waitUntilFull(server)
+    // The time of a tunnel in which nobody says anything is up meanwhile.
+    let witness = try RawClient(port: door.port())
+    let other = try Self.upgrade(witness, upstream)
+    #expect(witness.isClosed() && other.isClosed())
     #expect(try client.read(count: size).count == size)
     // Nobody says anything now.
     #expect(client.isClosed())
@@ -125,7 +132,8 @@ import Testing
   }
 
   @Test func anUpstreamThatTakesNothingOfATunnelHasItsSendTimeout() async throws {
-    let (door, client, server) = try await tunnel("proxy_read_timeout 10m; proxy_send_timeout 1s;")
+    let (door, client, server, _) = try await tunnel(
+      "proxy_read_timeout 10m; proxy_send_timeout 1s;")
     let sender = Thread { try? client.send([UInt8](repeating: 65, count: 60 << 20)) }
     sender.start()
     try door.waitForLog("while proxying upgraded connection")
@@ -133,10 +141,12 @@ import Testing
     try door.stop()
   }
 
-  /// Both ends of a tunnel through a door.
+  /// Both ends of a tunnel through a door, and what it leads to.
   private func tunnel(
     _ timeouts: String
-  ) async throws -> (door: RunningPortico, client: RawClient, server: RawClient) {
+  ) async throws -> (
+    door: RunningPortico, client: RawClient, server: RawClient, upstream: RawServer
+  ) {
     let upstream = RawServer()
     let door = try await Portico.start(
       config: """
@@ -145,13 +155,18 @@ import Testing
         } } }
         """)
     let client = try RawClient(port: door.port(), receiveRoom: 16 << 10)
-    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-    try client.send("GET / HTTP/1.1\r\nHost: a\r\n\(upgrade)")
+    return (door, client, try Self.upgrade(client, upstream), upstream)
+  }
+
+  /// Makes a tunnel of the client's connection; gives its other end.
+  private static func upgrade(_ client: RawClient, _ upstream: RawServer) throws -> RawClient {
+    let fields = "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    try client.send("GET / HTTP/1.1\r\nHost: a\r\n\(fields)")
     let server = try upstream.accept()
     _ = try server.read(until: "\r\n\r\n")
-    try server.send("HTTP/1.1 101 Switching\r\n\(upgrade)")
+    try server.send("HTTP/1.1 101 Switching\r\n\(fields)")
     _ = try client.read(until: "\r\n\r\n")
-    return (door, client, server)
+    return server
   }
 
   /// Each bit that an HTTP/2 upstream takes is progress.
@@ -184,6 +199,12 @@ import Testing
     #expect(truncate(door.site.folder + name, byteCount) == 0)
   }
 
-  /// Lets deadlines pass that must not.
-  private func settle(for seconds: Double) throws { usleep(UInt32(seconds * 1_000_000)) }
+  /// Waits until all buffers between a server and its client are full, and stay so.
+  private func waitUntilFull(_ server: RawClient) throws {
+    var count = 0
+    try waitUntil("full buffers") {
+      count = server.hasRoom ? 0 : count + 1
+      return count == 20
+    }
+  }
 }

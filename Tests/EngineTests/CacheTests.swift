@@ -1,5 +1,5 @@
-// What a cache is made of, one by one: names of files, their headers, what is known of keys, what
-// fields of responses say.
+// What a cache is made of, one by one: names of files, their headers, zones, what fields of
+// responses say.
 
 import CLinux
 import HTTP
@@ -7,7 +7,7 @@ import Testing
 
 @testable import Engine
 
-private func key(_ number: Int) -> CacheKey { CacheKey(high: 0, low: UInt64(number)) }
+func cacheKey(_ number: Int) -> CacheKey { CacheKey(high: 0, low: UInt64(number)) }
 
 /// A store that lives as long as the test's process.
 private func store() -> ByteStore {
@@ -136,185 +136,6 @@ private func bytes(_ text: String) -> Bytes { store().append(text) }
   }
 }
 
-@Suite struct CacheIndexTests {
-  @Test func oneHasTheRightToFetchAtATime() {
-    var index = CacheIndex(capacity: 10)
-    let first = index.claim(key(1), until: 100, now: 0)
-    #expect(first != nil)
-    #expect(index.claim(key(1), until: 200, now: 99) == nil)
-    // When its time is up another one has it, and the first one's return changes nothing.
-    let second = index.claim(key(1), until: 200, now: 100)
-    #expect(second != nil && second != first)
-    _ = index.wait(waiter(5), for: key(1), now: 100)
-    #expect(index.release(key(1), first ?? 0, keepsUses: false).isEmpty)
-    #expect(index.claim(key(1), until: 300, now: 150) == nil)
-    let woken = index.release(key(1), second ?? 0, keepsUses: false)
-    #expect(woken == [waiter(5)])
-    #expect(index.count == 0)
-  }
-
-  /// Whoever was too slow for his right may still bring what others wait for.
-  @Test func allAreToldOfWhatCameLate() {
-    var index = CacheIndex(capacity: 10)
-    let first = index.claim(key(1), until: 100, now: 0) ?? 0
-    let second = index.claim(key(1), until: 200, now: 100) ?? 0
-    let places = (0..<2).map { index.wait(waiter($0), for: key(1), now: 100) }
-    index.store(key(1), byteCount: 1, now: 150)
-    #expect(index.release(key(1), first, keepsUses: false) == [waiter(0), waiter(1)])
-    #expect(index.claim(key(1), until: 300, now: 150) == nil)
-    for place in places { #expect(index.leave(place) == nil) }
-    #expect(index.release(key(1), second, keepsUses: false).isEmpty)
-  }
-
-  private func waiter(_ number: Int) -> CacheWaiter {
-    CacheWaiter(worker: 0, exchange: UInt64(number))
-  }
-
-  @Test func allAreToldOfWhatCame() {
-    for stores in [true, false] {
-      var index = CacheIndex(capacity: 10)
-      let ticket = index.claim(key(1), until: 100, now: 0) ?? 0
-      let places = (0..<3).map { index.wait(waiter($0), for: key(1), now: 0) }
-      _ = index.wait(waiter(9), for: key(2), now: 0)
-      if stores {
-        index.store(key(1), byteCount: 1, now: 0)
-      } else {
-        index.fail(key(1), 502, until: 9, now: 0)
-      }
-      let told = index.release(key(1), ticket, keepsUses: false)
-      #expect(told == [waiter(0), waiter(1), waiter(2)])
-      for place in places { #expect(index.leave(place) == nil) }
-      #expect(index.waiterCount == 1)
-    }
-  }
-
-  @Test func ofNothingOneIsTold() {
-    var index = CacheIndex(capacity: 10)
-    var ticket = index.claim(key(1), until: 100, now: 0) ?? 0
-    let places = (0..<4).map { index.wait(waiter($0), for: key(1), now: 0) }
-    #expect(index.release(key(1), ticket, keepsUses: false) == [waiter(0)])
-    // It leaves without having fetched: the next one is told, and fetches.
-    #expect(index.leave(places[0]) == waiter(1))
-    ticket = index.claim(key(1), until: 100, now: 0) ?? 0
-    #expect(index.leave(places[1]) == nil)
-    // One that wasn't told leaves from the middle of the line.
-    #expect(index.leave(places[2]) == nil)
-    #expect(index.release(key(1), ticket, keepsUses: false) == [waiter(3)])
-    #expect(index.leave(places[3]) == nil)
-    #expect(index.waiterCount == 0 && index.count == 0)
-  }
-
-  @Test func whatSomebodyWaitsForStays() {
-    var index = CacheIndex(capacity: 10)
-    let ticket = index.claim(key(1), until: 100, now: 0) ?? 0
-    let places = (0..<2).map { index.wait(waiter($0), for: key(1), now: 0) }
-    _ = index.release(key(1), ticket, keepsUses: false)
-    #expect(index.removeOldest(usedBefore: .max) == false)
-    for place in places { _ = index.leave(place) }
-    #expect(index.removeOldest(usedBefore: .max) == true)
-  }
-
-  /// Whoever leaves is forgotten at once, in whatever order, and at the same cost whoever else
-  /// waits.
-  @Test func leavingIsImmediate() throws {
-    var index = CacheIndex(capacity: 10)
-    _ = index.claim(key(1), until: 100, now: 0)
-    let count = 100_000
-    let duration = ContinuousClock().measure {
-      let places = (0..<count).map { index.wait(waiter($0), for: key(1), now: 0) }
-      #expect(index.waiterCount == count)
-      var left = 0
-      // 31 is no factor of their number: each is met once.
-      for number in 0..<count {
-        #expect(index.leave(places[number * 31 % count]) == nil)
-        left += 1
-        if left % 1_000 == 0 { #expect(index.waiterCount == count - left) }
-      }
-    }
-    #expect(index.waiterCount == 0)
-    // A walk along the line for each of them would be five thousand million steps.
-    #expect(duration < .seconds(10), "\(duration)")
-  }
-
-  @Test func whatIsStoredCountsOnce() {
-    var index = CacheIndex(capacity: 10)
-    index.store(key(1), byteCount: 1, now: 0)
-    index.store(key(1), byteCount: 4097, now: 0)
-    #expect(index.byteCount == 8192)
-    index.lose(key(1))
-    index.lose(key(1))
-    #expect(index.byteCount == 0 && index.entry(key(1))?.isStored == false)
-  }
-
-  @Test func theOldestGoesFirst() {
-    var index = CacheIndex(capacity: 4)
-    for number in 1...4 { index.store(key(number), byteCount: 1, now: number) }
-    _ = index.use(key(1), counts: true, now: 5)
-    #expect(index.watermark == .max)
-    index.store(key(5), byteCount: 1, now: 6)
-    #expect(index.watermark == 4)
-    #expect(index.count == 4 && index.entry(key(2)) == nil && index.byteCount == 4 * 4096)
-    #expect(index.removeOldest(usedBefore: 4) == true)
-    #expect(index.entry(key(3)) == nil)
-    #expect(index.removeOldest(usedBefore: 4) == false)
-    #expect(Set(index.takeDoomed()) == [key(2), key(3)])
-    #expect(index.takeDoomed().isEmpty)
-  }
-
-  @Test func manyKeysKeepTheirEntries() {
-    var index = CacheIndex(capacity: 20_000)
-    for number in 0..<20_000 { index.store(key(number), byteCount: 1, now: number) }
-    #expect(index.count == 20_000)
-    for number in [0, 1, 1023, 1024, 1025, 19_999] {
-      #expect(index.entry(key(number))?.usedAt == number)
-    }
-    for _ in 0..<10_000 { #expect(index.removeOldest(usedBefore: 10_000) == true) }
-    #expect(index.count == 10_000 && index.entry(key(9_999)) == nil)
-    for number in 0..<10_000 { index.store(key(number), byteCount: 1, now: 30_000) }
-    #expect(index.count == 20_000 && index.byteCount == 20_000 * 4096)
-    #expect(index.oldestUse == 10_000)
-  }
-
-  @Test func whatIsFetchedIsPassedOver() {
-    var index = CacheIndex(capacity: 100)
-    for number in 1...22 { _ = index.claim(key(number), until: .max, now: number) }
-    index.store(key(23), byteCount: 1, now: 23)
-    // Bound: twenty are looked at.
-    #expect(index.removeOldest(usedBefore: .max) == false)
-    _ = index.release(key(2), 2, keepsUses: true)
-    #expect(index.removeOldest(usedBefore: .max) == true)
-    #expect(index.entry(key(2)) == nil && index.entry(key(23)) != nil)
-  }
-
-  @Test func aKeyThatIsStoredAnewKeepsItsFile() {
-    var index = CacheIndex(capacity: 4)
-    index.store(key(1), byteCount: 1, now: 0)
-    #expect(index.removeOldest(usedBefore: .max) == true)
-    index.store(key(1), byteCount: 1, now: 1)
-    #expect(index.takeDoomed().isEmpty)
-  }
-
-  @Test func usesOfWhatIsNotThereAreKeptWhereTheyCount() {
-    var index = CacheIndex(capacity: 4)
-    #expect(index.use(key(1), counts: true, now: 0).uses == 1)
-    _ = index.release(key(1), 0, keepsUses: true)
-    #expect(index.use(key(1), counts: true, now: 0).uses == 2)
-    #expect(index.use(key(1), counts: false, now: 0).uses == 2)
-    _ = index.release(key(1), 0, keepsUses: false)
-    #expect(index.count == 0)
-  }
-
-  @Test func whatAFormerLifeLeftMakesNoRoomForItself() {
-    var index = CacheIndex(capacity: 2)
-    index.store(key(1), byteCount: 1, now: 5)
-    index.adopt(key(1), byteCount: 1 << 20, now: 6)
-    #expect(index.byteCount == 4096)
-    index.adopt(key(2), byteCount: 1, now: 6)
-    index.adopt(key(3), byteCount: 1, now: 6)
-    #expect(index.entry(key(3)) == nil && index.takeDoomed() == [key(3)])
-  }
-}
-
 @Suite struct CacheZoneTests {
   private func settings(_ path: String, size: Int = 1 << 20) -> CacheZoneSettings {
     CacheZoneSettings(
@@ -324,7 +145,7 @@ private func bytes(_ text: String) -> Bytes { store().append(text) }
   @Test func aZoneOfTheSameFolderGoesOn() {
     let zones = CacheZones()
     var zone: CacheZone? = zones.zone(for: settings("/a"))
-    zone?.store(key(1), byteCount: 1, now: 0)
+    zone?.store(cacheKey(1), byteCount: 1, now: 0)
     let same = zones.zone(for: settings("/a", size: 2 << 20))
     #expect(same === zone && same.settings.byteCount == 2 << 20)
     let other = zones.zone(for: settings("/b"))
@@ -334,17 +155,17 @@ private func bytes(_ text: String) -> Bytes { store().append(text) }
 
   @Test func anErrorStandsForAResponseForItsTime() {
     let zone = CacheZone(settings("/a"))
-    zone.fail(key(1), 502, until: 10, now: 0)
-    #expect(zone.look(key(1), counts: true, leastUses: 1, now: 0, seconds: 10) == .failed(502))
-    #expect(zone.look(key(1), counts: true, leastUses: 1, now: 0, seconds: 11) == .absent)
-    zone.fail(key(1), 502, until: 100, now: 0)
-    zone.store(key(1), byteCount: 1, now: 0)
+    zone.fail(cacheKey(1), 502, until: 10, now: 0)
+    #expect(zone.look(cacheKey(1), counts: true, leastUses: 1, now: 0, seconds: 10) == .failed(502))
+    #expect(zone.look(cacheKey(1), counts: true, leastUses: 1, now: 0, seconds: 11) == .absent)
+    zone.fail(cacheKey(1), 502, until: 100, now: 0)
+    zone.store(cacheKey(1), byteCount: 1, now: 0)
     #expect(
-      zone.look(key(1), counts: true, leastUses: 1, now: 0, seconds: 11)
+      zone.look(cacheKey(1), counts: true, leastUses: 1, now: 0, seconds: 11)
         == .stored(version: 1, uses: 3))
-    zone.renew(key(1))
+    zone.renew(cacheKey(1))
     #expect(
-      zone.look(key(1), counts: false, leastUses: 1, now: 0, seconds: 11)
+      zone.look(cacheKey(1), counts: false, leastUses: 1, now: 0, seconds: 11)
         == .stored(version: 2, uses: 3))
   }
 

@@ -4,22 +4,6 @@
 import HTTP
 
 extension H1Connection {
-  /// Ends a chunked body with fields behind it (RFC 9112 §7.1.2).
-  func end(with trailers: [OutgoingField]) {
-    var size = 5
-    for field in trailers { size += field.name.count + field.value.count + 4 }
-    let buffer = loop.pool.take(atLeast: size)
-    buffer.append(Bytes("0\r\n"))
-    for field in trailers {
-      buffer.append(field.name)
-      buffer.append(Bytes(": "))
-      buffer.append(field.value)
-      buffer.append(Bytes("\r\n"))
-    }
-    buffer.append(Bytes("\r\n"))
-    client.output.append(buffer)
-  }
-
   /// What is queued is the end of a response, and the connection ends with it, properly.
   var endsWithOutput: Bool {
     isResponseEnded && !keepsAlive && !endsByReset && state == .exchanging
@@ -48,7 +32,7 @@ extension H1Connection {
     if client.transport.isWritable {
       endWaitForRoom()
       client.yield()
-    } else if sentAtBlock != client.output.sentCount {
+    } else if awaited != .room || sentAtBlock != client.output.sentCount {
       // The deadline begins anew with each byte that is taken, and with nothing else.
       sentAtBlock = client.output.sentCount
       awaited = .room
@@ -60,7 +44,6 @@ extension H1Connection {
 
   private func endWaitForRoom() {
     guard awaited == .room else { return }
-    sentAtBlock = -1
     if bodyTimeout > 0 { beginBodyDeadline() } else { endDeadline() }
   }
 }

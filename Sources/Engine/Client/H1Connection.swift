@@ -45,8 +45,8 @@ final class H1Connection: ClientStream {
   /// What the deadline that runs while an exchange does is for. Room comes first: a client that
   /// takes nothing of the response need not be asked for more of the body.
   var awaited = Awaited.nothing
-  /// What had been sent when the wait for room began; -1: none is waited for.
-  var sentAtBlock = -1
+  /// What had been sent when the wait for room began.
+  var sentAtBlock = 0
   /// How long the client has for the body that is waited for; 0: none is.
   private(set) var bodyTimeout: Milliseconds = 0
   /// Until when an idle connection is kept although the worker stops.
@@ -84,7 +84,6 @@ final class H1Connection: ClientStream {
     isResponseEnded = false
     endsByReset = false
     awaited = .nothing
-    sentAtBlock = -1
     bodyTimeout = 0
     keepsAlive = false
     sentBefore = client.output.sentCount
@@ -325,7 +324,7 @@ final class H1Connection: ClientStream {
 
   override func endBody() {
     if isChunked, let trailers = exchange?.response.trailers, !trailers.isEmpty {
-      end(with: trailers)
+      client.output.append(ResponseHeadWriter.trailers(trailers, pool: loop.pool))
     } else if isChunked {
       let end = ChunkedEncoder.bodyEnd
       if !client.output.appendToTail(end) { client.output.append(end) }

@@ -64,17 +64,30 @@ struct ResponseHeadWriter: BitwiseCopyable {
 
   /// The head of an interim response, which has no other fields than these (RFC 9110 §15.2).
   static func interim(_ status: Int, _ fields: [OutgoingField], pool: BufferPool) -> Buffer {
-    let line = StatusCode.statusLine(status)
-    var size = 2 + (line?.count ?? 32)
-    for field in fields { size += field.name.count + field.value.count + 4 }
-    let buffer = pool.take(atLeast: size)
-    if let line {
-      buffer.append(line)
-    } else {
+    lines(fields, pool: pool) { buffer in
+      if let line = StatusCode.statusLine(status) { return buffer.append(line) }
       buffer.append(Bytes("HTTP/1.1 "))
       buffer.produced(writeDecimal(status, into: buffer.free))
       buffer.append(Bytes(" \r\n"))
     }
+  }
+
+  /// The end of a chunked body with fields behind it (RFC 9112 §7.1.2).
+  static func trailers(_ fields: [OutgoingField], pool: BufferPool) -> Buffer {
+    lines(fields, pool: pool) { $0.append(Bytes("0\r\n")) }
+  }
+
+  // Bound: the longest line that stands before fields.
+  private static let firstLineLimit = 64
+
+  /// What `writeFirst` writes, fields, and an empty line.
+  private static func lines(
+    _ fields: [OutgoingField], pool: BufferPool, _ writeFirst: (Buffer) -> Void
+  ) -> Buffer {
+    var size = firstLineLimit
+    for field in fields { size += field.name.count + field.value.count + 4 }
+    let buffer = pool.take(atLeast: size)
+    writeFirst(buffer)
     for field in fields {
       buffer.append(field.name)
       buffer.append(Bytes(": "))

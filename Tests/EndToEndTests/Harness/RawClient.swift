@@ -66,6 +66,12 @@ final class RawClient: @unchecked Sendable {
     }
   }
 
+  /// Whether the kernel takes more bytes at the moment.
+  var hasRoom: Bool {
+    var waiting = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+    return poll(&waiting, 1, 0) > 0
+  }
+
   /// Says that nothing more comes.
   func finishSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
