@@ -13,6 +13,16 @@ extension H2Connection {
     return unsafe Unmanaged<H2Stream>.fromOpaque(found).takeUnretainedValue()
   }
 
+  /// The same for what is done often, without counting a reference.
+  @inline(__always)
+  private func withStream(_ id: Int32, _ body: (H2Stream) -> Void) {
+    guard id > 0, let found = unsafe nghttp2_session_get_stream_user_data(session, id) else {
+      return
+    }
+    // Safety: as above.
+    unsafe Unmanaged<H2Stream>.fromOpaque(found)._withUnsafeGuaranteedRef(body)
+  }
+
   /// A frame is about to be handed to the library.
   func admit(_ header: H2FrameHeader) {
     if !flood.noteFrame(header, now: loop.now) {
@@ -103,7 +113,7 @@ extension H2Connection {
 
   /// A field of a head (or of a request's trailers, which end here).
   func onHeader(_ id: Int32, _ name: Bytes, _ value: Bytes) -> Int32 {
-    stream(id)?.onHeader(name, value)
+    withStream(id) { $0.onHeader(name, value) }
     return 0
   }
 
@@ -178,11 +188,12 @@ extension H2Connection {
 
   /// A frame was handed to us whole.
   func onFrameSent(_ header: nghttp2_frame_hd) {
-    guard let stream = stream(header.stream_id) else { return }
-    switch nghttp2_frame_type(UInt32(header.type)) {
-    case NGHTTP2_DATA, NGHTTP2_HEADERS: stream.onFrameSent(header)
-    case NGHTTP2_RST_STREAM: stream.wasResetByUs = true
-    default: break
+    withStream(header.stream_id) { stream in
+      switch nghttp2_frame_type(UInt32(header.type)) {
+      case NGHTTP2_DATA, NGHTTP2_HEADERS: stream.onFrameSent(header)
+      case NGHTTP2_RST_STREAM: stream.wasResetByUs = true
+      default: break
+      }
     }
   }
 

@@ -241,17 +241,14 @@ final class H2Connection {
     let (stream, handle) = library.streams.take { H2Stream(self) }
     stream.open(self, id, handle)
     closedStreams.noteOpened(id)
+    stream.index = streams.count
     streams.append(stream)
     if streams.count == 1 && sentAtBlock < 0 { loop.clearTimer(client.timer) }
     return stream
   }
 
-  /// Has `settle` look at `stream`.
-  func touch(_ stream: H2Stream) {
-    guard !stream.isTouched else { return }
-    stream.isTouched = true
-    touched.append(stream)
-  }
+  /// Has `settle` look at `stream`, which marked itself.
+  func noteTouched(_ stream: H2Stream) { touched.append(stream) }
 
   /// Lets exchanges do what the library's callbacks noted.
   func settle() {
@@ -268,9 +265,12 @@ final class H2Connection {
   }
 
   private func remove(_ stream: H2Stream) {
-    guard let index = streams.firstIndex(where: { $0 === stream }) else { return }
-    streams.swapAt(index, streams.count - 1)
-    streams.removeLast()
+    guard stream.index < streams.count, streams[stream.index] === stream else { return }
+    let last = streams.removeLast()
+    if last !== stream {
+      streams[stream.index] = last
+      last.index = stream.index
+    }
     recycle(stream)
     if streams.isEmpty { awaitRequest() }
   }

@@ -15,6 +15,8 @@ struct H2HeadDraft {
   /// Whether the request line is written: regular fields follow.
   var hasLine = false
   var fieldCount = 0
+  /// What the server takes that the exchange began with.
+  var limits = HeadLimits()
   /// What the request is refused with; 0: nothing.
   var status = 0
   var reason: StaticString = "client sent invalid request"
@@ -34,30 +36,31 @@ extension H2Stream {
     exchange.countIn()
     self.exchange = exchange
     awaited = .head
+    draft.limits = exchange.site.settings.headLimits
     loop.setTimer(timer, after: exchange.site.settings.headerTimeout, for: handle)
   }
 
   /// A decoded field. Names and values were checked by the library; `HTTP2Head` checks again.
   func onHeader(_ name: Bytes, _ value: Bytes) {
-    guard !isHeadComplete, let exchange, draft.status == 0 else { return }
-    let settings = exchange.site.settings
+    guard !isHeadComplete, draft.status == 0 else { return }
+    let limits = draft.limits
     draft.fieldCount += 1
     // Bound: each field counts, crumbs of cookies one by one: an index of one byte can stand for
     // thousands (the class of CVE-2026-49975).
-    if draft.fieldCount > settings.maxFields + 4 {
+    if draft.fieldCount > limits.maxFields + 4 {
       return draft.refuse(494, "client sent too many header fields")
     }
-    if (head?.contents.count ?? 0) + name.count + value.count > settings.headByteLimit {
+    if (head?.contents.count ?? 0) + name.count + value.count > limits.maxBytes {
       return draft.refuse(494, "client sent too large header")
     }
     // As a line of HTTP/1 has to fit into one buffer.
-    let fieldLimit = settings.headLineByteLimit
-    if name.count > fieldLimit || value.count > fieldLimit {
+    if name.count > limits.maxLineBytes || value.count > limits.maxLineBytes {
       return name == Bytes(":path")
         ? draft.refuse(414, "client sent too long URI")
         : draft.refuse(494, "client sent too long header field")
     }
     if name.count > 0 && name[0] == UInt8(ascii: ":") { return onPseudoHeader(name, value) }
+    guard let exchange else { return }
     if !draft.hasLine { writeLine(exchange) }
     guard draft.status == 0, !repeatsAuthority(name, value) else { return }
     append(field: name, value, exchange)
@@ -88,9 +91,9 @@ extension H2Stream {
   /// Copies `bytes` into the head's buffer; where they stand, from its beginning.
   @discardableResult
   private func store(_ bytes: Bytes) -> Slice {
-    if (head?.room ?? 0) < bytes.count || head == nil { _ = roomyHead(bytes.count) }
-    let start = head?.contents.count ?? 0
-    head?.append(bytes)
+    let head = roomyHead(bytes.count)
+    let start = head.contents.count
+    head.append(bytes)
     return Slice(start, start + bytes.count)
   }
 
@@ -114,23 +117,29 @@ extension H2Stream {
     if !draft.protocolName.isEmpty { takeProtocol() }
     // For the asterisk and CONNECT there is no path (RFC 9113 §8.3.1, §8.5).
     let target = draft.path.isEmpty ? draft.authority : draft.path
-    draft.base = head?.contents.count ?? 0
-    let start = draft.base
-    copy(draft.method)
-    store(Bytes(" "))
-    copy(target)
-    store(Bytes(" HTTP/2.0"))
-    let bytes = line(from: start)
+    // The buffer may move while it grows: room is made first.
+    let head = roomyHead(
+      Int(draft.method.count + target.count + draft.authority.count) + Self.lineByteCount)
+    draft.base = head.contents.count
+    head.append(draft.method.of(head.contents))
+    head.append(Bytes(" "))
+    head.append(target.of(head.contents))
+    head.append(Bytes(" HTTP/2.0"))
+    let bytes = head.contents.dropping(draft.base)
     if let error = HTTP2Head.readLine(bytes, 0, bytes.count, into: &exchange.request) {
       draft.refuse(error.status, "client sent invalid pseudo-header fields")
     }
-    store(Bytes("\r\n"))
+    head.append(Bytes("\r\n"))
     guard draft.status == 0, !draft.authority.isEmpty else { return }
-    let from = (head?.contents.count ?? 0)
-    store(Bytes("host: "))
-    copy(draft.authority)
-    endField(from, exchange)
+    let start = head.contents.count
+    head.append(Bytes("host: "))
+    head.append(draft.authority.of(head.contents))
+    endField(of: head, from: start, exchange)
   }
+
+  /// What a request line and a Host have beside what the client filled in: blanks, version, line
+  /// ends.
+  private static let lineByteCount = 32
 
   /// What is known of a request whose head wasn't complete, for the log.
   func unfinishedHead(_ exchange: Exchange) -> Bytes {
@@ -139,32 +148,26 @@ extension H2Stream {
     return line(from: draft.base)
   }
 
-  private func copy(_ slice: Slice) {
-    // The buffer may move while it grows: room is made first.
-    let head = roomyHead(Int(slice.count))
-    head.append(slice.of(head.contents))
-  }
-
   private func line(from start: Int) -> Bytes { head?.contents.dropping(start) ?? Bytes() }
 
   private func append(field name: Bytes, _ value: Bytes, _ exchange: Exchange) {
-    let start = head?.contents.count ?? 0
-    _ = roomyHead(name.count + value.count + 4)
-    store(name)
-    store(Bytes(": "))
-    store(value)
-    endField(start, exchange)
+    let head = roomyHead(name.count + value.count + 4)
+    let start = head.contents.count
+    head.append(name)
+    head.append(Bytes(": "))
+    head.append(value)
+    endField(of: head, from: start, exchange)
   }
 
-  private func endField(_ start: Int, _ exchange: Exchange) {
-    let bytes = line(from: draft.base)
+  /// Checks the field line that begins at `start` and ends with `head`, which has room for its end.
+  private func endField(of head: Buffer, from start: Int, _ exchange: Exchange) {
+    let bytes = head.contents.dropping(draft.base)
     if let error = HTTP2Head.readField(
-      bytes, start - draft.base, bytes.count, limits: exchange.site.settings.headLimits,
-      into: &exchange.request)
+      bytes, start - draft.base, bytes.count, limits: draft.limits, into: &exchange.request)
     {
       draft.refuse(error.status, "client sent invalid header field")
     }
-    store(Bytes("\r\n"))
+    head.append(Bytes("\r\n"))
   }
 
   /// Extended CONNECT (RFC 8441): a WebSocket is asked for the way that HTTP/1 upstreams know.
@@ -184,7 +187,7 @@ extension H2Stream {
       if exchange.request.repeated.contains(.cookie) { joinCookies(exchange) }
     }
     isHeadComplete = true
-    h2.touch(self)
+    touch()
   }
 
   private func joinCookies(_ exchange: Exchange) {
@@ -200,7 +203,7 @@ extension H2Stream {
       room.append(slice.of(room.contents.dropping(draft.base)))
     }
     HTTP2Head.removeCookies(&exchange.request)
-    endField(start, exchange)
+    endField(of: room, from: start, exchange)
   }
 
   // --- beginning ---------------------------------------------------------------------------------
@@ -211,9 +214,9 @@ extension H2Stream {
     isBegun = true
     awaited = .nothing
     loop.clearTimer(timer)
-    let client = h2.client
-    client.facts.requestCount += 1
-    number = client.facts.requestCount
+    let h2 = h2
+    h2.client.facts.requestCount += 1
+    number = h2.client.facts.requestCount
     exchange.request.length = head.contents.count - draft.base
     exchange.headBytes =
       draft.hasLine ? head.contents.dropping(draft.base) : unfinishedHead(exchange)
@@ -244,20 +247,14 @@ extension H2Stream {
   /// The fields of an opening handshake (RFC 6455 §4.1), which extended CONNECT does without.
   private func addHandshake(_ exchange: Exchange) {
     // As browsers write it: configurations match `$http_connection` and pass it on.
-    for line in ["connection: Upgrade", "upgrade: websocket"] as [StaticString] {
-      let start = head?.contents.count ?? 0
-      store(Bytes(line))
-      endField(start, exchange)
-    }
-    let next = head?.contents.count ?? 0
-    store(Bytes("sec-websocket-key: "))
+    append(field: Bytes("connection"), Bytes("Upgrade"), exchange)
+    append(field: Bytes("upgrade"), Bytes("websocket"), exchange)
     var generator = SystemRandomNumberGenerator()
     let nonce = exchange.arena.allocate(16)
     for index in 0..<16 { nonce[index] = generator.next() }
     let encoded = exchange.arena.allocate(24)
     Base64.encode(nonce.readOnly, into: encoded)
-    store(encoded.readOnly)
-    endField(next, exchange)
+    append(field: Bytes("sec-websocket-key"), encoded.readOnly, exchange)
     guard let head else { return }
     exchange.request.length = head.contents.count - draft.base
     exchange.headBytes = head.contents.dropping(draft.base)
@@ -292,7 +289,7 @@ extension H2Stream {
 
   private func noteBody() {
     bodyArrived = true
-    h2.touch(self)
+    touch()
   }
 
   /// How many bytes a buffer of body bytes grows by at least.

@@ -58,6 +58,9 @@ final class H2Stream: ClientStream {
   /// Which request of the connection it is.
   var number = 0
 
+  /// Where it stands among the streams of its connection.
+  var index = 0
+
   // What `settle` has to look at.
   var isTouched = false
   var bodyArrived = false
@@ -138,6 +141,13 @@ final class H2Stream: ClientStream {
 
   // --- events ------------------------------------------------------------------------------------
 
+  /// Has the connection's `settle` look at this stream.
+  func touch() {
+    guard !isTouched else { return }
+    isTouched = true
+    h2.noteTouched(self)
+  }
+
   /// Acts on what the library's callbacks noted.
   func settle() {
     if isClosed || didEndResponse || isAborted { return end() }
@@ -205,7 +215,7 @@ final class H2Stream: ClientStream {
     if isUnderWay && exchange?.goesOnAlone == false {
       exchange?.log(.info, "client closed stream while its response was under way")
     }
-    h2.touch(self)
+    touch()
   }
 
   override func awaitBody(atMost timeout: Milliseconds) {
@@ -227,7 +237,7 @@ final class H2Stream: ClientStream {
     isAborted = true
     unsafe nghttp2_submit_rst_stream(
       session, UInt8(NGHTTP2_FLAG_NONE.rawValue), id, code.rawValue)
-    h2.touch(self)
+    touch()
     h2.schedule()
   }
 
@@ -250,6 +260,8 @@ final class H2Stream: ClientStream {
   // --- responses ---------------------------------------------------------------------------------
 
   override func sendHead(_ exchange: Exchange) {
+    // Taken once: each look at a variable of a class counts a reference.
+    let h2 = h2
     guard !isClosed, !isAborted, let session = unsafe h2.session else { return }
     let (status, hasBody) = outcome(exchange.response)
     hasBodyProvider = hasBody
@@ -367,7 +379,7 @@ final class H2Stream: ClientStream {
     }
     if queue.memoryCount < 64 << 10 {
       isWritable = true
-      h2.touch(self)
+      touch()
     }
   }
 
@@ -376,16 +388,16 @@ final class H2Stream: ClientStream {
     let isHead = header.type == UInt8(NGHTTP2_HEADERS.rawValue)
     if isHead && interimCount > 0 {
       interimCount -= 1
-    } else if isHead, let exchange, exchange.didSendHead, !didSendHead {
+    } else if isHead, !didSendHead, let exchange, exchange.didSendHead {
       didSendHead = true
       exchange.headByteCount = sentCount
     }
     if header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 {
       didEndResponse = true
-      h2.touch(self)
+      touch()
     } else if didSendHead && !isBodyEnded && queue.isEmpty {
       isWritable = true
-      h2.touch(self)
+      touch()
     }
   }
 }
