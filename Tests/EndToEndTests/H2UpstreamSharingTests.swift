@@ -71,4 +71,20 @@ import Testing
       try waitUntil("the rest of the window") { Self.bodyCount(upstream, 3) == 62_535 }
     }
   }
+
+  /// Go answers each piece that a handler reads by two WINDOW_UPDATEs: a large body and a small
+  /// buffer are no flood.
+  @Test func windowsMayBeGivenBackInSmallPieces() async throws {
+    let upstream = try H2TestUpstream(windowPiece: 64) {
+      [.bytes(H2Frame.answer($0.stream, "\($0.body.count)"))]
+    }
+    let door = try await H2UpstreamDoor.start(
+      [upstream], "location / { proxy_pass http://app; client_max_body_size 0; }", http: Self.app)
+    let client = try door.client()
+    for _ in 0..<2 {
+      try Self.post(400_000, to: client)
+      #expect(try client.response().text == "400000", "\(door.errorLog)")
+    }
+    #expect(upstream.requests.map(\.connection) == [0, 0])
+  }
 }

@@ -163,6 +163,7 @@ private func onFrame(
     owner.hasSettings = true
     owner.noteWindows()
   case NGHTTP2_WINDOW_UPDATE.rawValue:
+    unsafe owner.budget.noteGivenBack(Int(frame.pointee.window_update.window_size_increment))
     owner.noteWindow(unsafe stream(session, head.stream_id))
   case NGHTTP2_GOAWAY.rawValue:
     owner.isGoingAway = true
@@ -237,7 +238,8 @@ private func readBody(
     unsafe MutableBytes(base: room, count: count).copy(output.unread.prefix(taken), at: 0)
     output.consume(taken)
     stream.takenCount += taken
-    // A server may answer each DATA frame by updates of two windows, and a PING that measures.
+    owner.budget.noteSent(taken)
+    // A server may answer each DATA frame by a PING that measures.
     owner.budget.earn()
     if output.isEmpty {
       owner.pool.giveBack(output)

@@ -211,7 +211,7 @@ final class H2UpstreamConnection {
         guard session.receive(input.unread) else {
           flush()
           return lose(
-            session.isExhausted
+            session.wasFlooded
               ? "upstream flooded the connection while reading from"
               : "upstream sent invalid HTTP/2 while reading from")
         }

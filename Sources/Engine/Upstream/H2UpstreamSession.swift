@@ -25,7 +25,9 @@ final class H2UpstreamSession {
   var isGoingAway = false
   var hasSettings = false
   /// The server broke a rule that ends the connection, or flooded it.
-  var isBroken = false
+  private(set) var isBroken = false
+  /// It is broken because the server flooded it.
+  private(set) var wasFlooded = false
   var budget = H2UpstreamBudget()
   /// What holds for the bodies of all its requests together.
   var sharing = H2UpstreamSharing()
@@ -141,7 +143,7 @@ final class H2UpstreamSession {
 
   /// Whether the server sent too much of what moves nothing. The library may have given streams up
   /// without our knowing, and drops what comes for them.
-  var isExhausted: Bool { budget.isExhausted(expected: streams.count * Self.streamWindow) }
+  private var isExhausted: Bool { budget.isExhausted(expected: streams.count * Self.streamWindow) }
 
   /// Parts from `stream`; what is unfinished of it is reset.
   func detach(_ stream: H2UpstreamStream) {
@@ -204,7 +206,8 @@ final class H2UpstreamSession {
   func receive(_ bytes: Bytes) -> Bool {
     budget.noteBytes(bytes.count)
     let result = unsafe nghttp2_session_mem_recv(session, bytes.unsafeBase, bytes.count)
-    if result < 0 || isExhausted { isBroken = true }
+    wasFlooded = isExhausted
+    if result < 0 || wasFlooded { isBroken = true }
     return !isBroken
   }
 
@@ -243,8 +246,10 @@ final class H2UpstreamSession {
 
 /// What a server may cost beyond what its responses cost: frames that move nothing (SETTINGS, PING,
 /// WINDOW_UPDATE, empty DATA, PRIORITY, unknown ones) are paid from a purse that useful frames and
-/// time fill. The library drops frames of unknown types, and of streams that are gone, without a
-/// word: they are what is missing of the bytes that came.
+/// time fill. A WINDOW_UPDATE that gives back what was sent is free, however small: a server sends
+/// two for each piece that its application reads (Go), and applications read 512 bytes at a time.
+/// The library drops frames of unknown types, and of streams that are gone, without a word: they are
+/// what is missing of the bytes that came.
 struct H2UpstreamBudget {
   // Bound: such frames at once, ten a second in the long run, and four for each useful one.
   private static let capacity = 2_000
@@ -253,11 +258,15 @@ struct H2UpstreamBudget {
   // Bound: bytes of dropped frames at once, and how many of them a second forgives.
   private static let unknownByteCount = 64 << 10
   private static let forgivenByteCount = 4 << 10
+  // Bound: bytes of windows that are given back by frames that cost nothing.
+  private static let owedByteCount = 32 << 20
 
   private var purse = capacity
   private var refilledAt: Milliseconds = 0
 
   private var unknownBytes = 0
+  /// How much of the server's windows was used and not given back.
+  private var owedWindow = 0
 
   /// Whether the purse is empty; asked within a read, too.
   var isPurseEmpty: Bool { purse < 0 }
@@ -282,6 +291,19 @@ struct H2UpstreamBudget {
 
   /// Counts a frame that doesn't.
   mutating func spend() { purse -= 1 }
+
+  /// Counts bytes of a request's body that are sent: they use the windows of the stream and of the
+  /// connection.
+  mutating func noteSent(_ count: Int) {
+    owedWindow = min(owedWindow + 2 * count, Self.owedByteCount)
+  }
+
+  /// A WINDOW_UPDATE, counted as a frame when it began, turns out to give back so many bytes.
+  mutating func noteGivenBack(_ count: Int) {
+    guard count <= owedWindow else { return }
+    owedWindow -= count
+    purse = min(purse + 1, Self.capacity)
+  }
 
   /// Fills the purse for the time that went by.
   mutating func refill(now: Milliseconds) {

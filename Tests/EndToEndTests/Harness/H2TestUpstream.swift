@@ -24,16 +24,19 @@ final class H2TestUpstream: Sendable {
   private let ended = Mutex<[Int]>([])
   private let settings: [(UInt16, UInt32)]
   private let answersEarly: Bool
+  private let windowPiece: Int?
   private let script: @Sendable (Request) -> [TestUpstream.Step]
 
   /// With `answersEarly` a request has its turn when its fields are there, else when it is
-  /// complete.
+  /// complete. With `windowPiece` it gives windows back for each so many bytes that it reads, as
+  /// servers do whose applications read with small buffers.
   init(
-    settings: [(UInt16, UInt32)] = [], answersEarly: Bool = false,
+    settings: [(UInt16, UInt32)] = [], answersEarly: Bool = false, windowPiece: Int? = nil,
     _ script: @escaping @Sendable (Request) -> [TestUpstream.Step]
   ) throws {
     self.settings = settings
     self.answersEarly = answersEarly
+    self.windowPiece = windowPiece
     self.script = script
     let thread = Thread { [server, weak self] in
       var number = 0
@@ -79,6 +82,7 @@ final class H2TestUpstream: Sendable {
         else { continue }
         if frame.kind == H2Frame.Kind.data.rawValue {
           bodies[frame.stream, default: []] += frame.payload
+          if !self.giveBack(frame, client) { return }
         }
         let hasTurn =
           self.answersEarly ? frame.kind == H2Frame.Kind.headers.rawValue : frame.endsStream
@@ -102,6 +106,17 @@ final class H2TestUpstream: Sendable {
     guard let payload = try? client.read(count: length, within: 60) else { return nil }
     frame.payload = payload
     return frame
+  }
+
+  private func giveBack(_ frame: H2Frame, _ client: RawClient) -> Bool {
+    guard let windowPiece else { return true }
+    var updates: [UInt8] = []
+    for start in stride(from: 0, to: frame.payload.count, by: windowPiece) {
+      let count = H2Frame.number(UInt32(min(windowPiece, frame.payload.count - start)))
+      updates += H2Frame(.windowUpdate, stream: frame.stream, count).bytes
+      updates += H2Frame(.windowUpdate, count).bytes
+    }
+    return (try? client.send(updates)) != nil
   }
 
   private static func acknowledge(_ frame: H2Frame, _ client: RawClient) -> Bool {
