@@ -1,6 +1,7 @@
 // Symbolic links in the paths of files: followed by default, refused by `disable_symlinks`.
 
 import Foundation
+import Synchronization
 import Testing
 
 @Suite struct SymlinkTests {
@@ -60,6 +61,38 @@ import Testing
     #expect(try door.get("/try/other").text == "other")
     #expect(door.errorLog.contains("failed (40: Too many levels of symbolic links)"))
     try door.stop()
+  }
+
+  /// Who owns a folder exchanges a file for a link while it is looked up: what the link leads to
+  /// belongs to somebody else, and stays his.
+  @Test(.enabled(if: getuid() == 0, "only root can make files of two owners"))
+  func noLinkIsPutInBetween() async throws {
+    let door = try await start("keepalive_requests 10000;")
+    let www = door.site.folder + "www/"
+    let isOver = Atomic(false)
+    DispatchQueue.concurrentPerform(iterations: 2) { part in
+      if part == 0 {
+        while !isOver.load(ordering: .relaxed) {
+          link(www + "file", www + "own")
+          rename(www + "own", www + "changing")
+          symlink("../foreign", www + "way-out")
+          rename(www + "way-out", www + "changing")
+        }
+      } else {
+        defer { isOver.store(true, ordering: .relaxed) }
+        #expect(throws: Never.self) {
+          let client = try door.client()
+          var served = 0
+          for _ in 0..<4000 {
+            try client.send("GET /owner/changing HTTP/1.1\r\nHost: x\r\n\r\n")
+            let response = try client.response()
+            #expect(response.text != "foreign")
+            if response.status == 200 { served += 1 }
+          }
+          #expect(served > 0)
+        }
+      }
+    }
   }
 
   @Test func realpathRootIsWhereLinksLead() async throws {

@@ -60,8 +60,7 @@ struct SymlinkWalk {
 
   private func enter(_ start: Int, _ end: Int) -> Int64 {
     unsafe component(start, end) { name in
-      let result = unsafe linux_open_name_at(folder, name, 1, follows)
-      return unsafe checked(result, name)
+      unsafe checked(name) { unsafe linux_open_name_at(folder, $0, 1, follows) }
     }
   }
 
@@ -69,36 +68,66 @@ struct SymlinkWalk {
     // A slash at the end: the folder itself.
     if start == end { return unsafe linux_open_at(folder, ".", flags ?? O_RDONLY, 1) }
     return unsafe component(start, end) { name in
-      let result =
+      unsafe checked(name) { name in
         if let flags {
           unsafe linux_open_at(folder, name, flags, follows)
         } else {
           unsafe linux_open_name_at(folder, name, 0, follows)
         }
-      return unsafe checked(result, name)
+      }
     }
   }
 
   private var follows: Int32 { policy.mode == .none ? 0 : 1 }
 
-  /// Refuses what was reached by a link that may not be followed.
+  // Bound: how often a name is opened that somebody exchanges meanwhile.
+  private static let tries = 4
+
+  /// What `open` finds by `name`, unless a link led there that may not be followed.
   @unsafe
-  private func checked(_ result: Int64, _ name: UnsafePointer<CChar>) -> Int64 {
-    var link = stat()
-    guard unsafe linux_stat_at(folder, name, &link) >= 0 else {
-      if result >= 0 { _ = linux_close(Int32(result)) }
-      return result < 0 ? result : -Int64(ENOENT)
+  private func checked(
+    _ name: UnsafePointer<CChar>, _ open: (UnsafePointer<CChar>) -> Int64
+  ) -> Int64 {
+    for _ in 0..<Self.tries {
+      let result = unsafe open(name)
+      switch unsafe verdict(on: result, name) {
+      case .allowed: return result
+      case .refused(let error):
+        if result >= 0 { _ = linux_close(Int32(result)) }
+        return -Int64(error)
+      case .exchanged: _ = linux_close(Int32(result))
+      }
     }
-    guard unsafe linux_is_link(&link) != 0 else { return result }
-    guard result >= 0 else { return policy.mode == .none ? -Int64(ELOOP) : result }
-    var target = stat()
-    if policy.mode == .ofSameOwner, unsafe linux_fstat(Int32(result), &target) >= 0,
-      target.st_uid == link.st_uid
-    {
-      return result
-    }
-    _ = linux_close(Int32(result))
     return -Int64(ELOOP)
+  }
+
+  private enum Verdict {
+    case allowed
+    case refused(Int32)
+    /// The name stood for something else when it was opened.
+    case exchanged
+  }
+
+  /// Judges what was opened, not what its name stands for by now: whoever owns the folder could
+  /// exchange a link for a file in between.
+  @unsafe
+  private func verdict(on result: Int64, _ name: UnsafePointer<CChar>) -> Verdict {
+    var named = stat()
+    guard unsafe linux_stat_at(folder, name, &named) >= 0 else {
+      return .refused(result < 0 ? Int32(-result) : ENOENT)
+    }
+    let isLink = unsafe linux_is_link(&named) != 0
+    guard result >= 0 else {
+      return .refused(isLink && policy.mode == .none ? ELOOP : Int32(-result))
+    }
+    var opened = stat()
+    guard unsafe linux_fstat(Int32(result), &opened) >= 0 else { return .refused(ELOOP) }
+    if isLink {
+      let isAllowed = policy.mode == .ofSameOwner && opened.st_uid == named.st_uid
+      return isAllowed ? .allowed : .refused(ELOOP)
+    }
+    let isSame = opened.st_dev == named.st_dev && opened.st_ino == named.st_ino
+    return isSame ? .allowed : .exchanged
   }
 
   /// Calls `body` with a part of the path as a C string.
