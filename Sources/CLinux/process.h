@@ -63,6 +63,13 @@ static inline int64_t linux_set_blocking(int fd, int on) {
   return PORTICO_CALL(fcntl(fd, F_SETFL, on ? flags & ~O_NONBLOCK : flags | O_NONBLOCK));
 }
 static inline int64_t linux_open_null(void) { return PORTICO_CALL(open("/dev/null", O_RDWR | O_CLOEXEC)); }
+// Opens /dev/null in the place of standard descriptors that are closed: the next file to be opened
+// would be taken for one of them.
+static inline void linux_fill_standard_descriptors(void) {
+  for (int fd = 0; fd <= 2; fd++) {
+    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) (void)open("/dev/null", O_RDWR);
+  }
+}
 static inline int64_t linux_set_environment(const char *name, const char *value) {
   return PORTICO_CALL(value ? setenv(name, value, 1) : unsetenv(name));
 }
@@ -70,12 +77,17 @@ static inline const char *linux_get_environment(const char *name) { return geten
 
 // --- signals -------------------------------------------------------------------------------------
 
-// Blocks the `count` signals of `numbers` in this thread and gives a descriptor that reads them.
-static inline int64_t linux_signal_descriptor(const int *numbers, size_t count) {
+// Blocks the `count` signals of `numbers` in this thread.
+static inline sigset_t linux_block_signals(const int *numbers, size_t count) {
   sigset_t set;
   sigemptyset(&set);
   for (size_t i = 0; i < count; i++) sigaddset(&set, numbers[i]);
-  if (sigprocmask(SIG_BLOCK, &set, NULL) < 0) return -(int64_t)errno;
+  sigprocmask(SIG_BLOCK, &set, NULL);
+  return set;
+}
+// The same, and a descriptor that reads them.
+static inline int64_t linux_signal_descriptor(const int *numbers, size_t count) {
+  sigset_t set = linux_block_signals(numbers, count);
   return linux_signalfd(&set);
 }
 // The next signal of a descriptor of `linux_signal_descriptor`, 0 when none waits; who sent it.

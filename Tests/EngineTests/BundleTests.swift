@@ -12,7 +12,7 @@ import Testing
       prefix: "/srv/portico", configurationPath: "conf/a.conf", globalDirectives: "daemon off;",
       errorLogPath: "stderr")
     options.overlay["/srv/portico/key.pem"] = [1, 2, 3]
-    var bundle = Bundle(options: options)
+    var bundle = Bundle(options: options, defaultPort: 8000)
     bundle.files["/srv/portico/conf/a.conf"] = .content(Array("http {}".utf8))
     bundle.files["/srv/portico/conf/gone.conf"] = .failed(ENOENT)
     bundle.files["/srv/portico/empty"] = .content([])
@@ -81,6 +81,22 @@ import Testing
   }
 }
 
+@Suite struct DefaultPortTests {
+  /// The worker process may be another user by the time it reads what the supervisor read.
+  @Test(arguments: [80, 8000] as [UInt16])
+  func aServerWithoutListenHasThePortOfWhoOpensIt(port: UInt16) throws {
+    var bundle = Bundle(
+      options: StartOptions(prefix: "/p", configurationPath: "a.conf"), defaultPort: port)
+    for path in ["a.conf", "/p/a.conf"] {
+      bundle.files[path] = .content(Array("http { server { server_name a; } }".utf8))
+    }
+    let plans = try ReplayedFiles(bundle).makePlans(
+      PeerRegistry(), TLSTicketKeyRing(), ZoneRegistry<LimitZone>(), CacheZones(),
+      ZoneRegistry<TLSSessionZone>())
+    #expect(plans[0].listens.map(\.settings.address.description) == ["0.0.0.0:\(port)"])
+  }
+}
+
 @Suite struct WorkerProcessMessageTests {
   @Test(arguments: [
     WorkerOrder.descriptors([
@@ -102,6 +118,7 @@ import Testing
 
   @Test(arguments: [
     WorkerAnswer.ready(generation: 1), .failed(generation: 2, problems: ["a:1:1: b", ""]),
+    .lackedLogs,
   ])
   func readsTheAnswerThatWasWritten(_ answer: WorkerAnswer) {
     #expect(WorkerAnswer(decoding: answer.encoded()) == answer)

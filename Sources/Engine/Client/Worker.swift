@@ -31,8 +31,8 @@ final class Worker {
   private static let drainHandle = Handle(.control, slot: 0)
 
   init(
-    index: Int, plan: Plan, listeners sockets: [ListenerSocket], logs: [String: Int32],
-    shared: WorkerShared, mailbox: Mailbox<WorkerMessage>
+    index: Int, plan: Plan, logs: [String: Int32], shared: WorkerShared,
+    mailbox: Mailbox<WorkerMessage>
   ) throws(SystemError) {
     loop = try Loop()
     descriptors = DescriptorGauge(memory: plan.main.workerCount == 1 ? 60_000 : 5_000)
@@ -47,7 +47,6 @@ final class Worker {
     core.clientClosed = { [unowned self] handle in self.clientClosed(handle) }
     core.makeRoom = { [unowned self] in makeRoomForConnection() }
     core.install(plan, logs: logs, errorLog: shared.errorLog)
-    setListeners(sockets)
   }
 
   /// Turns the loop until the worker is stopped or drained.
@@ -163,7 +162,8 @@ final class Worker {
     _ plan: Plan, _ sockets: [ListenerSocket], _ logs: [String: Int32], _ errorLog: ErrorLog
   ) {
     emptyQueues(except: Set(sockets.map(\.fd)))
-    retired.append(core.plan)
+    // The first one it was made with.
+    if core.plan !== plan { retired.append(core.plan) }
     core.install(plan, logs: logs, errorLog: errorLog)
     takeServers()
     setListeners(sockets)

@@ -6,7 +6,8 @@
 // read private keys, and a worker that died is replaced even if the disk holds something broken
 // meanwhile.
 //
-//   "PORTICOB" version | options | files | patterns | environment | hosts | configuration files
+//   "PORTICOB" version | options | default port | files | patterns | environment | hosts
+//   | configuration files
 //
 // Numbers are little-endian; strings, byte strings and lists carry their length in front.
 
@@ -23,6 +24,9 @@ struct Bundle: Sendable, Equatable {
 
   /// What the command line said.
   var options: StartOptions
+  /// The port of a `server` without `listen`: 80 if the process that opens sockets may have it, or
+  /// else 8000 (https://nginx.org/r/listen).
+  var defaultPort: UInt16
   /// Every path that was read, whether it exists or not.
   var files: [String: File] = [:]
   /// What each `include` pattern matched.
@@ -40,6 +44,7 @@ struct Bundle: Sendable, Equatable {
     writer.bytes += Self.magic
     writer.number(UInt64(Self.version))
     options.encode(to: &writer)
+    writer.number(UInt64(defaultPort))
     writer.list(files.sorted { $0.key < $1.key }) { writer, file in
       writer.string(file.key)
       switch file.value {
@@ -72,6 +77,7 @@ struct Bundle: Sendable, Equatable {
       let options = StartOptions(decoding: &reader)
     else { return nil }
     self.options = options
+    defaultPort = UInt16(truncatingIfNeeded: reader.number())
     reader.list { reader in
       let path = reader.string()
       let code = reader.number()
@@ -97,11 +103,14 @@ struct Bundle: Sendable, Equatable {
     if reader.isBroken || !reader.isAtEnd { return nil }
   }
 
-  init(options: StartOptions) { self.options = options }
+  init(options: StartOptions, defaultPort: UInt16 = 80) {
+    self.options = options
+    self.defaultPort = defaultPort
+  }
 
   private static let magic = Array("PORTICOB".utf8)
   // Supervisor and worker are always the same binary; the version catches what breaks that.
-  private static let version: UInt32 = 2
+  private static let version: UInt32 = 3
 }
 
 extension Bundle {

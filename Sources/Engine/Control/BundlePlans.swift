@@ -45,7 +45,8 @@ extension RecordedFiles: FileProvider, ServedFiles {
     servedUpstreams: Set<String> = []
   ) -> ConfigurationReading {
     let surroundings = PlanSurroundings(
-      paths: bundle.options.planPaths, registry: Self.emptiedRegistry(),
+      paths: bundle.options.planPaths, defaultPort: bundle.defaultPort,
+      registry: Self.emptiedRegistry(),
       ticketKeys: TLSTicketKeyRing(), zones: ZoneRegistry<LimitZone>(),
       certificateChecks: checks, toleratesBrokenCertificates: isReload, served: self,
       servedUpstreams: servedUpstreams)
@@ -78,8 +79,8 @@ extension ReplayedFiles: FileProvider {
     _ caches: CacheZones, _ sessionZones: ZoneRegistry<TLSSessionZone>
   ) throws(ApplyFailure) -> [Plan] {
     let surroundings = PlanSurroundings(
-      paths: bundle.options.planPaths, registry: registry, ticketKeys: ticketKeys, zones: zones,
-      caches: caches, sessionZones: sessionZones,
+      paths: bundle.options.planPaths, defaultPort: bundle.defaultPort, registry: registry,
+      ticketKeys: ticketKeys, zones: zones, caches: caches, sessionZones: sessionZones,
       toleratesBrokenCertificates: true)
     let text = ConfigurationText(bundle.options, self)
     var plans: [Plan] = []

@@ -120,14 +120,22 @@ enum ListenerSockets {
     if address.isUnix { _ = unsafe linux_chmod(address.unixPath, 0o666) }
   }
 
-  /// Whether the file of a Unix socket was left behind by a process that died.
+  /// Whether the file of a Unix socket was left behind by a process that died. Files of other kinds
+  /// refuse connections, too.
   private static func isStale(_ address: SocketAddress) -> Bool {
+    guard isSocket(address.unixPath) else { return false }
     switch Socket.open(to: address) {
     case .failure(let error): return error.code == ECONNREFUSED
     case .success(let fd):
       Socket.close(fd)
       return false
     }
+  }
+
+  /// Whether there is a socket at `path` itself.
+  static func isSocket(_ path: String) -> Bool {
+    var status = stat()
+    return unsafe linux_stat_at(AT_FDCWD, path, &status) >= 0 && linux_is_socket(&status) != 0
   }
 
   private static func call(_ name: String, _ result: Int64) throws(OpenFailure) -> Int64 {

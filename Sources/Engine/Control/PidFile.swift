@@ -19,8 +19,13 @@ struct PidFile {
     // By rename, so that nobody reads a file that is there but empty.
     let temporary = path + ".new"
     let text = Array("\(Process.identifier)\n".utf8)
-    try ProcessFiles.write(temporary, text, mode: 0o644)
-    _ = try check(unsafe linux_rename(temporary, path))
+    do {
+      try ProcessFiles.write(temporary, text, mode: 0o644)
+      _ = try check(unsafe linux_rename(temporary, path))
+    } catch {
+      _ = unsafe linux_unlink(temporary)
+      throw error
+    }
   }
 
   /// Removes the file, if it still names this process.

@@ -79,7 +79,7 @@ extension Supervisor {
   private func endWorker(_ order: WorkerOrder) {
     restartAt = nil
     giveUpSuccessor()
-    if case .stop = order { for link in retired { try? link.channel.send(.stop) } }
+    if case .stop = order { stopRetired() }
     guard let link = worker else { return finishIfAllEnded() }
     if case .stop = order { worker?.endBy = Clock.monotonic + WorkerLink.endLimitMs }
     worker?.answerBy = nil

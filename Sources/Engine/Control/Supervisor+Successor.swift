@@ -42,6 +42,7 @@ extension Supervisor {
       commitReload(by: "worker process \(link.pid ?? 0)")
       if let former { retire(former) }
     case .failed(_, let problems): refuseReload(problems)
+    case .lackedLogs: break
     }
   }
 
@@ -77,6 +78,24 @@ extension Supervisor {
       try link.channel.send(.drain(deadlineMs: current.main.shutdownTimeoutMs))
     } catch {
       if let pid = link.pid { _ = linux_kill(pid, SIGKILL) }
+    }
+  }
+
+  /// Ends processes that drain at once.
+  func stopRetired() {
+    for index in retired.indices {
+      retired[index].endBy = Clock.monotonic + WorkerLink.endLimitMs
+      try? retired[index].channel.send(.stop)
+    }
+  }
+
+  /// Kills those of them whose end is overdue at `now`.
+  func killOverdueRetired(_ now: Milliseconds) {
+    for index in retired.indices {
+      guard let by = retired[index].endBy, by <= now, let pid = retired[index].pid else { continue }
+      retired[index].endBy = nil
+      log.write(.alert, "worker process \(pid) doesn't end, killing it")
+      _ = linux_kill(pid, SIGKILL)
     }
   }
 

@@ -134,6 +134,7 @@ extension Supervisor {
   private func onAnswer(_ answer: WorkerAnswer) {
     worker?.answerBy = nil
     switch answer {
+    case .lackedLogs: reportMissingLogs()
     case .ready(let number):
       let wasReady = worker?.isReady ?? false
       worker?.isReady = true
@@ -148,6 +149,15 @@ extension Supervisor {
       if number == reloads.next?.number { return refuseReload(problems) }
       worker?.problems = problems
     }
+  }
+
+  private func reportMissingLogs() {
+    log.write(
+      .alert,
+      """
+      the worker process has no file descriptors left (see worker_rlimit_nofile): it writes to the \
+      old files of logs until they are reopened once more
+      """)
   }
 
   /// Reaps every child that has ended.

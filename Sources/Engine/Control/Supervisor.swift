@@ -97,8 +97,7 @@ final class Supervisor {
   private func nextDeadline() -> Milliseconds {
     let watch = current.certificates.isEmpty ? nil : watchAt
     let deadlines = [restartAt, worker?.answerBy, worker?.endBy, successor?.answerBy, watch]
-      .compactMap { $0 }
-    guard let next = deadlines.min() else { return -1 }
+    guard let next = (deadlines + retired.map(\.endBy)).compactMap({ $0 }).min() else { return -1 }
     // The clock is coarse: one tick more, so that the deadline has passed when the loop wakes.
     return max(0, next - Clock.monotonic) + 4
   }
@@ -126,6 +125,7 @@ final class Supervisor {
       log.write(.alert, "the worker process doesn't end, killing it")
       killWorker()
     }
+    killOverdueRetired(now)
   }
 
   /// Everything that is left to do when the worker process has ended for good.

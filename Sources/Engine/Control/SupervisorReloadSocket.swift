@@ -18,8 +18,8 @@ final class ReloadSocket {
     self.path = path
     let fd = Int32(try check(linux_stream_socket(AF_UNIX)))
     do {
-      // A file that is there belongs to a supervisor that died: the pid file's path is ours.
-      _ = unsafe linux_unlink(path)
+      // A socket that is there belongs to a supervisor that died: the pid file's path is ours.
+      if ListenerSockets.isSocket(path) { _ = unsafe linux_unlink(path) }
       let mask = linux_umask(0o177)
       let bound = unsafe address.withSockaddr { unsafe linux_bind(fd, $0, $1) }
       _ = linux_umask(mask)

@@ -9,6 +9,11 @@ public enum FrontDoor {
   /// Starts the front door; returns when it has ended (or, as a daemon, when it serves). `greeting`
   /// is told at the terminal when it serves.
   public static func start(_ options: StartOptions, greeting: String? = nil) -> Int32 {
+    linux_fill_standard_descriptors()
+    // Orders that come while the configuration is read are carried out when it serves. Those that
+    // end a start at once do so.
+    ProcessSignals.block(
+      Signal.allCases.filter { $0 != .terminate && $0 != .interrupt }.map(\.number))
     _ = linux_raise_descriptor_limit()
     linux_ignore_signal(SIGPIPE)
     // A limit on the size of files is a disk that takes no more: writes say EFBIG.

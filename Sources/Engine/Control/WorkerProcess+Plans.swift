@@ -10,9 +10,12 @@ struct StagedDescriptors {
   var listeners: [BoundListener.Key: HeldListener] = [:]
   var logs: [String: Int32] = [:]
   var forgotten: [UInt64] = []
+  /// Some that were sent didn't come: this process may have no more.
+  private(set) var isIncomplete = false
 
   /// Takes descriptors in with what the supervisor says they are.
   mutating func add(_ items: [SentDescriptor], _ descriptors: [Int32]) {
+    isIncomplete = isIncomplete || descriptors.count < items.count
     for (item, fd) in zip(items, descriptors) {
       switch item {
       case .bundle:
@@ -113,6 +116,7 @@ extension WorkerProcess {
   }
 
   private func takeUpBundle(_ generation: Int) throws(ApplyFailure) {
+    if staged.isIncomplete { throw ApplyFailure(Self.noDescriptors) }
     guard let fd = staged.bundle, let bundle = Bundle(descriptor: fd) else {
       throw ApplyFailure(["the bundle can't be read"])
     }
@@ -122,16 +126,29 @@ extension WorkerProcess {
     let assigned = try plans.enumerated().map { index, plan throws(ApplyFailure) in
       try sockets(for: plan, index, table)
     }
+    try startControl(plans[0])
+    let started = try startThreads(plans)
+    if !caches.configure(Array(plans[0].caches.values)) {
+      end(started)
+      throw ApplyFailure("starting the thread of the caches", SystemError(code: EAGAIN))
+    }
+    // Nothing fails from here on.
+    threads.merge(started) { $1 }
+    for (index, thread) in started { mailboxes.add(thread.mailbox, index) }
     replaceLogs()
     errorLogPath = bundle.options.errorLogPath
-    try resolveNames(plans)
-    try takeCaches(plans[0])
+    noteCaches(plans[0])
+    resolveNames(plans)
     shutdownTimeoutMs = plans[0].main.shutdownTimeoutMs
     let closing = takeListeners(table)
-    try handOver(
-      plans, assigned, PendingPlans(generation: generation, threads: [], closing: closing))
+    handOver(plans, assigned, PendingPlans(generation: generation, threads: [], closing: closing))
     staged.drop()
   }
+
+  /// What is said when descriptors were sent and couldn't be received.
+  private static let noDescriptors = [
+    "no file descriptors are left for sockets and logs (see worker_rlimit_nofile)"
+  ]
 
   /// The sockets that a thread listens on under `plan`.
   private func sockets(
@@ -160,25 +177,19 @@ extension WorkerProcess {
     return Set(old.values.map(\.fd) + table.values.map(\.fd)).filter { !kept.contains($0) }
   }
 
-  /// Gives each thread its plan, starts threads that are missing and drains those that are too
-  /// many.
+  /// Gives each thread its plan, and drains those that are too many.
   private func handOver(
     _ plans: [Plan], _ assigned: [[ListenerSocket]], _ pending: PendingPlans
-  ) throws(ApplyFailure) {
+  ) {
     var pending = pending
-    controlLog.set(errorLog(plans[0]))
     let paths = Set(plans[0].logPaths + plans[0].main.errorLogs.map(\.path))
     for (index, plan) in plans.enumerated() {
       logUses.begin(ObjectIdentifier(plan), paths, thread: index)
-      if let thread = threads[index] {
-        thread.mailbox.post(
-          .plan(
-            Handover(plan), listeners: assigned[index], logs: logs.numbers,
-            errorLog: errorLog(plan)))
-        pending.threads.insert(index)
-      } else {
-        threads[index] = try startThread(index, plan, assigned[index])
-      }
+      threads[index]?.mailbox.post(
+        .plan(
+          Handover(plan), listeners: assigned[index], logs: logs.numbers,
+          errorLog: errorLog(plan)))
+      pending.threads.insert(index)
     }
     for (index, thread) in threads where index >= plans.count {
       thread.mailbox.post(.drain(deadlineMs: shutdownTimeoutMs))
@@ -202,18 +213,20 @@ extension WorkerProcess {
     try? channel.send(.ready(generation: pending.generation))
   }
 
+  private func startControl(_ plan: Plan) throws(ApplyFailure) {
+    guard control == nil else { return }
+    do throws(SystemError) {
+      control = try ControlThread(
+        registry: registry, sink: ControlNews(mailboxes: mailboxes, errorLog: controlLog))
+    } catch {
+      throw ApplyFailure("starting the control thread", error)
+    }
+  }
+
   /// Tells the control thread of the upstreams, and waits a little for their names and first
   /// checks.
-  private func resolveNames(_ plans: [Plan]) throws(ApplyFailure) {
-    if control == nil {
-      controlLog.set(errorLog(plans[0]))
-      do throws(SystemError) {
-        control = try ControlThread(
-          registry: registry, sink: ControlNews(mailboxes: mailboxes, errorLog: controlLog))
-      } catch {
-        throw ApplyFailure("starting the control thread", error)
-      }
-    }
+  private func resolveNames(_ plans: [Plan]) {
+    controlLog.set(errorLog(plans[0]))
     control?.configure(
       ControlPlan(upstreams: plans[0].upstreams, statusCaches: plans[0].statusCaches))
     // Bound: how long names may hold a start or a reload up; those that come later are sent.
@@ -223,8 +236,8 @@ extension WorkerProcess {
     }
   }
 
-  /// Has the caches of `plan` looked after, and says which begin anew.
-  private func takeCaches(_ plan: Plan) throws(ApplyFailure) {
+  /// Says which caches of `plan` begin anew.
+  private func noteCaches(_ plan: Plan) {
     for (name, zone) in plan.caches.sorted(by: { $0.key < $1.key }) {
       if let former = cacheFolders[name], former != zone.folder {
         errorLog(plan).write(
@@ -236,9 +249,6 @@ extension WorkerProcess {
       }
     }
     cacheFolders = plan.caches.mapValues(\.folder)
-    if !caches.configure(Array(plan.caches.values)) {
-      throw ApplyFailure("starting the thread of the caches", SystemError(code: EAGAIN))
-    }
   }
 
   /// The error log of the main context.
@@ -246,18 +256,38 @@ extension WorkerProcess {
     ErrorLog(plan.main.errorLogs(orIn: errorLogPath), logs.numbers)
   }
 
-  private func startThread(
-    _ index: Int, _ plan: Plan, _ listeners: [ListenerSocket]
-  ) throws(ApplyFailure) -> WorkerThread {
+  /// Starts the threads that `plans` want and that are missing. They do nothing before they are
+  /// given their plans; if one of them can't be had, there are none.
+  private func startThreads(_ plans: [Plan]) throws(ApplyFailure) -> [Int: WorkerThread] {
+    var started: [Int: WorkerThread] = [:]
+    do {
+      for (index, plan) in plans.enumerated() where threads[index] == nil {
+        started[index] = try startThread(index, plan)
+      }
+    } catch {
+      end(started)
+      throw error
+    }
+    return started
+  }
+
+  /// Ends threads that were started for nothing.
+  private func end(_ started: [Int: WorkerThread]) {
+    for thread in started.values { thread.mailbox.post(.stop) }
+    for thread in started.values { thread.thread.join() }
+    // That they have ended is no news of the threads that get their numbers.
+    takeReports()
+  }
+
+  private func startThread(_ index: Int, _ plan: Plan) throws(ApplyFailure) -> WorkerThread {
     do throws(SystemError) {
       let reports = reports
       let mailbox = try Mailbox<WorkerMessage>()
       let worker = try Worker(
-        index: index, plan: plan, listeners: listeners, logs: logs.numbers,
+        index: index, plan: plan, logs: logs.numbers,
         shared: WorkerShared(
           errorLog: errorLog(plan), registry: registry, control: control,
           hostName: HostName.current, counters: counters, reports: reports), mailbox: mailbox)
-      mailboxes.add(mailbox, index)
       let handover = Handover(worker)
       let thread = Thread.start("worker-\(index)") {
         handover.value.run()

@@ -143,8 +143,10 @@ final class WorkerProcess {
     case .reopened:
       // What was buffered goes to the old files, as nginx's documentation has it.
       takeUpReopened()
+      if staged.isIncomplete { try? channel.send(.lackedLogs) }
       reopened = (staged.logs, Set(threads.keys))
       staged.logs = [:]
+      staged.drop()
       for thread in threads.values { thread.mailbox.post(.flushLogs) }
       if threads.isEmpty { takeUpReopened() }
     case .renew(let renewals):
@@ -164,7 +166,7 @@ final class WorkerProcess {
     }
   }
 
-  private func takeReports() {
+  func takeReports() {
     for report in reports.takeAll() {
       switch report {
       case .planTaken(let worker): noteTaken(worker)

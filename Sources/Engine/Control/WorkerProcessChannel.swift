@@ -8,6 +8,7 @@
 //                                              ◄─  ready(generation) | failed(generation, problems)
 //     renew(certificates)                      ─►  exchanged in the plans that serve
 //     reopened                                 ─►  flushes; puts staged logs in place of old ones
+//                                              ◄─  lackedLogs, if not all of them arrived
 //     drain(deadline) | stop                   ─►  ends
 //
 // The end of the stream tells either side that the other one died.
@@ -38,6 +39,8 @@ enum WorkerOrder: Equatable {
 enum WorkerAnswer: Equatable {
   case ready(generation: Int)
   case failed(generation: Int, problems: [String])
+  /// Logs that were opened again didn't arrive, for want of descriptors.
+  case lackedLogs
 }
 
 /// One end of the socketpair.

@@ -130,6 +130,7 @@ extension WorkerAnswer {
       writer.number(2)
       writer.signed(generation)
       writer.list(problems) { $0.string($1) }
+    case .lackedLogs: writer.number(3)
     }
     return writer.bytes
   }
@@ -143,6 +144,7 @@ extension WorkerAnswer {
       var problems: [String] = []
       reader.list { problems.append($0.string()) }
       self = .failed(generation: generation, problems: problems)
+    case 3: self = .lackedLogs
     default: return nil
     }
     if reader.isBroken || !reader.isAtEnd { return nil }

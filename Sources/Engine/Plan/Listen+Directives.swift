@@ -112,7 +112,14 @@ struct ListenAddresses {
 
   init(_ text: String, _ lookUp: (String) -> [String]) throws(Refusal) {
     if text.hasPrefix("unix:") {
-      guard let address = HostPort(text, defaultPort: 0)?.address else { throw Self.invalid(text) }
+      guard let address = HostPort(text, defaultPort: 0)?.address else {
+        guard text.utf8.count > SocketAddress.longestUnixPath else { throw Self.invalid(text) }
+        throw Refusal(
+          """
+          too long path in "listen \(text)": a Unix domain socket takes \
+          \(SocketAddress.longestUnixPath) bytes
+          """, argument: 0)
+      }
       all = [address]
       return
     }

@@ -263,8 +263,9 @@ extension PlanBuilder {
 
   private func listens(of draft: SiteDraft) -> [ListenDraft] {
     if !draft.listens.isEmpty { return draft.listens }
-    let port: UInt16 = linux_geteuid() == 0 ? 80 : 8000
-    guard let address = SocketAddress(literal: "0.0.0.0", port: port) else { return [] }
+    guard let address = SocketAddress(literal: "0.0.0.0", port: surroundings.defaultPort) else {
+      return []
+    }
     return [ListenDraft(settings: ListenSettings(address: address), word: draft.word)]
   }
 

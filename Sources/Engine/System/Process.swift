@@ -91,6 +91,9 @@ final class ProcessSignals {
 
   deinit { _ = linux_close(descriptor) }
 
+  /// Has signals wait until somebody reads them.
+  static func block(_ numbers: [Int32]) { _ = unsafe linux_block_signals(numbers, numbers.count) }
+
   /// The next signal that waits and the process that sent it (0: the kernel), or nil.
   func next() -> (number: Int32, sender: Int32)? {
     var sender: Int32 = 0

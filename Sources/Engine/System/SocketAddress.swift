@@ -45,7 +45,7 @@ struct SocketAddress: Hashable, Sendable {
 
   /// The address of a Unix socket, or nil if `path` is longer than 107 bytes.
   init?(unixPath path: String) {
-    guard path.utf8.count < Self.unixPathByteCount else { return nil }
+    guard path.utf8.count <= Self.longestUnixPath else { return nil }
     form = .unix(path: path)
   }
 
@@ -164,6 +164,8 @@ struct SocketAddress: Hashable, Sendable {
 
   /// Where `sun_path` begins.
   private static let unixPathOffset = MemoryLayout<sa_family_t>.size
+  /// How many bytes the path of a Unix socket may have; a NUL follows them.
+  static let longestUnixPath = unixPathByteCount - 1
   private static let unixPathByteCount = MemoryLayout<sockaddr_un>.size - unixPathOffset
 
   /// Writes everything behind the family, and returns how many bytes count.

@@ -248,8 +248,8 @@ final class H2UpstreamSession {
 /// WINDOW_UPDATE, empty DATA, PRIORITY, unknown ones) are paid from a purse that useful frames and
 /// time fill. A WINDOW_UPDATE that gives back what was sent is free, however small: a server sends
 /// two for each piece that its application reads (Go), and applications read 512 bytes at a time.
-/// The library drops frames of unknown types, and of streams that are gone, without a word: they are
-/// what is missing of the bytes that came.
+/// The library drops frames of unknown types, and of streams that are gone, without a word: they
+/// are what is missing of the bytes that came.
 struct H2UpstreamBudget {
   // Bound: such frames at once, ten a second in the long run, and four for each useful one.
   private static let capacity = 2_000

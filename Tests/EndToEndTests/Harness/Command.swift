@@ -34,10 +34,18 @@ final class Command: @unchecked Sendable {
     posix_spawn_file_actions_addopen(&actions, 2, errorPath, flags, 0o666)
     posix_spawn_file_actions_addclosefrom_np(&actions, 3)
     let variables = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+    // Threads of the test runner block signals, and a child would begin so.
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var none = sigset_t()
+    sigemptyset(&none)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
     var child: pid_t = 0
     let result = withCStrings(words) { words in
       withCStrings(variables.map { "\($0.key)=\($0.value)" }) { variables in
-        posix_spawnp(&child, words[0]!, &actions, nil, words, variables)
+        posix_spawnp(&child, words[0]!, &actions, &attributes, words, variables)
       }
     }
     guard result == 0 else { throw POSIXError(.init(rawValue: result) ?? .EIO) }
