@@ -228,4 +228,78 @@ struct Routed: Sendable, CustomTestStringConvertible {
     #expect(all.hasPrefix("HTTP/1.1 200 "))
     #expect(!all.contains("100 Continue"))
   }
+
+  /// An alias in a location by a regular expression has the words of try_files behind it.
+  @Test func tryFilesLooksBehindAWholeAlias() async throws {
+    let door = try await Portico.start(
+      config: """
+        http { server {
+          listen 127.0.0.1:%%PORT_0%%; autoindex on;
+          location ~ ^/u/([^/]+)(/.*)?$ { alias %%DIR%%/tree/$1; try_files $2 $2/ =404; }
+          location ~ ^/w/(?<f>.*)$ { alias %%DIR%%/tree/; try_files $f $f.txt plain.txt =404; }
+          location ~ ^/z/(?<f>.*)$ { alias %%DIR%%/tree/$f; try_files $uri =404; }
+          location ~ ^/v/(?<f>.*)$ { alias %%DIR%%/tree/; try_files $arg_f =404; }
+        } }
+        """,
+      files: ["tree/a/b.html": "b", "tree/a/c/d": "d", "tree/plain.txt": "plain", "secret": "no"])
+    let rows: [(String, Int, String)] = [
+      ("/u/a/b.html", 200, "b"), ("/u/a/none", 404, ""), ("/w/plain", 200, "plain"),
+      ("/w/https:/other.test", 200, "plain"), ("/w/a/b.html", 200, "b"), ("/z/plain.txt", 404, ""),
+      ("/v/x?f=a/c/d", 200, "d"), ("/v/x?f=../secret", 404, ""),
+    ]
+    for (path, status, text) in rows {
+      let response = try door.get(path)
+      #expect(response.status == status, "\(path)")
+      if status == 200 { #expect(response.text == text, "\(path)") }
+    }
+    #expect(try door.get("/u/a/b.html")["content-type"] == "text/html")
+    try door.stop()
+  }
+
+  /// A regular expression that takes too many steps decides nothing: a rule that denies is not
+  /// passed by.
+  @Test func anExpressionThatGivesUpIsAnsweredWith500() async throws {
+    let rule = "^/(.+/)*(internal|admin)/"
+    let door = try await Portico.start(
+      config: """
+        http {
+          map $uri $mapped { ~\(rule) yes; default no; }
+          server { listen 127.0.0.1:%%PORT_0%%; server_name a;
+            location / { return 200 "open $mapped"; } location ~ \(rule) { deny all; } }
+          server { listen 127.0.0.1:%%PORT_0%%; server_name b;
+            if ($uri ~ \(rule)) { return 403; } location / { return 200 open; } }
+          server { listen 127.0.0.1:%%PORT_0%%; server_name c;
+            rewrite \(rule) /denied break; location / { return 200 open; } location /denied { deny all; } }
+          server { listen 127.0.0.1:%%PORT_0%%; server_name ~^(.+x)*(y)$; return 403; }
+          server { listen 127.0.0.1:%%PORT_0%%; server_name d; return 200 "$mapped"; }
+        }
+        """)
+    let path = "/admin/" + String(repeating: "x/", count: 40)
+    for name in ["a", "b", "c"] {
+      #expect(try door.get("/admin/x/", headers: ["Host": name]).status == 403, "\(name)")
+      #expect(try door.get(path, headers: ["Host": name]).status == 500, "\(name)")
+      #expect(try door.get("/other", headers: ["Host": name]).status == 200, "\(name)")
+    }
+    let host = String(repeating: "x", count: 60) + "yx"
+    #expect(try door.get("/", headers: ["Host": host]).status == 500)
+    // A map has a default for that.
+    #expect(try door.get(path, headers: ["Host": "d"]).text == "no")
+    #expect(door.errorLog.contains("takes too many steps"))
+    try door.stop()
+  }
+
+  @Test func theSlashIsMissingFromAnExactLocation() async throws {
+    let app = try TestUpstream { _ in .answer(body: "app") }
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%;
+          location = /ex/ { proxy_pass http://%%UPSTREAM_0%%; } location ~ ^/ex { return 205; }
+          location ^~ /pt { location = /pt/ { proxy_pass http://%%UPSTREAM_0%%; } } } }
+        """, upstreams: [app])
+    #expect(try door.get("/ex/").text == "app")
+    #expect(try door.get("/ex")["location"]?.hasSuffix("/ex/") == true)
+    #expect(try door.get("/exit").status == 205)
+    #expect(try door.get("/pt")["location"]?.hasSuffix("/pt/") == true)
+    try door.stop()
+  }
 }

@@ -21,6 +21,7 @@ import Testing
           location /try/ { disable_symlinks on; alias %%DIR%%/www/; try_files $uri /file; }
           location /test/ { disable_symlinks on; if (-f %%DIR%%/www/$arg_f) { return 204; } return 205; }
           location = /index/ { disable_symlinks on; alias %%DIR%%/www/; index inner file; }
+          location = /listed/ { disable_symlinks on; alias %%DIR%%/www/; index inner; autoindex on; }
         } }
         """,
       files: [
@@ -49,7 +50,7 @@ import Testing
       ("/owner/foreign", foreign), ("/owner/broken", 404),
       ("/through/file", 403), ("/trust/file", 200), ("/trust/inner", 403),
       ("/from/file", 200), ("/from/inner", 403), ("/test/?f=file", 204), ("/test/?f=inner", 205),
-      ("/test/?f=none", 205),
+      ("/test/?f=none", 205), ("/index/", 403), ("/listed/", 403),
     ]
     // Twice: locations that share a cache don't share what it found.
     for _ in 0..<2 {

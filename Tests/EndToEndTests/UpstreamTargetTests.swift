@@ -335,4 +335,25 @@ import Testing
     }
     try door.stop(SIGTERM)
   }
+
+  /// What was found by try_files is asked for as the client wrote it; a path that a server rewrote
+  /// goes on whole.
+  @Test func aPathThatIsNoTargetLeavesTheTargetAlone() async throws {
+    let app = try TestUpstream { .answer(body: $0.path) }
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%; root %%DIR%%/www;
+          rewrite ^/old/(.*)$ /api/$1 break;
+          location / { try_files $uri $uri/ /index.html; proxy_pass http://%%UPSTREAM_0%%; }
+          location /a { try_files $uri /index.html =404; proxy_pass http://%%UPSTREAM_0%%; }
+          location /api/ { proxy_pass http://%%UPSTREAM_0%%/new/; }
+        } }
+        """, files: ["www/assets/app.css": "", "www/index.html": ""], upstreams: [app])
+    let rows = [
+      ("/assets%2fapp.css", "/assets%2fapp.css"), ("/assets//app.css?x", "/assets//app.css?x"),
+      ("/a", "/a"), ("/api/q", "/new/q"), ("/old/q", "/api/q"), ("/none", "/index.html"),
+    ]
+    for (path, target) in rows { #expect(try door.get(path).text == target, "\(path)") }
+    try door.stop()
+  }
 }

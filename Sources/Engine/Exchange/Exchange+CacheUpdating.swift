@@ -23,6 +23,7 @@ extension Exchange {
     uri = arena.copy(other.uri)
     isInternal = other.isInternal
     uriIsOriginal = other.uriIsOriginal
+    targetIsCurrent = other.targetIsCurrent
     locationIsValid = other.locationIsValid
     captures = other.captures.moved(to: arena.copy(other.captures.subject))
   }

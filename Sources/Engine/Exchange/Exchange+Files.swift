@@ -84,8 +84,12 @@ extension Exchange {
     for name in location.settings.core.value.index {
       let file = evaluate(name)
       if file.hasPrefix(Bytes("/")) { return redirectInternally(to: file, arguments: nil) }
-      if fileKind(concatenate(folder, file)) == .file {
-        return redirectInternally(to: concatenate(uri, file), arguments: nil)
+      switch presence(of: concatenate(folder, file)) {
+      case .file: return redirectInternally(to: concatenate(uri, file), arguments: nil)
+      case .directory: break
+      case .failed(let error):
+        // One that is there and may not be read is the answer all the same.
+        if error.code != ENOENT { return failFile(error, concatenate(folder, file)) }
       }
       // A folder that isn't there has no index, be it an absolute path.
       guard isFolder || findFolder(folder) else { return }
@@ -112,7 +116,9 @@ extension Exchange {
     let settings = location.settings.core.value
     if let alias = settings.alias {
       let base = absolutePath(evaluate(alias.path))
-      guard let prefix = alias.prefix else { return base }
+      guard let prefix = alias.prefix else {
+        return aliasTakesPath ? concatenate(base, path) : base
+      }
       return concatenate(base, path.hasPrefix(prefix) ? path.dropping(prefix.count) : path)
     }
     return concatenate(absolutePath(evaluate(settings.root)), path)

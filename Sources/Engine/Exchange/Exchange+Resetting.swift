@@ -31,6 +31,8 @@ extension Exchange {
     requestTarget = Bytes()
     uriWasChanged = false
     uriIsOriginal = true
+    targetIsCurrent = true
+    aliasTakesPath = false
     locationIsValid = true
     isInternal = false
     redirectsLeft = 11

@@ -22,7 +22,9 @@ extension Exchange {
         return true
       case .enter(let inner): location = inner
       case .unless(let condition, let target):
-        if !holds(condition) {
+        let isTaken = holds(condition)
+        if failsUndecided() { return false }
+        if !isTaken {
           index = target
           continue
         }
@@ -47,7 +49,7 @@ extension Exchange {
     case .slot(let slot): values[slot] = value
     case .builtin(.request(.args)):
       arguments = value
-      uriIsOriginal = false
+      targetIsCurrent = false
     case .builtin(.response(.limit_rate)): assignLimitRate(value)
     default: break
     }
@@ -58,6 +60,20 @@ extension Exchange {
     guard bound.regex.match(subject, into: &captures) else { return false }
     bindCaptures(bound)
     return true
+  }
+
+  /// Answers with 500 if a regular expression gave up where it had to decide: whether a rule
+  /// applies is not known.
+  func failsUndecided() -> Bool {
+    guard captures.gaveUp else { return false }
+    captures.gaveUp = false
+    reportGivenUp()
+    fail(500)
+    return true
+  }
+
+  func reportGivenUp() {
+    log(.alert, "a regular expression takes too many steps on \"\(uri.string)\": it gave up")
   }
 
   func bindCaptures(_ bound: BoundRegex) {
@@ -93,7 +109,7 @@ extension Exchange {
   private enum RewriteOutcome { case notMatched, goOn, stop, answered }
 
   private func apply(_ rule: RewriteRule) -> RewriteOutcome {
-    guard matches(rule.regex, uri) else { return .notMatched }
+    guard matches(rule.regex, uri) else { return failsUndecided() ? .answered : .notMatched }
     let path = evaluate(rule.path, escapingCaptures: rule.isRedirect && targetIsEncoded)
     let own = rule.arguments.map { evaluate($0, escapingCaptures: targetIsEncoded) }
     if rule.isRedirect {
@@ -108,6 +124,7 @@ extension Exchange {
       return .answered
     }
     uri = result
+    targetIsCurrent = false
     uriIsOriginal = false
     isInternal = true
     arguments = query

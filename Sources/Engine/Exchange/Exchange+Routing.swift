@@ -17,6 +17,7 @@ extension Exchange {
       return fail(405)
     }
     guard normalizeTarget() else { return fail(400) }
+    if failsUndecided() { return }
     findRealAddress()
     guard admitByTLS() else { return }
     beginAtSite()
@@ -39,7 +40,6 @@ extension Exchange {
     if let program = site.program {
       guard run(program) else { return }
       uriWasChanged = false
-      locationIsValid = true
     }
     route()
   }
@@ -157,6 +157,7 @@ extension Exchange {
       location = found
       lacksSlash = true
     }
+    if failsUndecided() { return false }
     if location.settings.core.value.isInternal && !isInternal {
       fail(404)
       return false
@@ -233,6 +234,8 @@ extension Exchange {
     }
     isInternal = true
     uriIsOriginal = false
+    targetIsCurrent = false
+    aliasTakesPath = false
     locationIsValid = true
     uri = path
     if let arguments { self.arguments = arguments }
@@ -275,10 +278,17 @@ extension Exchange {
   /// taken elsewhere or answered.
   private func tryFiles(_ core: Borrowed<CoreSettings>) -> Bool {
     let count = core.tryFiles.count
+    // What stands in the configuration may come from anywhere: no candidate is the path itself.
+    let wasOriginal = uriIsOriginal
+    uriIsOriginal = false
+    // An alias that stands for the whole path has candidates behind it.
+    let alias = location.settings.core.value.alias
+    let isWholeAlias = alias != nil && alias?.prefix == nil
     for index in 0..<count {
       let candidate = evaluate(core.tryFiles[index].path)
       let isLast = index == count - 1 && core.tryFilesStatus == nil
       if isLast {
+        uriIsOriginal = wasOriginal
         if candidate.hasPrefix(Bytes("@")) {
           redirectInternally(toNamed: candidate.dropping(1).string)
         } else {
@@ -287,14 +297,18 @@ extension Exchange {
         }
         return false
       }
-      guard let path = safeFilePath(for: candidate, in: location), let kind = fileKind(path)
+      aliasTakesPath = isWholeAlias
+      let path = safeFilePath(for: candidate, in: location)
+      aliasTakesPath = false
+      guard let path, let kind = fileKind(path), core.tryFiles[index].isFolder == (kind == .directory)
       else { continue }
-      if core.tryFiles[index].isFolder == (kind == .directory) {
-        uriIsOriginal = false
-        let prefix = location.settings.core.value.alias?.prefix
-        uri = prefix.map { join(candidate, behind: $0) } ?? candidate
-        return true
+      if isWholeAlias {
+        // As in nginx, a folder is the alias itself.
+        if kind == .directory { return true }
+        aliasTakesPath = true
       }
+      uri = alias?.prefix.map { join(candidate, behind: $0) } ?? candidate
+      return true
     }
     fail(core.tryFilesStatus ?? 404)
     return false

@@ -94,7 +94,7 @@ extension Exchange {
   var upstreamTarget: Bytes {
     guard let replacement = proxyURI else {
       // A named location (`try_files … @app`) doesn't change the URI.
-      if uriIsOriginal { return requestTarget }
+      if targetIsCurrent { return requestTarget }
       return withArguments(escape(uri, .uri))
     }
     if proxyURIIsComplete {

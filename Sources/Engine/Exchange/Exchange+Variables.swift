@@ -40,6 +40,7 @@ extension Exchange {
     let result = map.table.find(evaluate(map.source), captures: &captures)
     if let bound = result?.bound { bindCaptures(bound) }
     let value = evaluate(result?.value ?? map.defaultValue)
+    if captures.gaveUp { reportGivenUp() }
     captures = saved
     return value
   }

@@ -166,6 +166,11 @@ final class Exchange {
   var headByteCount = 0
   /// Whether the path is still the one of the request line.
   var uriIsOriginal = true
+  /// Whether the target of the request line still says what is asked for: `try_files` changes the
+  /// path and not that.
+  var targetIsCurrent = true
+  /// An `alias` that stands for the whole path has the path behind it (`try_files` found it so).
+  var aliasTakesPath = false
   /// Whether the path still begins with the location's prefix: `rewrite … break` ends that.
   var locationIsValid = true
 

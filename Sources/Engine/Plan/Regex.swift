@@ -6,8 +6,9 @@
 // machine code is made at the first match, because a plan of 10,000 servers holds expressions that
 // nobody ever asks. After the first match a match allocates nothing.
 //
-// Matching is bounded: an expression that backtracks without end stops at a limit, counts as no
-// match, and the limit hit is counted, so that a client can't hold a worker with a crafted path.
+// Matching is bounded: an expression that backtracks without end stops at a limit, so that a client
+// can't hold a worker with a crafted path. Whether it would have matched is not known then: what
+// decides by it is answered with 500, or whoever makes it give up would get past a rule that denies.
 
 import CPCRE2
 import HTTP
@@ -31,9 +32,6 @@ final class Regex {
   let captureCount: Int
   /// The named groups, in alphabetical order.
   let names: [(name: String, group: Int)]
-  /// How many matches were given up at a limit.
-  private(set) var limitHitCount = 0
-
   private let code: OpaquePointer
   private let limits: OpaquePointer?
   private var matchData: OpaquePointer?
@@ -72,9 +70,15 @@ final class Regex {
   }
 
   /// Whether `subject` matches; if it does, `captures` becomes this match's groups, which refer to
-  /// the subject's memory. If it doesn't, `captures` stays what it was.
+  /// the subject's memory. If it doesn't, `captures` stays what it was, but for `gaveUp`; once that
+  /// is set, nothing matches.
   func match(_ subject: Bytes, into captures: inout CaptureSet) -> Bool {
-    guard run(subject), let matchData = unsafe matchData else { return false }
+    guard !captures.gaveUp else { return false }
+    guard let isMatch = run(subject) else {
+      captures.gaveUp = true
+      return false
+    }
+    guard isMatch, let matchData = unsafe matchData else { return false }
     captures.reset(subject: subject)
     guard let vector = unsafe pcre2_get_ovector_pointer_8(matchData) else { return false }
     for group in 0..<min(captureCount + 1, CaptureSet.capacity) {
@@ -83,10 +87,11 @@ final class Regex {
     return true
   }
 
-  /// Whether `subject` matches.
-  func matches(_ subject: Bytes) -> Bool { run(subject) }
+  /// Whether `subject` matches, as far as the limits let that be known.
+  func matches(_ subject: Bytes) -> Bool { run(subject) ?? false }
 
-  private func run(_ subject: Bytes) -> Bool {
+  /// Nil: it gave up at a limit.
+  private func run(_ subject: Bytes) -> Bool? {
     if unsafe matchData == nil {
       // Where the system forbids writable code (systemd's MemoryDenyWriteExecute) this fails, and
       // the interpreter does the work.
@@ -102,8 +107,7 @@ final class Regex {
     }
     // Zero: a match with more groups than are kept.
     if result >= 0 { return true }
-    if result != portico_regex_no_match() { limitHitCount += 1 }
-    return false
+    return result == portico_regex_no_match() ? false : nil
   }
 
   @unsafe
@@ -148,6 +152,9 @@ struct CaptureSet: BitwiseCopyable {
   private(set) var subject = Bytes()
   /// The number of groups of the match, the whole match (group 0) included; 0 before any match.
   private(set) var count = 0
+  /// An expression gave up at a limit since this was last cleared: what was decided by that is no
+  /// decision.
+  var gaveUp = false
   private var starts = InlineArray<32, Int32>(repeating: -1)
   private var ends = InlineArray<32, Int32>(repeating: -1)
 
@@ -165,7 +172,10 @@ struct CaptureSet: BitwiseCopyable {
   }
 
   /// Forgets the match.
-  mutating func removeAll() { reset(subject: Bytes()) }
+  mutating func removeAll() {
+    reset(subject: Bytes())
+    gaveUp = false
+  }
 
   fileprivate mutating func reset(subject: Bytes) {
     self.subject = subject

@@ -118,7 +118,7 @@ extension Row {
     } else {
       tree.insert(
         form.path, form.kind, place, nested: inner.nested,
-        redirectsToSlash: form.kind != .exact && place.settings.proxy.pass != nil)
+        redirectsToSlash: place.settings.proxy.pass != nil)
     }
   }
 }
