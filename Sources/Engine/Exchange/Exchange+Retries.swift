@@ -7,8 +7,8 @@ extension Exchange {
   /// The try failed: another server, or an answer to the client.
   func failTry(_ failure: AttemptFailure, _ what: String) {
     let failure = isError(failure) && wasClosedBefore ? .stale : failure
-    let reported = isStale(failure) && !attempt.didRetryStale ? LogLevel.info : .error
-    log(reported, "\(what) upstream")
+    let isUncounted = mayRepeatUncounted(failure)
+    log(isUncounted ? .info : .error, "\(what) upstream")
     let status = failure.statusCode
     upstreamLog.update { if $0.status == 0 { $0.status = status } }
     let peer = attempt.peer
@@ -18,8 +18,12 @@ extension Exchange {
     if didSendHead { return endEarly() }
     // A server that refuses a stream has reasons that may last: others first.
     if failure.isRefused && mayTryAgain(after: failure) { return nextTry() }
-    if isStale(failure), !attempt.didRetryStale, isReplayable {
-      attempt.didRetryStale = true
+    if isUncounted {
+      if case .unprocessed = failure {
+        attempt.excludedCount += 1
+      } else {
+        attempt.didRetryStale = true
+      }
       attempt.tryCount -= 1
       if let peer { attempt.tried.remove(peer.slot) }
       return nextTry()
@@ -75,9 +79,14 @@ extension Exchange {
     return false
   }
 
-  private func isStale(_ failure: AttemptFailure) -> Bool {
+  // Bound: how often a request goes out again that no server has processed.
+  private static let mostExcluded = 10
+
+  /// Whether the request is sent once more, as if this try had not been: nobody has seen it.
+  private func mayRepeatUncounted(_ failure: AttemptFailure) -> Bool {
     switch failure {
-    case .stale, .unprocessed, .refused: true
+    case .unprocessed: isReplayable && attempt.excludedCount < Self.mostExcluded
+    case .stale, .refused: isReplayable && !attempt.didRetryStale
     default: false
     }
   }

@@ -21,6 +21,7 @@ extension Exchange {
     attempt.startedAt = loop.now
     attempt.tryCount = 0
     attempt.didRetryStale = false
+    attempt.excludedCount = 0
     attempt.tried.removeAll()
     upstreamLog.beginGroup()
     writeUpstreamRequest()

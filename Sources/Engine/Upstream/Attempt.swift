@@ -45,6 +45,8 @@ final class Attempt {
   var teachesSession = false
   /// Whether the stale-connection retry was used up.
   var didRetryStale = false
+  /// How often a server said that it had not processed the request.
+  var excludedCount = 0
   /// The method of the request as sent, which says how its response is framed.
   var method = Method.get
   /// The request as sent: head, and a small body behind it.

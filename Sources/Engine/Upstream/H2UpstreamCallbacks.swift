@@ -166,12 +166,8 @@ private func onFrame(
     unsafe owner.budget.noteGivenBack(Int(frame.pointee.window_update.window_size_increment))
     owner.noteWindow(unsafe stream(session, head.stream_id))
   case NGHTTP2_GOAWAY.rawValue:
-    owner.isGoingAway = true
-    let last = unsafe frame.pointee.goaway.last_stream_id
-    for stream in owner.streams where stream.id == 0 || stream.id > last {
-      stream.fail(.unprocessed)
-      owner.touch(stream)
-    }
+    let goAway = unsafe frame.pointee.goaway
+    unsafe owner.noteGoAway(after: goAway.last_stream_id, goAway.error_code)
   default: break
   }
   return goesOn

@@ -33,8 +33,12 @@ final class H2UpstreamConnection {
   /// When TCP, and TLS, were there.
   private(set) var readyAt: Milliseconds = 0
   private(set) var requestCount = 0
-  /// Its server left the configuration: it takes no more streams.
+  /// It takes no more streams: its server left the configuration, or has had as many resets as may
+  /// make it end the connection.
   var isRetired = false
+  /// Streams that were reset, and since when.
+  private var resetCount = 0
+  private var resetsSince: Milliseconds = 0
   /// One exchange has the connection to itself as long as its stream lasts.
   var isReserved = false
   /// A try waited for all of its time, and nothing came for any stream: whoever it was that was
@@ -68,6 +72,7 @@ final class H2UpstreamConnection {
     openedAt = loop.now
     requestCount = 0
     isRetired = false
+    (resetCount, resetsSince) = (0, loop.now)
     isReserved = false
     isSilent = false
     heardAt = loop.now
@@ -91,7 +96,17 @@ final class H2UpstreamConnection {
   private func noteLimits() {
     guard let session, let streams = session.allowedStreams else { return }
     list?.expectedStreams = streams
-    list?.expectedHeadBytes = session.allowedHeadBytes
+    // Who announces no limit has one all the same (nginx), and ends the connection over it.
+    if session.allowedHeadBytes < UInt32.max { list?.expectedHeadBytes = session.allowedHeadBytes }
+    if let served = session.servedCount { list?.expectedRequests = max(served, 1) }
+  }
+
+  /// A server that ended connections after so many requests may not do so any more.
+  private func noteService() {
+    guard let list, state == .open, session?.isGoingAway == false,
+      requestCount >= list.expectedRequests
+    else { return }
+    list.expectedRequests *= 2
   }
 
   /// Whether another exchange may have a stream here.
@@ -101,7 +116,8 @@ final class H2UpstreamConnection {
     noteLimits()
     let keepalive = list.keepalive
     return session.hasRoom(expecting: list.expectedStreams)
-      && requestCount < keepalive.requestCount && loop.now - openedAt < keepalive.maxAge
+      && requestCount < min(keepalive.requestCount, list.expectedRequests)
+      && loop.now - openedAt < keepalive.maxAge
   }
 
   /// Whether a request with a body would not have to wait for those of others.
@@ -141,6 +157,18 @@ final class H2UpstreamConnection {
   }
 
   private static let patience: Milliseconds = 1000
+
+  /// A stream was reset. Servers end a connection over many of them (Netty over 200 in 30 s), and
+  /// with it the calls of clients who reset nothing.
+  func noteReset() {
+    if loop.now - resetsSince > Self.resetPeriod { (resetCount, resetsSince) = (0, loop.now) }
+    resetCount += 1
+    if resetCount >= Self.mostResets { isRetired = true }
+  }
+
+  // Bound: with the streams that are open by then, half of what servers take.
+  private static let mostResets = 50
+  private static let resetPeriod: Milliseconds = 30_000
 
   // --- events ------------------------------------------------------------------------------------
 
@@ -308,6 +336,7 @@ final class H2UpstreamConnection {
     // What is queued, such as the reset of a stream that nobody waits for, leaves if it can.
     if state == .open && transport.isWritable { flush() }
     noteLimits()
+    noteService()
     state = .lost
     transport.close()
     if let output { loop.pool.giveBack(output) }

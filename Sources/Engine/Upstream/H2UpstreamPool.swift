@@ -13,6 +13,8 @@ final class H2UpstreamList: UpstreamList {
   /// How long a head a server takes that didn't say yet, each field counted with 32 bytes more (RFC
   /// 9113 §6.5.2): what one of them said last.
   var expectedHeadBytes = 8 << 10
+  /// How many requests a server takes on a connection: what its last GOAWAY came after.
+  var expectedRequests = Int.max
 
   init(_ name: String, _ keepalive: UpstreamKeepaliveSettings) {
     self.name = name
@@ -132,7 +134,7 @@ struct H2UpstreamPool: ~Copyable {
   mutating func release(_ stream: H2UpstreamStream, isDraining: Bool) {
     let connection = stream.connection
     connection?.noteRelease(of: stream)
-    stream.session?.detach(stream)
+    if stream.session?.detach(stream) == true { connection?.noteReset() }
     stream.reset(loop.pool)
     if freeStreams.count < Self.keptStreams { freeStreams.append(stream) }
     guard let connection else { return }

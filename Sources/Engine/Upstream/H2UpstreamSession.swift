@@ -15,6 +15,8 @@ final class H2UpstreamSession {
   /// How much a stream holds for a client that is slower than the server.
   // Bound: times the number of streams, this is what a connection may hold.
   static let streamWindow = 256 << 10
+  /// The same before anything of it was taken: clients that read nothing cost no more.
+  private static let firstWindow = 64 << 10
   private static let receiveWindow = 16 << 20
 
   private(set) var session: OpaquePointer?
@@ -22,7 +24,9 @@ final class H2UpstreamSession {
   private(set) var streams: [H2UpstreamStream] = []
   private var touched: [H2UpstreamStream] = []
   /// The server said GOAWAY: what is under way may end, nothing begins.
-  var isGoingAway = false
+  private(set) var isGoingAway = false
+  /// How many requests it had taken by then, if nothing else was wrong.
+  private(set) var servedCount: Int?
   var hasSettings = false
   /// The server broke a rule that ends the connection, or flooded it.
   private(set) var isBroken = false
@@ -48,7 +52,7 @@ final class H2UpstreamSession {
         at: 1,
         to: nghttp2_settings_entry(
           settings_id: Int32(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE.rawValue),
-          value: UInt32(Self.streamWindow)))
+          value: UInt32(Self.firstWindow)))
       _ = unsafe nghttp2_submit_settings(made, 0, entries.baseAddress, 2)
     }
     _ = unsafe nghttp2_session_set_local_window_size(made, 0, 0, Int32(Self.receiveWindow))
@@ -139,16 +143,34 @@ final class H2UpstreamSession {
   func consume(_ stream: H2UpstreamStream, _ count: Int) {
     guard stream.id > 0, !stream.hasEnded, stream.failure == nil else { return }
     _ = unsafe nghttp2_session_consume_stream(session, stream.id, count)
+    stream.readCount += count
+    guard stream.readCount >= Self.firstWindow, !stream.isWindowWide else { return }
+    stream.isWindowWide = true
+    _ = unsafe nghttp2_session_set_local_window_size(
+      session, 0, stream.id, Int32(Self.streamWindow))
   }
 
   /// Whether the server sent too much of what moves nothing. The library may have given streams up
   /// without our knowing, and drops what comes for them.
   private var isExhausted: Bool { budget.isExhausted(expected: streams.count * Self.streamWindow) }
 
-  /// Parts from `stream`; what is unfinished of it is reset.
-  func detach(_ stream: H2UpstreamStream) {
+  /// The server takes no streams behind `last` (RFC 9113 §6.8).
+  func noteGoAway(after last: Int32, _ code: UInt32) {
+    isGoingAway = true
+    // The largest number announces another one.
+    if code == NGHTTP2_NO_ERROR.rawValue && last < Int32.max { servedCount = Int(last + 1) / 2 }
+    for stream in streams where stream.id == 0 || stream.id > last {
+      stream.fail(.unprocessed)
+      touch(stream)
+    }
+  }
+
+  /// Parts from `stream`; what is unfinished of it is reset, which is told.
+  @discardableResult
+  func detach(_ stream: H2UpstreamStream) -> Bool {
+    var isReset = false
     guard stream.index >= 0, stream.index < streams.count, streams[stream.index] === stream else {
-      return
+      return false
     }
     if stream.id > 0 {
       _ = unsafe nghttp2_session_set_stream_user_data(session, stream.id, nil)
@@ -157,6 +179,7 @@ final class H2UpstreamSession {
         let code = stream.hasEnded ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL
         _ = unsafe nghttp2_submit_rst_stream(
           session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, code.rawValue)
+        isReset = true
       }
       if !stream.serverHasEnded { budget.expect(Self.streamWindow) }
       endSending(stream)
@@ -173,6 +196,7 @@ final class H2UpstreamSession {
       stream.isTouched = false
       touched.removeAll { $0 === stream }
     }
+    return isReset
   }
 
   // --- events ------------------------------------------------------------------------------------

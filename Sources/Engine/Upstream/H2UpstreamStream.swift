@@ -70,6 +70,9 @@ final class H2UpstreamStream {
   private var interim: [InterimHead] = []
   private var input: [Buffer] = []
   private var first = 0
+  /// Body bytes that were taken, and whether the server may send more ahead for that.
+  var readCount = 0
+  var isWindowWide = false
   /// Body bytes that wait to be taken.
   private(set) var inputByteCount = 0
   /// The response is complete; what waits in `input` is the rest of it.
@@ -250,6 +253,7 @@ final class H2UpstreamStream {
     input.removeAll(keepingCapacity: true)
     first = 0
     inputByteCount = 0
+    (readCount, isWindowWide) = (0, false)
     if let fieldBytes { pool.giveBack(fieldBytes) }
     fieldBytes = nil
     if let output { pool.giveBack(output) }
