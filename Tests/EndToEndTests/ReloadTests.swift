@@ -273,4 +273,35 @@ private func site(_ answer: String, extra: String = "") -> String {
     #expect(try openLogs().count { $0 == "/dev/null" } <= spare + 2)
     try door.stop()
   }
+
+  /// Threads that were too many drain; when more are wanted again, others take their places: each
+  /// socket of `reuseport` has somebody who accepts.
+  @Test func threadsAreAddedWhileOthersDrain() async throws {
+    let gate = Gate()
+    defer { gate.open() }
+    let held = try TestUpstream { _ in
+      gate.wait()
+      return .answer(body: "held")
+    }
+    func config(_ count: Int) -> String {
+      """
+      worker_processes \(count);
+      http { server {
+        listen 127.0.0.1:%%PORT_0%% reuseport;
+        location / { return 200 \(count); } location /held { proxy_pass http://%%UPSTREAM_0%%; }
+      } }
+      """
+    }
+    let door = try await Portico.start(config: config(4), upstreams: [held])
+    let waiting = try (0..<24).map { _ in try door.client() }
+    for client in waiting { try client.send("GET /held HTTP/1.1\r\nHost: x\r\n\r\n") }
+    try waitUntil("the requests") { held.requests.count == 24 }
+    #expect(try door.reload(config: config(1)).code == 0)
+    #expect(try door.get().text == "1")
+    #expect(try door.reload(config: config(4)).code == 0)
+    for _ in 0..<40 { #expect(try door.get().text == "4") }
+    gate.open()
+    for client in waiting { #expect(try client.response().text == "held") }
+    try door.stop()
+  }
 }

@@ -133,8 +133,11 @@ extension WorkerProcess {
       throw ApplyFailure("starting the thread of the caches", SystemError(code: EAGAIN))
     }
     // Nothing fails from here on.
-    threads.merge(started) { $1 }
-    for (index, thread) in started { mailboxes.add(thread.mailbox, index) }
+    for (number, thread) in started.sorted(by: { $0.key < $1.key }) {
+      threads[number] = thread
+      serving.append(number)
+      mailboxes.add(thread.mailbox, number)
+    }
     replaceLogs()
     errorLogPath = bundle.options.errorLogPath
     noteCaches(plans[0])
@@ -184,19 +187,21 @@ extension WorkerProcess {
     var pending = pending
     let paths = Set(plans[0].logPaths + plans[0].main.errorLogs.map(\.path))
     for (index, plan) in plans.enumerated() {
-      logUses.begin(ObjectIdentifier(plan), paths, thread: index)
-      threads[index]?.mailbox.post(
+      let number = serving[index]
+      logUses.begin(ObjectIdentifier(plan), paths, thread: number)
+      threads[number]?.mailbox.post(
         .plan(
           Handover(plan), listeners: assigned[index], logs: logs.numbers,
           errorLog: errorLog(plan)))
-      pending.threads.insert(index)
+      pending.threads.insert(number)
     }
-    for (index, thread) in threads where index >= plans.count {
-      thread.mailbox.post(.drain(deadlineMs: shutdownTimeoutMs))
+    for number in serving.dropFirst(plans.count) {
+      threads[number]?.mailbox.post(.drain(deadlineMs: shutdownTimeoutMs))
       // A thread that drains may poll them a moment longer than the others.
-      threads[index]?.closing += pending.closing
+      threads[number]?.closing += pending.closing
       pending.closing = []
     }
+    serving.removeLast(serving.count - plans.count)
     self.pending = pending
     finishPending()
   }
@@ -205,7 +210,7 @@ extension WorkerProcess {
   func finishPending() {
     guard let pending, pending.threads.isEmpty else { return }
     self.pending = nil
-    if let thread = threads.values.first, !pending.closing.isEmpty {
+    if let thread = serving.first.flatMap({ threads[$0] }), !pending.closing.isEmpty {
       thread.mailbox.post(.close(pending.closing))
     } else {
       for fd in pending.closing { _ = linux_close(fd) }
@@ -261,8 +266,10 @@ extension WorkerProcess {
   private func startThreads(_ plans: [Plan]) throws(ApplyFailure) -> [Int: WorkerThread] {
     var started: [Int: WorkerThread] = [:]
     do {
-      for (index, plan) in plans.enumerated() where threads[index] == nil {
-        started[index] = try startThread(index, plan)
+      for plan in plans.dropFirst(serving.count) {
+        // One that drains keeps its number to its end.
+        let number = (0...).first { threads[$0] == nil && started[$0] == nil } ?? 0
+        started[number] = try startThread(number, plan)
       }
     } catch {
       end(started)
@@ -279,24 +286,24 @@ extension WorkerProcess {
     takeReports()
   }
 
-  private func startThread(_ index: Int, _ plan: Plan) throws(ApplyFailure) -> WorkerThread {
+  private func startThread(_ number: Int, _ plan: Plan) throws(ApplyFailure) -> WorkerThread {
     do throws(SystemError) {
       let reports = reports
       let mailbox = try Mailbox<WorkerMessage>()
       let worker = try Worker(
-        index: index, plan: plan, logs: logs.numbers,
+        index: number, plan: plan, logs: logs.numbers,
         shared: WorkerShared(
           errorLog: errorLog(plan), registry: registry, control: control,
           hostName: HostName.current, counters: counters, reports: reports), mailbox: mailbox)
       let handover = Handover(worker)
-      let thread = Thread.start("worker-\(index)") {
+      let thread = Thread.start("worker-\(number)") {
         handover.value.run()
-        reports.post(.ended(worker: index))
+        reports.post(.ended(worker: number))
       }
       guard let thread else { throw SystemError(code: EAGAIN) }
       return WorkerThread(mailbox: mailbox, thread: thread)
     } catch {
-      throw ApplyFailure("starting worker \(index)", error)
+      throw ApplyFailure("starting worker \(number)", error)
     }
   }
 
@@ -321,87 +328,4 @@ extension WorkerProcess {
 
   /// Closes the files of logs that no plan names any more.
   func giveLogsUp() { logs.giveUp(except: logUses.all.union([errorLogPath])) }
-}
-
-/// What the control thread has to say, passed on to worker threads and the error log.
-struct ControlNews: ControlSink {
-  let mailboxes: WorkerMailboxes
-  let errorLog: CurrentErrorLog
-
-  func peers(upstream: String, servers: [ResolvedServer]) {
-    mailboxes.post(.peers(upstream: upstream, servers: servers))
-  }
-
-  func resolved(_ request: ResolveRequest, _ result: LookupResult) {
-    let message: WorkerMessage
-    switch result {
-    case .addresses(let addresses, _):
-      message = .resolved(
-        exchange: request.token, name: request.name, addresses: addresses, problem: nil)
-    case .services: return
-    case .failed(let failure):
-      message = .resolved(
-        exchange: request.token, name: request.name, addresses: [], problem: failure.text)
-    }
-    mailboxes.post(message, to: request.worker)
-  }
-
-  func stapled(_ question: OCSPQuestion, _ outcome: StapleOutcome) {
-    mailboxes.post(.stapled(question, outcome))
-  }
-
-  func judged(_ request: StatusRequest, _ verdict: CertificateVerdict) {
-    mailboxes.post(.certificateJudged(request.token, verdict), to: request.worker)
-  }
-
-  func passwordChecked(_ job: PasswordJob, isRight: Bool) {
-    mailboxes.post(.passwordChecked(job.digest, isRight: isRight), to: job.worker)
-  }
-
-  func wake(_ waiter: CacheWaiter) {
-    mailboxes.post(.cacheReleased(exchange: waiter.exchange), to: waiter.worker)
-  }
-
-  func log(_ level: LogLevel, _ text: String) { errorLog.write(level, text) }
-}
-
-/// The error log of the plans that hold, for threads that outlive plans.
-final class CurrentErrorLog: Sendable {
-  private let current = Mutex(ErrorLog([], [:]))
-
-  func set(_ log: ErrorLog) { current.withLock { $0 = log } }
-
-  func write(_ level: LogLevel, _ text: String) {
-    current.withLock { $0 }.write(level, text)
-  }
-}
-
-/// The mailboxes of all worker threads, for the control thread.
-final class WorkerMailboxes: Sendable {
-  private let list = Mutex<[Int: Mailbox<WorkerMessage>]>([:])
-
-  func add(_ mailbox: Mailbox<WorkerMessage>, _ index: Int) {
-    list.withLock { $0[index] = mailbox }
-  }
-  func remove(_ index: Int) { list.withLock { $0[index] = nil } }
-
-  /// Tells every worker.
-  func post(_ message: WorkerMessage) {
-    for mailbox in list.withLock({ Array($0.values) }) { mailbox.post(message) }
-  }
-
-  /// Tells one worker.
-  func post(_ message: WorkerMessage, to index: Int) { list.withLock { $0[index] }?.post(message) }
-}
-
-extension ControlThread: ControlPort {
-  func fetchStaple(_ question: OCSPQuestion) { post(.staple(question)) }
-
-  func askStatus(_ request: StatusRequest) { post(.askStatus(request)) }
-
-  func wake(_ waiters: [CacheWaiter]) { tell(waiters) }
-
-  func resolve(_ name: String, _ settings: ResolverSettings, token: UInt64, worker: Int) {
-    post(.resolve(ResolveRequest(name: name, resolver: settings, token: token, worker: worker)))
-  }
 }

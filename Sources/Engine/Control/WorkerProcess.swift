@@ -45,8 +45,10 @@ final class WorkerProcess {
   let controlLog = CurrentErrorLog()
   var errorLogPath = ""
   var state = State.starting
-  /// Worker threads by index.
+  /// Worker threads by number, those that drain included.
   var threads: [Int: WorkerThread] = [:]
+  /// The numbers of those that serve, in the order of their plans.
+  var serving: [Int] = []
   var staged = StagedDescriptors()
   /// Logs that were opened again, until no worker holds lines back for the old ones.
   var reopened: (logs: [String: Int32], unflushed: Set<Int>) = ([:], [])
