@@ -147,7 +147,8 @@ static inline int portico_ctx_set_record_size(SSL_CTX *ctx, long bytes) {
 }
 
 static inline int portico_ssl_set_record_size(SSL *ssl, long bytes) {
-  return (int)SSL_set_max_send_fragment(ssl, bytes);
+  // Lowered with the longest record, and not raised again.
+  return SSL_set_max_send_fragment(ssl, bytes) && SSL_set_split_send_fragment(ssl, bytes);
 }
 
 // Whether `bytes` are a response of an OCSP responder that says something about a certificate.

@@ -93,3 +93,95 @@ private func agreed(_ door: RunningPortico, _ options: String) throws -> [Substr
     #expect(try agreed(door, "-tls1_3 -groups P-256:P-384") == nil)
   }
 }
+
+/// What OpenSSL is told by command belongs to the server that says so, whichever is the default.
+@Suite struct TLSCommandTests {
+  private func start(_ first: String, _ second: String, _ http: String = "") async throws
+    -> RunningPortico
+  {
+    let site = try Site(
+      config: """
+        http {
+          ssl_certificate a.test.crt; ssl_certificate_key a.test.key; \(http)
+          server { listen 127.0.0.1:%%PORT_0%% ssl; server_name a.test; \(first)
+            return 200 "$ssl_cipher $ssl_curve $ssl_client_verify"; }
+          server { listen 127.0.0.1:%%PORT_0%% ssl; server_name b.test; \(second)
+            return 200 "$ssl_cipher $ssl_curve $ssl_client_verify"; }
+        }
+        """)
+    for name in ["a.test", "b.test", "other"] { try site.makeCertificate(name) }
+    try site.makeCertificate("client", issuedBy: "other")
+    return try await Portico.start(site)
+  }
+
+  /// What a request for `host` is answered by TLS 1.3, on a connection to `name`.
+  private func get(_ door: RunningPortico, _ name: String, host: String? = nil, _ more: [String] = [])
+    throws -> String
+  {
+    let curl = [
+      "curl", "-sk", "--connect-to", "::127.0.0.1:\(door.port())", "-H", "Host: \(host ?? name)",
+      "https://\(name)/", "--noproxy", "*",
+    ]
+    return try Command.run(curl + more, folder: door.site.folder).standardOutput
+  }
+
+  @Test func suitesAndGroupsAreThoseOfTheName() async throws {
+    let command = "ssl_conf_command Ciphersuites TLS_CHACHA20_POLY1305_SHA256;"
+    let door = try await start(
+      "ssl_ciphers ECDHE+AESGCM;", command + "ssl_conf_command Groups P-384;")
+    #expect(try get(door, "b.test") == "TLS_CHACHA20_POLY1305_SHA256 secp384r1 NONE")
+    #expect(try get(door, "a.test").hasPrefix("TLS_AES_"))
+    let reverse = try await start(command, "ssl_ciphers ECDHE+AESGCM;")
+    #expect(try get(reverse, "b.test").hasPrefix("TLS_AES_"))
+    #expect(try get(reverse, "a.test").hasPrefix("TLS_CHACHA20"))
+  }
+
+  /// A server that trusts others by command has another policy than one that doesn't.
+  @Test func trustByCommandIsNotSharedWithOthers() async throws {
+    let verifies = "ssl_verify_client on; ssl_client_certificate a.test.crt;"
+    let door = try await start(
+      verifies + "ssl_conf_command VerifyCAFile %%DIR%%/other.crt;", verifies)
+    let certificate = ["--cert", "client.crt", "--key", "client.key"].map {
+      $0.hasPrefix("client") ? door.site.folder + $0 : $0
+    }
+    #expect(try get(door, "a.test", certificate).hasSuffix("SUCCESS"))
+    #expect(try get(door, "b.test", certificate).contains("400"))
+    #expect(try get(door, "a.test", host: "b.test", certificate).contains("421"))
+  }
+
+  /// A list that couldn't be fetched revokes nobody: it is no list.
+  @Test(arguments: ["ssl_crl", "ssl_client_certificate", "ssl_trusted_certificate", "ssl_dhparam"])
+  func anEmptyFileIsRefused(directive: String) async throws {
+    let site = try Site(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%% ssl; \(directive) %%DIR%%/empty.pem;
+          ssl_certificate a.test.crt; ssl_certificate_key a.test.key; return 200; } }
+        """, files: ["empty.pem": ""])
+    try site.makeCertificate("a.test")
+    let result = try Portico.run(site, ["-t"])
+    #expect(result.code == 1 && result.standardError.contains("empty.pem\" is empty"))
+  }
+
+  /// Who came while a port was plain is not served by what it says since it speaks TLS.
+  @Test func connectionsOfAPlainPortEndWhenItSpeaksTLS() async throws {
+    func config(_ ssl: String, _ text: String) -> String {
+      """
+      http { server { listen 127.0.0.1:%%PORT_0%% \(ssl); return 200 \(text); http2 on;
+        ssl_certificate a.test.crt; ssl_certificate_key a.test.key; } }
+      """
+    }
+    let site = try Site(config: config("", "open"))
+    try site.makeCertificate("a.test")
+    let door = try await Portico.start(site)
+    let client = try door.client()
+    try client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    #expect(try client.response().text == "open")
+    let stream = try H2Client(door.client())
+    try stream.request(1, "/", authority: "x")
+    #expect(try stream.response(1).status == 200)
+    #expect(try door.reload(config: config("ssl", "secret")).code == 0)
+    #expect(client.isClosed())
+    #expect(stream.goAwayCode() == H2Code.noError)
+    try door.stop()
+  }
+}

@@ -100,14 +100,14 @@ final class ClientConnection {
   }
 
   /// Takes the plan that holds at the moment: called when a request begins. A connection whose
-  /// listening socket that plan doesn't have, or whose client it would verify in another way, stays
-  /// with its own, as a whole.
+  /// listening socket that plan doesn't have, that would have to speak TLS by it (or must not), or
+  /// whose client it would verify in another way, stays with its own, as a whole.
   func refreshPlan() {
     guard plan !== core.plan else { return }
     isOutlived = true
     guard let listen = currentListen else { return }
     let address = address(in: listen)
-    if let tls = facts.tls, !address.verifiesClients(as: tls) { return }
+    guard fits(address) else { return }
     isOutlived = false
     plan = core.plan
     self.listen = listen
@@ -119,10 +119,17 @@ final class ClientConnection {
   /// No request is taken behind the one that is being served.
   var endsWithRequest: Bool { isOutlived || core.isDraining }
 
-  /// Notes whether the current plan would verify the client in another way.
+  /// Notes whether the current plan wants TLS where there is none, or would verify the client in
+  /// another way.
   func noteVerification() {
-    guard phase == .open, let tls = facts.tls, let listen = currentListen else { return }
-    isOutlived = !address(in: listen).verifiesClients(as: tls)
+    guard phase == .open, let listen = currentListen else { return }
+    isOutlived = !fits(address(in: listen))
+  }
+
+  /// Whether this connection was made in the way that `address` wants.
+  private func fits(_ address: AddressPlan) -> Bool {
+    guard let tls = facts.tls else { return !address.isTLS || facts.isPlainOnTLS }
+    return address.isTLS && address.verifiesClients(as: tls)
   }
 
   /// This connection's listening socket in the current plan.

@@ -175,10 +175,10 @@ final class Worker {
     shared.reports.post(.planTaken(worker: core.index))
   }
 
-  /// Ends connections whose clients the current plan would verify in another way: they have to
-  /// connect again, and may not do so for a request that is refused.
+  /// Ends connections that the current plan would have speak TLS, or whose clients it would verify
+  /// in another way: they have to connect again, and may not do so for a request that is refused.
   private func endUnverified() {
-    for client in clients.objects where client.facts.tls != nil {
+    for client in clients.objects {
       client.noteVerification()
       if client.isOutlived { drain(client, isGraceful: false) }
     }

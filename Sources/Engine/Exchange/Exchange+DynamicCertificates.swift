@@ -21,7 +21,8 @@ extension Exchange {
 
   /// What the names evaluate to: tells connections with one certificate from those with another.
   func names(of dynamic: DynamicCertificates) -> String {
-    dynamic.pairs.map { evaluate($0.certificate.template).string }.joined(separator: "\0")
+    dynamic.pairs.flatMap { [$0.certificate, $0.key] }.map { evaluate($0.template).string }
+      .joined(separator: "\0")
   }
 
   private func load(

@@ -19,8 +19,8 @@ extension Exchange {
     case .ssl_session_id: return arena.copy(tls.sessionID)
     case .ssl_session_reused: return tls.isResumed ? Bytes("r") : Bytes(".")
     case .ssl_server_name: return tls.serverName.isEmpty ? nil : tls.serverName
-    case .ssl_early_data: return tls.isEarlyData ? Bytes("1") : Bytes()
-    case .ssl_alpn_protocol: return tls.alpnProtocol
+    case .ssl_early_data: return tls.isEarlyData ? Bytes("1") : nil
+    case .ssl_alpn_protocol: return tls.alpnProtocol.isEmpty ? nil : tls.alpnProtocol
     case .ssl_client_verify:
       guard let problem = connection.inquiry?.verdict?.problem else {
         return arena.copy(tls.clientVerify)

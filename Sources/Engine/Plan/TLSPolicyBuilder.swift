@@ -243,13 +243,7 @@ struct TLSPolicyBuilder {
   }
 
   private func read(_ file: Word?) -> [UInt8] {
-    guard let file else { return [] }
-    do throws(Refusal) {
-      return try builder.read(file.text, nil)
-    } catch {
-      builder.diagnostics.error(error.message, at: file)
-      return []
-    }
+    builder.pemContent(of: file)
   }
 
   private mutating func readCertificates(into policy: inout TLSServerPolicy) {

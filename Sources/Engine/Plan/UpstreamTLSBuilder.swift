@@ -62,8 +62,8 @@ extension PlanBuilder {
     options.verify = settings.verifies
     options.verifyDepth = settings.verifyDepth
     options.confCommands = commands(settings.confCommands)
-    options.trustedPEM = bytes(of: settings.trustedCertificates)
-    options.crlPEM = bytes(of: settings.crl)
+    options.trustedPEM = pemContent(of: settings.trustedCertificates)
+    options.crlPEM = pemContent(of: settings.crl)
     let pairs = certificateWords(
       settings.certificate.map { [$0] } ?? [], settings.key.map { [$0] } ?? [],
       settings.confCommands)
@@ -117,10 +117,14 @@ extension PlanBuilder {
     }
   }
 
-  private func bytes(of file: Word?) -> [UInt8] {
+  /// What is in a file of certificates, lists or parameters; nothing without a file. An empty one,
+  /// as a download that failed leaves it, is an error: it would revoke and trust nobody.
+  func pemContent(of file: Word?) -> [UInt8] {
     guard let file else { return [] }
     do throws(Refusal) {
-      return try read(file.text, nil)
+      let bytes = try read(file.text, nil)
+      if bytes.isEmpty { diagnostics.error("\"\(file.text)\" is empty", at: file) }
+      return bytes
     } catch {
       diagnostics.error(error.message, at: file)
       return []

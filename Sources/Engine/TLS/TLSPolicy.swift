@@ -158,11 +158,25 @@ extension TLSServerPolicy {
   /// How clients are verified; the same for all policies that verify nobody. Made anew each time.
   var clientTrust: TLSClientTrust {
     if verifyClient == .off { return TLSClientTrust() }
-    let authorities = Self.joined([clientCAPEM, trustedPEM, crlPEM])
+    let authorities = Self.joined([clientCAPEM, trustedPEM, crlPEM] + trustCommands)
     let digest = MessageDigest.hash(authorities, .sha256)
     return TLSClientTrust(
       verify: verifyClient, depth: verifyDepth, authorities: digest.isEmpty ? authorities : digest,
       status: clientStatus)
+  }
+
+  /// The value of the last `ssl_conf_command` of this name, in lower case.
+  func command(_ name: String) -> String? {
+    confCommands.last { $0.name.lowercased() == name }?.value
+  }
+
+  /// The commands of OpenSSL that decide whose certificates are good: VerifyCAFile, ClientCAPath,
+  /// VerifyMode and their like.
+  var trustCommands: [[UInt8]] {
+    confCommands.filter {
+      let name = $0.name.lowercased()
+      return name.contains("verify") || name.contains("ca")
+    }.map { Array("\($0.name) \($0.value)".utf8) }
   }
 
   /// `parts` behind each other. Each has its length in front, so that no two lists of parts read

@@ -52,8 +52,9 @@ final class TLSServerContext {
     clientTrust = policy.clientTrust
     earlyData = policy.earlyData
     rejectHandshake = policy.rejectHandshake
-    cipherSuites = policy.cipherSuites
-    ecdhCurve = policy.ecdhCurve
+    // A command has the last word.
+    cipherSuites = policy.command("ciphersuites") ?? policy.cipherSuites
+    ecdhCurve = policy.command("groups") ?? policy.command("curves") ?? policy.ecdhCurve
     self.dynamic = dynamic
     recordBytes = policy.recordBytes
     staple = policy.stapleDER ?? []
@@ -148,7 +149,7 @@ final class TLSServerContext {
     var parts = policy.certificates.map(\.certificatePEM)
     parts += policy.dynamicNames.map { Array($0.utf8) }
     if policy.verifyClient != .off {
-      parts += [policy.clientCAPEM, policy.trustedPEM, policy.crlPEM]
+      parts += [policy.clientCAPEM, policy.trustedPEM, policy.crlPEM] + policy.trustCommands
       parts.append(Array("\(policy.verifyDepth)".utf8))
     }
     return [policy.verifyClient.rawValue] + TLSServerPolicy.joined(parts)
