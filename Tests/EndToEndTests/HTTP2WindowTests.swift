@@ -73,4 +73,26 @@ import Testing
     try client.send(.data, flags: H2Frame.endStream, stream: 81, payload: body)
     #expect(try client.response(81).status == 200)
   }
+
+  /// Go's clients give both windows back for each 4 KiB that they read, and others for less.
+  @Test func aDownloadMayBeReadInSmallPieces() async throws {
+    let site = try Site(
+      config: "http { server { listen 127.0.0.1:%%PORT_0%%; http2 on; root %%DIR%%; } }",
+      files: ["large": String(repeating: "x", count: 4 << 20)])
+    let door = try await Portico.start(site)
+    let client = try H2Client(port: door.port())
+    try client.request(1, "/large")
+    var count = 0
+    while count < 4 << 20 {
+      let frame = try client.frame { $0.type == .data || $0.type == .goAway || $0.type == .reset }
+      try #require(frame.type == .data, "after \(count) bytes")
+      count += frame.payload.count
+      for start in stride(from: 0, to: frame.payload.count, by: 512) {
+        let piece = H2Frame.number(UInt32(min(512, frame.payload.count - start)))
+        try client.send(.windowUpdate, stream: 1, payload: piece)
+        try client.send(.windowUpdate, payload: piece)
+      }
+    }
+    try door.stop()
+  }
 }

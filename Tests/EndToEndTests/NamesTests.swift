@@ -201,4 +201,21 @@ import Testing
     let finished = try Portico.run(site, ["-t"])
     #expect(finished.code == 1 && finished.standardError.contains(message), "\(finished)")
   }
+
+  /// Names of upstream blocks are those of hosts: without case.
+  @Test func namesOfUpstreamsHaveNoCase() async throws {
+    let app = try TestUpstream { .answer(body: $0["host"] ?? "") }
+    let door = try await Portico.start(
+      config: """
+        http {
+          upstream Up.Test { server %%UPSTREAM_0%%; }
+          server { listen 127.0.0.1:%%PORT_0%%;
+            location /a { proxy_pass http://UP.test; }
+            location /b { proxy_pass http://$arg_to; } }
+        }
+        """, upstreams: [app])
+    #expect(try door.get("/a").text == "UP.test")
+    #expect(try door.get("/b?to=up.TEST").text == "up.TEST")
+    try door.stop()
+  }
 }

@@ -70,6 +70,23 @@ import Testing
     #expect(!site.exists("folder.new"))
   }
 
+  /// A device in the place of the pid file stays what it is.
+  @Test(.enabled(if: getuid() == 0, "only root can make devices"))
+  func aDeviceIsNoPidFile() throws {
+    let site = try Site(config: server(0, "x"))
+    let device = site.folder + "null"
+    // Major 1, minor 3: /dev/null.
+    guard mknod(device, S_IFCHR | 0o666, 1 << 8 | 3) == 0 else { return }
+    let command = try site.command(
+      site.arguments(globals: "pid %%DIR%%/null; error_log %%DIR%%/error.log notice;"))
+    try waitUntil("portico to serve") { site.text("error.log").contains("portico serves") }
+    #expect(!site.exists("null.sock"))
+    command.signal(SIGQUIT)
+    #expect(try command.wait().code == 0)
+    var status = stat()
+    #expect(lstat(device, &status) == 0 && status.st_mode & S_IFMT == S_IFCHR)
+  }
+
   /// Whoever starts it without standard descriptors gets none of its files for them.
   @Test func standardDescriptorsAreNeverFilesOfOurs() async throws {
     let site = try Site(config: server(0, "x"))

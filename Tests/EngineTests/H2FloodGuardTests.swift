@@ -56,4 +56,18 @@ import Testing
     for _ in 0..<100 { flood.noteCompletion() }
     #expect(leave(1000, now: 1000) == 900)
   }
+
+  /// Readers with small buffers give windows back in small pieces; who gives back more than there
+  /// was pays for it.
+  @Test func windowsMayBeGivenBackInPieces() {
+    var flood = H2FloodGuard(now: 0)
+    func update(_ increment: Int32) -> Bool {
+      let header = H2FrameHeader(length: 4, type: 8, first: increment, byteCount: 13)
+      return flood.noteFrame(header, now: 0)
+    }
+    flood.noteSent(1 << 20)
+    for _ in 0..<1 << 15 { #expect(update(64)) }
+    let paid = (0..<3000).count { _ in update(64) }
+    #expect(paid == 2000)
+  }
 }

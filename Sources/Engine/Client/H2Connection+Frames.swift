@@ -201,7 +201,7 @@ extension H2Connection {
   /// else for now: frames of this kind it doesn't hand out one by one, and by itself it goes on as
   /// far as windows and files reach.
   func onSendData(_ stream: H2Stream, _ header: Bytes, _ count: Int) -> Int32 {
-    flood.noteProgress()
+    flood.noteSent(count)
     let isPlain = client.transport.tls == nil
     client.output.copy(header, loop.pool, in: isPlain ? .small : .large)
     stream.moveBody(count, to: &client.output, maySlice: isPlain)

@@ -44,9 +44,14 @@ struct H2FloodGuard {
   private var resets = Bucket(capacity: 300 * resetCost, perSecond: 20 * resetCost)
   private static let resetCost = 100
   private static let answeredResetCost = 5
-  // Bound: frames that carry nothing. A busy gRPC client sends a PING per round trip and two
-  // WINDOW_UPDATEs per DATA frame, which is what each DATA frame that we send pays for.
+  // Bound: frames that carry nothing. A busy gRPC client sends a PING per round trip, which is what
+  // each DATA frame that we send pays for.
   private var frames = Bucket(capacity: 2000, perSecond: 200)
+  /// How much of the client's windows was used and not given back. A WINDOW_UPDATE that gives back
+  /// no more is free: Go's clients send two for each 4 KiB that they read.
+  private var owedWindow = 0
+  // Bound: bytes that are given back by frames that cost nothing.
+  private static let mostOwedWindow = 32 << 20
 
   /// Starts afresh with the connection at `now`.
   init(now: Milliseconds = 0) {
@@ -75,12 +80,24 @@ struct H2FloodGuard {
 
   /// A frame began. False: too many of its kind.
   mutating func noteFrame(_ header: H2FrameHeader, now: Milliseconds) -> Bool {
-    frames.spend(cost(of: header), now: now)
+    if header.kind == NGHTTP2_WINDOW_UPDATE, let increment = header.first.map({ Int($0) }),
+      (1...Self.mostOwedWindow).contains(increment), increment <= owedWindow
+    {
+      owedWindow -= increment
+      return true
+    }
+    return frames.spend(cost(of: header), now: now)
   }
 
   /// A frame came for a stream that we had reset. False: too many; a window's worth may be on its
   /// way.
   mutating func noteLate(now: Milliseconds) -> Bool { frames.spend(1, now: now) }
+
+  /// So many bytes of bodies were sent, which use the windows of a stream and of the connection.
+  mutating func noteSent(_ count: Int) {
+    noteProgress()
+    owedWindow = min(owedWindow + 2 * count, Self.mostOwedWindow)
+  }
 
   /// Work was done for the client: a request was begun, DATA was sent.
   mutating func noteProgress() { frames.earn(4) }

@@ -11,8 +11,15 @@ struct PidFile {
   /// The name that the file of an old binary gets while a new one starts (as nginx does).
   var oldBinaryPath: String { path + ".oldbin" }
 
+  /// Whether the path is a file's, there or not. A device such as /dev/null takes no pid, and stays.
+  var isFile: Bool {
+    guard case .success(let status) = unsafe FileStatus.of(path: path) else { return true }
+    return status.kind != .other
+  }
+
   /// Writes the pid of this process. A file that a dead process left is replaced.
   func write() throws(SystemError) {
+    guard isFile else { return }
     if let folder = ProcessFiles.parent(of: path) {
       try ProcessFiles.makeFolders(folder, mode: 0o755)
     }
@@ -30,7 +37,7 @@ struct PidFile {
 
   /// Removes the file, if it still names this process.
   func remove() {
-    if (try? Self.read(path)) == Process.identifier { _ = unsafe linux_unlink(path) }
+    if isFile, (try? Self.read(path)) == Process.identifier { _ = unsafe linux_unlink(path) }
   }
 
   /// Why the sockets of a start may be taken, if the file at `path` names a process that runs.

@@ -137,6 +137,8 @@ extension Supervisor {
   func openReloadSocket() {
     reloadSocket?.close()
     reloadSocket = nil
+    // Beside a device nobody would look for it.
+    guard pidFile.isFile else { return }
     do {
       let socket = try ReloadSocket(path: pidFile.path + ReloadSocket.suffix)
       try poller.addReader(

@@ -39,8 +39,9 @@ extension Supervisor {
       worker = link
       worker?.answerBy = nil
       worker?.isReady = true
-      commitReload(by: "worker process \(link.pid ?? 0)")
+      // First of all: a reload that was asked for meanwhile may want its sockets.
       if let former { retire(former) }
+      commitReload(by: "worker process \(link.pid ?? 0)")
     case .failed(_, let problems): refuseReload(problems)
     case .lackedLogs: break
     }
@@ -103,7 +104,8 @@ extension Supervisor {
   func forgetRetired(_ pid: Int32, _ end: Process.End) -> Bool {
     guard let index = retired.firstIndex(where: { $0.pid == pid }) else { return false }
     retired.remove(at: index)
-    log.write(.notice, "worker process \(pid) \(end.text)")
+    let level = if case .signal = end { LogLevel.alert } else { LogLevel.notice }
+    log.write(level, "worker process \(pid) \(end.text)")
     finishIfAllEnded()
     return true
   }

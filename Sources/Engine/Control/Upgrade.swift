@@ -54,12 +54,13 @@ extension Supervisor {
       return log.write(.error, "an upgrade needs \"master_process on\"")
     }
     let original = pidFile
-    let renamed = unsafe linux_rename(original.path, original.oldBinaryPath)
+    let renamed =
+      original.isFile ? unsafe linux_rename(original.path, original.oldBinaryPath) : 0
     if renamed < 0 {
       let error = SystemError(code: Int32(truncatingIfNeeded: -renamed))
       return log.write(.alert, "rename() \"\(original.path)\" failed \(error.logText)")
     }
-    pidFile = PidFile(path: original.oldBinaryPath)
+    if original.isFile { pidFile = PidFile(path: original.oldBinaryPath) }
     reloadSocket?.close()
     reloadSocket = nil
     let descriptors = current.listeners.table.values.map(\.fd)
@@ -90,7 +91,7 @@ extension Supervisor {
 
   private func takePidFileBack() {
     let original = current.pidFile
-    _ = unsafe linux_rename(pidFile.path, original.path)
+    if pidFile.path != original.path { _ = unsafe linux_rename(pidFile.path, original.path) }
     pidFile = original
     openReloadSocket()
   }

@@ -5,7 +5,7 @@ import HTTP
 
 extension WorkerCore {
   /// The plan's group of that name.
-  func group(named name: String) -> UpstreamGroup? { plan.groups[name] }
+  func group(named name: String) -> UpstreamGroup? { plan.groups[UpstreamSettings.key(name)] }
 
   /// A group for addresses that only a request knows, kept for the next one.
   func adHocGroup(_ name: String, _ addresses: [SocketAddress]) -> UpstreamGroup {

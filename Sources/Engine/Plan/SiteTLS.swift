@@ -149,8 +149,11 @@ final class UpstreamTLS {
   }
 
   func remember(_ resumption: TLSResumption, name: String) {
-    // Bound: names whose sessions are kept.
-    if resumptions.count >= 64 && resumptions[name] == nil { resumptions.removeAll() }
+    // Bound: names whose sessions are kept. Any one of them makes room: who goes round more of them
+    // than that still finds some.
+    if resumptions.count >= 512 && resumptions[name] == nil {
+      resumptions.remove(at: resumptions.startIndex)
+    }
     resumptions[name] = resumption
   }
 }

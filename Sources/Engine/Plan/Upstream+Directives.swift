@@ -8,11 +8,12 @@ extension Row {
   static let upstreamRows: [Row] = [
     Row("upstream", .http, 1...1, "A group of servers.") { scope, directive throws(Refusal) in
       let name = directive.text(0)
-      guard scope.builder.upstreams[name] == nil else {
+      let key = UpstreamSettings.key(name)
+      guard scope.builder.upstreams[key] == nil else {
         throw Refusal("duplicate upstream \"\(name)\"", argument: 0)
       }
       let inner = Scope(.upstream, scope.builder, parent: scope)
-      let draft = UpstreamDraft(UpstreamSettings(name: name))
+      let draft = UpstreamDraft(UpstreamSettings(name: key))
       draft.settings.displayName = name
       inner.upstream = draft
       scope.builder.process(directive.block ?? [], inner)
@@ -347,22 +348,23 @@ extension PlanBuilder {
   func reference(
     _ authority: String, _ target: HostPort, _ directive: Directive
   ) throws(Refusal) -> UpstreamReference {
+    let (key, host) = (UpstreamSettings.key(authority), UpstreamSettings.key(target.host))
     // Otherwise the block would be passed over, and the name asked of DNS.
-    if target.hasPort, upstreams[authority] == nil, let named = upstreams[target.host],
-      !named.isImplied
+    if target.hasPort, upstreams[key] == nil, let named = upstreams[host], !named.isImplied
     {
       throw Refusal("upstream \"\(target.host)\" may not have port \(target.port)", argument: 0)
     }
-    let reference = UpstreamReference(name: authority)
+    let reference = UpstreamReference(name: key)
     references.append(reference)
-    if upstreams[authority] == nil {
+    if upstreams[key] == nil {
       let server = UpstreamServerSettings(
         target.address.map { .address($0) } ?? .name(target.host, port: target.port))
-      let isDefaultPort = !target.hasPort && upstreams[target.host] != nil
+      let isDefaultPort = !target.hasPort && upstreams[host] != nil
       if !isDefaultPort {
         try check(vanished: target, directive)
         warn(ofMisspelt: target, directive)
-        var settings = UpstreamSettings(name: authority, servers: [server])
+        var settings = UpstreamSettings(name: key, servers: [server])
+        settings.displayName = authority
         settings.isImplied = true
         add(settings)
       }
@@ -374,7 +376,8 @@ extension PlanBuilder {
   /// empty by mistake, so it's refused unless there is a host of that name, as nginx has it.
   private func check(vanished target: HostPort, _ directive: Directive) throws(Refusal) {
     let name = target.host
-    guard target.address == nil, !target.hasPort, surroundings.servedUpstreams.contains(name)
+    guard target.address == nil, !target.hasPort,
+      surroundings.servedUpstreams.contains(UpstreamSettings.key(name))
     else { return }
     let message = "upstream \"\(name)\", which the running configuration has, is gone"
     guard !files.addresses(of: name).isEmpty else {

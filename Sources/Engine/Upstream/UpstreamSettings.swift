@@ -43,6 +43,11 @@ struct UpstreamSettings: Sendable {
     self.servers = servers
   }
 
+  /// What a group is found by: names of hosts have no case, nor have those of groups; paths have.
+  static func key(_ name: String) -> String {
+    name.hasPrefix("unix:") ? name : name.lowercased()
+  }
+
   /// Whether a server is named rather than addressed, so that DNS decides who is in the group.
   var hasNames: Bool {
     servers.contains { if case .address = $0.host { false } else { true } }
