@@ -343,12 +343,12 @@ static inline int64_t linux_grow_pipe(int fd, int count) {
 
 static inline uint64_t linux_monotonic_ms(void) {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+  clock_gettime(CLOCK_MONOTONIC, &t);
   return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 static inline uint64_t linux_wall_ms(void) {
   struct timespec t;
-  clock_gettime(CLOCK_REALTIME_COARSE, &t);
+  clock_gettime(CLOCK_REALTIME, &t);
   return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 static inline int64_t linux_zone_offset_seconds(int64_t seconds) {

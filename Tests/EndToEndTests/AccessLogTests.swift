@@ -331,4 +331,30 @@ import Testing
     #expect(door.site.text("l") == "/small [OK]\n/big []\n")
     try door.stop()
   }
+
+  /// A variable ends with the word that it stands in.
+  @Test func wordsOfAFormatAreReadOneByOne() async throws {
+    let door = try await Portico.start(
+      config: """
+        http {
+          log_format a '$request' '_time' '|$arg_a' "b" '$uri' "$args" x;
+          access_log %%DIR%%/access.log a;
+          server { listen 127.0.0.1:%%PORT_0%%; return 200; }
+        }
+        """)
+    _ = try door.get("/p?a=1")
+    try door.stop()
+    #expect(door.site.text("access.log") == "GET /p?a=1 HTTP/1.1_time|1b/pa=1x\n")
+  }
+
+  /// A semicolon that was forgotten must not take the line behind it along.
+  @Test(arguments: [
+    ("location /x { access_log off deny all; }", "invalid parameter \"deny\" behind \"off\""),
+    ("} map $uri $a { default 1; default 2; } server {", "duplicate \"default\" in \"map\""),
+  ])
+  func whatStandsBehindOffIsRefused(line: String, message: String) throws {
+    let result = try Portico.run(
+      Site(config: "http { server { listen 127.0.0.1:%%PORT_0%%; \(line) } }"), ["-t"])
+    #expect(result.code == 1 && result.standardError.contains(message))
+  }
 }

@@ -299,4 +299,35 @@ import Testing
     #expect(answer["set-cookie"] == "a=b; Path=/own/shop/")
     try door.stop()
   }
+
+  /// An application whose errors are hidden, and which answers for the error page, too: its errors
+  /// stay hidden, and don't become a 200.
+  @Test func anErrorPageThatFailsIsIntercepted() async throws {
+    let app = try TestUpstream {
+      $0.path.hasPrefix("/locked")
+        ? .steps([
+          .bytes(
+            "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=a\r\nWWW-Authenticate: Digest b\r\n"
+              + "Content-Length: 5\r\n\r\nstack")
+        ]) : .answer("500 Broken", fields: ["X-Trace": "stack"], body: "stack")
+    }
+    let door = try await Portico.start(
+      config: """
+        http { proxy_intercept_errors on; server { listen 127.0.0.1:%%PORT_0%%;
+          location / { proxy_pass http://%%UPSTREAM_0%%; error_page 404 500 /50x.html; }
+          location /ok { proxy_pass http://%%UPSTREAM_0%%; error_page 500 =200 /ok2; }
+          location /locked { proxy_pass http://%%UPSTREAM_0%%; error_page 401 /page; }
+          location /page { return 200 page; }
+        } }
+        """, upstreams: [app])
+    for path in ["/", "/ok"] {
+      let response = try door.get(path)
+      #expect(response.status == 500 && response["x-trace"] == nil, "\(path)")
+      #expect(!response.text.contains("stack"))
+    }
+    let locked = try door.get("/locked")
+    #expect(locked.status == 401 && locked.text == "page")
+    #expect(locked.all("www-authenticate") == ["Basic realm=a", "Digest b"])
+    try door.stop()
+  }
 }

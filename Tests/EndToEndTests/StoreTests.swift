@@ -109,4 +109,17 @@ import Testing
     let finished = try Portico.run(site, ["-t"])
     #expect(finished.code == 1 && finished.standardError.contains(message))
   }
+
+  /// Names of files are texts here: a path that is none would have the name of others.
+  @Test func aPathThatIsNoTextIsNotKept() async throws {
+    let door = try await start()
+    for path in ["%EF%BF%BD", "%FF", "a"] {
+      #expect(try door.get("/named/" + path).status == 200)
+      if path != "%FF" { try waitUntil("a file") { files(door).count { $0.hasSuffix(".copy") } > 0 } }
+    }
+    try waitUntil("the last one") { files(door).contains { $0.hasSuffix("a.copy") } }
+    #expect(door.site.text("kept/named/\u{FFFD}.copy") == "body of /named/%EF%BF%BD")
+    #expect(files(door).count { $0.hasSuffix(".copy") } == 2)
+    try door.stop()
+  }
 }

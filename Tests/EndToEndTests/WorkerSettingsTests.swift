@@ -71,4 +71,14 @@ import Testing
     #expect(result.code != 0)
     #expect(site.text("error.log").contains("chdir(\"\(site.folder)none\") failed"))
   }
+
+  /// A limit that can't be had is said, and as much as there is is served with.
+  @Test func aLimitThatIsTooHighIsNoEnd() async throws {
+    let door = try await Portico.start(
+      config: "worker_rlimit_nofile 1073741824; \(Self.http)")
+    #expect(try door.get().status == 204)
+    #expect(door.errorLog.contains("[alert]"))
+    #expect(door.errorLog.contains("setrlimit(RLIMIT_NOFILE, 1073741824) failed"))
+    try door.stop()
+  }
 }

@@ -12,7 +12,7 @@ import Testing
       prefix: "/srv/portico", configurationPath: "conf/a.conf", globalDirectives: "daemon off;",
       errorLogPath: "stderr")
     options.overlay["/srv/portico/key.pem"] = [1, 2, 3]
-    var bundle = Bundle(options: options, defaultPort: 8000)
+    var bundle = Bundle(options: options, isPrivileged: false)
     bundle.files["/srv/portico/conf/a.conf"] = .content(Array("http {}".utf8))
     bundle.files["/srv/portico/conf/gone.conf"] = .failed(ENOENT)
     bundle.files["/srv/portico/empty"] = .content([])
@@ -83,10 +83,10 @@ import Testing
 
 @Suite struct DefaultPortTests {
   /// The worker process may be another user by the time it reads what the supervisor read.
-  @Test(arguments: [80, 8000] as [UInt16])
-  func aServerWithoutListenHasThePortOfWhoOpensIt(port: UInt16) throws {
+  @Test(arguments: [(true, 80), (false, 8000)])
+  func aServerWithoutListenHasThePortOfWhoOpensIt(isRoot: Bool, port: Int) throws {
     var bundle = Bundle(
-      options: StartOptions(prefix: "/p", configurationPath: "a.conf"), defaultPort: port)
+      options: StartOptions(prefix: "/p", configurationPath: "a.conf"), isPrivileged: isRoot)
     for path in ["a.conf", "/p/a.conf"] {
       bundle.files[path] = .content(Array("http { server { server_name a; } }".utf8))
     }

@@ -63,4 +63,15 @@ struct TimerWheelTests {
     wheel.advance(now: 10_000_000, &fired)
     #expect(Set(fired.map(\.slot)).count == 1_000)
   }
+
+  /// Limits and logs count milliseconds: a clock of ticks would take several for one.
+  @Test func theClockCountsEachMillisecond() {
+    let steps = (0..<40).map { _ in
+      let start = Clock.monotonic
+      var next = start
+      while next == start { next = Clock.monotonic }
+      return next - start
+    }
+    #expect(steps.contains(1))
+  }
 }

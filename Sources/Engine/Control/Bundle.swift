@@ -6,7 +6,7 @@
 // read private keys, and a worker that died is replaced even if the disk holds something broken
 // meanwhile.
 //
-//   "PORTICOB" version | options | default port | files | patterns | environment | hosts
+//   "PORTICOB" version | options | privileged | files | patterns | environment | hosts
 //   | configuration files
 //
 // Numbers are little-endian; strings, byte strings and lists carry their length in front.
@@ -24,9 +24,8 @@ struct Bundle: Sendable, Equatable {
 
   /// What the command line said.
   var options: StartOptions
-  /// The port of a `server` without `listen`: 80 if the process that opens sockets may have it, or
-  /// else 8000 (https://nginx.org/r/listen).
-  var defaultPort: UInt16
+  /// Whether the process that opens sockets is root's: the worker process may be another user's.
+  var isPrivileged: Bool
   /// Every path that was read, whether it exists or not.
   var files: [String: File] = [:]
   /// What each `include` pattern matched.
@@ -44,7 +43,7 @@ struct Bundle: Sendable, Equatable {
     writer.bytes += Self.magic
     writer.number(UInt64(Self.version))
     options.encode(to: &writer)
-    writer.number(UInt64(defaultPort))
+    writer.flag(isPrivileged)
     writer.list(files.sorted { $0.key < $1.key }) { writer, file in
       writer.string(file.key)
       switch file.value {
@@ -77,7 +76,7 @@ struct Bundle: Sendable, Equatable {
       let options = StartOptions(decoding: &reader)
     else { return nil }
     self.options = options
-    defaultPort = UInt16(truncatingIfNeeded: reader.number())
+    isPrivileged = reader.flag()
     reader.list { reader in
       let path = reader.string()
       let code = reader.number()
@@ -103,9 +102,9 @@ struct Bundle: Sendable, Equatable {
     if reader.isBroken || !reader.isAtEnd { return nil }
   }
 
-  init(options: StartOptions, defaultPort: UInt16 = 80) {
+  init(options: StartOptions, isPrivileged: Bool = true) {
     self.options = options
-    self.defaultPort = defaultPort
+    self.isPrivileged = isPrivileged
   }
 
   private static let magic = Array("PORTICOB".utf8)

@@ -13,7 +13,7 @@ final class RecordedFiles {
 
   /// - Parameter serving: the descriptor of the bundle that a running server has, at a reload.
   init(options: StartOptions, serving: Int32? = nil) {
-    bundle = Bundle(options: options, defaultPort: linux_geteuid() == 0 ? 80 : 8000)
+    bundle = Bundle(options: options, isPrivileged: Identity.canChange)
     servingDescriptor = serving
   }
 

@@ -45,7 +45,7 @@ extension RecordedFiles: FileProvider, ServedFiles {
     servedUpstreams: Set<String> = []
   ) -> ConfigurationReading {
     let surroundings = PlanSurroundings(
-      paths: bundle.options.planPaths, defaultPort: bundle.defaultPort,
+      paths: bundle.options.planPaths, isPrivileged: bundle.isPrivileged,
       registry: Self.emptiedRegistry(),
       ticketKeys: TLSTicketKeyRing(), zones: ZoneRegistry<LimitZone>(),
       certificateChecks: checks, toleratesBrokenCertificates: isReload, served: self,
@@ -79,7 +79,7 @@ extension ReplayedFiles: FileProvider {
     _ caches: CacheZones, _ sessionZones: ZoneRegistry<TLSSessionZone>
   ) throws(ApplyFailure) -> [Plan] {
     let surroundings = PlanSurroundings(
-      paths: bundle.options.planPaths, defaultPort: bundle.defaultPort, registry: registry,
+      paths: bundle.options.planPaths, isPrivileged: bundle.isPrivileged, registry: registry,
       ticketKeys: ticketKeys, zones: zones, caches: caches, sessionZones: sessionZones,
       toleratesBrokenCertificates: true)
     let text = ConfigurationText(bundle.options, self)

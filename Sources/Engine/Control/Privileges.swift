@@ -18,10 +18,10 @@ struct Identity: Sendable, Equatable {
     let problem: String
   }
 
-  /// Looks up what `user USER [GROUP];` named. nil when nothing was named: then `nobody`, as nginx
-  /// does, if this process is root.
+  /// Looks up what `user USER [GROUP];` named, or `nobody`, as nginx does. nil if this process can't
+  /// become anybody else.
   static func find(user: String?, group: String?) throws(Unknown) -> Identity? {
-    if user == nil && !canChange { return nil }
+    guard canChange else { return nil }
     let name = user ?? "nobody"
     var uid = uid_t()
     var gid = gid_t()

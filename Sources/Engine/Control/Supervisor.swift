@@ -98,8 +98,8 @@ final class Supervisor {
     let watch = current.certificates.isEmpty ? nil : watchAt
     let deadlines = [restartAt, worker?.answerBy, worker?.endBy, successor?.answerBy, watch]
     guard let next = (deadlines + retired.map(\.endBy)).compactMap({ $0 }).min() else { return -1 }
-    // The clock is coarse: one tick more, so that the deadline has passed when the loop wakes.
-    return max(0, next - Clock.monotonic) + 4
+    // The clock counts whole milliseconds: one more, so that the deadline has passed by then.
+    return max(0, next - Clock.monotonic) + 1
   }
 
   private func onDeadlines() {

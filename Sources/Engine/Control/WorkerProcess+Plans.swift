@@ -54,6 +54,7 @@ extension WorkerProcess {
       if case .starting = state {
         try prepareProcess(identity, settings)
         try takeUp(generation)
+        for shortfall in shortfalls { controlLog.write(.alert, shortfall) }
         state = .serving
       } else {
         try takeUp(generation)
@@ -70,7 +71,7 @@ extension WorkerProcess {
     _ identity: Identity?, _ settings: ProcessSettings
   ) throws(ApplyFailure) {
     guard isOwnProcess else { return }
-    try raise(settings)
+    raise(settings)
     if let identity, Identity.canChange {
       do {
         try identity.become()
@@ -91,22 +92,30 @@ extension WorkerProcess {
     throw ApplyFailure(what, SystemError(code: Int32(truncatingIfNeeded: -result)))
   }
 
-  /// What only the supervisor's user may.
-  private func raise(_ settings: ProcessSettings) throws(ApplyFailure) {
+  /// What only the supervisor's user may. It is served with less, as nginx does.
+  private func raise(_ settings: ProcessSettings) {
+    var hasLimit = false
     if let limit = settings.descriptorLimit {
-      try verify(
+      hasLimit = attempt(
         linux_set_descriptor_limit(UInt64(clamping: limit)), "setrlimit(RLIMIT_NOFILE, \(limit))")
-    } else {
-      _ = linux_raise_descriptor_limit()
     }
+    if !hasLimit { _ = linux_raise_descriptor_limit() }
     if let bytes = settings.coreBytes {
-      try verify(linux_set_core_limit(UInt64(clamping: bytes)), "setrlimit(RLIMIT_CORE, \(bytes))")
+      _ = attempt(linux_set_core_limit(UInt64(clamping: bytes)), "setrlimit(RLIMIT_CORE, \(bytes))")
     }
     // Threads that are started later inherit it.
     if settings.priority != 0 {
       let priority = Int32(settings.priority)
-      try verify(linux_set_priority(priority), "setpriority(\(priority))")
+      _ = attempt(linux_set_priority(priority), "setpriority(\(priority))")
     }
+  }
+
+  /// Whether a setting could be had; if not, it is said when there is a log.
+  private func attempt(_ result: Int64, _ what: String) -> Bool {
+    guard result < 0 else { return true }
+    let error = SystemError(code: Int32(truncatingIfNeeded: -result))
+    shortfalls.append("\(what) failed \(error.logText)")
+    return false
   }
 
   private func takeUp(_ generation: Int) throws(ApplyFailure) {

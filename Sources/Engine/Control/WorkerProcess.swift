@@ -54,6 +54,8 @@ final class WorkerProcess {
   var reopened: (logs: [String: Int32], unflushed: Set<Int>) = ([:], [])
   /// The listening sockets. One that is given up is closed when no thread polls it any more.
   var listeners: [BoundListener.Key: HeldListener] = [:]
+  /// What of the process's settings couldn't be had, until there is a log to say it in.
+  var shortfalls: [String] = []
   var shutdownTimeoutMs: Int?
   /// When ending: the threads that may still poll listening sockets.
   private var accepting: Set<Int> = []

@@ -149,10 +149,16 @@ extension Exchange {
 
   /// The `error_page` for `status`, unless an error page already failed.
   func errorPage(for status: Int) -> ErrorPage? {
-    let core = location.settings.core.value
     guard !isErrorPage else { return nil }
+    let core = location.settings.core.value
     for page in core.errorPages where page.statuses.contains(status) { return page }
     return nil
+  }
+
+  /// Whether the location has an `error_page` for `status`, be it one that isn't shown because
+  /// another one already failed: what an upstream says of its errors isn't, either.
+  func namesErrorPage(for status: Int) -> Bool {
+    location.settings.core.value.errorPages.contains { $0.statuses.contains(status) }
   }
 
   private func show(_ page: ErrorPage, for status: Int) {

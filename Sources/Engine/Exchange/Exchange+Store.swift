@@ -54,6 +54,10 @@ extension Exchange {
       return log(.error, "a response is not stored at \"\(target.string)\"")
     }
     let path = target.string
+    guard path.withBytes({ $0 == target }) else {
+      // It would be the name of others.
+      return log(.info, "a response is not stored at \"\(path)\": the path isn't UTF-8")
+    }
     let folder = ProcessFiles.parent(of: path) ?? "/"
     do throws(SystemError) {
       let mode = Self.folderMode(settings.store.mode)

@@ -170,8 +170,10 @@ extension Exchange {
     takeResponseOrders(settings)
     if let cache { judgeFreshness(cache) }
     if attempt.group?.settings.isSticky == true { bindClient() }
-    if settings.interceptsErrors && status >= 300 && errorPage(for: status) != nil {
+    if settings.interceptsErrors && status >= 300 && namesErrorPage(for: status) {
       rememberError(status)
+      // Without it nobody is asked for a password.
+      if status == 401 { keepChallenges() }
       endTry(.success, mayKeep: false)
       fail(status)
       return false
@@ -255,6 +257,12 @@ extension Exchange {
   func upstreamField(_ token: FieldName) -> Bytes? {
     guard attempt.hasHead, attempt.head.present.contains(token) else { return nil }
     return attempt.head.first(token)?.value.of(attempt.headBytes)
+  }
+
+  private func keepChallenges() {
+    for field in attempt.head.fields where field.token == .wwwAuthenticate {
+      challenges.append(arena.copy(field.value.of(attempt.headBytes)))
+    }
   }
 
   /// Copies the fields that concern the client.

@@ -24,9 +24,12 @@ extension Row {
         }
         first = 2
       }
-      let text = directive.arguments.dropFirst(first).map(\.text).joined()
-      scope.builder.formats[name] = LogFormat(
-        template: try scope.template(text, first), escape: escape)
+      // Each word by itself: a variable ends with it.
+      var parts: [Template.Part] = []
+      for index in directive.arguments.indices.dropFirst(first) {
+        parts += try scope.template(directive, index).parts
+      }
+      scope.builder.formats[name] = LogFormat(template: Template(parts: parts), escape: escape)
     }.repeatable().at(.definition),
     Row(
       "access_log", .anyHTTP.union(.limitExcept), 1...1000,
@@ -35,6 +38,9 @@ extension Row {
     ) { scope, directive throws(Refusal) in
       if scope.isFirst(directive) { scope.location.log.accessLogs = [] }
       if directive.text(0) == "off" {
+        guard directive.arguments.count == 1 else {
+          throw Refusal("invalid parameter \"\(directive.text(1))\" behind \"off\"", argument: 1)
+        }
         scope.location.log.accessLogs = []
         return
       }

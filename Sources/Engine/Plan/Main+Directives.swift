@@ -14,6 +14,10 @@ extension Row {
       """,
       standard: "nobody"
     ) { scope, directive throws(Refusal) in
+      if !scope.builder.surroundings.isPrivileged {
+        scope.builder.diagnostics.warn(
+          "\"user\" is ignored: only root can become somebody else", at: directive.name)
+      }
       scope.main.user = directive.text(0)
       if directive.arguments.count > 1 { scope.main.group = directive.text(1) }
     },

@@ -263,9 +263,9 @@ extension PlanBuilder {
 
   private func listens(of draft: SiteDraft) -> [ListenDraft] {
     if !draft.listens.isEmpty { return draft.listens }
-    guard let address = SocketAddress(literal: "0.0.0.0", port: surroundings.defaultPort) else {
-      return []
-    }
+    // https://nginx.org/r/listen
+    let port: UInt16 = surroundings.isPrivileged ? 80 : 8000
+    guard let address = SocketAddress(literal: "0.0.0.0", port: port) else { return [] }
     return [ListenDraft(settings: ListenSettings(address: address), word: draft.word)]
   }
 

@@ -30,8 +30,8 @@ enum CertificateChecks {
 /// What plans of one process share and what outlives them.
 struct PlanSurroundings {
   var paths: PlanPaths
-  /// The port of a `server` without `listen`.
-  var defaultPort: UInt16
+  /// Whether the supervisor is root's.
+  var isPrivileged: Bool
   var registry: PeerRegistry
   var ticketKeys: TLSTicketKeyRing
   var zones: ZoneRegistry<LimitZone>

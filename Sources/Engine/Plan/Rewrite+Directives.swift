@@ -204,7 +204,7 @@ extension Row {
       $0.name.text == "hostnames" && $0.arguments.isEmpty && !$0.name.isQuoted
     }
     var table = MapTable<ValueMap.Result>(hostnames: usesHostnames)
-    var standard = Template(literal: Bytes())
+    var standard: Template?
     scope.builder.readLines(of: directive) { entry throws(Refusal) in
       let key = entry.name.text
       if entry.arguments.isEmpty && (key == "volatile" || key == "hostnames") { return }
@@ -216,7 +216,8 @@ extension Row {
         )
       }
       let value = try scope.template(entry, 0)
-      if key == "default" && !entry.name.isQuoted || key == "default" {
+      if key == "default" {
+        guard standard == nil else { throw Refusal("duplicate \"default\" in \"map\"") }
         standard = value
       } else if key.hasPrefix("~") {
         let caseless = key.hasPrefix("~*")
@@ -232,6 +233,7 @@ extension Row {
     }
     let slot = scope.builder.define(name)
     scope.builder.maps[slot] = MapVariable(
-      .map(ValueMap(source: source, table: table, defaultValue: standard)), isVolatile: isVolatile)
+      .map(ValueMap(source: source, table: table, defaultValue: standard ?? Template(literal: Bytes()))),
+      isVolatile: isVolatile)
   }
 }
