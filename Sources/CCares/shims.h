@@ -15,6 +15,7 @@ static const int cares_not_found = ARES_ENOTFOUND;
 static const int cares_bad_name = ARES_EBADNAME;
 static const int cares_no_data = ARES_ENODATA;
 static const int cares_timed_out = ARES_ETIMEOUT;
+static const int cares_unreachable = ARES_ECONNREFUSED;
 
 // Makes a channel. `own_servers`: only DNS, no search list and no /etc/hosts, for the `resolver`
 // directive; otherwise as the system resolves names.

@@ -187,4 +187,21 @@ import Testing
     let result = try Portico.run(site, ["-t"])
     #expect(result.code == 1 && result.standardError.contains(message), "\(result.standardError)")
   }
+
+  /// What the other location sets is seen by the request that asked it; what a map made of its path
+  /// isn't.
+  @Test func variablesOfTheOtherRequestAreShared() async throws {
+    let door = try await Portico.start(
+      config: """
+        http {
+          map $uri $where { default $uri; }
+          server { listen 127.0.0.1:%%PORT_0%%; set $user init;
+            location /m/ { auth_request /au/x; add_header U "$user|$n|$where"; empty_gif; }
+            location ~ ^/au/(?<n>.*)$ { internal; set $user "bob $where"; return 204; }
+          }
+        }
+        """)
+    #expect(try door.get("/m/")["u"] == "bob /au/x|x|/m/")
+    try door.stop()
+  }
 }

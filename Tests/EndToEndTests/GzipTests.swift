@@ -341,4 +341,22 @@ func prose(_ count: Int) -> [UInt8] {
     let finished = try Portico.run(site, ["-t"])
     #expect(finished.code == 1 && finished.standardError.contains(message), "\(finished)")
   }
+
+  /// How long a page becomes is not known before its parts are there.
+  @Test func theLengthOfWhatIsChangedIsNotJudged() async throws {
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%; root %%DIR%%/www; gzip on; gzip_min_length 1000;
+          location /page { ssi on; } location /added { add_after_body /big; } } }
+        """,
+      files: [
+        "www/page.html": "<!--# include virtual=\"/big\" -->", "www/added.html": "short",
+        "www/plain.html": "short", "www/big": String(repeating: "x", count: 5000),
+      ])
+    for (path, isCompressed) in [("page", true), ("added", true), ("plain", false)] {
+      let response = try door.get("/\(path).html", headers: ["Accept-Encoding": "gzip"])
+      #expect((response["content-encoding"] == "gzip") == isCompressed, "\(path)")
+    }
+    try door.stop()
+  }
 }

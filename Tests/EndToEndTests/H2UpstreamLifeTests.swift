@@ -51,8 +51,10 @@ import Testing
     }
   }
 
-  /// nginx announces no limit, and ends the connection over a head that is longer than its own.
-  @Test func aLongHeadGoesAloneToAServerThatAnnouncesNoLimit() async throws {
+  /// nginx announces no limit, and ends the connection over a head that is longer than its own;
+  /// HAProxy over more than a hundred fields.
+  @Test(arguments: [(3, 3000), (110, 1)])
+  func aLongHeadGoesAloneToAServerThatAnnouncesNoLimit(count: Int, length: Int) async throws {
     let upstream = try H2TestUpstream(answersEarly: true) { request in
       request.index == 0 && request.connection == 0
         ? [.bytes(H2Frame.answer(request.stream, "first"))] : []
@@ -63,7 +65,8 @@ import Testing
     try stays.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     try waitUntil("who stays") { upstream.requests.count == 2 }
     let long = try door.client()
-    let fields = (0..<3).map { "X-\($0): \(String(repeating: "x", count: 3000))\r\n" }.joined()
+    let value = String(repeating: "x", count: length)
+    let fields = (0..<count).map { "X-\($0): \(value)\r\n" }.joined()
     try long.send("GET / HTTP/1.1\r\nHost: x\r\n\(fields)\r\n")
     try waitUntil("the long head") { upstream.requests.count == 3 }
     #expect(upstream.requests.map(\.connection) == [0, 0, 1])

@@ -140,4 +140,25 @@ import Testing
     #expect(watch.seconds > 0.49)
     try door.stop()
   }
+
+  /// What goes through a tunnel counts as what went to the upstream and came from it.
+  @Test func theLogCountsWhatATunnelCarried() async throws {
+    let upstream = RawServer()
+    let door = try await Portico.start(
+      config: Self.config(upstream).replacingOccurrences(
+        of: "$status $request_uri", with: "$upstream_bytes_received $upstream_bytes_sent|"))
+    let (client, server) = try open("/automatic", door, upstream)
+    let big = [UInt8](repeating: 7, count: 1 << 20)
+    try server.send(big)
+    #expect(try client.read(count: big.count) == big)
+    try client.send(String(repeating: "x", count: 100_000))
+    _ = try server.read(count: 100_000)
+    server.finishSending()
+    _ = try client.readToEnd()
+    try door.stop()
+    let line = door.site.text("access.log").prefix { $0 != "|" }
+    let counts = line.split(separator: " ").compactMap { Int($0) }
+    #expect(counts[0] == Self.agree.utf8.count + "first".utf8.count + big.count)
+    #expect(counts[1] > 100_000 && counts[1] < 101_000)
+  }
 }

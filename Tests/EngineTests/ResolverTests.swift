@@ -173,6 +173,32 @@ struct ResolverTests {
     #expect(literal.map(\.host) == ["::1"])
   }
 
+  /// A name whose answer needs TCP, which the server doesn't speak, fails alone.
+  @Test func aNameThatFailsTakesNoOthersAlong() throws {
+    let dns = NameServer()
+    dns.set("slow.test", ["10.2.0.1"])
+    dns.hold("slow.test")
+    dns.truncate("bad.test")
+    let bench = try ControlBench()
+    let resolver = ResolverSettings(servers: [address(of: dns)])
+    func ask(_ name: String, _ token: UInt64) {
+      bench.control.post(
+        .resolve(ResolveRequest(name: name, resolver: resolver, token: token, worker: 0)))
+    }
+    ask("slow.test", 1)
+    #expect(eventually { dns.holdsQuestion })
+    ask("bad.test", 2)
+    #expect(eventually { bench.sink.answer(2) != nil })
+    #expect(bench.sink.answer(2) == .failed(.unreachable))
+    #expect(bench.sink.answer(1) == nil)
+    dns.letGo()
+    #expect(eventually { bench.sink.answer(1) != nil })
+    guard case .addresses = bench.sink.answer(1) else {
+      Issue.record("\(String(describing: bench.sink.answer(1)))")
+      return
+    }
+  }
+
   @Test func tellsARequestWhenItsTimeIsUp() throws {
     let dns = NameServer()
     dns.fallSilent()

@@ -14,6 +14,10 @@ public final class NameServer: Sendable {
     var aliases: [String: String] = [:]
     /// Names whose A questions fail, and whether an AAAA question for them was left unanswered.
     var broken: [String: Bool] = [:]
+    /// Names whose answers are to be asked for by TCP, which nobody serves here.
+    var truncated: Set<String> = []
+    /// The name whose answers wait, and what was asked for it.
+    var held: (name: String, queries: [(query: [UInt8], from: sockaddr_in)])?
     var queryCount = 0
   }
 
@@ -78,6 +82,24 @@ public final class NameServer: Sendable {
   /// comes last.
   public func breakAddresses(of name: String) { zone.withLock { $0.broken[name] = false } }
 
+  /// From here on, answers for `name` say that they don't fit into a datagram.
+  public func truncate(_ name: String) { zone.withLock { _ = $0.truncated.insert(name) } }
+
+  /// Holds answers for `name` back.
+  public func hold(_ name: String) { zone.withLock { $0.held = (name, []) } }
+
+  /// Whether a question waits for its answer.
+  public var holdsQuestion: Bool { zone.withLock { $0.held?.queries.isEmpty == false } }
+
+  /// Gives the answers that were held back, and all others at once again.
+  public func letGo() {
+    let held = zone.withLock { zone in
+      defer { zone.held = nil }
+      return zone.held?.queries ?? []
+    }
+    for (query, from) in held { answer(query, from) }
+  }
+
   /// From here on, names don't exist.
   public func fail() {
     zone.withLock {
@@ -118,6 +140,17 @@ public final class NameServer: Sendable {
       return (zone.addresses[name], zone.services[name], zone.aliases[name])
     }
     if zone.withLock({ $0.isSilent }) { return }
+    if zone.withLock({ $0.truncated.contains(name) }) {
+      let head = query[0..<2] + [0x83, 0x80, 0, 1, 0, 0, 0, 0, 0, 0]
+      return send(Array(head + query[12..<(at + 5)]), from)
+    }
+    if zone.withLock({ zone in
+      guard zone.held?.name == name else { return false }
+      zone.held?.queries.append((query, from))
+      return true
+    }) {
+      return
+    }
     if isA && zone.withLock({ $0.broken[name] != nil }) {
       let head = query[0..<2] + [0x81, 0x82, 0, 1, 0, 0, 0, 0, 0, 0]
       return send(Array(head + query[12..<(at + 5)]), from)

@@ -50,14 +50,17 @@ final class Resolver {
 
   private struct Lookup {
     let question: Question
+    let startedAt: Milliseconds
     var askers: [(asker: ResolverAsker, deadline: Milliseconds)]
+    /// It has a channel to itself.
+    var isAlone = false
   }
 
   private struct Channel {
     let channel: ResolverChannel
     let resolver: ResolverSettings?
     let timer: TimerWheel.ID
-    /// Made before the last reload: answers what it was asked, and goes.
+    /// Made before the last reload, or for one lookup: answers what it was asked, and goes.
     var isRetired = false
   }
 
@@ -114,17 +117,22 @@ final class Resolver {
     } else if let (number, channel) = channel(for: question.resolver) {
       let lookup = nextLookup
       nextLookup += 1
-      lookups[lookup] = Lookup(question: question, askers: [(asker, deadline)])
+      lookups[lookup] = Lookup(
+        question: question, startedAt: loop.now, askers: [(asker, deadline)])
       lookupNumbers[question] = lookup
-      if question.isService {
-        channel.lookUpServices(question.name, lookup: lookup)
-      } else {
-        channel.lookUp(question.name, family: question.family, lookup: lookup)
-      }
+      start(lookup, question, on: channel)
       collect(number)
       if lookups.count == 1 { armSweep() }
     } else {
       answers.append((asker, .failed(.serverFailure("DNS can't be set up"))))
+    }
+  }
+
+  private func start(_ number: Int, _ question: Question, on channel: ResolverChannel) {
+    if question.isService {
+      channel.lookUpServices(question.name, lookup: number)
+    } else {
+      channel.lookUp(question.name, family: question.family, lookup: number)
     }
   }
 
@@ -187,6 +195,7 @@ final class Resolver {
   private func collect(_ number: Int) {
     guard let entry = channels[number] else { return }
     for (number, result) in entry.channel.takeFinished() {
+      if case .failed(.unreachable) = result, startAlone(number) { continue }
       guard let lookup = lookups.removeValue(forKey: number) else { continue }
       lookupNumbers[lookup.question] = nil
       let answer = keep(result, lookup.question)
@@ -199,6 +208,25 @@ final class Resolver {
       loop.wheel.clear(entry.timer)
     }
     if entry.isRetired { closeIdleChannels() }
+  }
+
+  // Bound: lookups with a channel to themselves at a time.
+  private static let aloneLimit = 64
+
+  /// Asks once more for what failed at once, by a channel of its own. The library gives all lookups
+  /// of a channel up when a server refuses one connection, as for the one name whose answer needs
+  /// TCP: whoever may choose names must not make those of others fail.
+  private func startAlone(_ number: Int) -> Bool {
+    guard let lookup = lookups[number], !lookup.isAlone,
+      loop.now - lookup.startedAt < ResolverChannel.firstTimeout,
+      channels.values.count(where: \.isRetired) < Self.aloneLimit,
+      let (channelNumber, channel) = makeChannel(lookup.question.resolver)
+    else { return false }
+    lookups[number]?.isAlone = true
+    channels[channelNumber]?.isRetired = true
+    start(number, lookup.question, on: channel)
+    collect(channelNumber)
+    return true
   }
 
   /// Puts an answer into the cache and gives it with the time for which it holds.
@@ -221,6 +249,10 @@ final class Resolver {
     for (number, entry) in channels where !entry.isRetired && entry.resolver == resolver {
       return (number, entry.channel)
     }
+    return makeChannel(resolver)
+  }
+
+  private func makeChannel(_ resolver: ResolverSettings?) -> (Int, ResolverChannel)? {
     // A handle's generation has 24 bits; numbers are not used again before they come round.
     let number = nextChannel
     nextChannel = nextChannel % 0xff_fffe + 1

@@ -23,6 +23,8 @@ enum LookupFailure: Error, Sendable, Equatable {
   case empty
   /// No server answered in time.
   case timedOut
+  /// No server could be talked to.
+  case unreachable
   /// Servers answered that they can't, or nonsense; the library's words.
   case serverFailure(String)
 
@@ -32,6 +34,7 @@ enum LookupFailure: Error, Sendable, Equatable {
     case .notFound: "host not found"
     case .empty: "DNS has no such records"
     case .timedOut: "no answer from DNS in time"
+    case .unreachable: "could not contact DNS servers"
     case .serverFailure(let text): text
     }
   }
@@ -43,7 +46,7 @@ final class ResolverChannel {
   // Bound: addresses taken of one answer.
   private static let addressLimit = 512
   // A lost packet costs a second; 1 + 2 + 4 + 8 seconds in all before a name counts as failed.
-  private static let firstTimeout: Milliseconds = 1_000
+  static let firstTimeout: Milliseconds = 1_000
   private static let tryCount: Int32 = 4
 
   private var channel: ares_channel?
@@ -264,6 +267,7 @@ final class ResolverChannel {
     case cares_not_found, cares_bad_name: .notFound
     case cares_no_data: .empty
     case cares_timed_out: .timedOut
+    case cares_unreachable: .unreachable
     default: .serverFailure(unsafe String(cString: ares_strerror(status)).lowercased())
     }
   }

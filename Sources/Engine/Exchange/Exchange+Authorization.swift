@@ -41,12 +41,24 @@ extension Exchange {
     }
   }
 
-  /// `auth_request_set`: what the other request knows becomes this one's.
+  /// What the other request knows becomes this one's: variables that `set` and named groups gave it,
+  /// as in nginx, and those of `auth_request_set`.
   private func takeVariables(of inner: Exchange) {
+    for index in values.indices where isShared(index) {
+      guard let value = inner.values[index], values[index] != value else { continue }
+      values[index] = arena.copy(value)
+    }
     let settings = location.settings.admission.value
     for index in 0..<settings.authorizationVariables.count {
       let (variable, value) = settings.authorizationVariables[index]
       assign(variable, arena.copy(inner.evaluate(value)))
     }
+  }
+
+  /// Whether a variable is assigned; what a map computes depends on the request that asks.
+  private func isShared(_ slot: Int) -> Bool {
+    guard let map = plan.maps[slot] else { return true }
+    if case .unassigned = map.kind { return true }
+    return false
   }
 }

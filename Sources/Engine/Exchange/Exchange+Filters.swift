@@ -124,13 +124,15 @@ extension Exchange {
     guard isCompressible(response.status), response.first(.contentEncoding) == nil,
       settings.types.contains(head.type), !location.settings.proxy.value.isGRPC
     else { return }
-    if let length = head.length, length < settings.leastLength { return }
+    // A stage in front may have made another length of it, which nobody knows.
+    let length = isFiltered ? nil : head.length
+    if let length, length < settings.leastLength { return }
     if settings.varies { addVary() }
     guard acceptsGzip(settings) else { return }
     // What is not modified is the response that was compressed (RFC 9110 §15.4.5).
     if response.status == 304 { return weakenETag() }
     if response.hasBody {
-      let isSmall = (head.length ?? .max) <= Deflater.Size.smallLimit
+      let isSmall = (length ?? .max) <= Deflater.Size.smallLimit
       guard
         let deflater = core.deflaters.take(level: settings.level, size: isSmall ? .small : .full)
       else { return log(.crit, "there is no memory to compress a response") }

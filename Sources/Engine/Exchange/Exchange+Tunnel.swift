@@ -47,7 +47,9 @@ extension Exchange {
     while true {
       if let piece = attempt.bodyPiece {
         switch connection.transport.send(piece.unread, more: false) {
-        case .bytes(let count): piece.consume(count)
+        case .bytes(let count):
+          piece.consume(count)
+          countSent(count)
         case .wouldBlock: return .held
         case .end, .failed: return .closed
         }
@@ -76,6 +78,7 @@ extension Exchange {
       switch connection.transport.receive(into: input.free) {
       case .bytes(let count):
         input.produced(count)
+        countReceived(count)
         sendBody(input)
       case .wouldBlock:
         loop.pool.giveBack(input)

@@ -24,8 +24,7 @@ extension Exchange {
       case .bytes(let count):
         input.produced(count)
         attempt.didReceive = true
-        attempt.bytesReceived += count
-        upstreamLog.update { $0.bytesReceived += count }
+        countReceived(count)
         guard consume(input) else { return }
       case .wouldBlock:
         if input.isEmpty {

@@ -42,13 +42,16 @@ extension Exchange {
   /// with it what others have there: such a request has one to itself.
   private func hasLargeHead(for list: H2UpstreamList) -> Bool {
     // A field counts 32 bytes more than it has; here it takes at least nine.
-    guard let request = attempt.request, attempt.fieldBlockCount > list.expectedHeadBytes / 4 else {
-      return false
-    }
+    let least = min(list.expectedHeadBytes / 4, Self.commonFieldCount * 9)
+    guard let request = attempt.request, attempt.fieldBlockCount > least else { return false }
     let fields = request.unread.prefix(attempt.fieldBlockCount)
-    let additional = H2FieldBlock.count(fields) * (32 - H2FieldBlock.overhead)
-    return fields.count + additional > list.expectedHeadBytes
+    let count = H2FieldBlock.count(fields)
+    let additional = count * (32 - H2FieldBlock.overhead)
+    return count > Self.commonFieldCount || fields.count + additional > list.expectedHeadBytes
   }
+
+  /// How many fields every server takes; HAProxy ends the connection over the 102nd.
+  private static var commonFieldCount: Int { 100 }
 
   /// Puts TLS on a connection that is being made.
   private func secure(_ connection: H2UpstreamConnection) -> Bool {
