@@ -1,5 +1,5 @@
-// What happens when the system refuses what a start, a reload or an end needs: threads, descriptors,
-// a name, a process that ends. Nothing is half done, and what served goes on.
+// What happens when the system refuses what a start, a reload or an end needs: threads,
+// descriptors, a name, a process that ends. Nothing is half done, and what served goes on.
 
 import Foundation
 import Testing

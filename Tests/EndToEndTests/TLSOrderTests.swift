@@ -115,7 +115,9 @@ private func agreed(_ door: RunningPortico, _ options: String) throws -> [Substr
   }
 
   /// What a request for `host` is answered by TLS 1.3, on a connection to `name`.
-  private func get(_ door: RunningPortico, _ name: String, host: String? = nil, _ more: [String] = [])
+  private func get(
+    _ door: RunningPortico, _ name: String, host: String? = nil, _ more: [String] = []
+  )
     throws -> String
   {
     let curl = [

@@ -92,9 +92,14 @@ private func server(_ name: String, _ more: String, certificate: String? = nil) 
         "http {\n\(server("one.test", "error_page 497 =301 https://$host$request_uri; return 200 one;"))\n}"
     )
     try site.makeCertificate("one.test")
-    let answer = try await Portico.start(site).get("/a?b")
+    let door = try await Portico.start(site)
+    let answer = try door.get("/a?b")
     #expect(answer.status == 301)
     #expect(answer["location"] == "https://localhost/a?b")
+    // What is no request has no place to be sent to.
+    let client = try door.client()
+    try client.send("FOO BAR BAZ\r\n\r\n")
+    #expect(try client.response().status == 400)
   }
 }
 

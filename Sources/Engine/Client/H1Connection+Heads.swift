@@ -101,7 +101,7 @@ extension H1Connection {
       }
       exchange.headBytes = input.unread
       exchange.log(.info, "client sent \(description(of: error, input.unread))")
-      reject(client.facts.isPlainOnTLS ? 497 : error.status)
+      reject(error.status)
       return false
     case .complete:
       let length = exchange.request.length

@@ -49,9 +49,8 @@ final class Worker {
     core.install(plan, logs: logs, errorLog: shared.errorLog)
   }
 
-  /// Turns the loop until the worker is stopped or drained.
+  /// Turns the loop until the worker is stopped or drained. It serves once it is given a plan.
   func run() {
-    takeServers()
     loop.setTimer(housekeeping, after: core.accessLogs.flushPeriod, for: Self.housekeepingHandle)
     while isRunning {
       loop.turn(

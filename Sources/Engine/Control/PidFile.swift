@@ -11,7 +11,7 @@ struct PidFile {
   /// The name that the file of an old binary gets while a new one starts (as nginx does).
   var oldBinaryPath: String { path + ".oldbin" }
 
-  /// Whether the path is a file's, there or not. A device such as /dev/null takes no pid, and stays.
+  /// Whether the path is a file's, there or not. A device such as /dev/null takes no pid and stays.
   var isFile: Bool {
     guard case .success(let status) = unsafe FileStatus.of(path: path) else { return true }
     return status.kind != .other

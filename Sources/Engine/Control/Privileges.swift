@@ -18,8 +18,8 @@ struct Identity: Sendable, Equatable {
     let problem: String
   }
 
-  /// Looks up what `user USER [GROUP];` named, or `nobody`, as nginx does. nil if this process can't
-  /// become anybody else.
+  /// Looks up what `user USER [GROUP];` named, or `nobody`, as nginx does. nil if this process
+  /// can't become anybody else.
   static func find(user: String?, group: String?) throws(Unknown) -> Identity? {
     guard canChange else { return nil }
     let name = user ?? "nobody"

@@ -142,15 +142,14 @@ extension WorkerProcess {
       throw ApplyFailure("starting the thread of the caches", SystemError(code: EAGAIN))
     }
     // Nothing fails from here on.
-    for (number, thread) in started.sorted(by: { $0.key < $1.key }) {
-      threads[number] = thread
-      serving.append(number)
-      mailboxes.add(thread.mailbox, number)
-    }
+    threads.merge(started) { $1 }
+    serving += started.keys.sorted()
     replaceLogs()
     errorLogPath = bundle.options.errorLogPath
     noteCaches(plans[0])
     resolveNames(plans)
+    // Until here their plans are this thread's; from here on they hear what changes.
+    for (number, thread) in started { mailboxes.add(thread.mailbox, number) }
     shutdownTimeoutMs = plans[0].main.shutdownTimeoutMs
     let closing = takeListeners(table)
     handOver(plans, assigned, PendingPlans(generation: generation, threads: [], closing: closing))
@@ -270,8 +269,8 @@ extension WorkerProcess {
     ErrorLog(plan.main.errorLogs(orIn: errorLogPath), logs.numbers)
   }
 
-  /// Starts the threads that `plans` want and that are missing. They do nothing before they are
-  /// given their plans; if one of them can't be had, there are none.
+  /// Starts the threads that `plans` want and that are missing. They do nothing, and leave their
+  /// plans alone, before they are given them; if one of them can't be had, there are none.
   private func startThreads(_ plans: [Plan]) throws(ApplyFailure) -> [Int: WorkerThread] {
     var started: [Int: WorkerThread] = [:]
     do {

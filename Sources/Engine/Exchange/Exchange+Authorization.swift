@@ -41,8 +41,8 @@ extension Exchange {
     }
   }
 
-  /// What the other request knows becomes this one's: variables that `set` and named groups gave it,
-  /// as in nginx, and those of `auth_request_set`.
+  /// What the other request knows becomes this one's: variables that `set` and named groups gave
+  /// it, as in nginx, and those of `auth_request_set`.
   private func takeVariables(of inner: Exchange) {
     for index in values.indices where isShared(index) {
       guard let value = inner.values[index], values[index] != value else { continue }

@@ -300,7 +300,8 @@ extension Exchange {
       aliasTakesPath = isWholeAlias
       let path = safeFilePath(for: candidate, in: location)
       aliasTakesPath = false
-      guard let path, let kind = fileKind(path), core.tryFiles[index].isFolder == (kind == .directory)
+      guard let path, let kind = fileKind(path),
+        core.tryFiles[index].isFolder == (kind == .directory)
       else { continue }
       if isWholeAlias {
         // As in nginx, a folder is the alias itself.

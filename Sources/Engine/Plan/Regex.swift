@@ -8,7 +8,8 @@
 //
 // Matching is bounded: an expression that backtracks without end stops at a limit, so that a client
 // can't hold a worker with a crafted path. Whether it would have matched is not known then: what
-// decides by it is answered with 500, or whoever makes it give up would get past a rule that denies.
+// decides by it is answered with 500, or whoever makes it give up would get past a rule that
+// denies.
 
 import CPCRE2
 import HTTP

@@ -232,8 +232,8 @@ extension Row {
       }
     }
     let slot = scope.builder.define(name)
+    let fallback = standard ?? Template(literal: Bytes())
     scope.builder.maps[slot] = MapVariable(
-      .map(ValueMap(source: source, table: table, defaultValue: standard ?? Template(literal: Bytes()))),
-      isVolatile: isVolatile)
+      .map(ValueMap(source: source, table: table, defaultValue: fallback)), isVolatile: isVolatile)
   }
 }

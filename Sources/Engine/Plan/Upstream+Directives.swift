@@ -350,8 +350,7 @@ extension PlanBuilder {
   ) throws(Refusal) -> UpstreamReference {
     let (key, host) = (UpstreamSettings.key(authority), UpstreamSettings.key(target.host))
     // Otherwise the block would be passed over, and the name asked of DNS.
-    if target.hasPort, upstreams[key] == nil, let named = upstreams[host], !named.isImplied
-    {
+    if target.hasPort, upstreams[key] == nil, let named = upstreams[host], !named.isImplied {
       throw Refusal("upstream \"\(target.host)\" may not have port \(target.port)", argument: 0)
     }
     let reference = UpstreamReference(name: key)
