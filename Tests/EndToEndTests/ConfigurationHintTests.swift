@@ -17,6 +17,18 @@ import Testing
     return result
   }
 
+  @Test(arguments: [
+    ("listen ${PORT};", "\"${env:PORT}\" is that of the environment"),
+    ("location / { proxy_pass http://${BACKEND}:80; }", "\"${env:BACKEND}\" is that of the"),
+    ("init_by_lua_block { x }", "scripts are not supported"),
+    ("location / { echo hi; }", "the echo module is not supported"),
+    ("subs_filter a b;", "\"sub_filter\" is, without regular expressions"),
+    ("\u{A0}root /srv;", "U+A0, which looks like a blank"),
+  ])
+  func namesWhatOtherToolsLeaveBehind(_ line: String, _ message: String) throws {
+    _ = try expect("http { server { \(line) } }", isRefusedWith: message)
+  }
+
   private static let missingSemicolon = "is a \";\" missing at the end of the previous line?"
 
   @Test(arguments: [

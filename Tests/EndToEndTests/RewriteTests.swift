@@ -224,4 +224,21 @@ import Testing
     #expect(!own.text.contains(door.site.folder))
     try door.stop()
   }
+
+  /// Names that people choose for their own, though they stand for something.
+  @Test func theHostOfAnUpstreamMayBeAssigned() async throws {
+    let app = try TestUpstream { .answer(body: "\($0.path) \($0["x-host"] ?? "-")") }
+    let door = try await Portico.start(
+      config: """
+        http {
+          map $arg_a $proxy_port { default none; }
+          server { listen 127.0.0.1:%%PORT_0%%; proxy_set_header X-Host "$proxy_host $proxy_port";
+            location ~ ^/own/(.*)$ { set $proxy_host %%UPSTREAM_0%%; proxy_pass http://$proxy_host/$1; }
+            location / { proxy_pass http://%%UPSTREAM_0%%; }
+          } }
+        """, upstreams: [app])
+    #expect(try door.get("/own/a").text == "/a 127.0.0.1:\(app.port) none")
+    #expect(try door.get("/b").text == "/b 127.0.0.1:\(app.port) none")
+    try door.stop()
+  }
 }

@@ -123,6 +123,7 @@ struct ListenAddresses {
       all = [address]
       return
     }
+    try Self.check(forVariables: text)
     let (host, ports) = try Self.parts(text)
     let hosts = SocketAddress(literal: host, port: 80) != nil ? [host] : lookUp(host)
     var seen: Set<SocketAddress> = []
@@ -133,6 +134,20 @@ struct ListenAddresses {
 
   private static func invalid(_ text: String) -> Refusal {
     Refusal("invalid host or port in \"listen \(text)\"", argument: 0)
+  }
+
+  /// Refuses a template for envsubst that nobody has filled in.
+  private static func check(forVariables text: String) throws(Refusal) {
+    guard let start = text.firstIndex(of: "$"), text[start...].hasPrefix("${"),
+      let end = text[start...].firstIndex(of: "}")
+    else { return }
+    let written = text[start...end]
+    let name = written.dropFirst(2).dropLast()
+    throw Refusal(
+      """
+      "listen" takes no variables, as "\(written)" is one; "${env:\(name)}" is that of the \
+      environment
+      """, argument: 0)
   }
 
   /// The host as written, without brackets, and the ports.

@@ -31,9 +31,26 @@ enum NginxDirectives {
     (["brotli*", "zstd*"], "Brotli and Zstandard are not supported; \"gzip\" is"),
     (["load_module"], "modules cannot be loaded: everything is built in"),
     (
-      ["js_*", "perl*", "lua_*", "content_by_lua*", "access_by_lua*", "rewrite_by_lua*"],
-      "scripts are not supported"
+      [
+        "js_*", "perl*", "lua_*", "init_by_lua*", "init_worker_by_lua*", "set_by_lua*",
+        "rewrite_by_lua*", "access_by_lua*", "content_by_lua*", "header_filter_by_lua*",
+        "body_filter_by_lua*", "log_by_lua*", "balancer_by_lua*", "ssl_certificate_by_lua*",
+      ], "scripts are not supported"
     ),
+    (["echo", "echo_*"], "the echo module is not supported; \"return\" gives a fixed answer"),
+    (
+      ["set_escape_uri", "set_unescape_uri", "set_md5", "set_sha1", "set_random", "set_if_empty"],
+      "the set-misc module is not supported; \"set\" and \"map\" are"
+    ),
+    (
+      ["subs_filter*"],
+      "this module is not supported; \"sub_filter\" is, without regular expressions"
+    ),
+    (["upload_*"], "the upload module is not supported"),
+    (["pagespeed*"], "PageSpeed is not supported"),
+    (["auth_digest*"], "digest authentication is not supported; \"auth_basic\" is"),
+    (["ssl_engine"], "engines of OpenSSL are not supported"),
+    (["debug_connection"], "it has no effect here; write \"error_log … debug\""),
     (["dav_*", "create_full_put_path", "min_delete_depth"], "WebDAV is not supported"),
     (["image_filter*", "xslt_*", "xml_entities"], "changing images and XML is not supported"),
     (

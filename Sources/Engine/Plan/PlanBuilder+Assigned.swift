@@ -1,7 +1,7 @@
-// Variables of families, such as $http_NAME, whose name a directive assigns (`set $http_x …`).
-// nginx lets a name belong to both: it has the value that this request was given, and what the
-// family says until then. Templates are compiled in the order of stages, not of the file, so the
-// names are collected before.
+// Variables of families, such as $http_NAME, and few others, whose name a directive assigns
+// (`set $http_x …`). nginx lets a name belong to both: it has the value that this request was
+// given, and what the family says until then. Templates are compiled in the order of stages, not of
+// the file, so the names are collected before.
 
 import Configuration
 import HTTP
@@ -22,7 +22,7 @@ extension PlanBuilder {
         let index = position < 0 ? directive.arguments.count - 1 : position
         guard directive.arguments.indices.contains(index) else { continue }
         let name = directive.arguments[index].text.dropFirst().lowercased()
-        if member(name) != nil { assigned.insert(name) }
+        if shared(name) != nil { assigned.insert(name) }
       } else if let block = directive.block {
         collectAssigned(block)
       }
@@ -31,7 +31,9 @@ extension PlanBuilder {
 
   /// The variable called `name`, for a directive that assigns it and has it as its first argument.
   func assignable(_ name: String) throws(Refusal) -> Variable {
-    guard let builtin = Builtin(named: name) else { return .slot(defineAssignable(name)) }
+    guard let builtin = Builtin(named: name), shared(name) == nil else {
+      return .slot(defineAssignable(name))
+    }
     guard builtin.isAssignable else {
       throw Refusal("the \"\(name)\" variable can't be assigned", argument: 0)
     }
@@ -41,10 +43,18 @@ extension PlanBuilder {
   /// The slot of a variable that requests may be given by a directive.
   func defineAssignable(_ name: String) -> Int {
     let slot = define(name)
-    if maps[slot] == nil, let member = member(name) {
-      maps[slot] = MapVariable(.unassigned(member), isVolatile: true)
+    if maps[slot] == nil, let former = shared(name) {
+      maps[slot] = MapVariable(.unassigned(former), isVolatile: true)
     }
     return slot
+  }
+
+  /// What a name stands for that may be assigned besides; nil: there is nothing, or it may not.
+  func shared(_ name: String) -> Variable? {
+    if ["proxy_host", "proxy_port"].contains(name) {
+      return Builtin(named: name).map { .builtin($0) }
+    }
+    return member(name)
   }
 
   /// The variable of a family that `name` stands for, or nil.

@@ -29,6 +29,9 @@ extension PlanBuilder {
         Array(slots.keys.filter { definedSlots.contains(slots[$0]!) }) + Builtin.names
       if let reason = NginxDirectives.reason(forVariable: name) {
         message += ": \(reason)"
+      } else if let word, word.text.contains("${\(name.uppercased())}") {
+        // A template for envsubst that nobody has filled in.
+        message += "; \"${env:\(name.uppercased())}\" is that of the environment"
       } else if let nearest = nearestName(to: name, among: candidates) {
         message += "; did you mean \"$\(nearest)\"?"
       }
@@ -78,7 +81,7 @@ extension PlanBuilder {
   /// What computes the variable called `name`.
   func variable(_ name: String) -> Variable {
     let name = name.lowercased()
-    if let builtin = Builtin(named: name) { return .builtin(builtin) }
+    if !assigned.contains(name), let builtin = Builtin(named: name) { return .builtin(builtin) }
     if !assigned.contains(name), let member = member(name) { return member }
     if name.hasPrefix(Self.proxyFieldPrefix) {
       return proxyField(String(name.dropFirst(Self.proxyFieldPrefix.count)))

@@ -194,6 +194,9 @@ final class PlanBuilder {
         // A file such as fastcgi_params would be a page of the same.
         if pattern.hasSuffix("*") && !told.insert(pattern).inserted { return nil }
         message = "\"\(name)\": \(reason)" + others(like: pattern, in: directives[(index + 1)...])
+      } else if let hidden = name.unicodeScalars.first(where: { Self.hiddenBlanks.contains($0) }) {
+        let code = String(hidden.value, radix: 16, uppercase: true)
+        message = "U+\(code), which looks like a blank or like nothing, is no blank here"
       } else if let glued = gluedName(name) {
         message = "a space is missing behind \"\(glued)\""
       } else if let nearest = nearestName(to: name, among: candidates) {
@@ -211,6 +214,11 @@ final class PlanBuilder {
       "\"\(name)\" is not allowed here; it may stand in \(places(rows))", at: directive.name)
     return nil
   }
+
+  /// What is pasted along from pages and chats: a no-break space, others, and a byte order mark.
+  private static let hiddenBlanks: Set<Unicode.Scalar> = [
+    "\u{A0}", "\u{2007}", "\u{202F}", "\u{200B}", "\u{2060}", "\u{3000}", "\u{FEFF}",
+  ]
 
   /// The directive that `name` begins with if something was written right behind it: `if($a)`.
   private func gluedName(_ name: String) -> String? {

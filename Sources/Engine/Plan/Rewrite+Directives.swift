@@ -193,7 +193,7 @@ extension Row {
   private static func addMap(_ scope: Scope, _ directive: Directive) throws(Refusal) {
     let source = try scope.template(directive, 0)
     let name = try variableName(directive, 1)
-    if Builtin(named: name) != nil {
+    if Builtin(named: name) != nil && scope.builder.shared(name) == nil {
       throw Refusal("the duplicate \"\(name)\" variable", argument: 1)
     }
     let entries = directive.block ?? []
