@@ -135,4 +135,14 @@ struct OutputQueueTests {
     transport.start(pair.client)
     return transport
   }
+
+  /// Free buffers are kept up to a bound; the worker has to know what is beyond it.
+  @Test func aPoolCountsWhatItDoesNotKeep() {
+    let pool = BufferPool()
+    var taken = (0..<100).map { _ in pool.take(.large) }
+    while let buffer = taken.popLast() { pool.giveBack(buffer) }
+    #expect(pool.freedByteCount == 36 * BufferPool.Size.large.byteCount)
+    pool.giveBack(pool.take(atLeast: 1 << 20))
+    #expect(pool.freedByteCount == 36 * BufferPool.Size.large.byteCount + (1 << 20))
+  }
 }

@@ -26,6 +26,10 @@ final class Worker {
   var nextRoomSearch: Milliseconds = 0
   var roomReport = RepeatedReport()
   private let housekeeping: TimerWheel.ID
+  /// What the pool had freed when the heap was trimmed, and when housekeeping looked last.
+  private var freed = (atTrim: 0, atLook: 0)
+  // Bound: memory that is free and not the system's.
+  private static let trimByteCount = 64 << 20
   private let drainTimer: TimerWheel.ID
   private static let housekeepingHandle = Handle(.logs, slot: 0)
   private static let drainHandle = Handle(.control, slot: 0)
@@ -120,11 +124,23 @@ final class Worker {
     case .logs:
       core.accessLogs.flushDue(now: loop.now)
       if !retired.isEmpty { releaseRetired() }
+      trimHeap()
       loop.setTimer(housekeeping, after: core.accessLogs.flushPeriod, for: Self.housekeepingHandle)
     case .listener: resumeAccepting()
     case .control: isRunning = false
     default: break
     }
+  }
+
+  /// Gives what a burst needed back to the system, once it has passed: the allocator keeps what is
+  /// freed by threads other than the main one.
+  private func trimHeap() {
+    let count = loop.pool.freedByteCount
+    if count == freed.atLook && count - freed.atTrim >= Self.trimByteCount {
+      linux_trim_heap()
+      freed.atTrim = count
+    }
+    freed.atLook = count
   }
 
   private func receiveMessages() {

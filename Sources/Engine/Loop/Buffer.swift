@@ -161,6 +161,9 @@ final class BufferPool {
     }
   }
 
+  /// Bytes of buffers that were not kept: they went back to the allocator, which keeps them.
+  private(set) var freedByteCount = 0
+
   private var small = BufferPool.list(.small)
   private var medium = BufferPool.list(.medium)
   private var large = BufferPool.list(.large)
@@ -194,10 +197,10 @@ final class BufferPool {
   func giveBack(_ buffer: consuming Buffer) {
     buffer.reset()
     switch buffer.capacity {
-    case Size.small.byteCount: Self.keep(buffer, in: &small, .small)
-    case Size.medium.byteCount: Self.keep(buffer, in: &medium, .medium)
-    case Size.large.byteCount: Self.keep(buffer, in: &large, .large)
-    default: break
+    case Size.small.byteCount: Self.keep(buffer, in: &small, .small, &freedByteCount)
+    case Size.medium.byteCount: Self.keep(buffer, in: &medium, .medium, &freedByteCount)
+    case Size.large.byteCount: Self.keep(buffer, in: &large, .large, &freedByteCount)
+    default: freedByteCount += buffer.capacity
     }
   }
 
@@ -208,7 +211,13 @@ final class BufferPool {
   }
 
   @inline(__always)
-  private static func keep(_ buffer: consuming Buffer, in list: inout [Buffer], _ size: Size) {
-    if list.count < size.keptCount { list.append(buffer) }
+  private static func keep(
+    _ buffer: consuming Buffer, in list: inout [Buffer], _ size: Size, _ freed: inout Int
+  ) {
+    if list.count < size.keptCount {
+      list.append(buffer)
+    } else {
+      freed += buffer.capacity
+    }
   }
 }
