@@ -35,7 +35,7 @@ extension Exchange {
       case .bytes(let count):
         attempt.requestSent += count
         countSent(count)
-      case .wouldBlock: return setUpstreamTimer(location.settings.proxy.value.sendTimeout)
+      case .wouldBlock: return awaitUpstreamRoom()
       case .end: return
       case .failed(let error): return failSend(error)
       }
@@ -57,6 +57,13 @@ extension Exchange {
     // A response may be under way already, and have reasons not to be waited for.
     if attempt.isHeld || attempt.isPausedByRate { return }
     setUpstreamTimer(location.settings.proxy.value.readTimeout)
+  }
+
+  /// The server takes no more at the moment: it has so long for that, unless it may be waiting for
+  /// us to take what it answers.
+  private func awaitUpstreamRoom() {
+    if attempt.isHeld || attempt.isPausedByRate { return }
+    setUpstreamTimer(location.settings.proxy.value.sendTimeout)
   }
 
   func countSent(_ count: Int) {
@@ -94,7 +101,7 @@ extension Exchange {
         attempt.bodySent += count
         countSent(count)
       case .wouldBlock:
-        setUpstreamTimer(location.settings.proxy.value.sendTimeout)
+        awaitUpstreamRoom()
         return false
       case .end:
         failTry(.error, "a temporary file was truncated while sending request to")
@@ -125,7 +132,6 @@ extension Exchange {
       attempt.requestSent == request.count, attempt.phase != .connecting,
       attempt.phase != .handshaking, attempt.stream?.failure == nil
     else { return }
-    let timeouts = location.settings.proxy.value
     while true {
       if let piece = attempt.bodyPiece {
         switch transmit(piece.unread) {
@@ -135,7 +141,7 @@ extension Exchange {
           if !piece.isEmpty { continue }
           loop.pool.giveBack(piece)
           attempt.bodyPiece = nil
-        case .wouldBlock: return setUpstreamTimer(timeouts.sendTimeout)
+        case .wouldBlock: return awaitUpstreamRoom()
         case .end: return
         case .failed(let error): return failSend(error)
         }
