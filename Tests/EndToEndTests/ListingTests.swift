@@ -108,6 +108,8 @@ import Testing
     #expect(list.contains(Entry(name: "file", type: "file", size: 7)))
     #expect(list.contains(Entry(name: "link", type: "file", size: 7)))
     #expect(list.contains(Entry(name: "folder", type: "directory")))
+    #expect(list.contains(Entry(name: "broken", type: "other")))
+    #expect(try door.get("/xml/").text.contains(/<other mtime="[^"]+">broken<\/other>/))
     #expect(list.contains(Entry(name: "<&\"'>", type: "file", size: 3)))
     let script = try door.get("/jsonp/empty/?callback=page.show_1")
     #expect(script["content-type"] == "application/javascript")

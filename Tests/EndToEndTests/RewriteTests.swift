@@ -241,4 +241,19 @@ import Testing
     #expect(try door.get("/b").text == "/b 127.0.0.1:\(app.port) none")
     try door.stop()
   }
+
+  /// `-x` asks what the owner may do, of folders as well.
+  @Test func theRightOfTheOwnerDecides() async throws {
+    let door = try await Portico.start(
+      config: """
+        http { server { listen 127.0.0.1:%%PORT_0%%; root %%DIR%%/www;
+          if (-x $request_filename) { return 200 x; } return 200 -; } }
+        """, files: ["www/run": "", "www/others": "", "www/folder/file": ""])
+    chmod(door.site.folder + "www/run", 0o744)
+    chmod(door.site.folder + "www/others", 0o611)
+    for (path, text) in [("run", "x"), ("others", "-"), ("folder", "x"), ("none", "-")] {
+      #expect(try door.get("/\(path)").text == text, "\(path)")
+    }
+    try door.stop()
+  }
 }

@@ -184,17 +184,21 @@ struct FolderListing {
   private func writeXML(_ entries: [FolderEntry], _ page: inout PageWriter) {
     page.write(Bytes("<?xml version=\"1.0\"?>\n<list>\n"))
     for entry in entries {
-      page.write(entry.isFolder ? Bytes("<directory mtime=\"") : Bytes("<file mtime=\""))
+      page.write(UInt8(ascii: "<"))
+      page.write(entry.typeName)
+      page.write(Bytes(" mtime=\""))
       page.write(HTTPDate.timestampLength) { room in
         HTTPDate.writeTimestamp(entry.status.modified, into: room)
       }
-      if !entry.isFolder {
+      if entry.status.kind == .regular {
         page.write(Bytes("\" size=\""))
         page.writeDecimal(entry.status.size)
       }
       page.write(Bytes("\">"))
       page.writeHTML(entry.name)
-      page.write(entry.isFolder ? Bytes("</directory>\n") : Bytes("</file>\n"))
+      page.write(Bytes("</"))
+      page.write(entry.typeName)
+      page.write(Bytes(">\n"))
     }
     page.write(Bytes("</list>\n"))
   }
@@ -210,12 +214,12 @@ struct FolderListing {
     for (index, entry) in entries.enumerated() {
       page.write(index == 0 ? Bytes("\n{ \"name\":\"") : Bytes(",\n{ \"name\":\""))
       page.writeJSON(entry.name)
-      page.write(
-        entry.isFolder ? Bytes("\", \"type\":\"directory\"") : Bytes("\", \"type\":\"file\""))
-      page.write(Bytes(", \"mtime\":\""))
+      page.write(Bytes("\", \"type\":\""))
+      page.write(entry.typeName)
+      page.write(Bytes("\", \"mtime\":\""))
       page.write(HTTPDate.length) { HTTPDate.write(entry.status.modified, into: $0) }
       page.write(UInt8(ascii: "\""))
-      if !entry.isFolder {
+      if entry.status.kind == .regular {
         page.write(Bytes(", \"size\":"))
         page.writeDecimal(entry.status.size)
       }

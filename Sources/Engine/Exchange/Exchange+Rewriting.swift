@@ -102,7 +102,7 @@ extension Exchange {
     case .file: return kind == .file
     case .directory: return kind == .directory
     case .exists: return true
-    case .executable: return kind == .file && isExecutable(absolutePath(path))
+    case .executable: return isExecutable(absolutePath(path))
     }
   }
 

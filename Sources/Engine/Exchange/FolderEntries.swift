@@ -8,6 +8,15 @@ struct FolderEntry: BitwiseCopyable {
   let name: Bytes
   let status: FileStatus
   var isFolder: Bool { status.kind == .directory }
+
+  /// As lists in XML and JSON say it; what is no file has no size there.
+  var typeName: Bytes {
+    switch status.kind {
+    case .directory: Bytes("directory")
+    case .regular: Bytes("file")
+    case .other: Bytes("other")
+    }
+  }
 }
 
 /// What stands in a folder, hidden entries (".name") left out.

@@ -11,7 +11,7 @@ import HTTP
 
 /// One response's ranges as parts.
 struct Multipart: BitwiseCopyable {
-  /// Twenty digits, as nginx writes its numbers; unlike nginx's they can't be foreseen.
+  /// Twenty digits, as nginx writes its numbers.
   let boundary: InlineArray<20, UInt8>
   /// The type of the file; empty for none.
   let mediaType: Bytes

@@ -204,7 +204,7 @@ struct FileCaches {
     }
   }
 
-  /// Whether the file at `path` may be executed by somebody.
+  /// Whether the file at `path` may be executed, or the folder looked into, by its owner.
   func isExecutable(_ path: Bytes, _ links: SymlinkPolicy) -> Bool {
     guard case .success(let status) = pool.status(path, links) else { return false }
     return status.isExecutable

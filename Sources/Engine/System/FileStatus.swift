@@ -15,7 +15,7 @@ struct FileStatus: Equatable, BitwiseCopyable {
   let modified: Int
   let inode: UInt64
   private let modifiedNanoseconds: Int
-  /// Whether somebody may execute it.
+  /// Whether its owner may execute it.
   let isExecutable: Bool
   private let changed: Int
   private let changedNanoseconds: Int
@@ -50,7 +50,7 @@ struct FileStatus: Equatable, BitwiseCopyable {
       kind = unsafe linux_is_directory(&status) != 0 ? .directory : .other
     }
     size = Int(status.st_size)
-    isExecutable = status.st_mode & 0o111 != 0
+    isExecutable = status.st_mode & 0o100 != 0
     // A file may claim any time: far enough from the ends of Int that differences are numbers.
     modified = min(max(status.st_mtim.tv_sec, -1 << 40), 1 << 40)
     modifiedNanoseconds = status.st_mtim.tv_nsec
