@@ -25,7 +25,8 @@ final class H2UpstreamSession {
   private var touched: [H2UpstreamStream] = []
   /// The server said GOAWAY: what is under way may end, nothing begins.
   private(set) var isGoingAway = false
-  /// How many requests it had taken by then, if nothing else was wrong.
+  /// How many requests it had taken by then, if there were others that it excluded, and nothing else
+  /// was wrong.
   private(set) var servedCount: Int?
   var hasSettings = false
   /// The server broke a rule that ends the connection, or flooded it.
@@ -157,9 +158,8 @@ final class H2UpstreamSession {
   /// The server takes no streams behind `last` (RFC 9113 §6.8).
   func noteGoAway(after last: Int32, _ code: UInt32) {
     isGoingAway = true
-    // The largest number announces another one.
-    if code == NGHTTP2_NO_ERROR.rawValue && last < Int32.max { servedCount = Int(last + 1) / 2 }
     for stream in streams where stream.id == 0 || stream.id > last {
+      if code == NGHTTP2_NO_ERROR.rawValue { servedCount = Int(max(last, 0)) / 2 + 1 }
       stream.fail(.unprocessed)
       touch(stream)
     }
