@@ -104,8 +104,8 @@ private struct RequestLine {
     head.method = Method.lookup(method)
     head.methodName = Slice(start, methodEnd)
     head.target = Slice(methodEnd + 1, targetEnd)
-    if let error = parseVersion(bytes.slice(targetEnd + 1, end), &head) { return error }
-    return parseTarget(methodEnd + 1, targetEnd, &head) ? nil : .invalidTarget
+    guard parseTarget(methodEnd + 1, targetEnd, &head) else { return .invalidTarget }
+    return parseVersion(bytes.slice(targetEnd + 1, end), &head)
   }
 
   private func index(of byte: UInt8, from: Int) -> Int? {

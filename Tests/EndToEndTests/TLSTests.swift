@@ -100,6 +100,9 @@ private func server(_ name: String, _ more: String, certificate: String? = nil) 
     let client = try door.client()
     try client.send("FOO BAR BAZ\r\n\r\n")
     #expect(try client.response().status == 400)
+    let other = try door.client()
+    try other.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    #expect(try other.response().status == 400)
   }
 }
 
