@@ -25,8 +25,8 @@ final class H2UpstreamSession {
   private var touched: [H2UpstreamStream] = []
   /// The server said GOAWAY: what is under way may end, nothing begins.
   private(set) var isGoingAway = false
-  /// How many requests it had taken by then, if there were others that it excluded, and nothing else
-  /// was wrong.
+  /// How many requests it had taken by then, if there were others that it excluded, and nothing
+  /// else was wrong.
   private(set) var servedCount: Int?
   var hasSettings = false
   /// The server broke a rule that ends the connection, or flooded it.
