@@ -272,17 +272,19 @@ struct Routed: Sendable, CustomTestStringConvertible {
             rewrite \(rule) /denied break; location / { return 200 open; } location /denied { deny all; } }
           server { listen 127.0.0.1:%%PORT_0%%; server_name ~^(.+x)*(y)$; return 403; }
           server { listen 127.0.0.1:%%PORT_0%%; server_name d; return 200 "$mapped"; }
+          server { listen 127.0.0.1:%%PORT_0%%; server_name e;
+            if ($mapped = yes) { return 403; } return 200 open; }
         }
         """)
     let path = "/admin/" + String(repeating: "x/", count: 40)
-    for name in ["a", "b", "c"] {
+    for name in ["a", "b", "c", "e"] {
       #expect(try door.get("/admin/x/", headers: ["Host": name]).status == 403, "\(name)")
       #expect(try door.get(path, headers: ["Host": name]).status == 500, "\(name)")
       #expect(try door.get("/other", headers: ["Host": name]).status == 200, "\(name)")
     }
     let host = String(repeating: "x", count: 60) + "yx"
     #expect(try door.get("/", headers: ["Host": host]).status == 500)
-    // A map has a default for that.
+    // A map has a default for that, where nothing is decided by it.
     #expect(try door.get(path, headers: ["Host": "d"]).text == "no")
     #expect(door.errorLog.contains("takes too many steps"))
     try door.stop()

@@ -87,6 +87,15 @@ import Testing
     #expect(lstat(device, &status) == 0 && status.st_mode & S_IFMT == S_IFCHR)
   }
 
+  /// Nobody waits for who would write into a pipe in the place of the pid file.
+  @Test func aPipeIsNoPidFile() throws {
+    let site = try Site(config: server(0, "x"))
+    mkfifo(site.folder + "pipe", 0o600)
+    let globals = "pid %%DIR%%/pipe; error_log %%DIR%%/error.log;"
+    let result = try Portico.run(site, ["-s", "reload"], globals: globals)
+    #expect(result.code == 1)
+  }
+
   /// Whoever starts it without standard descriptors gets none of its files for them.
   @Test func standardDescriptorsAreNeverFilesOfOurs() async throws {
     let site = try Site(config: server(0, "x"))

@@ -199,6 +199,23 @@ struct ResolverTests {
     }
   }
 
+  /// A lookup that fails when a reload has given its channel up, and is asked once more.
+  @Test func aLookupOutlivesAReloadAndFails() throws {
+    let dns = NameServer()
+    dns.hold("bad.test")
+    dns.truncate("bad.test")
+    let bench = try ControlBench()
+    bench.control.configure(ControlPlan(upstreams: []))
+    let resolver = ResolverSettings(servers: [address(of: dns)])
+    bench.control.post(
+      .resolve(ResolveRequest(name: "bad.test", resolver: resolver, token: 1, worker: 0)))
+    #expect(eventually { dns.holdsQuestion })
+    bench.control.configure(ControlPlan(upstreams: []))
+    #expect(bench.control.waitUntilResolved(timeout: 30_000))
+    dns.letGo()
+    #expect(eventually { bench.sink.answer(1) == .failed(.unreachable) })
+  }
+
   @Test func tellsARequestWhenItsTimeIsUp() throws {
     let dns = NameServer()
     dns.fallSilent()

@@ -140,16 +140,16 @@ public final class NameServer: Sendable {
       return (zone.addresses[name], zone.services[name], zone.aliases[name])
     }
     if zone.withLock({ $0.isSilent }) { return }
-    if zone.withLock({ $0.truncated.contains(name) }) {
-      let head = query[0..<2] + [0x83, 0x80, 0, 1, 0, 0, 0, 0, 0, 0]
-      return send(Array(head + query[12..<(at + 5)]), from)
-    }
     if zone.withLock({ zone in
       guard zone.held?.name == name else { return false }
       zone.held?.queries.append((query, from))
       return true
     }) {
       return
+    }
+    if zone.withLock({ $0.truncated.contains(name) }) {
+      let head = query[0..<2] + [0x83, 0x80, 0, 1, 0, 0, 0, 0, 0, 0]
+      return send(Array(head + query[12..<(at + 5)]), from)
     }
     if isA && zone.withLock({ $0.broken[name] != nil }) {
       let head = query[0..<2] + [0x81, 0x82, 0, 1, 0, 0, 0, 0, 0, 0]

@@ -52,6 +52,8 @@ struct H2FloodGuard {
   private var owedWindow = 0
   // Bound: bytes that are given back by frames that cost nothing.
   private static let mostOwedWindow = 32 << 20
+  /// As how many bytes each of them counts at least.
+  private static let leastGivenBack = 64
 
   /// Starts afresh with the connection at `now`.
   init(now: Milliseconds = 0) {
@@ -83,7 +85,7 @@ struct H2FloodGuard {
     if header.kind == NGHTTP2_WINDOW_UPDATE, let increment = header.first.map({ Int($0) }),
       (1...Self.mostOwedWindow).contains(increment), increment <= owedWindow
     {
-      owedWindow -= increment
+      owedWindow = max(0, owedWindow - max(increment, Self.leastGivenBack))
       return true
     }
     return frames.spend(cost(of: header), now: now)

@@ -55,6 +55,8 @@ struct PidFile {
 
   /// The pid that a file holds.
   static func read(_ path: String) throws(ReadFailure) -> Int32 {
+    // Nobody waits for who writes into a pipe.
+    guard PidFile(path: path).isFile else { throw .invalid("") }
     let bytes: [UInt8]
     do {
       bytes = try ProcessFiles.read(path)

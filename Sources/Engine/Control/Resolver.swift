@@ -194,12 +194,13 @@ final class Resolver {
   /// Takes what channel `number` has finished, and sets its timer.
   private func collect(_ number: Int) {
     guard let entry = channels[number] else { return }
-    for (number, result) in entry.channel.takeFinished() {
-      if case .failed(.unreachable) = result, startAlone(number) { continue }
-      guard let lookup = lookups.removeValue(forKey: number) else { continue }
-      lookupNumbers[lookup.question] = nil
-      let answer = keep(result, lookup.question)
-      for (asker, _) in lookup.askers { answers.append((asker, answer)) }
+    var alone: [Int] = []
+    for (lookup, result) in entry.channel.takeFinished() {
+      if case .failed(.unreachable) = result, mayStartAlone(lookup) {
+        alone.append(lookup)
+      } else {
+        finish(lookup, result)
+      }
     }
     if let timeout = entry.channel.timeout {
       let handle = Handle(.resolver, slot: number)
@@ -208,25 +209,39 @@ final class Resolver {
       loop.wheel.clear(entry.timer)
     }
     if entry.isRetired { closeIdleChannels() }
+    // Last: these may end at once, and with them channels, this one included.
+    for lookup in alone { startAlone(lookup) }
+  }
+
+  private func finish(_ number: Int, _ result: LookupResult) {
+    guard let lookup = lookups.removeValue(forKey: number) else { return }
+    lookupNumbers[lookup.question] = nil
+    let answer = keep(result, lookup.question)
+    for (asker, _) in lookup.askers { answers.append((asker, answer)) }
   }
 
   // Bound: lookups with a channel to themselves at a time.
   private static let aloneLimit = 64
 
-  /// Asks once more for what failed at once, by a channel of its own. The library gives all lookups
-  /// of a channel up when a server refuses one connection, as for the one name whose answer needs
-  /// TCP: whoever may choose names must not make those of others fail.
-  private func startAlone(_ number: Int) -> Bool {
-    guard let lookup = lookups[number], !lookup.isAlone,
-      loop.now - lookup.startedAt < ResolverChannel.firstTimeout,
-      channels.values.count(where: \.isRetired) < Self.aloneLimit,
-      let (channelNumber, channel) = makeChannel(lookup.question.resolver)
-    else { return false }
+  /// Whether a lookup that failed is asked once more, by a channel of its own: it failed at once.
+  private func mayStartAlone(_ number: Int) -> Bool {
+    guard let lookup = lookups[number], !lookup.isAlone else { return false }
+    return loop.now - lookup.startedAt < ResolverChannel.firstTimeout
+      && channels.values.count(where: \.isRetired) < Self.aloneLimit
+  }
+
+  /// Asks by a channel of its own. The library gives all lookups of a channel up when a server
+  /// refuses one connection, as for the one name whose answer needs TCP: whoever may choose names
+  /// must not make those of others fail.
+  private func startAlone(_ number: Int) {
+    guard let question = lookups[number]?.question else { return }
+    guard let (channelNumber, channel) = makeChannel(question.resolver) else {
+      return finish(number, .failed(.unreachable))
+    }
     lookups[number]?.isAlone = true
     channels[channelNumber]?.isRetired = true
-    start(number, lookup.question, on: channel)
+    start(number, question, on: channel)
     collect(channelNumber)
-    return true
   }
 
   /// Puts an answer into the cache and gives it with the time for which it holds.

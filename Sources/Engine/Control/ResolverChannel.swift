@@ -209,8 +209,9 @@ final class ResolverChannel {
 
   /// Milliseconds until `onTimeout` is due; nil if nothing is under way.
   var timeout: Milliseconds? {
+    guard pendingCount > 0, isOpen else { return nil }
     let timeout = unsafe cares_timeout_ms(channel)
-    return pendingCount == 0 || timeout < 0 ? nil : Int(timeout)
+    return timeout < 0 ? nil : Int(timeout)
   }
 
   private func watch(_ socket: Int32, read: Bool, write: Bool) {

@@ -55,13 +55,16 @@ extension WorkerProcess {
         try prepareProcess(identity, settings)
         try takeUp(generation)
         for shortfall in shortfalls { controlLog.write(.alert, shortfall) }
+        shortfalls = []
         state = .serving
       } else {
         try takeUp(generation)
       }
     } catch {
       staged.drop()
-      try? channel.send(.failed(generation: generation, problems: error.problems))
+      // What couldn't be had may be why.
+      let problems = error.problems + shortfalls
+      try? channel.send(.failed(generation: generation, problems: problems))
       if case .starting = state { state = .ended(Self.failedStartCode) }
     }
   }

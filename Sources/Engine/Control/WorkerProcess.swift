@@ -134,13 +134,14 @@ final class WorkerProcess {
 
   private func carryOut(_ order: WorkerOrder, _ descriptors: [Int32] = []) {
     switch order {
-    case .descriptors(let items):
-      if items == [.order], let fd = descriptors.first,
-        let bytes = try? BundleReader.readAll(fd), let large = WorkerOrder(decoding: bytes)
-      {
-        carryOut(large)
+    case .descriptors([.order]):
+      for fd in descriptors {
+        if let bytes = try? BundleReader.readAll(fd), let large = WorkerOrder(decoding: bytes) {
+          carryOut(large)
+        }
+        _ = linux_close(fd)
       }
-      staged.add(items, descriptors)
+    case .descriptors(let items): staged.add(items, descriptors)
     case .forget(let ids): staged.forgotten += ids
     case .apply(let generation, let identity, let settings):
       apply(generation, identity: identity, settings)

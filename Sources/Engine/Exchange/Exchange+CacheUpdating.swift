@@ -24,6 +24,7 @@ extension Exchange {
     isInternal = other.isInternal
     uriIsOriginal = other.uriIsOriginal
     targetIsCurrent = other.targetIsCurrent
+    aliasTakesPath = other.aliasTakesPath
     locationIsValid = other.locationIsValid
     captures = other.captures.moved(to: arena.copy(other.captures.subject))
   }

@@ -184,7 +184,10 @@ extension Exchange {
       throw PageCommand.Mistake(text: error.text)
     }
     var groups = CaptureSet()
-    guard regex.match(root.arena.copy(value), into: &groups) else { return false }
+    guard regex.match(root.arena.copy(value), into: &groups) else {
+      if groups.gaveUp { throw PageCommand.Mistake(text: "too many steps for \"\(pattern)\"") }
+      return false
+    }
     for group in 0...9 { page.variables["\(group)"] = groups.capture(group) }
     for (name, group) in regex.names { page.variables[name.lowercased()] = groups.capture(group) }
     return true

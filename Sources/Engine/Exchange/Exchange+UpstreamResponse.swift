@@ -259,6 +259,7 @@ extension Exchange {
   }
 
   private func keepChallenges() {
+    challenges.removeAll(keepingCapacity: true)
     for field in attempt.head.fields where field.token == .wwwAuthenticate {
       challenges.append(arena.copy(field.value.of(attempt.headBytes)))
     }

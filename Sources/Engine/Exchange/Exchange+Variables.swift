@@ -40,8 +40,11 @@ extension Exchange {
     let result = map.table.find(evaluate(map.source), captures: &captures)
     if let bound = result?.bound { bindCaptures(bound) }
     let value = evaluate(result?.value ?? map.defaultValue)
-    if captures.gaveUp { reportGivenUp() }
+    // Whoever decides by the value has to know that it is none.
+    let gaveUp = captures.gaveUp
+    if gaveUp { reportGivenUp() }
     captures = saved
+    captures.gaveUp = saved.gaveUp || gaveUp
     return value
   }
 

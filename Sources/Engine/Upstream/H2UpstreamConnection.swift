@@ -98,7 +98,7 @@ final class H2UpstreamConnection {
     list?.expectedStreams = streams
     // Who announces no limit has one all the same (nginx), and ends the connection over it.
     if session.allowedHeadBytes < UInt32.max { list?.expectedHeadBytes = session.allowedHeadBytes }
-    if let served = session.servedCount { list?.expectedRequests = served }
+    if let served = session.takeServedCount() { list?.expectedRequests = served }
   }
 
   /// A server that ended connections after so many requests may not do so any more.

@@ -27,7 +27,7 @@ final class H2UpstreamSession {
   private(set) var isGoingAway = false
   /// How many requests it had taken by then, if there were others that it excluded, and nothing
   /// else was wrong.
-  private(set) var servedCount: Int?
+  private var servedCount: Int?
   var hasSettings = false
   /// The server broke a rule that ends the connection, or flooded it.
   private(set) var isBroken = false
@@ -165,6 +165,9 @@ final class H2UpstreamSession {
     }
   }
 
+  /// What a GOAWAY taught, once.
+  func takeServedCount() -> Int? { servedCount.take() }
+
   /// Parts from `stream`; what is unfinished of it is reset, which is told.
   @discardableResult
   func detach(_ stream: H2UpstreamStream) -> Bool {
@@ -284,6 +287,8 @@ struct H2UpstreamBudget {
   private static let forgivenByteCount = 4 << 10
   // Bound: bytes of windows that are given back by frames that cost nothing.
   private static let owedByteCount = 32 << 20
+  /// As how many bytes each of them counts at least.
+  private static let leastGivenBack = 64
 
   private var purse = capacity
   private var refilledAt: Milliseconds = 0
@@ -325,7 +330,7 @@ struct H2UpstreamBudget {
   /// A WINDOW_UPDATE, counted as a frame when it began, turns out to give back so many bytes.
   mutating func noteGivenBack(_ count: Int) {
     guard count <= owedWindow else { return }
-    owedWindow -= count
+    owedWindow = max(0, owedWindow - max(count, Self.leastGivenBack))
     purse = min(purse + 1, Self.capacity)
   }
 
