@@ -104,8 +104,11 @@ private struct RequestLine {
     head.method = Method.lookup(method)
     head.methodName = Slice(start, methodEnd)
     head.target = Slice(methodEnd + 1, targetEnd)
-    guard parseTarget(methodEnd + 1, targetEnd, &head) else { return .invalidTarget }
-    return parseVersion(bytes.slice(targetEnd + 1, end), &head)
+    let error = parseVersion(bytes.slice(targetEnd + 1, end), &head)
+    // Three words are no request line, whatever the second one is; of a version that isn't spoken
+    // the target is judged as well, as nginx does.
+    if error == .malformedRequestLine { return error }
+    return parseTarget(methodEnd + 1, targetEnd, &head) ? error : .invalidTarget
   }
 
   private func index(of byte: UInt8, from: Int) -> Int? {

@@ -116,6 +116,7 @@ struct RefusedRequest: CustomTestStringConvertible, Sendable {
     RefusedRequest("CONNECT localhost: HTTP/1.1\r\n\r\n", .invalidTarget),
     RefusedRequest("GET / HTTP/2.0\r\n\r\n", .unsupportedVersion),
     RefusedRequest("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", .invalidTarget),
+    RefusedRequest("INVALID CONNECTION PREFACE\r\n\r\n", .malformedRequestLine),
     RefusedRequest("GET / HTTP/3\r\n\r\n", .unsupportedVersion),
     RefusedRequest("GET / HTTP/11.1\r\n\r\n", .unsupportedVersion),
     RefusedRequest("GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n", .foldedLine),
