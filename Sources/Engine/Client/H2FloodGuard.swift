@@ -47,13 +47,7 @@ struct H2FloodGuard {
   // Bound: frames that carry nothing. A busy gRPC client sends a PING per round trip, which is what
   // each DATA frame that we send pays for.
   private var frames = Bucket(capacity: 2000, perSecond: 200)
-  /// How much of the client's windows was used and not given back. A WINDOW_UPDATE that gives back
-  /// no more is free: Go's clients send two for each 4 KiB that they read.
-  private var owedWindow = 0
-  // Bound: bytes that are given back by frames that cost nothing.
-  private static let mostOwedWindow = 32 << 20
-  /// As how many bytes each of them counts at least.
-  private static let leastGivenBack = 64
+  private var owed = H2OwedWindow()
 
   /// Starts afresh with the connection at `now`.
   init(now: Milliseconds = 0) {
@@ -82,10 +76,9 @@ struct H2FloodGuard {
 
   /// A frame began. False: too many of its kind.
   mutating func noteFrame(_ header: H2FrameHeader, now: Milliseconds) -> Bool {
-    if header.kind == NGHTTP2_WINDOW_UPDATE, let increment = header.first.map({ Int($0) }),
-      (1...Self.mostOwedWindow).contains(increment), increment <= owedWindow
+    if header.kind == NGHTTP2_WINDOW_UPDATE, let increment = header.first,
+      owed.takeBack(Int(increment))
     {
-      owedWindow = max(0, owedWindow - max(increment, Self.leastGivenBack))
       return true
     }
     return frames.spend(cost(of: header), now: now)
@@ -95,10 +88,10 @@ struct H2FloodGuard {
   /// way.
   mutating func noteLate(now: Milliseconds) -> Bool { frames.spend(1, now: now) }
 
-  /// So many bytes of bodies were sent, which use the windows of a stream and of the connection.
+  /// So many bytes of bodies were sent.
   mutating func noteSent(_ count: Int) {
     noteProgress()
-    owedWindow = min(owedWindow + 2 * count, Self.mostOwedWindow)
+    owed.use(count)
   }
 
   /// Work was done for the client: a request was begun, DATA was sent.

@@ -179,6 +179,13 @@ extension H2Stream {
     draft.method = store(Bytes("GET"))
   }
 
+  /// Has the connection's `settle` look at this stream.
+  func touch() {
+    guard !isTouched else { return }
+    isTouched = true
+    h2.noteTouched(self)
+  }
+
   /// The header block is complete; `endsRequest`: no body follows.
   func onHeadComplete(endsRequest: Bool) {
     endsWithHead = endsRequest

@@ -141,13 +141,6 @@ final class H2Stream: ClientStream {
 
   // --- events ------------------------------------------------------------------------------------
 
-  /// Has the connection's `settle` look at this stream.
-  func touch() {
-    guard !isTouched else { return }
-    isTouched = true
-    h2.noteTouched(self)
-  }
-
   /// Acts on what the library's callbacks noted.
   func settle() {
     if isClosed || didEndResponse || isAborted { return end() }
@@ -357,14 +350,14 @@ final class H2Stream: ClientStream {
     flags |= UInt32(NGHTTP2_DATA_FLAG_NO_COPY.rawValue)
     if isBodyEnded && count == queue.byteCount {
       flags |= UInt32(NGHTTP2_DATA_FLAG_EOF.rawValue)
-      if submitTrailers(exchange) { flags |= UInt32(NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue) }
+      let trailers = exchange.response.trailers
+      if !trailers.isEmpty, let session = unsafe h2.session,
+        unsafe H2ResponseHead.submitTrailers(session, id, trailers)
+      {
+        flags |= UInt32(NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue)
+      }
     }
     return count
-  }
-
-  private func submitTrailers(_ exchange: Exchange) -> Bool {
-    guard !exchange.response.trailers.isEmpty, let session = unsafe h2.session else { return false }
-    return unsafe H2ResponseHead.submitTrailers(session, id, exchange.response.trailers)
   }
 
   /// Hands `count` bytes of the body on.

@@ -273,10 +273,9 @@ final class H2UpstreamSession {
 
 /// What a server may cost beyond what its responses cost: frames that move nothing (SETTINGS, PING,
 /// WINDOW_UPDATE, empty DATA, PRIORITY, unknown ones) are paid from a purse that useful frames and
-/// time fill. A WINDOW_UPDATE that gives back what was sent is free, however small: a server sends
-/// two for each piece that its application reads (Go), and applications read 512 bytes at a time.
-/// The library drops frames of unknown types, and of streams that are gone, without a word: they
-/// are what is missing of the bytes that came.
+/// time fill. A WINDOW_UPDATE that gives back what was sent is free (`H2OwedWindow`). The library
+/// drops frames of unknown types, and of streams that are gone, without a word: they are what is
+/// missing of the bytes that came.
 struct H2UpstreamBudget {
   // Bound: such frames at once, ten a second in the long run, and four for each useful one.
   private static let capacity = 2_000
@@ -285,17 +284,12 @@ struct H2UpstreamBudget {
   // Bound: bytes of dropped frames at once, and how many of them a second forgives.
   private static let unknownByteCount = 64 << 10
   private static let forgivenByteCount = 4 << 10
-  // Bound: bytes of windows that are given back by frames that cost nothing.
-  private static let owedByteCount = 32 << 20
-  /// As how many bytes each of them counts at least.
-  private static let leastGivenBack = 64
 
   private var purse = capacity
   private var refilledAt: Milliseconds = 0
 
   private var unknownBytes = 0
-  /// How much of the server's windows was used and not given back.
-  private var owedWindow = 0
+  private var owed = H2OwedWindow()
 
   /// Whether the purse is empty; asked within a read, too.
   var isPurseEmpty: Bool { purse < 0 }
@@ -321,17 +315,12 @@ struct H2UpstreamBudget {
   /// Counts a frame that doesn't.
   mutating func spend() { purse -= 1 }
 
-  /// Counts bytes of a request's body that are sent: they use the windows of the stream and of the
-  /// connection.
-  mutating func noteSent(_ count: Int) {
-    owedWindow = min(owedWindow + 2 * count, Self.owedByteCount)
-  }
+  /// Counts bytes of a request's body that are sent.
+  mutating func noteSent(_ count: Int) { owed.use(count) }
 
   /// A WINDOW_UPDATE, counted as a frame when it began, turns out to give back so many bytes.
   mutating func noteGivenBack(_ count: Int) {
-    guard count <= owedWindow else { return }
-    owedWindow = max(0, owedWindow - max(count, Self.leastGivenBack))
-    purse = min(purse + 1, Self.capacity)
+    if owed.takeBack(count) { purse = min(purse + 1, Self.capacity) }
   }
 
   /// Fills the purse for the time that went by.
